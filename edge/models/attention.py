@@ -1,0 +1,49 @@
+"""Softmax attention: over the joints of a frame, and over the frames of a window."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .clock import Clock
+from .mixer import Mixer
+from .precision import wide
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(..., L, C) -> (..., H, L, d)"""
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(..., H, L, d) -> (..., L, C)"""
+    return x.transpose(-3, -2).flatten(-2)
+
+
+def attention_map(q: Tensor, k: Tensor) -> Tensor:
+    """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax is an FP32 island."""
+    logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+    return torch.softmax(wide(logits), dim=-1).to(q.dtype)
+
+
+class Attention(Mixer):
+    """PoseMoE's and MixSTE's temporal attention: softmax over the whole window, past and future.
+
+    It carries nothing from window to window, so it has ``forward`` alone and is streamed as a sliding window.
+    """
+
+    kind: ClassVar[str] = "attention"
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    @property
+    def state_shape(self) -> None:
+        return None
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        q, k, v = (split_heads(x.transpose(1, 2), self.heads) for x in (q, k, v))  # (B, J, H, T, d)
+        return join_heads(attention_map(q, k) @ v).transpose(1, 2)  # (B, T, J, C)

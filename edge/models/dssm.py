@@ -1,0 +1,153 @@
+"""Diagonal state space model (HumMUSS, S4D): a bank of damped oscillators per channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .clock import Clock
+from .mixer import Mixer
+from .precision import wide
+
+BLOCK = 32  # frames per block of a forward over uneven time: the kernel matrix of a block is BLOCK x BLOCK
+
+
+class DSSM(Mixer):
+    """mix(q, k, v) = q * DSSM(k * v), with DSSM a linear time-invariant filter of each channel:
+
+        x' = A x + u,   y = 2 Re(c x) + D u,   A = -exp(log_rate) + i frequency,   N/2 conjugate pairs,
+
+    held over each frame's dt (zero-order hold): x_t = exp(A Delta dt_t) x_{t-1} + (exp(A Delta dt_t) - 1) / A u_t. dt scales
+    the step Delta, so a stream at another frame rate, or at none, is the same filter. Its parameters are shared by the
+    joints; complex numbers are written out in cos and sin, so that a graph holds real operations alone.
+
+    Initialisation: S4D-Lin, A_n = -1/2 + i pi n; Delta log-uniform in [1e-3, 1e-1] per nominal frame.
+
+    Args:
+        dim: channels C.
+        joints: J.
+        size: N, real numbers of state per channel (N/2 oscillators).
+    """
+
+    kind: ClassVar[str] = "dssm"
+
+    def __init__(self, dim: int, joints: int = 17, size: int = 16) -> None:
+        super().__init__()
+        self.joints, self.size = joints, size
+        half = size // 2
+        low, high = math.log(1e-3), math.log(1e-1)
+        self.log_step = nn.Parameter(torch.rand(dim) * (high - low) + low)  # (C,)
+        self.log_rate = nn.Parameter(torch.full((dim, half), math.log(0.5)))  # (C, N/2)
+        self.frequency = nn.Parameter(math.pi * torch.arange(half).float().repeat(dim, 1))
+        self.read = nn.Parameter(torch.randn(2, dim, half) * 0.5**0.5)  # Re c, Im c
+        self.skip = nn.Parameter(torch.randn(dim))  # D
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return self.joints, self.read.shape[1], self.size  # real parts, then imaginary ones
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        u = wide(k) * wide(v)  # (B, T, J, C)
+        if clock.uniform and clock.reset is None:
+            return (wide(q) * self._convolve(u)).to(q.dtype)
+        state = u.new_zeros(u.shape[0], *self.state_shape)
+        blocks = []
+        for start in range(0, u.shape[1], BLOCK):
+            span = slice(start, start + BLOCK)
+            y, state = self._filter(u[:, span], state, clock.during(span))
+            blocks.append(y)
+        return (wide(q) * torch.cat(blocks, dim=1)).to(q.dtype)
+
+    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        y, state = self._filter(wide(k) * wide(v), state, clock)
+        return (wide(q) * y).to(q.dtype), state
+
+    @classmethod
+    def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
+        if clock.reset is not None:
+            state = torch.where(clock.reset[:, 0].bool()[:, None, None, None, None], 0.0, state)
+        elapsed = clock.elapsed[:, 0][:, None, None, None]
+        decay, turn = torch.stack([m._exponent for m in mixers], dim=1)  # type: ignore[misc]  # 2 x (M, C, N/2)
+        size = torch.exp(elapsed * decay)
+        cos, sin = ((size * part)[:, :, None] for part in ((elapsed * turn).cos(), (elapsed * turn).sin()))
+        re, im = state.chunk(2, dim=-1)  # (B, M, J, C, N/2)
+        return torch.cat([re * cos - im * sin, re * sin + im * cos], dim=-1)
+
+    def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        u = wide(k) * wide(v)  # (B, J, C)
+        hold = torch.cat(self._hold(clock.elapsed[:, 0]), dim=-1)  # (B, C, N)
+        state = state + hold[:, None] * u[..., None]  # (B, J, C, N)
+        read = torch.cat([self.read[0], -self.read[1]], dim=-1)  # (C, N)
+        y = 2 * (state * read).sum(-1) + self.skip * u
+        return (wide(q) * y).to(q.dtype), state
+
+    # What the forms share.
+
+    @property
+    def _exponent(self) -> Tensor:
+        """A Delta per nominal frame: real and imaginary part, (2, C, N/2)."""
+        step = self.log_step.exp()[:, None]
+        return torch.stack([-self.log_rate.exp() * step, self.frequency * step])
+
+    def _power(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """exp(A Delta t), real and imaginary, (*, C, N/2) from (*)."""
+        decay, turn = self._exponent
+        elapsed = elapsed[..., None, None]
+        size = torch.exp(elapsed * decay)
+        return size * (elapsed * turn).cos(), size * (elapsed * turn).sin()
+
+    def _hold(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """(exp(A Delta dt) - 1) / A, real and imaginary, (*, C, N/2) from (*)."""
+        re, im = self._power(elapsed)
+        a, b = -self.log_rate.exp(), self.frequency
+        norm = a * a + b * b
+        return ((re - 1) * a + im * b) / norm, (im * a - (re - 1) * b) / norm
+
+    def _response(self, held: tuple[Tensor, Tensor], age: Tensor) -> Tensor:
+        """2 Re(c hold exp(A Delta age)): what an input of that age is worth now, (*, C)."""
+        re, im = self._power(age)
+        x, y = re * held[0] - im * held[1], re * held[1] + im * held[0]
+        return 2 * (self.read[0] * x - self.read[1] * y).sum(-1)
+
+    def kernel(self, frames: int) -> Tensor:
+        """The impulse response at the nominal frame rate, without the skip, (T, C)."""
+        age = torch.arange(frames, device=self.skip.device, dtype=self.skip.dtype)
+        return self._response(self._hold(torch.ones_like(age)), age)
+
+    def _convolve(self, u: Tensor) -> Tensor:
+        """(B, T, J, C) at the nominal frame rate from an empty memory, by FFT."""
+        frames = u.shape[1]
+        spectrum = torch.fft.rfft(self.kernel(frames), n=2 * frames, dim=0)[:, None]  # (F, 1, C)
+        y = torch.fft.irfft(torch.fft.rfft(u, n=2 * frames, dim=1) * spectrum, n=2 * frames, dim=1)
+        return y[:, :frames] + self.skip * u
+
+    def _filter(self, u: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        """(B, T, J, C) and the state after it, from the state before it, in any spacing."""
+        held = self._hold(clock.elapsed)  # 2 x (B, T, C, N/2)
+        age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0)  # (B, T, T), rows now, columns then
+        past = torch.ones_like(age[0]).tril().bool() & clock.visible  # causal within a chunk of any size
+        weights = self._response((held[0][:, None], held[1][:, None]), age)  # (B, T, T, C)
+        weights = torch.where(past[..., None], weights, 0.0).permute(0, 3, 1, 2)  # (B, C, T, T)
+        y = (weights @ u.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, T, J, C)
+
+        x_re, x_im = state.chunk(2, dim=-1)  # (B, J, C, N/2)
+        re, im = (p[:, :, None] for p in self._power(clock.time))  # (B, T, 1, C, N/2)
+        now_re = re * x_re[:, None] - im * x_im[:, None]  # (B, T, J, C, N/2)
+        now_im = re * x_im[:, None] + im * x_re[:, None]
+        recalled = 2 * (self.read[0] * now_re - self.read[1] * now_im).sum(-1)
+        last_re, last_im = now_re[:, -1], now_im[:, -1]
+        re, im = self._power(clock.time[:, -1:] - clock.time)  # (B, T, C, N/2)
+        left_re, left_im = re * held[0] - im * held[1], re * held[1] + im * held[0]
+        if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
+            recalled = torch.where((clock.life == 0)[:, :, None, None], recalled, 0.0)
+            alive = (clock.life[:, -1] == 0)[:, None, None, None]
+            last_re, last_im = torch.where(alive, last_re, 0.0), torch.where(alive, last_im, 0.0)
+            counts = (clock.life == clock.life[:, -1:])[:, :, None, None]
+            left_re, left_im = torch.where(counts, left_re, 0.0), torch.where(counts, left_im, 0.0)
+        new_re = last_re + (left_re[:, :, None] * u[..., None]).sum(1)  # (B, J, C, N/2)
+        new_im = last_im + (left_im[:, :, None] * u[..., None]).sum(1)
+        return y + recalled + self.skip * u, torch.cat([new_re, new_im], dim=-1)

@@ -1,0 +1,118 @@
+"""The layers between the mixers: norms, projections, feed-forward, attention over joints, mixing over time.
+
+Features are (B, T, J, C), in a step (B, J, C); what works on joints and channels alone takes either. Blocks are pre-norm and
+add their own residual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import attention_map, join_heads, split_heads
+from .forms import Form
+from .mixer import Mixer
+from .precision import wide
+
+
+class Norm(nn.LayerNorm):
+    """LayerNorm as an FP32 island."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
+
+
+class FeedForward(nn.Module):
+    """x + W2 GELU(W1 LN(x))"""
+
+    def __init__(self, dim: int, ratio: int) -> None:
+        super().__init__()
+        self.norm = Norm(dim)
+        self.up = nn.Linear(dim, ratio * dim)
+        self.down = nn.Linear(ratio * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(F.gelu(self.up(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class Projections(nn.Module):
+    """Queries (and what else a block derives from its own features) from x, keys and values from x or from a context.
+
+    Args:
+        extra: further outputs of width C from x: 1 for a gate.
+    """
+
+    def __init__(self, dim: int, *, cross: bool, extra: int = 0) -> None:
+        super().__init__()
+        self.own = nn.Linear(dim, (1 + extra if cross else 3 + extra) * dim)
+        self.context = nn.Linear(dim, 2 * dim) if cross else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """q, k, v and the extra ones, each (..., C)."""
+        width = x.shape[-1]
+        own = self.own(x).split(width, dim=-1)
+        if self.context is None:
+            return own  # type: ignore[no-any-return]
+        return own[0], *self.context(context).split(width, dim=-1), *own[1:]
+
+
+class JointAttention(nn.Module):
+    """Multi-head self- or cross-attention over the joints of each frame: SpatialMHSA, SpatialMHCA (PoseMoE, 3 and 4)."""
+
+    def __init__(self, dim: int, heads: int, *, cross: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = Norm(dim)
+        self.project = Projections(dim, cross=cross)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.mapped(x, context)[0]
+
+    def mapped(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The block's output and its map (..., H, J, J), which cross-expert aggregation goes on with."""
+        q, k, v = (split_heads(p, self.heads) for p in self.project(self.norm(x), context))  # (..., H, J, d)
+        weights = attention_map(q, k)
+        return x + self.out(join_heads(weights @ v)), weights
+
+
+class Readout(nn.Module):
+    """What follows a mixer without a softmax: a norm of each head, and a gate (NC-RetNet's group norm and swish gate)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, y: Tensor, gate: Tensor) -> Tensor:
+        y = wide(y).unflatten(-1, (self.heads, -1))  # (..., H, d)
+        y = F.layer_norm(y, y.shape[-1:]).flatten(-2) * wide(self.weight) + wide(self.bias)
+        return y.to(gate.dtype) * F.silu(gate)
+
+
+class TimeMixing(nn.Module):
+    """Self- or cross-mixing over time, each joint on its own: TemporalMHSA, TemporalMHCA (PoseMoE, 5 and 6), any mixer."""
+
+    def __init__(self, dim: int, heads: int, mixer: Mixer, *, cross: bool = False) -> None:
+        super().__init__()
+        streams = mixer.state_shape is not None
+        self.norm = Norm(dim)
+        self.project = Projections(dim, cross=cross, extra=int(streams))
+        self.mixer = mixer
+        self.readout = Readout(dim, heads) if streams else None
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, form: Form, context: Tensor | None = None) -> Tensor:
+        return self.mapped(x, form, context)[0]
+
+    def mapped(self, x: Tensor, form: Form, context: Tensor | None = None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The block's output and its map, to apply to other values (each application has a memory of its own)."""
+        q, k, v, *gate = self.project(self.norm(x), context)
+        y = form.mix(self.mixer, q, k, v)
+        if self.readout is not None:
+            y = self.readout(y, *gate)
+        return x + self.out(y), lambda values: form.mix(self.mixer, q, k, values)

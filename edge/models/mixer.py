@@ -1,0 +1,59 @@
+"""The mixer: how a lifter mixes over time. One map of (q, k, v), three equal forms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ...runtime.errors import UsageError
+from .clock import Clock
+
+
+class Mixer(nn.Module, ABC):
+    """Mixes values over time, each joint on its own, by a map made of queries and keys.
+
+    The three forms give the same numbers for any split of a sequence, any spacing in time and any reset:
+
+    - ``forward``: all T frames at once, from an empty memory (training).
+    - ``chunk``: T frames and the state before them.
+    - ``step``: one frame and the state before it. ``step`` is ``recall`` (what the memory is worth by now) and then
+      ``absorb`` (take this frame in, read the memory), so that a graph recalls all its mixers' packed states at once.
+
+    Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape), float32 or wider.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def state_shape(self) -> tuple[int, ...] | None:
+        """Shape of one stream's memory, None where the mixer has none (attention sees a window, and nothing else)."""
+
+    @abstractmethod
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        """(B, T, J, C) from an empty memory."""
+
+    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        """(B, T, J, C) and the state after the last frame."""
+        raise self._has_no_memory()
+
+    def step(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        """(B, J, C) and the state after this frame."""
+        recalled = type(self).recall([self], state[:, None], clock)[:, 0]  # (B, *state_shape)
+        return self.absorb(q, k, v, recalled, clock)
+
+    @classmethod
+    def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
+        """(B, M, *state_shape): the memories of M mixers, forgotten where reset, aged by the elapsed time."""
+        raise cls._has_no_memory()
+
+    def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        """(B, J, C) and the new state, from one frame and the recalled state."""
+        raise self._has_no_memory()
+
+    @classmethod
+    def _has_no_memory(cls) -> UsageError:
+        return UsageError(f"{cls.kind} has no memory to carry", expected="a whole window of frames in one forward call")

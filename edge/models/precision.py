@@ -1,0 +1,15 @@
+"""FP32 islands: the places that stay wide when the rest of a network runs in half precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def wide(x: Tensor) -> Tensor:
+    """``x`` in at least float32.
+
+    A no-op on float32 and float64; on half precision it becomes an explicit Cast in the exported graph. Norms, softmax,
+    decay, accumulation and state live on such islands: a 16-bit state drifts by percents within a thousand frames.
+    """
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

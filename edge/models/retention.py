@@ -1,0 +1,159 @@
+"""Multi-scale retention (NC-RetNet): attention without the softmax, with a memory that decays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .clock import Clock
+from .mixer import Mixer
+from .precision import wide
+
+# NC-RetNet's per-joint distance d_j for Human3.6M-17: small for the limbs' ends, which forget fast (systems.md, 1.2).
+H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)
+
+XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
+
+
+class Retention(Mixer):
+    """y_n = sum over m of gamma^|t_n - t_m| (R(t_n) q_n . R(t_m) k_m / sqrt(d)) g_m v_m, per head and joint.
+
+    R is xPos: pairs of channels turn by theta_i per frame and shrink by zeta_i^(1/512). The pairs are channel i and
+    i + d/2 (one slice each in a graph), a fixed permutation of NC-RetNet's interleaved ones.
+
+    What differs from the published form, and why:
+
+    - Times are counted from the last frame of the carried state, never from the start of the stream, and the state's key
+      axis is turned on when it is passed on: exact, with nothing that grows. Absolute positions overflow float32 after
+      some 36,000 frames.
+    - t is elapsed time in nominal frames, not an index: decay and rotation know the true spacing.
+    - g_m = 1 - gamma^(dt_m), the zero-order hold of a frame that stands for the time since the one before. The sum becomes
+      a mean over the decaying past, so that a second of motion weighs the same at any frame rate and the decoder's two
+      passes do not outgrow one. The group norm that follows removes the constant part of it.
+
+    Args:
+        dim: channels C.
+        heads: H; each has its own decay.
+        distances: d_j per joint; gamma = 1 - 16^(-h / (H - 1)) / (8 d_j).
+    """
+
+    kind: ClassVar[str] = "retention"
+
+    def __init__(self, dim: int, heads: int, distances: Sequence[float] = H36M_DISTANCES) -> None:
+        super().__init__()
+        self.heads, self.width, self.joints = heads, dim // heads, len(distances)
+        self.geometry = (dim, heads, tuple(distances))  # mixers of one geometry share what depends on time alone
+        pair = torch.arange(self.width // 2, dtype=torch.float64)
+        head = torch.arange(heads, dtype=torch.float64)[:, None]
+        forget = 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64))  # (H, J)
+        zeta = (2 * pair + 0.4 * self.width) / (1.4 * self.width)  # (d/2,)
+        self.log_decay: Tensor
+        self.log_shrink: Tensor
+        self.angle: Tensor
+        self.register_buffer("log_decay", torch.log1p(-forget).float(), persistent=False)  # (H, J)
+        self.register_buffer("log_shrink", (zeta.log() / XPOS_SPAN).float(), persistent=False)  # (d/2,)
+        self.register_buffer("angle", (10000.0 ** (-2 * pair / self.width)).float(), persistent=False)  # (d/2,)
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return self.heads, self.joints, self.width, self.width  # keys, values
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        return self._join(self._within(*self._split(q, k, v), clock)).to(q.dtype)
+
+    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        dtype = q.dtype
+        q, k, v = self._split(q, k, v)  # (B, H, J, T, d)
+        y = self._within(q, k, v, clock)
+        kept, left = clock.once(("retention.edges", self.geometry), lambda: self._edges(clock))
+        recalled = turn(q, *self._phase(clock, "query")) @ state * kept
+        aged = self._age(state, clock.time[:, -1])
+        if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
+            recalled = torch.where((clock.life == 0)[:, None, None, :, None], recalled, 0.0)
+            aged = torch.where((clock.life[:, -1] == 0)[:, None, None, None, None], aged, 0.0)
+        keys = turn(k, *self._phase(clock, "kept key")) * left  # (B, H, J, T, d)
+        return self._join(y + recalled).to(dtype), aged + keys.transpose(-2, -1) @ v
+
+    @classmethod
+    def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
+        mixer = mixers[0]  # a lifter's mixers have one geometry, and age alike
+        assert isinstance(mixer, Retention)
+        if clock.reset is not None:
+            state = torch.where(clock.reset[:, 0].bool()[:, None, None, None, None, None], 0.0, state)
+        return mixer._age(state, clock.elapsed[:, 0])
+
+    def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        dtype = q.dtype
+        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))  # (B, H, J, d)
+        gain = clock.once(("retention.gain", self.geometry), lambda: self._gain(clock.elapsed[:, 0]))  # (B, H, J)
+        state = state + (k * gain[..., None])[..., :, None] * v[..., None, :]  # (B, H, J, d, d)
+        y = (q[..., None, :] @ state).squeeze(-2) * self.width**-0.5  # (B, H, J, d)
+        return y.transpose(1, 2).flatten(-2).to(dtype), state
+
+    # What the forms share.
+
+    def _split(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, J, C) -> (B, H, J, T, d), with 1/sqrt(d) on the queries."""
+        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 2, 1, 4) for x in (q, k, v))
+        return q * self.width**-0.5, k, v
+
+    @staticmethod
+    def _join(y: Tensor) -> Tensor:
+        """(B, H, J, T, d) -> (B, T, J, C)"""
+        return y.permute(0, 3, 2, 1, 4).flatten(-2)
+
+    def _phase(self, clock: Clock, role: str) -> tuple[Tensor, Tensor]:
+        """xPos of the call's queries, of its keys, and of the keys as the next call will find them, (B, 1, 1, T, d/2)."""
+
+        def make() -> tuple[Tensor, Tensor]:
+            time = clock.time - clock.time[:, -1:] if role == "kept key" else clock.time
+            time = time[:, None, None, :, None]
+            scale = torch.exp((time if role == "query" else -time) * self.log_shrink)  # queries shrink as keys grow
+            return (time * self.angle).cos() * scale, (time * self.angle).sin() * scale
+
+        return clock.once(("retention.phase", role, self.geometry), make)
+
+    def _within(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        """What the frames of one call tell one another, (B, H, J, T, d)."""
+        weights = clock.once(("retention.weights", self.geometry), lambda: self._weights(clock))
+        scores = turn(q, *self._phase(clock, "query")) @ turn(k, *self._phase(clock, "key")).transpose(-2, -1)
+        return (scores * weights) @ v
+
+    def _weights(self, clock: Clock) -> Tensor:
+        """gamma^|t_n - t_m| g_m where n may see m, (B, H, J, T, T)."""
+        apart = (clock.time[:, :, None] - clock.time[:, None, :]).abs()[:, None, None]  # (B, 1, 1, T, T)
+        decay = torch.exp(apart * self.log_decay[..., None, None])
+        return torch.where(clock.visible[:, None, None], decay * self._gain(clock.elapsed)[..., None, :], 0.0)
+
+    def _edges(self, clock: Clock) -> tuple[Tensor, Tensor]:
+        """What is left of the old state at each frame, and of each frame at the end of the call, (B, H, J, T, 1)."""
+        log_decay = self.log_decay[..., None]  # (H, J, 1)
+        kept = torch.exp(clock.time[:, None, None] * log_decay)
+        left = torch.exp((clock.time[:, -1:] - clock.time)[:, None, None] * log_decay) * self._gain(clock.elapsed)
+        if clock.reset is not None:
+            left = torch.where((clock.life == clock.life[:, -1:])[:, None, None], left, 0.0)
+        return kept[..., None], left[..., None]
+
+    def _gain(self, elapsed: Tensor) -> Tensor:
+        """g = 1 - gamma^dt: (B, *) -> (B, H, J, *)"""
+        log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
+        return 1 - torch.exp(elapsed[:, None, None] * log_decay)
+
+    def _age(self, state: Tensor, elapsed: Tensor) -> Tensor:
+        """(B, [M,] H, J, d, d) after ``elapsed`` (B,): decayed, and its key axis (-2) turned back. A contraction."""
+        elapsed = elapsed.reshape(-1, *[1] * (state.ndim - 1))
+        decay = torch.exp(elapsed * self.log_decay[..., None, None])  # (B, [1,] H, J, 1, 1)
+        scale = torch.exp(elapsed * self.log_shrink[:, None])
+        cos, sin = (elapsed * self.angle[:, None]).cos() * scale, (elapsed * self.angle[:, None]).sin() * scale
+        a, b = (state * decay).chunk(2, dim=-2)  # cos, sin: (B, [1,] 1, 1, d/2, 1)
+        return torch.cat([a * cos + b * sin, b * cos - a * sin], dim=-2)
+
+
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The pairs (i, i + d/2) of the last axis, turned."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
