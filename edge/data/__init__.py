@@ -1,0 +1,1 @@
+"""Training data: motion-capture clips, virtual cameras, and the takes that a lifter is trained and judged on."""

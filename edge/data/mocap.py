@@ -1,0 +1,115 @@
+"""Motion capture: clips of 17 joints in metres, as stored in ``cmu_h36m17.npz``."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.skeleton import H36M17
+
+SPLITS = ("train", "val", "test")
+_FIELDS = ("rel", "root", "offsets", "clip_id", "subject", "action", "split", "skeleton", "parents", "fps")
+_REL_UNIT_M = np.float32(1e-4)  # the file keeps joints as int16, in tenths of a millimetre from the root
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One uninterrupted recording of one person.
+
+    Args:
+        id: name of the recording, e.g. ``CMU_006_01``.
+        subject: subject number; no subject is in two splits.
+        action: what is done, in the database's words.
+        split: one of ``SPLITS``.
+        native: on the subject's own skeleton; false if retargeted to a common figure.
+        fps: frames per second.
+        joints_m: (T, 17, 3) float32, world, metres, z up, floor about z = 0.
+    """
+
+    id: str
+    subject: str
+    action: str
+    split: str
+    native: bool
+    fps: float
+    joints_m: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.joints_m)
+
+
+def load_clips(path: Path, split: str | None = None) -> list[Clip]:
+    """The clips of a file, in the file's order.
+
+    Args:
+        path: an npz with the fields of ``cmu_h36m17.npz``.
+        split: keep this split alone; None keeps all.
+    """
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(SPLITS))
+    fields = _read(Path(path))
+    names = {key: [str(value) for value in fields[key]] for key in ("clip_id", "subject", "action", "split", "skeleton")}
+    clips = []
+    for i, (start, stop) in enumerate(zip(fields["offsets"][:-1], fields["offsets"][1:], strict=True)):
+        if split is not None and names["split"][i] != split:
+            continue
+        root, rel = fields["root"][start:stop], fields["rel"][start:stop]
+        clips.append(
+            Clip(
+                id=names["clip_id"][i],
+                subject=names["subject"][i],
+                action=names["action"][i],
+                split=names["split"][i],
+                native=names["skeleton"][i] == "native",
+                fps=float(fields["fps"]),
+                joints_m=root[:, None].astype(np.float32) + rel.astype(np.float32) * _REL_UNIT_M,  # (T, 17, 3)
+            )
+        )
+    return clips
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The file's arrays, found to fit each other."""
+    if not path.is_file():
+        raise MissingError(f"there is no motion-capture file {path}", expected="the path of cmu_h36m17.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {key: file[key] for key in _FIELDS if key in file}
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise _odd(path, f"cannot be read ({error})", "an npz without pickled objects, as cmu_h36m17.npz") from error
+    if missing := [key for key in _FIELDS if key not in fields]:
+        raise _odd(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))
+
+    frames, joints = len(np.atleast_1d(fields["rel"])), len(H36M17)
+    shapes = {"rel": (frames, joints, 3), "root": (frames, 3), "fps": (), "parents": (joints,)}
+    for key, shape in shapes.items():
+        if fields[key].shape != shape:
+            raise _odd(path, f"has {key} of shape {fields[key].shape}", str(shape))
+    if tuple(fields["parents"].tolist()) != H36M17.parents:
+        raise _odd(path, "has joints in another order", f"the order and parents of {H36M17.name}")
+    if fields["rel"].dtype != np.int16:
+        raise _odd(path, f"has rel of type {fields['rel'].dtype}", "int16 in tenths of a millimetre")
+    if not (fields["fps"] > 0 and np.isfinite(fields["fps"])):
+        raise _odd(path, f"has {fields['fps']} frames per second", "a positive rate")
+    if not np.isfinite(fields["root"]).all():
+        raise _odd(path, "has roots that are not finite", "metres")
+
+    offsets = fields["offsets"]
+    if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != frames or (np.diff(offsets) < 1).any():
+        raise _odd(path, "has offsets that do not cut its frames into clips", f"rising from 0 to {frames}")
+    for key in ("clip_id", "subject", "action", "split", "skeleton"):
+        if fields[key].shape != (len(offsets) - 1,):
+            raise _odd(path, f"has {key} of shape {fields[key].shape}", f"one per clip, ({len(offsets) - 1},)")
+    if unknown := {str(value) for value in fields["split"]} - set(SPLITS):
+        raise _odd(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(SPLITS))
+    return fields
+
+
+def _odd(path: Path, what: str, expected: str) -> ArtefactError:
+    return ArtefactError(f"motion-capture file {path} {what}", expected=expected)

@@ -1,0 +1,208 @@
+"""Takes: one clip seen by one camera, as pairs of 2D keypoints and 3D poses, one by one or as an endless stream."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.errors import UsageError
+from ...runtime.keypoints import normalise_screen
+from ...runtime.skeleton import H36M17
+from .augment import detector_noise, frame_steps, mask, mirror, pick_frames, reshape_body
+from .camera import sample_camera
+from .mocap import Clip
+
+Floats = NDArray[np.float32]
+
+JOINTS = len(H36M17)
+MOST_DROPPED = 0.4  # an irregular take loses up to this share of its frames
+
+
+@dataclass(frozen=True)
+class Take:
+    """What a detector finds in T frames of one person, and the truth.
+
+    Args:
+        keypoints: (T, 17, 3) float32, normalised x, y and confidence; a missing joint is (0, 0, 0).
+        pose_m: (T, 17, 3) float32, metres from the root, camera axes: x right, y down, z forward.
+        dt_s: (T,) float32, seconds since the previous frame; the first frame counts as one nominal step.
+        clip_id: the clip that was filmed.
+    """
+
+    keypoints: Floats
+    pose_m: Floats
+    dt_s: Floats
+    clip_id: str
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of several takes side by side: (rows, frames, ...) of what a ``Take`` holds.
+
+    ``reset`` (rows, frames) is true where a take starts: what a model remembers from before belongs to someone else.
+    """
+
+    keypoints: Floats
+    pose_m: Floats
+    dt_s: Floats
+    reset: NDArray[np.bool_]
+
+
+def make_take(
+    clip: Clip,
+    rng: np.random.Generator,
+    *,
+    augment: bool,
+    noisy: bool,
+    masked: bool,
+    stride: int = 1,
+    start: int | None = None,
+    frames: int | None = None,
+    drop: float = 0.0,
+) -> Take:
+    """Film a clip with a camera drawn at random.
+
+    The camera is drawn before the noise, so the same generator films the same view with and without noise.
+
+    Args:
+        augment: another body, and every other time its mirror image.
+        noisy: with a detector's errors and confidence; otherwise exact, with confidence 1.
+        masked: with missing and swapped joints.
+        stride: film each stride-th frame.
+        start: first frame; None draws one that leaves room for ``frames``.
+        frames: how many of the clip's frames to span, at most; None is all of them.
+        drop: chance of each frame to be lost, so that ``dt_s`` is irregular.
+    """
+    span = len(clip) if frames is None else min(frames, len(clip))
+    if start is None:
+        start = int(rng.integers(len(clip) - span + 1))
+    if span < 1 or stride < 1 or not 0 <= start < len(clip):
+        raise UsageError(
+            f"no take of {span} frames from frame {start} with stride {stride} in clip {clip.id}",
+            expected=f"at least one frame, a stride of at least 1, a start from 0 to {len(clip) - 1}",
+        )
+    kept = pick_frames(rng, min(span, len(clip) - start), stride=stride, drop=drop)
+    joints_m = clip.joints_m[start + kept]  # (T, 17, 3) world
+    if augment:
+        joints_m = reshape_body(joints_m, rng)
+        if rng.random() < 0.5:
+            joints_m = mirror(joints_m)
+
+    camera = sample_camera(rng, joints_m)
+    points = camera.to_camera(joints_m)  # (T, 17, 3) camera axes
+    keypoints_px = np.concatenate([camera.project(points), np.ones_like(points[..., :1])], axis=-1)
+    keypoints = normalise_screen(keypoints_px, width_px=camera.width_px, height_px=camera.height_px)
+    if noisy:
+        keypoints[..., :2], keypoints[..., 2] = detector_noise(rng, keypoints[..., :2])
+    if masked:
+        keypoints = mask(rng, keypoints)
+    return Take(
+        keypoints=keypoints,
+        pose_m=points - points[:, :1],
+        dt_s=frame_steps(kept, fps=clip.fps, stride=stride),
+        clip_id=clip.id,
+    )
+
+
+def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> list[Take]:
+    """Each clip whole, as captured, from one camera: the takes to report numbers on.
+
+    Camera and noise follow from the seed and the clip's id alone, so a clip is filmed alike in any selection of clips, and
+    from the same camera clean and noisy. Noise is the detector's, without masking: every joint has been found.
+    """
+    return [
+        make_take(
+            clip, np.random.default_rng([seed, zlib.crc32(clip.id.encode())]), augment=False, noisy=noisy, masked=False, start=0
+        )
+        for clip in clips
+    ]
+
+
+class TakeStream(Iterator[Chunk]):
+    """Endless training chunks for truncated back-propagation through time.
+
+    Each row plays one take after the other in consecutive chunks; where one ends, the next starts at the very next frame
+    with ``reset`` true. Takes are parts of clips, drawn in proportion to the clips' lengths, augmented, noisy and masked.
+    The stream is its own iterator: a second loop over it goes on where the first one stopped.
+
+    Args:
+        clips: what to film.
+        rows: takes side by side (batch size).
+        frames: frames in a chunk.
+        seed: the same seed, clips and sizes give the same stream; a row does not depend on the other rows.
+        strides: (stride, weight) pairs: 1, 2, 4 of a clip at 50 Hz are cameras of 50, 25, 12.5 Hz.
+        longest_take: frames of the clip, before the stride.
+        irregular: share of the takes that lose frames at random, up to 40 % of them.
+        clean: share of the takes with exact and complete keypoints.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        rows: int,
+        frames: int,
+        seed: int,
+        strides: Sequence[tuple[int, float]] = ((1, 0.6), (2, 0.25), (4, 0.15)),
+        longest_take: int = 600,
+        irregular: float = 0.1,
+        clean: float = 0.15,
+    ) -> None:
+        if not clips:
+            raise UsageError("there are no clips to train on", expected="at least one clip")
+        if rows < 1 or frames < 1 or longest_take < 1:
+            raise UsageError(f"{rows} rows of {frames} frames from takes of {longest_take}", expected="at least one of each")
+        weights = np.array([weight for _, weight in strides], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
+            raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
+        self.clips, self.rows, self.frames = list(clips), rows, frames
+        self.longest_take, self.irregular, self.clean = longest_take, irregular, clean
+        self._strides = [stride for stride, _ in strides]
+        self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
+        self._clip_upto = np.cumsum([len(clip) for clip in clips])
+        self._rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(rows)]
+        self._playing: list[tuple[Take, int] | None] = [None] * rows  # each row's take and its next frame
+
+    def __next__(self) -> Chunk:
+        shape = (self.rows, self.frames)
+        chunk = Chunk(
+            keypoints=np.empty((*shape, JOINTS, 3), np.float32),
+            pose_m=np.empty((*shape, JOINTS, 3), np.float32),
+            dt_s=np.empty(shape, np.float32),
+            reset=np.zeros(shape, np.bool_),
+        )
+        for row in range(self.rows):
+            filled = 0
+            while filled < self.frames:
+                take, at = self._playing[row] or (self._draw(self._rngs[row]), 0)
+                n = min(self.frames - filled, len(take) - at)
+                here, there = slice(filled, filled + n), slice(at, at + n)
+                chunk.keypoints[row, here] = take.keypoints[there]
+                chunk.pose_m[row, here] = take.pose_m[there]
+                chunk.dt_s[row, here] = take.dt_s[there]
+                chunk.reset[row, filled] |= at == 0
+                filled += n
+                self._playing[row] = (take, at + n) if at + n < len(take) else None
+        return chunk
+
+    def _draw(self, rng: np.random.Generator) -> Take:
+        frame = rng.integers(self._clip_upto[-1])  # a frame of all frames: its clip is drawn in proportion to length
+        clip = self.clips[int(np.searchsorted(self._clip_upto, frame, side="right"))]
+        exact = rng.random() < self.clean
+        return make_take(
+            clip,
+            rng,
+            augment=True,
+            noisy=not exact,
+            masked=not exact,
+            stride=self._strides[int(np.searchsorted(self._stride_upto, rng.random(), side="right"))],
+            frames=self.longest_take,
+            drop=rng.uniform(0, MOST_DROPPED) if rng.random() < self.irregular else 0.0,
+        )

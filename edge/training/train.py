@@ -1,0 +1,168 @@
+"""Training as the model will run: endless streams, memory carried from chunk to chunk, gradients through one chunk."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ...runtime.metrics import mpjpe
+from ..checkpoints import save_checkpoint
+from ..data.mocap import Clip
+from ..data.takes import Take, TakeStream, evaluation_takes
+from ..models.losses import posemoe_loss, velocity_loss
+from ..models.posemoe import PoseMoE
+from ..presets import Preset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Args:
+        minutes: wall-clock budget; the learning rate follows it.
+        rows, frames: streams side by side, and frames between two updates.
+        rate: peak learning rate, after a warm-up of 2 % and down to 1 % of it by a cosine.
+        velocity: weight of the velocity loss beside PoseMoE's own (21).
+        half: matrix products in bfloat16 (the mixers and norms stay float32).
+    """
+
+    minutes: float = 60.0
+    rows: int = 32
+    frames: int = 27
+    rate: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    velocity: float = 2.0
+    average: float = 0.999
+    seed: int = 0
+    half: bool = True
+    save_every_minutes: float = 5.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training run reports: how far it is, and how well it does."""
+
+    done: float
+    updates: int
+    loss: float
+    frames_per_second: float
+    val_mpjpe_mm: float | None
+
+
+def train(
+    preset: Preset,
+    clips: Sequence[Clip],
+    *,
+    out: Path,
+    recipe: Recipe,
+    validation: Sequence[Clip] = (),
+    report: Callable[[Progress], None] = lambda progress: None,
+    resume: PoseMoE | None = None,
+) -> dict[str, Any]:
+    """Train a streaming preset and write ``out`` (safetensors, with a .json): the averaged weights.
+
+    Args:
+        clips: what to train on, and nothing else.
+        validation: clips to watch; they choose nothing.
+
+    Returns:
+        The record of the training, as written to the .json.
+    """
+    torch.manual_seed(recipe.seed)
+    model = resume or preset.build()
+    model.train()
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    watched = evaluation_takes(validation, noisy=True)
+    stream = TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=recipe.seed)
+    state = model.initial_state(recipe.rows)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    started = saved = time.monotonic()
+    updates, smoothed = 0, float("nan")
+    for chunk in stream:
+        now = time.monotonic()
+        done = (now - started) / 60 / recipe.minutes
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * _schedule(done)
+        loss, state = _update(model, optimizer, state, chunk, recipe)
+        averaged.update_parameters(model)
+        updates += 1
+        smoothed = loss if updates == 1 else smoothed + 0.02 * (loss - smoothed)
+        speed = updates * recipe.rows * recipe.frames / (time.monotonic() - started)
+        val = None
+        if now - saved > 60 * recipe.save_every_minutes:
+            saved = now
+            val = evaluate(averaged.module, watched) if watched else None
+            save_checkpoint(out, averaged.module, preset=preset.name, training=_record(recipe, clips, updates, done, val))
+        report(Progress(done=done, updates=updates, loss=smoothed, frames_per_second=speed, val_mpjpe_mm=val))
+
+    record = _record(recipe, clips, updates, 1.0, evaluate(averaged.module, watched) if watched else None)
+    save_checkpoint(out, averaged.module, preset=preset.name, training=record)
+    return record
+
+
+def evaluate(model: nn.Module, takes: Sequence[Take], *, block: int = 108) -> float:
+    """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
+    was = model.training
+    model.eval()
+    wrong, frames = 0.0, 0
+    with torch.no_grad():
+        for take in takes:
+            state = model.initial_state(1)
+            for start in range(0, len(take), block):
+                span = slice(start, start + block)
+                x, dt = torch.from_numpy(take.keypoints[None, span]), torch.from_numpy(take.dt_s[None, span])
+                y, state = model.chunk(x, state, dt)
+                n = y.shape[1]
+                wrong += n * float(mpjpe(y[0].numpy(), take.pose_m[span]))
+                frames += n
+    model.train(was)
+    return 1000 * wrong / frames
+
+
+def _update(model: PoseMoE, optimizer: torch.optim.Optimizer, state: Tensor, chunk: Any, recipe: Recipe) -> tuple[float, Tensor]:
+    """One chunk, one step; the memory goes on, its gradient does not."""
+    x, target, dt, reset = (torch.from_numpy(a) for a in (chunk.keypoints, chunk.pose_m, chunk.dt_s, chunk.reset))
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
+        predicted, state = model.chunk(x, state, dt, reset)
+    loss = posemoe_loss(predicted, target) + recipe.velocity * velocity_loss(predicted, target)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return float(loss.detach()), state.detach()
+
+
+def _schedule(done: float) -> float:
+    """The learning rate's share of its peak."""
+    warm = min(1.0, done / 0.02)
+    return warm * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * done))))
+
+
+def _record(recipe: Recipe, clips: Sequence[Clip], updates: int, done: float, val: float | None) -> dict[str, Any]:
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "done": round(done, 3),
+        "updates": updates,
+        "frames": updates * recipe.rows * recipe.frames,
+        "clips": len(clips),
+        "clip_frames": sum(len(clip) for clip in clips),
+        "val_mpjpe_mm": val,
+        "torch": torch.__version__,
+    }

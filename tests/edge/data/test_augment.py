@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from posemoe_edge.edge.data import augment
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.runtime.skeleton import H36M17
+
+SEEDS = range(10)
+
+
+def bone_vectors(joints_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, 17, 3), the root's being zero."""
+    return joints_m - joints_m[:, [max(parent, 0) for parent in H36M17.parents]]
+
+
+def keypoints(frames: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(0.1, 1, (frames, 17, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_another_body_has_symmetric_bones_within_the_ranges(clip: Clip, seed: int) -> None:
+    made = augment.reshape_body(clip.joints_m, np.random.default_rng(seed))
+    before, after = bone_vectors(clip.joints_m)[:, 1:], bone_vectors(made)[:, 1:]
+    ratio = np.linalg.norm(after, axis=-1) / np.linalg.norm(before, axis=-1)
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), rtol=1e-3)  # one factor for all frames
+    np.testing.assert_allclose(ratio[0, np.array(H36M17.left) - 1], ratio[0, np.array(H36M17.right) - 1], rtol=1e-3)
+    np.testing.assert_allclose(after, before * ratio[..., None], atol=1e-5)  # directions stay
+    body = made[0, 0, 2] / clip.joints_m[0, 0, 2]
+    assert 0.85 <= body <= 1.15
+    for bones, (low, high) in augment.BONE_GROUPS.values():
+        assert low - 1e-3 <= ratio[0, bones[0] - 1] / body <= high + 1e-3
+
+
+def test_every_bone_is_in_one_group() -> None:
+    grouped = [bone for bones, _ in augment.BONE_GROUPS.values() for bone in bones]
+    assert sorted(grouped) == list(range(1, 17))
+
+
+def test_a_mirror_of_a_mirror_is_the_motion(clip: Clip) -> None:
+    once = augment.mirror(clip.joints_m)
+    np.testing.assert_array_equal(augment.mirror(once), clip.joints_m)
+    np.testing.assert_array_equal(once[:, 13, 1:], clip.joints_m[:, 16, 1:])
+    np.testing.assert_array_equal(once[:, 13, 0], -clip.joints_m[:, 16, 0])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_steps_sum_to_the_time_between_frames(stride: int) -> None:
+    rng = np.random.default_rng(0)
+    kept = augment.pick_frames(rng, 101, stride=stride)
+    np.testing.assert_array_equal(kept, np.arange(0, 101, stride))
+    np.testing.assert_allclose(augment.frame_steps(kept, fps=50, stride=stride), stride / 50)
+    kept = augment.pick_frames(rng, 1001, stride=stride, drop=0.3)
+    dt_s = augment.frame_steps(kept, fps=50, stride=stride)
+    assert kept[0] == 0 and dt_s[0] == pytest.approx(stride / 50) and np.diff(kept).min() >= stride
+    assert dt_s[1:].sum() == pytest.approx(kept[-1] / 50, rel=1e-4)
+    assert len(kept) / (1 + 1000 // stride) == pytest.approx(0.7, abs=0.1)
+
+
+def test_noise_has_the_detectors_size_and_lasts() -> None:
+    xy = np.zeros((9 * 2000, 17, 2), np.float32)
+    error, confidence = augment.detector_noise(np.random.default_rng(0), xy)
+    assert error.dtype == confidence.dtype == np.float32
+    at_keys = error[::9]
+    expected = np.sqrt(0.9 * augment.SIGMA**2 + 0.1 * 0.03**2 / 3 + 0.002**2)
+    np.testing.assert_allclose(at_keys.std(axis=(0, 2)), expected, rtol=0.08)
+    assert np.abs(error.mean(axis=(0, 2))).max() < 1e-3
+    neighbours = (error[1:] * error[:-1]).mean() / (error**2).mean()
+    assert neighbours > 0.8  # an error lasts: white noise would have 0
+    assert abs((at_keys[1:] * at_keys[:-1]).mean() / (at_keys**2).mean()) < 0.05
+
+
+def test_confidence_falls_with_the_error_and_never_says_missing() -> None:
+    error, confidence = augment.detector_noise(np.random.default_rng(0), np.zeros((9000, 17, 2), np.float32))
+    size = np.linalg.norm(error, axis=-1)
+    assert confidence[size < 0.002].mean() > 0.95
+    assert confidence[(size > 0.029) & (size < 0.031)].mean() == pytest.approx(0.3, abs=0.05)
+    assert confidence.min() > 0 and confidence.max() <= 1
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9, 10, 81])
+def test_noise_fits_takes_of_any_length(frames: int) -> None:
+    error, confidence = augment.detector_noise(np.random.default_rng(0), np.zeros((frames, 17, 2), np.float32))
+    assert error.shape == (frames, 17, 2) and confidence.shape == (frames, 17)
+
+
+def test_a_masked_joint_is_zero_and_the_others_are_untouched() -> None:
+    before = keypoints(5000)
+    after = augment.lose_limbs(np.random.default_rng(1), augment.lose_joints(np.random.default_rng(0), before))
+    lost = after[..., 2] == 0
+    assert (after[lost] == 0).all()
+    np.testing.assert_array_equal(after[~lost], before[~lost])
+    assert before.min() > 0  # the input was left alone
+
+
+def test_joints_and_frames_go_missing_as_often_as_said() -> None:
+    lost = augment.lose_joints(np.random.default_rng(0), keypoints(20_000))[..., 2] == 0
+    assert lost.all(axis=1).mean() == pytest.approx(0.10, abs=0.01)
+    assert lost[~lost.all(axis=1)].mean() == pytest.approx(0.05, abs=0.005)
+
+
+def test_limbs_go_missing_in_bursts() -> None:
+    lost = augment.lose_limbs(np.random.default_rng(0), keypoints(25_000))[..., 2] == 0
+    arm = lost[:, augment.LIMBS[2]]
+    assert (arm.all(axis=1) == arm.any(axis=1)).all() and not lost[:, [0, 7, 8, 9, 10]].any()
+    starts = np.flatnonzero(np.diff(arm[:, 0].astype(int)) == 1)
+    stops = np.flatnonzero(np.diff(arm[:, 0].astype(int)) == -1)
+    assert 10 <= len(starts) <= 45 and (stops - starts).min() >= 5 and np.median(stops - starts) <= 30
+
+
+def test_swaps_exchange_both_legs_or_both_arms_for_a_few_frames() -> None:
+    before = keypoints(100)
+    for seed in SEEDS:
+        after = augment.swap_limbs(np.random.default_rng(seed), before, chance=1)
+        frames = np.flatnonzero((after != before).any(axis=(1, 2)))
+        assert 1 <= len(frames) <= 5 and np.ptp(frames) == len(frames) - 1
+        moved = (after != before).any(axis=(0, 2))
+        assert set(np.flatnonzero(moved)) in ({1, 2, 3, 4, 5, 6}, {11, 12, 13, 14, 15, 16})
+        np.testing.assert_array_equal(after[frames][:, moved], before[frames][:, H36M17.mirrored][:, moved])
+    swapped = [augment.swap_limbs(np.random.default_rng(seed), before) is not before for seed in range(3000)]
+    assert np.mean(swapped) == pytest.approx(0.01, abs=0.006)

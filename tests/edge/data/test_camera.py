@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.camera import IN_FRAME, NEAREST_M, Camera, sample_camera
+from posemoe_edge.edge.data.mocap import Clip
+
+SEEDS = range(20)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_sampled_camera_sees_the_whole_path(clip: Clip, seed: int) -> None:
+    camera = sample_camera(np.random.default_rng(seed), clip.joints_m)
+    points = camera.to_camera(clip.joints_m)
+    px = camera.project(points)
+    inside = ((px >= 0) & (px < [camera.width_px, camera.height_px])).all(axis=-1)
+    assert points[..., 2].min() > NEAREST_M and inside.mean() >= IN_FRAME
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_axes_are_right_down_forward(clip: Clip, seed: int) -> None:
+    camera = sample_camera(np.random.default_rng(seed), clip.joints_m)
+    np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(camera.rotation) == pytest.approx(1, abs=1e-5)
+    points = camera.to_camera(clip.joints_m)
+    assert (points[:, 10, 1] < points[:, 0, 1]).all()  # the head is above the hip: smaller y
+    assert (camera.project(points)[:, 10, 1] < camera.project(points)[:, 3, 1]).all()
+
+
+def test_a_person_facing_the_camera_has_the_left_hand_on_the_right(clip: Clip) -> None:
+    looking_along_y = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
+    focal, centre = np.full(2, 1145, np.float32), np.full(2, 500, np.float32)
+    camera = Camera(looking_along_y, np.array([0, -6, 1], np.float32), focal, centre)
+    x = camera.project(camera.to_camera(clip.joints_m))[..., 0]
+    assert (x[:, 11] > x[:, 14]).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_pixels_and_depth_lead_back_to_the_world(clip: Clip, seed: int) -> None:
+    camera = sample_camera(np.random.default_rng(seed), clip.joints_m)
+    points = camera.to_camera(clip.joints_m)
+    depth = points[..., 2:]
+    back = np.concatenate([(camera.project(points) - camera.centre_px) / camera.focal_px * depth, depth], axis=-1)
+    np.testing.assert_allclose(back @ camera.rotation + camera.eye_m, clip.joints_m, atol=1e-4)  # 0.1 mm: float32 pixels
+
+
+def test_a_long_path_is_filmed_from_afar(clip: Clip) -> None:
+    path = clip.joints_m.copy()
+    path[..., 0] += np.linspace(-8, 8, len(path), dtype=np.float32)[:, None]
+    for seed in SEEDS:
+        assert sample_camera(np.random.default_rng(seed), path).sees(path)
+
+
+def test_the_search_for_a_place_ends(clip: Clip) -> None:
+    path = clip.joints_m.copy()
+    path[..., 0] += np.linspace(-1e3, 1e3, len(path), dtype=np.float32)[:, None]
+    assert not sample_camera(np.random.default_rng(0), path).sees(path)
+
+
+def test_a_camera_stands_as_in_a_room(clip: Clip) -> None:
+    still = np.repeat(clip.joints_m[:1], 5, axis=0)
+    cameras = [sample_camera(np.random.default_rng(seed), still) for seed in range(200)]
+    height = np.array([c.eye_m[2] for c in cameras])
+    distance = np.array([np.linalg.norm(c.eye_m[:2] - still[0, 0, :2]) for c in cameras])
+    assert height.min() >= 1 and height.max() <= 2 and distance.min() >= 2.5 and distance.max() <= 6
+    assert np.ptp([c.focal_px for c in cameras]) <= 5 and np.min([c.centre_px for c in cameras]) >= 508

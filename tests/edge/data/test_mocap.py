@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.mocap import Clip, load_clips
+from posemoe_edge.edge.data.takes import TakeStream, evaluation_takes
+from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
+
+ROUNDING_M = 0.06e-3  # half of the file's unit, and float32
+REAL = Path(__file__).parents[4] / "shared" / "data" / "cmu_h36m17.npz"
+
+
+def test_clips_come_back_as_they_were_stored(write_mocap: Callable[..., Path], clips: list[Clip]) -> None:
+    loaded = load_clips(write_mocap())
+    assert [c.id for c in loaded] == [c.id for c in clips]
+    assert [c.split for c in loaded] == ["train", "val", "test"]
+    assert [c.native for c in loaded] == [True, False, True]
+    for got, stored in zip(loaded, clips, strict=True):
+        assert got.fps == 50 and got.joints_m.dtype == np.float32
+        np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=ROUNDING_M)
+
+
+def test_a_split_is_loaded_alone(write_mocap: Callable[..., Path], clips: list[Clip]) -> None:
+    assert [c.id for c in load_clips(write_mocap(), "val")] == [clips[1].id]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"nowhere\.npz"):
+        load_clips(tmp_path / "nowhere.npz")
+
+
+def test_an_unknown_split_is_a_usage_error(write_mocap: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="'dev'; expected one of train, val, test"):
+        load_clips(write_mocap(), "dev")
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"offsets": None}, "lacks offsets"),
+        ({"offsets": np.array([0, 300, 200, 1390])}, "offsets"),
+        ({"offsets": np.array([0, 300, 390])}, "offsets"),
+        ({"root": np.zeros((3, 3), np.float32)}, "root of shape"),
+        ({"root": np.full((1390, 3), np.nan, np.float32)}, "not finite"),
+        ({"rel": np.zeros((1390, 16, 3), np.int16)}, "rel of shape"),
+        ({"rel": np.zeros((1390, 17, 3), np.float32)}, "rel of type float32"),
+        ({"parents": np.arange(17)}, "another order"),
+        ({"fps": np.array(0)}, "frames per second"),
+        ({"subject": np.array(["one"])}, "subject of shape"),
+        ({"split": np.array(["train", "dev", "test"])}, "unknown splits dev"),
+        ({"action": np.array([None, None, None])}, "cannot be read"),  # pickled objects are refused
+    ],
+)
+def test_an_odd_file_is_refused_with_its_oddity(write_mocap: Callable[..., Path], odd: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtefactError, match=message) as error:
+        load_clips(write_mocap(**odd))
+    assert "motion.npz" in error.value.what and error.value.expected
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
+def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.npz"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        load_clips(path)
+
+
+def test_a_lone_array_is_not_a_motion_file(tmp_path: Path) -> None:
+    path = tmp_path / "lone.npy"
+    np.save(path, np.zeros(3))
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        load_clips(path)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the CMU file is not beside the repository (shared/data/cmu_h36m17.npz)")
+def test_the_real_file_makes_takes() -> None:
+    clips = load_clips(REAL)
+    subjects = {split: {c.subject for c in clips if c.split == split} for split in ("train", "val", "test")}
+    assert len(clips) == 302 and sum(map(len, clips)) == 181_732
+    assert not subjects["train"] & (subjects["val"] | subjects["test"]) and not subjects["val"] & subjects["test"]
+    for take in evaluation_takes([c for c in clips if c.split == "val"], noisy=True):
+        assert np.isfinite(take.keypoints).all() and np.abs(take.pose_m).max() < 1.5
+    chunk = next(TakeStream([c for c in clips if c.split == "train"], rows=4, frames=81, seed=0))
+    assert np.isfinite(chunk.keypoints).all() and chunk.reset[:, 0].all()
