@@ -7,27 +7,51 @@ import os
 import tempfile
 from pathlib import Path
 
+from .errors import MissingError, UsageError
+
+
+class Draft:
+    """A file that is written beside its place and moved there when it is whole.
+
+    Args:
+        path: the place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", expected="a file to write")
+        if not path.parent.is_dir():
+            raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
+        self.path = path
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        except OSError as error:
+            raise MissingError(f"{path.parent} cannot be written to ({error.strerror})", expected="a folder of yours") from None
+        os.close(handle)
+        self.draft = Path(name)
+
+    def keep(self) -> None:
+        """Move it into its place, in one go, with the rights of a file that was written there."""
+        mask = os.umask(0)
+        os.umask(mask)
+        self.draft.chmod(0o666 & ~mask)  # mkstemp's files are their owner's alone
+        self.draft.replace(self.path)
+
+    def drop(self) -> None:
+        self.draft.unlink(missing_ok=True)
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that an interruption leaves the old file or none, never half a one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Draft(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        draft.draft.write_bytes(data)
+        draft.keep()
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        draft.drop()
         raise
 
 
 def sha256(path: Path) -> str:
     """The file's sha256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file.read())
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -63,20 +62,20 @@ class Retention(Mixer):
         return self.heads, self.joints, self.width, self.width  # keys, values
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
-        return self._join(self._within(*self._split(q, k, v), clock)).to(q.dtype)
+        dtype = q.dtype
+        q, k, v = self._turned(q, k, v, clock)
+        return self._join(self._within(q, k, v, clock)).to(dtype)
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         dtype = q.dtype
-        q, k, v = self._split(q, k, v)  # (B, H, J, T, d)
-        y = self._within(q, k, v, clock)
+        q, k, v = self._turned(q, k, v, clock)  # (B, H, J, T, d)
         kept, left = clock.once(("retention.edges", self.geometry), lambda: self._edges(clock))
-        recalled = turn(q, *self._phase(clock, "query")) @ state * kept
-        aged = self._age(state, clock.time[:, -1])
+        recalled, decayed = q @ state * kept, state * kept[:, :, :, -1:]
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, None, None, :, None], recalled, 0.0)
-            aged = torch.where((clock.life[:, -1] == 0)[:, None, None, None, None], aged, 0.0)
-        keys = turn(k, *self._phase(clock, "kept key")) * left  # (B, H, J, T, d)
-        return self._join(y + recalled).to(dtype), aged + keys.transpose(-2, -1) @ v
+            decayed = torch.where((clock.life[:, -1] == 0)[:, None, None, None, None], decayed, 0.0)
+        y = self._join(self._within(q, k, v, clock) + recalled).to(dtype)
+        return y, self._turn_back(decayed + (k * left).transpose(-2, -1) @ v, clock.time[:, -1])
 
     @classmethod
     def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
@@ -96,32 +95,29 @@ class Retention(Mixer):
 
     # What the forms share.
 
-    def _split(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, J, C) -> (B, H, J, T, d), with 1/sqrt(d) on the queries."""
+    def _turned(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, J, C) -> (B, H, J, T, d), with xPos on queries and keys, and 1/sqrt(d) on the queries."""
         q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 2, 1, 4) for x in (q, k, v))
-        return q * self.width**-0.5, k, v
+        on_queries, on_keys = clock.once(("retention.xpos", self.geometry), lambda: self._xpos(clock))
+        return turn(q, *on_queries), turn(k, *on_keys), v
 
     @staticmethod
     def _join(y: Tensor) -> Tensor:
         """(B, H, J, T, d) -> (B, T, J, C)"""
         return y.permute(0, 3, 2, 1, 4).flatten(-2)
 
-    def _phase(self, clock: Clock, role: str) -> tuple[Tensor, Tensor]:
-        """xPos of the call's queries, of its keys, and of the keys as the next call will find them, (B, 1, 1, T, d/2)."""
-
-        def make() -> tuple[Tensor, Tensor]:
-            time = clock.time - clock.time[:, -1:] if role == "kept key" else clock.time
-            time = time[:, None, None, :, None]
-            scale = torch.exp((time if role == "query" else -time) * self.log_shrink)  # queries shrink as keys grow
-            return (time * self.angle).cos() * scale, (time * self.angle).sin() * scale
-
-        return clock.once(("retention.phase", role, self.geometry), make)
+    def _xpos(self, clock: Clock) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """cos and sin for the queries, which shrink with time, and for the keys, which grow, each (B, 1, 1, T, d/2)."""
+        time = clock.time[:, None, None, :, None]
+        cos, sin = (time * self.angle).cos(), (time * self.angle).sin()
+        shrink = torch.exp(time * self.log_shrink)
+        grow, scale = 1 / shrink, self.width**-0.5
+        return (cos * shrink * scale, sin * shrink * scale), (cos * grow, sin * grow)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
         """What the frames of one call tell one another, (B, H, J, T, d)."""
         weights = clock.once(("retention.weights", self.geometry), lambda: self._weights(clock))
-        scores = turn(q, *self._phase(clock, "query")) @ turn(k, *self._phase(clock, "key")).transpose(-2, -1)
-        return (scores * weights) @ v
+        return (q @ k.transpose(-2, -1) * weights) @ v
 
     def _weights(self, clock: Clock) -> Tensor:
         """gamma^|t_n - t_m| g_m where n may see m, (B, H, J, T, T)."""
@@ -144,12 +140,16 @@ class Retention(Mixer):
         return 1 - torch.exp(elapsed[:, None, None] * log_decay)
 
     def _age(self, state: Tensor, elapsed: Tensor) -> Tensor:
-        """(B, [M,] H, J, d, d) after ``elapsed`` (B,): decayed, and its key axis (-2) turned back. A contraction."""
+        """(B, [M,] H, J, d, d) after ``elapsed`` (B,): decayed, its key axis turned back."""
+        by_frame = elapsed.reshape(-1, *[1] * (state.ndim - 1))
+        return self._turn_back(state * torch.exp(by_frame * self.log_decay[..., None, None]), elapsed)
+
+    def _turn_back(self, state: Tensor, elapsed: Tensor) -> Tensor:
+        """The key axis (-2) as the next call will find it, its last frame at time 0. A contraction."""
         elapsed = elapsed.reshape(-1, *[1] * (state.ndim - 1))
-        decay = torch.exp(elapsed * self.log_decay[..., None, None])  # (B, [1,] H, J, 1, 1)
-        scale = torch.exp(elapsed * self.log_shrink[:, None])
-        cos, sin = (elapsed * self.angle[:, None]).cos() * scale, (elapsed * self.angle[:, None]).sin() * scale
-        a, b = (state * decay).chunk(2, dim=-2)  # cos, sin: (B, [1,] 1, 1, d/2, 1)
+        shrink = torch.exp(elapsed * self.log_shrink[:, None])
+        cos, sin = (elapsed * self.angle[:, None]).cos() * shrink, (elapsed * self.angle[:, None]).sin() * shrink
+        a, b = state.chunk(2, dim=-2)  # cos, sin: (B, [1,] 1, 1, d/2, 1)
         return torch.cat([a * cos + b * sin, b * cos - a * sin], dim=-2)
 
 

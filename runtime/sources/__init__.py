@@ -1,0 +1,9 @@
+"""Sources of frames: synthetic people, keypoint files, videos, cameras."""
+
+from __future__ import annotations
+
+from .grammar import open_source
+from .source import Source
+from .video import list_cameras
+
+__all__ = ["Source", "list_cameras", "open_source"]

@@ -1,0 +1,176 @@
+"""The manifest: what an artefact is, and what its files must be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ArtefactError, MissingError
+from .files import sha256, write_atomically
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+Mode = Literal["step", "chunk", "window"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Strict(BaseModel):
+    """A record in which an unknown or a missing field is an error, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tensor(Strict):
+    """An input or output of a graph: its axes by name, its shape with ``B`` for the free batch axis, always the first."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    axes: tuple[str, ...]
+    meaning: str
+
+
+class State(Strict):
+    """A state that is carried from frame to frame: read from ``input``, written to ``output``, never to the same memory."""
+
+    input: str
+    output: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    axes: tuple[str, ...]
+    initial: Literal["zeros"]
+    reset: str
+
+
+class Graph(Strict):
+    """One ONNX file: a mode at a precision."""
+
+    file: str
+    mode: Mode
+    precision: Precision
+    opset: int
+    frames: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    states: tuple[State, ...]
+    fp32_islands: str
+
+
+class FileRecord(Strict):
+    """What a file of the artefact must be."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(Strict):
+    """Everything a runtime has to know, and nothing it would have to guess."""
+
+    schema_version: int
+    preset: str
+    mixer: str
+    mode: Mode
+    config: dict[str, Any]
+    parameters: int
+    skeleton: str
+    keypoint_recipe: str
+    channels: int
+    normalisation: str
+    units: str
+    axes: str
+    fps: float
+    latency_frames: int
+    graphs: tuple[Graph, ...]
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+    training: dict[str, Any]
+
+    def graph(self, precision: Precision | None = None) -> Graph:
+        """The graph of that precision; None is fp32, or what there is."""
+        by_precision = {graph.precision: graph for graph in self.graphs}
+        if precision is None:
+            return by_precision.get("fp32", self.graphs[0])
+        if precision not in by_precision:
+            raise ArtefactError(
+                f"the artefact {self.preset} has no {precision} graph",
+                expected=f"one of {', '.join(by_precision)}",
+                run=f"posemoe-edge export {self.preset} --precision {precision}",
+            )
+        return by_precision[precision]
+
+    @property
+    def state_bytes(self) -> int:
+        """What one stream carries from frame to frame, in bytes."""
+        total = 0
+        for state in self.graphs[0].states:
+            size = 4
+            for axis in state.shape[1:]:
+                size *= int(axis)
+            total += size
+        return total
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artefact folder; what is wrong with it is an ArtefactError that names the field."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise MissingError(f"there is no artefact at {folder}", expected=f"a folder with a {MANIFEST}", run="posemoe-edge export")
+    if not path.is_file():
+        raise ArtefactError(f"{folder} has no {MANIFEST}", expected="a whole artefact: it is written last", run="posemoe-edge export")
+    return parse_manifest(path.read_text(), str(path))
+
+
+def parse_manifest(text: str, place: str) -> Manifest:
+    """A manifest from its JSON, checked field by field."""
+    again = "posemoe-edge export"
+    try:
+        data = json.loads(text)
+        version = data["schema_version"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{place} is not a manifest ({error})", expected="JSON with a schema_version", run=again) from error
+    if version != SCHEMA_VERSION:
+        raise ArtefactError(f"{place} has schema_version {version}", expected=str(SCHEMA_VERSION), run=again)
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ArtefactError(f"{place}: field {field}: {first['msg']}", expected=f"schema {SCHEMA_VERSION}", run=again) from error
+    for name in (*manifest.files, *(graph.file for graph in manifest.graphs)):
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
+            raise ArtefactError(f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again)
+    for graph in manifest.graphs:
+        if manifest.files and graph.file not in manifest.files:
+            raise ArtefactError(f"{place}: graphs: {graph.file} is not among the files", expected="a record of every file", run=again)
+    if not manifest.graphs:
+        raise ArtefactError(f"{place}: graphs: there are none", expected="at least one", run=again)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, atomically; the files that it names are there already."""
+    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def record_file(path: Path) -> FileRecord:
+    """What the file is now."""
+    return FileRecord(sha256=sha256(path), bytes=path.stat().st_size)
+
+
+def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """The file's path, if it is what the manifest says; otherwise an ArtefactError that says how it differs."""
+    record, path = manifest.files[name], folder / name
+    again = f"posemoe-edge export {manifest.preset}"
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing", expected="every file that the manifest names", run=again)
+    if path.stat().st_size != record.bytes:
+        raise ArtefactError(f"{path} has {path.stat().st_size} bytes", expected=f"{record.bytes}, as the manifest says", run=again)
+    found = sha256(path)
+    if found != record.sha256:
+        raise ArtefactError(f"{path} was changed: its sha256 is {found[:12]}...", expected=f"{record.sha256[:12]}...", run=again)
+    return path

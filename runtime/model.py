@@ -1,0 +1,156 @@
+"""A model: an opened artefact, shared by its streams."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+from numpy.typing import ArrayLike
+
+from .certificate import Certificate, read_certificate
+from .engines import open_engine
+from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
+from .gaps import GapPolicy
+from .manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
+from .pose import Pose
+from .slots import Slots, StepSlots, WindowSlots
+from .stream import Stream, step_all
+
+log = logging.getLogger(__name__)
+
+ZOO = Path(__file__).parent / "zoo"
+DEFAULT_MODEL = "posemoe-retention-s"
+METADATA = "posemoe.manifest"
+
+
+class Model:
+    """A lifter that is ready to run: immutable, and shared by all its streams. Made by ``load``."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        graph: Graph,
+        path: Path,
+        *,
+        certificate: Certificate | None,
+        engine: str | None,
+        threads: int,
+        gaps: GapPolicy,
+        latency_frames: int | None,
+    ) -> None:
+        self.manifest, self.graph, self.certificate = manifest, graph, certificate
+        opened = open_engine(path, engine=engine, threads=threads)
+        self.engine = opened.name
+        self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
+        if not 0 <= self.latency_frames < graph.frames:
+            raise UsageError(f"a latency of {self.latency_frames} frames", expected=f"0 to {graph.frames - 1} in mode {graph.mode}")
+        self._slots: Slots = (
+            StepSlots(opened, graph)
+            if graph.mode == "step"
+            else WindowSlots(opened, graph, latency_frames=self.latency_frames)
+        )
+        self._identity = manifest.files[graph.file].sha256 if manifest.files else str(path)
+        self._gaps = gaps
+        self._lock = Lock()
+        log.info("%s runs on %s", self, self.engine)
+
+    def __str__(self) -> str:
+        return f"{self.manifest.preset} {self.graph.precision} {self.graph.mode}"
+
+    @property
+    def state_bytes(self) -> int:
+        """What one stream carries from frame to frame, in bytes."""
+        return self.manifest.state_bytes
+
+    def stream(self) -> Stream:
+        """A new stream with an empty memory. There is room for any number of them."""
+        with self._lock:
+            return Stream(self.manifest, self._identity, self._slots, self._lock, self._gaps, self.latency_frames)
+
+    def step_batch(self, frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
+        """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is taken."""
+        for stream in frames:
+            if stream._slots is not self._slots:
+                raise UsageError("a stream of another model", expected="streams that this model made")
+        return step_all(frames, t=t)
+
+
+def load(
+    artefact: str | Path | None = None,
+    *,
+    precision: Precision | None = None,
+    engine: str | None = None,
+    threads: int = 1,
+    gaps: GapPolicy | None = None,
+    latency_frames: int | None = None,
+    allow_failed: bool = False,
+) -> Model:
+    """Open an artefact and make it ready to run.
+
+    Args:
+        artefact: a folder that ``export`` wrote, a single .onnx of one, or the name of a shipped one; None is the default.
+        precision: None decides: fp32 on a CPU, which computes the others in fp32 too, only slower.
+        engine: None decides, and ``Model.engine`` says what.
+        threads: processor threads for one launch.
+        gaps: what to do about time without frames; None is ``GapPolicy()``.
+        latency_frames: for a window model, how far behind the newest frame its answer lies; None is the manifest's.
+        allow_failed: run a graph whose drift certificate failed.
+
+    Raises:
+        MissingError: no such artefact, or no engine installed.
+        ArtefactError: the artefact is incomplete, was changed, or does not fit.
+        CheckFailedError: its certificate says that it drifts beyond its budget.
+    """
+    path = find_artefact(artefact)
+    certificate = None
+    if path.is_file():
+        manifest = _manifest_inside(path)
+        graph, graph_path = manifest.graph(precision), path
+    else:
+        manifest = read_manifest(path)
+        graph = manifest.graph(precision)
+        graph_path = check_file(path, manifest, graph.file)
+        certificate = read_certificate(path, manifest)
+    drift = certificate.drift(graph.precision) if certificate else None
+    if drift and not drift.passed and not allow_failed:
+        raise CheckFailedError(
+            f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(drift.exceeded)}",
+            expected="an artefact within its budget",
+            run=f"posemoe-edge verify {path}, or use --allow-failed",
+        )
+    return Model(
+        manifest,
+        graph,
+        graph_path,
+        certificate=certificate,
+        engine=engine,
+        threads=threads,
+        gaps=gaps or GapPolicy(),
+        latency_frames=latency_frames,
+    )
+
+
+def find_artefact(artefact: str | Path | None = None) -> Path:
+    """The artefact's folder (or single file): a path that exists, else the name of a shipped one."""
+    if artefact is None:
+        return ZOO / DEFAULT_MODEL
+    path = Path(artefact)
+    if path.exists():
+        return path
+    if (ZOO / str(artefact)).is_dir():
+        return ZOO / str(artefact)
+    shipped = ", ".join(sorted(p.name for p in ZOO.iterdir())) if ZOO.is_dir() else "none"
+    name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
+    raise MissingError(
+        f"there is no artefact at {artefact}", expected=f"a folder, or a shipped one ({shipped})", run=f"posemoe-edge export {name}"
+    )
+
+
+def _manifest_inside(path: Path) -> Manifest:
+    """The manifest that a lone ONNX file carries."""
+    metadata = open_engine(path).metadata
+    if METADATA not in metadata:
+        raise ArtefactError(f"{path} carries no manifest", expected="an ONNX file that posemoe-edge wrote", run="posemoe-edge export")
+    return parse_manifest(metadata[METADATA], f"{path} ({METADATA})")

@@ -1,0 +1,180 @@
+"""A stream: one person in one camera, from 2D keypoints to 3D poses, frame by frame, for as long as it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ArtefactError, FrameError, UsageError
+from .gaps import GapPolicy
+from .keypoints import check_keypoints
+from .manifest import Manifest
+from .pose import GapAction, Pose
+from .slots import Memory, Slots
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a stream remembers, to go back to with ``Stream.restore``."""
+
+    graph: str
+    memory: Memory
+    time: _Time
+
+
+@dataclass
+class _Time:
+    """When a stream was last fed, and what came of it."""
+
+    last_s: float | None = None  # capture time of the last frame, fed or not
+    fed_s: float | None = None  # capture time of the last frame that was fed
+    xyz_m: Floats | None = None
+
+    def copy(self) -> _Time:
+        return _Time(self.last_s, self.fed_s, None if self.xyz_m is None else self.xyz_m.copy())
+
+
+@dataclass(frozen=True, eq=False)
+class _Due:
+    """A frame that was accepted, with what to do about it."""
+
+    keypoints: Floats
+    t_s: float
+    dt_s: float
+    gap: GapAction
+
+    @property
+    def score(self) -> Floats:
+        return self.keypoints[:, 2]
+
+
+class Stream:
+    """One person in one camera. Made by ``Model.stream``; owns one slot until it is closed.
+
+    A frame is either taken or refused with a ``FrameError``; a refused frame leaves everything as it was.
+    """
+
+    def __init__(self, manifest: Manifest, graph: str, slots: Slots, lock: Lock, gaps: GapPolicy, latency_frames: int) -> None:
+        self._manifest, self._graph = manifest, graph
+        self._slots, self._lock = slots, lock
+        self._gaps, self._latency = gaps, latency_frames
+        self._slot: int | None = slots.join()
+        self._time = _Time()
+
+    def step(self, keypoints: ArrayLike, *, t: float | None = None) -> Pose:
+        """Lift one frame.
+
+        Args:
+            keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2), everything seen.
+            t: capture time in seconds, later than the frame before; None is one nominal frame later.
+
+        Raises:
+            FrameError: wrong shape, not finite, a score outside [0, 1], or time that does not go forward.
+        """
+        return step_all({self: keypoints}, t=t)[self]
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is a first one."""
+        self._time = _Time()
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all that the stream remembers."""
+        with self._lock:
+            return Snapshot(self._graph, self._slots.copy(self._seat), self._time.copy())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, of this stream or of another one of the same model."""
+        if snapshot.graph != self._graph:
+            raise UsageError("the snapshot is of another model", expected=f"one of {self._manifest.preset}, same graph")
+        with self._lock:
+            self._slots.paste(self._seat, snapshot.memory)
+        self._time = snapshot.time.copy()
+
+    def close(self) -> None:
+        """Give the slot back; a second call does nothing."""
+        if self._slot is not None:
+            with self._lock:
+                self._slots.leave(self._slot)
+            self._slot = None
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def _seat(self) -> int:
+        if self._slot is None:
+            raise UsageError("the stream is closed", expected="a new one from model.stream()")
+        return self._slot
+
+    def _accept(self, keypoints: ArrayLike, t: float | None) -> _Due:
+        """Check a frame and decide what to do about the time before it. Changes nothing."""
+        self._seat  # noqa: B018  (a closed stream takes no frames)
+        checked = check_keypoints(keypoints)
+        checked[checked[:, 2] == 0] = 0  # a joint that was not seen has no place
+        nominal, last = 1 / self._manifest.fps, self._time.last_s
+        if t is None:
+            t = 0.0 if last is None else last + nominal
+        if not math.isfinite(t):
+            raise FrameError(f"the frame's time is {t}", expected="seconds")
+        if last is not None and t <= last:
+            raise FrameError(f"time went from {last:.6f} s to {t:.6f} s", expected="each frame later than the one before")
+        seen = bool(checked[:, 2].any())
+        if self._time.fed_s is None:
+            return _Due(checked, t, nominal, "reset")
+        dt = t - self._time.fed_s
+        return _Due(checked, t, dt, self._gaps.decide(dt, seen=seen))
+
+    def _keep(self, due: _Due, xyz_m: Floats) -> Pose:
+        """Take note of a frame, and make its pose."""
+        held = due.gap == "hold"
+        self._time = _Time(due.t_s, self._time.fed_s if held else due.t_s, xyz_m)
+        return Pose(
+            xyz_m=xyz_m,
+            score=due.score,
+            t_s=due.t_s,
+            dt_s=due.dt_s,
+            latency_frames=self._latency,
+            gap=due.gap,
+        )
+
+
+def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
+    """One frame for each of these streams of one model, in one launch. If one frame is refused, none is taken."""
+    due = {stream: stream._accept(keypoints, t) for stream, keypoints in frames.items()}
+    fed = [stream for stream, frame in due.items() if frame.gap != "hold"]
+    lifted: dict[Stream, Floats] = {}
+    if fed:
+        slots, lock = fed[0]._slots, fed[0]._lock
+        seats = [stream._seat for stream in fed]
+        with lock:
+            for stream, seat in zip(fed, seats, strict=True):
+                frame = due[stream]
+                reset = frame.gap == "reset"
+                nominal = 1 / stream._manifest.fps
+                slots.put(seat, frame.keypoints, nominal if reset else frame.dt_s, reset)
+            poses = slots.launch(seats)
+            lifted = {stream: poses[seat].copy() for stream, seat in zip(fed, seats, strict=True)}
+            if not all(np.isfinite(xyz).all() for xyz in lifted.values()):
+                raise ArtefactError(
+                    "the model answered with numbers that are not finite; the state is as it was",
+                    expected="finite poses from finite keypoints",
+                    run="posemoe-edge verify, and stream.reset()",
+                )
+            slots.commit(seats)
+    made = {}
+    for stream, frame in due.items():
+        xyz_m = lifted[stream] if stream in lifted else stream._time.xyz_m
+        assert xyz_m is not None  # a stream that was never fed is not held
+        made[stream] = stream._keep(frame, xyz_m)
+    return made
