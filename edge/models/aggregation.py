@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .attention import join_heads, split_heads
+from .attention import join_heads
 from .forms import Form
 from .layers import FeedForward, JointAttention, Norm, Projections, Readout, TimeMixing
 from .mixer import Mixer
@@ -29,7 +29,7 @@ class CrossExpertAttention(nn.Module):
         self.mu = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, aggregated: Tensor) -> Tensor:
-        q, k, v = (split_heads(p, self.heads) for p in self.project(self.norm(x)))  # (..., H, L, d)
+        q, k, v = self.project.heads(self.norm(x), None, self.heads)  # (..., H, L, d)
         share = torch.sigmoid(self.mu)
         fused = share * aggregated + (1 - share) * (q @ k.transpose(-2, -1))  # (..., H, L, L)
         weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)

@@ -58,6 +58,12 @@ class Projections(nn.Module):
             return own  # type: ignore[no-any-return]
         return own[0], *self.context(context).split(width, dim=-1), *own[1:]
 
+    def heads(self, x: Tensor, context: Tensor | None, heads: int) -> tuple[Tensor, ...]:
+        """q, k, v as (..., H, L, d); what comes from one product is moved as one."""
+        if self.context is None:
+            return split_heads(self.own(x), 3 * heads).chunk(3, dim=-3)
+        return split_heads(self.own(x), heads), *split_heads(self.context(context), 2 * heads).chunk(2, dim=-3)
+
 
 class JointAttention(nn.Module):
     """Multi-head self- or cross-attention over the joints of each frame: SpatialMHSA, SpatialMHCA (PoseMoE, 3 and 4)."""
@@ -74,7 +80,7 @@ class JointAttention(nn.Module):
 
     def mapped(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The block's output and its map (..., H, J, J), which cross-expert aggregation goes on with."""
-        q, k, v = (split_heads(p, self.heads) for p in self.project(self.norm(x), context))  # (..., H, J, d)
+        q, k, v = self.project.heads(self.norm(x), context, self.heads)  # (..., H, J, d)
         weights = attention_map(q, k)
         return x + self.out(join_heads(weights @ v)), weights
 

@@ -47,19 +47,20 @@ class Retention(Mixer):
         self.heads, self.width, self.joints = heads, dim // heads, len(distances)
         self.geometry = (dim, heads, tuple(distances))  # mixers of one geometry share what depends on time alone
         pair = torch.arange(self.width // 2, dtype=torch.float64)
-        head = torch.arange(heads, dtype=torch.float64)[:, None]
-        forget = 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64))  # (H, J)
+        head = torch.arange(heads, dtype=torch.float64)
+        forget = 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64)[:, None])  # (J, H)
         zeta = (2 * pair + 0.4 * self.width) / (1.4 * self.width)  # (d/2,)
         self.log_decay: Tensor
         self.log_shrink: Tensor
         self.angle: Tensor
-        self.register_buffer("log_decay", torch.log1p(-forget).float(), persistent=False)  # (H, J)
+        self.register_buffer("log_decay", torch.log1p(-forget).float(), persistent=False)  # (J, H)
         self.register_buffer("log_shrink", (zeta.log() / XPOS_SPAN).float(), persistent=False)  # (d/2,)
         self.register_buffer("angle", (10000.0 ** (-2 * pair / self.width)).float(), persistent=False)  # (d/2,)
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        return self.heads, self.joints, self.width, self.width  # keys, values
+        # Key and value axes first: the wide runs over joints and heads are last, where elementwise kernels like them.
+        return self.width, self.width, self.joints, self.heads
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
         dtype = q.dtype
@@ -68,14 +69,17 @@ class Retention(Mixer):
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         dtype = q.dtype
-        q, k, v = self._turned(q, k, v, clock)  # (B, H, J, T, d)
+        q, k, v = self._turned(q, k, v, clock)  # (B, J, H, T, d)
         kept, left = clock.once(("retention.edges", self.geometry), lambda: self._edges(clock))
+        state = state.permute(0, 3, 4, 1, 2)  # (B, J, H, d, d)
         recalled, decayed = q @ state * kept, state * kept[:, :, :, -1:]
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, None, None, :, None], recalled, 0.0)
             decayed = torch.where((clock.life[:, -1] == 0)[:, None, None, None, None], decayed, 0.0)
         y = self._join(self._within(q, k, v, clock) + recalled).to(dtype)
-        return y, self._turn_back(decayed + (k * left).transpose(-2, -1) @ v, clock.time[:, -1])
+        end = (decayed + (k * left).transpose(-2, -1) @ v).permute(0, 3, 4, 1, 2)  # (B, d, d, J, H), keys at their own times
+        cos, sin = self._turn_back(clock.time[:, -1])
+        return y, turn(end, cos[:, :, None], -sin[:, :, None], dim=1)
 
     @classmethod
     def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
@@ -83,51 +87,52 @@ class Retention(Mixer):
         assert isinstance(mixer, Retention)
         if clock.reset is not None:
             state = torch.where(clock.reset[:, 0].bool()[:, None, None, None, None, None], 0.0, state)
-        return mixer._age(state, clock.elapsed[:, 0])
+        elapsed = clock.elapsed[:, 0]
+        cos, sin = (part * torch.exp(elapsed[:, None, None, None] * mixer.log_decay) for part in mixer._turn_back(elapsed))
+        return turn(state, cos[:, None, :, None], -sin[:, None, :, None], dim=2)  # (B, M, d, d, J, H)
 
     def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         dtype = q.dtype
-        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))  # (B, H, J, d)
-        gain = clock.once(("retention.gain", self.geometry), lambda: self._gain(clock.elapsed[:, 0]))  # (B, H, J)
-        state = state + (k * gain[..., None])[..., :, None] * v[..., None, :]  # (B, H, J, d, d)
-        y = (q[..., None, :] @ state).squeeze(-2) * self.width**-0.5  # (B, H, J, d)
-        return y.transpose(1, 2).flatten(-2).to(dtype), state
+        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2) for x in (q, k, v))  # (B, d, J, H)
+        gain = clock.once(("retention.gain", self.geometry), lambda: self._gain(clock.elapsed[:, 0])[:, None])
+        state = state + (k * gain)[:, :, None] * v[:, None]  # (B, d, d, J, H)
+        y = (q[:, :, None] * state).sum(1)  # (B, d, J, H)
+        return y.permute(0, 2, 3, 1).flatten(-2).to(dtype), state
 
     # What the forms share.
 
     def _turned(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, J, C) -> (B, H, J, T, d), with xPos on queries and keys, and 1/sqrt(d) on the queries."""
-        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 2, 1, 4) for x in (q, k, v))
+        """(B, T, J, C) -> (B, J, H, T, d), with xPos on queries and keys."""
+        q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4) for x in (q, k, v))
         on_queries, on_keys = clock.once(("retention.xpos", self.geometry), lambda: self._xpos(clock))
         return turn(q, *on_queries), turn(k, *on_keys), v
 
     @staticmethod
     def _join(y: Tensor) -> Tensor:
-        """(B, H, J, T, d) -> (B, T, J, C)"""
-        return y.permute(0, 3, 2, 1, 4).flatten(-2)
+        """(B, J, H, T, d) -> (B, T, J, C)"""
+        return y.permute(0, 3, 1, 2, 4).flatten(-2)
 
     def _xpos(self, clock: Clock) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """cos and sin for the queries, which shrink with time, and for the keys, which grow, each (B, 1, 1, T, d/2)."""
         time = clock.time[:, None, None, :, None]
         cos, sin = (time * self.angle).cos(), (time * self.angle).sin()
         shrink = torch.exp(time * self.log_shrink)
-        grow, scale = 1 / shrink, self.width**-0.5
-        return (cos * shrink * scale, sin * shrink * scale), (cos * grow, sin * grow)
+        return (cos * shrink, sin * shrink), (cos / shrink, sin / shrink)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
-        """What the frames of one call tell one another, (B, H, J, T, d)."""
+        """What the frames of one call tell one another, (B, J, H, T, d)."""
         weights = clock.once(("retention.weights", self.geometry), lambda: self._weights(clock))
         return (q @ k.transpose(-2, -1) * weights) @ v
 
     def _weights(self, clock: Clock) -> Tensor:
-        """gamma^|t_n - t_m| g_m where n may see m, (B, H, J, T, T)."""
+        """gamma^|t_n - t_m| g_m / sqrt(d) where n may see m, (B, J, H, T, T)."""
         apart = (clock.time[:, :, None] - clock.time[:, None, :]).abs()[:, None, None]  # (B, 1, 1, T, T)
         decay = torch.exp(apart * self.log_decay[..., None, None])
         return torch.where(clock.visible[:, None, None], decay * self._gain(clock.elapsed)[..., None, :], 0.0)
 
     def _edges(self, clock: Clock) -> tuple[Tensor, Tensor]:
-        """What is left of the old state at each frame, and of each frame at the end of the call, (B, H, J, T, 1)."""
-        log_decay = self.log_decay[..., None]  # (H, J, 1)
+        """What is left of the old state at each frame, and of each frame at the end of the call, (B, J, H, T, 1)."""
+        log_decay = self.log_decay[..., None]  # (J, H, 1)
         kept = torch.exp(clock.time[:, None, None] * log_decay)
         left = torch.exp((clock.time[:, -1:] - clock.time)[:, None, None] * log_decay) * self._gain(clock.elapsed)
         if clock.reset is not None:
@@ -135,25 +140,18 @@ class Retention(Mixer):
         return kept[..., None], left[..., None]
 
     def _gain(self, elapsed: Tensor) -> Tensor:
-        """g = 1 - gamma^dt: (B, *) -> (B, H, J, *)"""
+        """g / sqrt(d) with g = 1 - gamma^dt, what a key is worth: (B, *) -> (B, J, H, *)"""
         log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
-        return 1 - torch.exp(elapsed[:, None, None] * log_decay)
+        return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5
 
-    def _age(self, state: Tensor, elapsed: Tensor) -> Tensor:
-        """(B, [M,] H, J, d, d) after ``elapsed`` (B,): decayed, its key axis turned back."""
-        by_frame = elapsed.reshape(-1, *[1] * (state.ndim - 1))
-        return self._turn_back(state * torch.exp(by_frame * self.log_decay[..., None, None]), elapsed)
-
-    def _turn_back(self, state: Tensor, elapsed: Tensor) -> Tensor:
-        """The key axis (-2) as the next call will find it, its last frame at time 0. A contraction."""
-        elapsed = elapsed.reshape(-1, *[1] * (state.ndim - 1))
-        shrink = torch.exp(elapsed * self.log_shrink[:, None])
-        cos, sin = (elapsed * self.angle[:, None]).cos() * shrink, (elapsed * self.angle[:, None]).sin() * shrink
-        a, b = state.chunk(2, dim=-2)  # cos, sin: (B, [1,] 1, 1, d/2, 1)
-        return torch.cat([a * cos + b * sin, b * cos - a * sin], dim=-2)
+    def _turn_back(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin by which the key axis turns back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""
+        elapsed = elapsed[:, None]
+        shrink, angle = torch.exp(elapsed * self.log_shrink), elapsed * self.angle
+        return (angle.cos() * shrink)[..., None, None], (angle.sin() * shrink)[..., None, None]
 
 
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The pairs (i, i + d/2) of the last axis, turned."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+def turn(x: Tensor, cos: Tensor, sin: Tensor, dim: int = -1) -> Tensor:
+    """The pairs (i, i + d/2) of an axis, turned."""
+    a, b = x.chunk(2, dim=dim)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=dim)
