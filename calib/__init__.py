@@ -1,0 +1,1 @@
+"""What a graph does over time: closed-loop rollouts, true half rounding, drift and its budget."""

@@ -1,0 +1,1 @@
+"""The training side and the command line: models, presets, data, training."""

@@ -1,0 +1,1 @@
+"""From PyTorch to an artefact: traced, simplified, brought to a precision, verified."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .errors import ArtefactError, CheckFailedError, FrameError, MissingError, PoseEdgeError, SourceError, UsageError
 from .gaps import GapPolicy
 from .model import Model, load
+from .pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
 from .pose import Frame, Pose
 from .stream import Snapshot, Stream
 
@@ -18,14 +19,19 @@ __all__ = [
     "CheckFailedError",
     "Frame",
     "FrameError",
+    "FrameRefused",
     "GapPolicy",
     "MissingError",
     "Model",
+    "Pipeline",
     "Pose",
     "PoseEdgeError",
+    "PoseFrame",
     "Snapshot",
     "SourceError",
     "Stream",
+    "TrackLost",
+    "TrackStarted",
     "UsageError",
     "load",
 ]

@@ -52,7 +52,7 @@ class Model:
             else WindowSlots(opened, graph, latency_frames=self.latency_frames)
         )
         self._identity = manifest.files[graph.file].sha256 if manifest.files else str(path)
-        self._gaps = gaps
+        self.gaps = gaps
         self._lock = Lock()
         log.info("%s runs on %s", self, self.engine)
 
@@ -67,7 +67,7 @@ class Model:
     def stream(self) -> Stream:
         """A new stream with an empty memory. There is room for any number of them."""
         with self._lock:
-            return Stream(self.manifest, self._identity, self._slots, self._lock, self._gaps, self.latency_frames)
+            return Stream(self.manifest, self._identity, self._slots, self._lock, self.gaps, self.latency_frames)
 
     def step_batch(self, frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is taken."""

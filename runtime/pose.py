@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +50,10 @@ class Pose:
     latency_frames: int
     gap: GapAction
     person: int = 0
+
+    def of(self, person: int) -> Pose:
+        """The same pose, as that person's."""
+        return self if person == self.person else replace(self, person=person)
 
     def to_json(self) -> dict[str, Any]:
         """The pose as plain numbers for JSON; positions rounded to 0.1 mm, times to a microsecond."""

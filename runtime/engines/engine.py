@@ -34,10 +34,11 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(path: Path, *, engine: str | None = None, threads: int = 1) -> Engine:
+def open_engine(path: Path | bytes, *, engine: str | None = None, threads: int = 1) -> Engine:
     """Open a graph with the best engine there is.
 
     Args:
+        path: the ONNX file, or its bytes.
         engine: a name of ``ENGINES``; None decides: ONNX Runtime on the CPU is all there is so far.
         threads: processor threads. One is fastest for one person: the network is narrower than a thread pool is dear.
     """

@@ -14,13 +14,13 @@ class OnnxRuntimeEngine:
     """A session whose memory is bound once and belongs to the caller.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or its bytes.
         threads: processor threads within one operation.
     """
 
     name = "onnxruntime-cpu"
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
+    def __init__(self, path: Path | bytes, *, threads: int = 1) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -31,10 +31,11 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         # Waiting threads sleep: a robot has other work for its cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        source, name = (path, "the graph") if isinstance(path, bytes) else (str(path), str(path))
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
-            raise ArtefactError(f"ONNX Runtime cannot open {path}: {error}", expected="a graph that export wrote") from error
+            raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected="a graph that export wrote") from error
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 

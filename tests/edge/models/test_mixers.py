@@ -30,6 +30,7 @@ JOINTS, DIM, HEADS = len(DISTANCES), 8, 2
 SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
 EXACT = 1e-12  # float64, one formula written twice
 CONSTANTS = 1e-6  # decays and angles are kept in float32 and multiplied by times of some hundred frames
+DIGITS = 1.1e-7  # seven printed digits, and a float32 each
 LONG = 1e-4  # float32 after 20,000 frames: rounding is forgotten as fast as the frames are, and doesn't add up
 
 recurrent = pytest.mark.parametrize("kind", ["retention", "dssm"])
@@ -220,9 +221,7 @@ def test_a_reset_forgets_even_what_is_not_finite(
 
 @recurrent
 @pytest.mark.parametrize("run", [whole, steps])
-def test_a_reset_of_one_row_leaves_the_others(
-    kind: str, run: Callable[[Mixer, Stream, Tensor], tuple[Tensor, Tensor]]
-) -> None:
+def test_a_reset_of_one_row_leaves_the_others(kind: str, run: Callable[[Mixer, Stream, Tensor], tuple[Tensor, Tensor]]) -> None:
     mixer, stream = make(kind), varying(4)
     reset = np.zeros((2, 4), bool)
     reset[1, 0] = True
@@ -312,19 +311,19 @@ def test_attention_has_no_memory() -> None:
 
 GAMMA = {  # NC-RetNet's decays by head, for joints of each distance, as computed by the published code
     4.0: (0.96875, 0.9789703, 0.9858481, 0.9904764, 0.9935911, 0.9956871, 0.9970977, 0.9980469),
+    2.0: (0.9375, 0.9960938),  # the first and the last head
     1.0: (0.875, 0.9158812, 0.9433923, 0.9619058, 0.9743645, 0.9827486, 0.9883907, 0.9921875),
     0.5: (0.75, 0.8317625, 0.8867846, 0.9238116, 0.948729, 0.9654972, 0.9767814, 0.984375),
 }
 
 
 def test_decays_are_the_published_ones() -> None:
-    gamma = Retention(64, 8).log_decay.double().exp()  # (H, J)
-    assert gamma.shape == (8, 17)
+    mixer, ones = Retention(64, 8).double(), torch.ones(1, 17, 64, dtype=torch.float64)
+    y, _ = mixer.step(ones, ones, ones, empty(mixer, 1), Clock(ones[:, 0, :1]))  # (1 - gamma) sqrt(d)
+    gamma = (1 - y[0] / math.sqrt(8)).unflatten(-1, (8, 8))[..., 0]  # (J, H)
     for joint, distance in enumerate(H36M_DISTANCES):
-        if distance in GAMMA:
-            np.testing.assert_allclose(gamma[:, joint], GAMMA[distance], atol=1.1e-7)  # seven digits, and float32
-        else:
-            np.testing.assert_allclose(gamma[[0, -1], joint], [0.9375, 0.99609375], atol=1.1e-7)
+        heads = [0, -1] if distance == 2 else slice(None)
+        np.testing.assert_allclose(gamma[joint, heads], GAMMA[distance], atol=DIGITS)
 
 
 def retention_by_hand(stream: Stream, chunk_size: int) -> NDArray[np.float64]:

@@ -1,0 +1,72 @@
+"""posemoe-edge demo"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ...runtime.errors import missing_extra
+from ...runtime.model import DEFAULT_MODEL, ZOO, load
+from ...runtime.sinks import open_sink
+from ...runtime.sources import open_source
+from .motion import choose_motion
+from .output import Output, Result, megabytes, verb
+from .run_verb import run
+from .verify_verb import tell
+
+CLIP = "synthetic://walk?people=1&noise=2"
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"), show_default=True)
+@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Motion capture to certify on; default: the procedural walker.")
+@click.option("--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="To certify on.")
+@verb
+def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
+    """The main job from end to end: export the default model, certify it, lift a walking person, draw it."""
+    try:
+        from ...export.artefact import REFERENCE, export
+        from ...export.verify import verify
+        from ..checkpoints import load_checkpoint
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "export", "the demo's export") from None
+    out.mkdir(parents=True, exist_ok=True)
+    folder = out / DEFAULT_MODEL
+    started = time.monotonic()
+
+    out_.say(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
+    model, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
+    with out_.console.status("  tracing ..."):
+        manifest = export(model, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], stage=out_.stage)
+
+    recording, motion = choose_motion(out_, data, frames=frames, seed=0)
+    out_.say(f"2. Certify: {frames} frames of {motion.kind}, against PyTorch, each side with its own state")
+    began = time.monotonic()
+    with out_.progress("lifting", total=frames * (len(manifest.graphs) + 1)) as tick:
+        certificate = verify(folder, recording, motion, tick=tick)
+    out_.stage("certificate", time.monotonic() - began)
+    tell(out_, certificate)
+
+    out_.say(f"3. Run {CLIP}: one frame in, one pose out")
+    began = time.monotonic()
+    lifter = load(folder, allow_failed=True)
+    picture, poses = out / "walk.png", out / "walk.jsonl"
+    with open_source(CLIP, frames=300) as source, open_sink(f"png:{picture}") as png, open_sink(f"jsonl:{poses}") as jsonl:
+        summary = run(out_, lifter, source, [png, jsonl])
+    out_.stage("300 frames", time.monotonic() - began, poses.stat().st_size)
+    out_.say(f"  a step took {summary['step_ms']['p50']:.2f} ms (median) on {lifter.engine}; state {megabytes(lifter.state_bytes)}")
+
+    verdict = "PASSED" if certificate.passed else "FAILED"
+    out_.say(f"\nThe certificate {verdict}; the walk was lifted with {summary['mpjpe_mm']:.1f} mm MPJPE in {time.monotonic() - started:.0f} s.")
+    out_.say(f"Picture: {picture}")
+    result = {
+        "artefact": str(folder),
+        "certificate": {"passed": certificate.passed, "path": str(folder / "certificate.json"), "motion": motion.kind, "frames": frames},
+        "run": summary,
+        "picture": str(picture),
+        "poses": str(poses),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    return Result(result, exit_code=0 if certificate.passed else 1, next_command=f"posemoe-edge run camera0 --model {folder}")

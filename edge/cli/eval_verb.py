@@ -1,0 +1,52 @@
+"""posemoe-edge eval"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...runtime.model import find_artefact, load
+from ..evaluation import evaluate
+from .output import Output, Result, verb
+
+
+@click.command("eval")
+@click.argument("artefact", required=False)
+@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz).")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU.")
+@click.option("--clips", "most", type=click.IntRange(min=1), help="Only the first so many clips.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
+@click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
+@verb
+def command(out: Output, artefact: str | None, data: Path, split: str, precision: Any, most: int | None, seed: int, allow_failed: bool) -> Result:
+    """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy."""
+    from ..data.mocap import load_clips
+    from ..data.takes import evaluation_takes
+
+    model = load(find_artefact(artefact), precision=precision, allow_failed=allow_failed)
+    clips = load_clips(data, split)[:most]
+    frames = sum(map(len, clips))
+    out.say(f"{model} on {model.engine}: {len(clips)} clips of {split}, {frames} frames, streamed whole, root aligned")
+    results = {}
+    with out.progress("lifting", total=2 * frames) as tick:
+        for name, noisy in (("clean", False), ("noisy", True)):
+            results[name] = evaluate(model, evaluation_takes(clips, noisy=noisy, seed=seed), tick=tick)
+    out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
+    for name, r in results.items():
+        out.say(f"{name:<8}{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm']:>5.1f} mm/frame{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
+    record = {
+        "artefact": str(find_artefact(artefact)),
+        "preset": model.manifest.preset,
+        "precision": model.graph.precision,
+        "engine": model.engine,
+        "split": split,
+        "clips": len(clips),
+        "frames": frames,
+        "seed": seed,
+        "root": "aligned",
+        **results,
+    }
+    return Result(record)

@@ -1,0 +1,62 @@
+"""posemoe-edge export"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ...runtime.errors import UsageError, missing_extra
+from ...runtime.model import DEFAULT_MODEL, ZOO
+from .output import Output, Result, megabytes, verb
+
+
+@click.command("export")
+@click.argument("preset", default=DEFAULT_MODEL)
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16"]), default=("fp32",), show_default=True,
+              help="fp16 adds a half-precision graph to the fp32 one. May be given more than once.")  # fmt: skip
+@click.option("--weights", type=click.Path(path_type=Path), help="A .safetensors of `train`; default: the shipped weights.")
+@click.option("--untrained", is_flag=True, help="Random weights: to try a preset that has none yet.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
+@verb
+def command(out_: Output, preset: str, precisions: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None) -> Result:
+    """Write PRESET's artefact: ONNX graphs, manifest, reference weights."""
+    if weights and untrained:
+        raise UsageError("--weights and --untrained", expected="one of them")
+    started = time.monotonic()
+    try:
+        from ...export.artefact import REFERENCE, export
+        from ..checkpoints import load_checkpoint
+        from ..presets import find_preset
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "export", "exporting") from None
+    chosen = find_preset(preset)
+    folder = out or Path(preset)
+    if untrained:
+        model, training = chosen.build().eval(), {"untrained": True}
+    else:
+        source = weights or ZOO / preset / REFERENCE
+        if not weights and not source.is_file():
+            raise UsageError(f"{preset} has no shipped weights yet", expected="--weights FILE or --untrained", run=f"posemoe-edge train {preset}")
+        model, record = load_checkpoint(source)
+        if model.config != chosen.config:
+            raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
+        training = record["training"]
+    out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
+    out_.stage("loading", time.monotonic() - started)
+    with out_.console.status("  tracing ..."):
+        manifest = export(model, folder, preset=preset, precisions=precisions, training=training, stage=out_.stage)  # type: ignore[arg-type]
+    seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
+    out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}; state {megabytes(manifest.state_bytes)} a stream")
+    data = {
+        "artefact": str(folder),
+        "preset": preset,
+        "mode": manifest.mode,
+        "precisions": [graph.precision for graph in manifest.graphs],
+        "params": manifest.parameters,
+        "state_bytes": manifest.state_bytes,
+        "files": {name: record.bytes for name, record in manifest.files.items()},
+        "seconds": round(seconds, 2),
+    }
+    return Result(data, next_command=f"posemoe-edge verify {folder}")

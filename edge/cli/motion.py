@@ -1,0 +1,33 @@
+"""Where a verb's motion comes from: motion capture if it is there, else the procedural walker, and said so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from .output import Output
+
+if TYPE_CHECKING:
+    from ...calib.rollout import Recording
+    from ...runtime.certificate import Motion
+
+
+def choose_motion(out: Output, data: Path | None, *, frames: int, seed: int) -> tuple[Recording, Motion]:
+    """The recording to verify on. A file that a user named must be there; one that only a configuration names may be absent."""
+    from ...export.verify import real_motion, walker_motion
+
+    if data is not None and not data.is_file() and _only_configured():
+        out.warn(f"{data}, named by the configuration, is not there: verifying on the procedural walker instead of real motion")
+        data = None
+    elif data is None:
+        out.warn("no --data: verifying on the procedural walker instead of real motion")
+    if data is None:
+        return walker_motion(frames=frames, seed=seed)
+    return real_motion(data, frames=frames, seed=seed)
+
+
+def _only_configured() -> bool:
+    return click.get_current_context().get_parameter_source("data") == ParameterSource.DEFAULT_MAP

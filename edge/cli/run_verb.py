@@ -1,0 +1,145 @@
+"""posemoe-edge run"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+import numpy as np
+
+from ...runtime.detectors import open_detector
+from ...runtime.errors import UsageError
+from ...runtime.metrics import mpjpe
+from ...runtime.model import Model, load
+from ...runtime.pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
+from ...runtime.sinks import Sink, open_sink
+from ...runtime.sources import Source, open_source
+from .output import Output, Result, megabytes, verb
+
+
+@click.command("run")
+@click.argument("source")
+@click.option("--model", help="An artefact's folder, or a shipped one's name; default: posemoe-retention-s.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU, which computes fp16 in fp32 too.")
+@click.option("--engine", help="Default: the best one here.")
+@click.option("--detector", help="For video and cameras: movenet:FILE.tflite.")
+@click.option("--sink", "sinks", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
+@click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
+@click.pass_obj
+@verb
+def command(
+    out: Output,
+    cameras: dict[str, str],
+    source: str,
+    model: str | None,
+    precision: Any,
+    engine: str | None,
+    detector: str | None,
+    sinks: tuple[str, ...],
+    frames: int | None,
+    threads: int,
+    allow_failed: bool,
+) -> Result:
+    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video file, camera0."""
+    if out.as_json and "jsonl:-" in sinks:
+        raise UsageError("--json and --sink jsonl:- both want stdout", expected="one of them")
+    lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed)
+    uri = cameras.get(source, source)
+    with ExitStack() as stack:
+        found = open_detector(detector) if detector else None
+        opened = stack.enter_context(open_source(uri, detector=found, frames=frames, recipe=lifter.manifest.keypoint_recipe))
+        outlets = [stack.enter_context(open_sink(sink)) for sink in sinks]
+        out.say(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        summary = run(out, lifter, opened, outlets)
+    data = {
+        "source": source,
+        "model": lifter.manifest.preset,
+        "precision": lifter.graph.precision,
+        "mode": lifter.graph.mode,
+        "engine": lifter.engine,
+        "certificate": None if lifter.certificate is None else _certified(lifter),
+        "latency_frames": lifter.latency_frames,
+        "state_bytes": lifter.state_bytes,
+        **summary,
+        "sinks": list(sinks),
+    }
+    out.say(
+        f"{summary['frames']} frames, {summary['poses']} poses of {summary['people']} people in {summary['seconds']:.2f} s"
+        + (f", {summary['refused']} frames refused" if summary["refused"] else "")
+    )
+    if summary["step_ms"]:
+        step = summary["step_ms"]
+        out.say(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {megabytes(lifter.state_bytes)} a person")
+    if summary["mpjpe_mm"] is not None:
+        out.say(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
+    for sink in sinks:
+        out.say(f"wrote {sink.partition(':')[2]}")
+    return Result(data)
+
+
+def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink]) -> dict[str, Any]:
+    """Play a source through a model into sinks; what happened, in numbers. An interrupt ends it in good order."""
+    frames = poses = refused = 0
+    people: set[int] = set()
+    errors_m: list[float] = []
+    steps_ms: list[float] = []
+    started = time.perf_counter()
+    interrupted = False
+    pipeline = Pipeline(source, model)
+    with out.progress("lifting", total=source.frames) as tick:
+        try:
+            for event in pipeline:
+                if isinstance(event, PoseFrame):
+                    frames += 1
+                    poses += len(event.poses)
+                    if event.poses:
+                        steps_ms.append(1000 * pipeline.step_s)
+                    for sink in sinks:
+                        sink.write(event.frame, event.poses)
+                    for person, truth in (event.frame.truth_m or {}).items():
+                        if person in event.poses and model.latency_frames == 0:
+                            errors_m.append(mpjpe(event.poses[person].xyz_m[None], truth[None], root="align"))
+                    tick(1)
+                elif isinstance(event, TrackStarted):
+                    people.add(event.person)
+                elif isinstance(event, FrameRefused):
+                    refused += 1
+                    out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
+                elif isinstance(event, TrackLost):
+                    out.say(f"  person {event.person} lost at {event.t_s:.2f} s")
+        except KeyboardInterrupt:  # a camera has no other end: what was seen so far is kept
+            interrupted = True
+    steps = np.array(steps_ms[1:] or steps_ms)  # the first launch binds memory
+    return {
+        "frames": frames,
+        "people": len(people),
+        "poses": poses,
+        "refused": refused,
+        "interrupted": interrupted,
+        "seconds": round(time.perf_counter() - started, 3),
+        "step_ms": {f"p{q}": round(float(np.percentile(steps, q)), 3) for q in (50, 90, 99, 100)} if len(steps) else None,
+        "mpjpe_mm": round(1000 * float(np.mean(errors_m)), 2) if errors_m else None,
+    }
+
+
+def _certified(model: Model) -> dict[str, Any]:
+    assert model.certificate is not None
+    drift = model.certificate.drift(model.graph.precision)
+    return {
+        "passed": None if drift is None else drift.passed,
+        "mean_mm": None if drift is None else drift.measured.mean_mm,
+        "max_mm": None if drift is None else drift.measured.max_mm,
+        "motion": model.certificate.motion.kind,
+    }
+
+
+def _verdict(model: Model) -> str:
+    drift = model.certificate.drift(model.graph.precision) if model.certificate else None
+    if drift is None:
+        return f"not certified (posemoe-edge verify {model.manifest.preset})"
+    return f"drift certificate {'passed' if drift.passed else 'FAILED'}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"

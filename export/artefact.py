@@ -1,0 +1,165 @@
+"""The artefact: a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ..edge.checkpoints import save_checkpoint
+from ..edge.models.posemoe import PoseMoE
+from ..runtime.errors import UsageError
+from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Precision, record_file, write_manifest
+from ..runtime.model import METADATA
+from .passes import add_metadata, check_contract, simplify
+from .precision import FP32_ISLANDS, halve
+from .trace import OPSET, interface, trace
+
+REFERENCE = "reference.safetensors"
+PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")
+NORMALISATION = "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)"
+
+
+def export(
+    model: PoseMoE,
+    out: Path,
+    *,
+    preset: str,
+    precisions: Sequence[Precision] = ("fp32",),
+    training: dict[str, Any] | None = None,
+    stage: Callable[[str, float, int], None] = lambda name, seconds, size: None,
+) -> Manifest:
+    """Write the artefact of a lifter.
+
+    It is made in a hidden folder beside ``out`` and moved there when its manifest, the last file, is written: whatever
+    interrupts it, ``out`` is the old artefact, the new one, or nothing.
+
+    Args:
+        out: the folder; an artefact that is there is replaced, anything else is left alone.
+        precisions: what to write. fp32 is always written: it is what a CPU runs and what the others are judged against.
+        training: how the weights were made, for the manifest.
+        stage: called with name, seconds and bytes after each stage.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is no artefact", expected="a new folder, or an artefact to replace", run="posemoe-edge export --out DIR")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        draft.chmod(0o755)
+        manifest = _write(model, draft, preset, _ordered(precisions), training or {}, stage)
+        _move(draft, out)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _write(
+    model: PoseMoE,
+    folder: Path,
+    preset: str,
+    precisions: Sequence[Precision],
+    training: dict[str, Any],
+    stage: Callable[[str, float, int], None],
+) -> Manifest:
+    started = time.monotonic()
+    save_checkpoint(folder / REFERENCE, model, preset=preset, training=training)
+    stage("reference weights", time.monotonic() - started, (folder / REFERENCE).stat().st_size)
+
+    protos = {}
+    for precision in precisions:
+        started = time.monotonic()
+        proto = simplify(trace(model if precision == "fp32" else halve(model)))
+        inputs, outputs, _ = interface(model)
+        check_contract(proto, inputs, outputs)
+        protos[precision] = proto
+        stage(f"{precision} graph", time.monotonic() - started, proto.ByteSize())
+
+    manifest = describe(model, preset, precisions, training)
+    for graph in manifest.graphs:
+        lone = manifest.model_copy(update={"graphs": (graph,)})
+        add_metadata(protos[graph.precision], {METADATA: lone.model_dump_json()})
+        onnx.save(protos[graph.precision], str(folder / graph.file))
+    files = {path.name: record_file(path) for path in sorted(folder.iterdir())}
+    manifest = manifest.model_copy(update={"files": files})
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def describe(model: PoseMoE, preset: str, precisions: Sequence[Precision], training: dict[str, Any]) -> Manifest:
+    """The manifest of a lifter, without its files."""
+    config = model.config
+    mode = "window" if config.window is not None else "step"
+    frames = config.window or 1
+    inputs, outputs, states = interface(model)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        preset=preset,
+        mixer=config.mixer,
+        mode=mode,
+        config=dataclasses.asdict(config),
+        parameters=sum(p.numel() for p in model.parameters()),
+        skeleton="h36m17",
+        keypoint_recipe="coco_eyes",
+        channels=config.channels,
+        normalisation=NORMALISATION,
+        units="metres from the hip, seconds",
+        axes="camera: x right, y down, z forward",
+        fps=config.fps,
+        latency_frames=0,
+        graphs=tuple(
+            Graph(
+                file=f"{mode if mode == 'step' else f'{mode}{frames}'}.{precision}.onnx",
+                mode=mode,
+                precision=precision,
+                opset=OPSET,
+                frames=frames,
+                inputs=inputs,
+                outputs=outputs,
+                states=states,
+                fp32_islands="everything" if precision == "fp32" else FP32_ISLANDS,
+            )
+            for precision in precisions
+        ),
+        files={},
+        versions={name: _version(name) for name in PACKAGES},
+        training=training,
+    )
+
+
+def _move(draft: Path, out: Path) -> None:
+    """Put the finished folder in its place. An old artefact is moved aside first, and back if that fails."""
+    if not out.exists():
+        draft.rename(out)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
+    out.rename(aside / out.name)
+    try:
+        draft.rename(out)
+    except BaseException:
+        (aside / out.name).rename(out)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:
+    rest: list[Precision] = [p for p in dict.fromkeys(precisions) if p != "fp32"]
+    if "int8" in rest:
+        raise UsageError("INT8 needs calibration, which is not built yet", expected="fp32 or fp16", run="posemoe-edge export --precision fp16")
+    return ("fp32", *rest)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,194 @@
+"""Verify: how many millimetres an artefact strays from the PyTorch reference, each side carrying its own state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..calib.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
+from ..calib.rollout import Recording, roll_out
+from ..edge.checkpoints import load_checkpoint
+from ..edge.data.mocap import load_clips
+from ..edge.data.takes import evaluation_takes
+from ..edge.models.posemoe import PoseMoE
+from ..runtime.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, Certificate, Drift, Motion
+from ..runtime.errors import ArtefactError, UsageError
+from ..runtime.files import write_atomically
+from ..runtime.manifest import Manifest, check_file, read_manifest, record_file, write_manifest
+from ..runtime.picture import Lines, draw_lines
+from ..runtime.skeleton import H36M17
+from ..runtime.sources.synthetic import SyntheticSource
+from .artefact import REFERENCE
+
+CERTIFICATE_SCHEMA = 1
+BLOCK = 100  # frames per chunk of the reference
+ROUNDED = "FP32 sums, every FP16 result rounded to half (ONNX Runtime, explicit rounding)"
+PLAIN = "FP32 (ONNX Runtime, CPU)"
+
+Floats = NDArray[np.float32]
+
+
+def real_motion(data: Path, *, frames: int, split: str = "test", seed: int = 0) -> tuple[Recording, Motion]:
+    """That many frames of motion capture as a detector would see them: clip after clip, in one stream, without a reset.
+
+    Carrying the state across the cuts is harder than any run of one person, and lets an error build up if there is one.
+    """
+    clips = load_clips(data, split)
+    keypoints: list[Floats] = []
+    dt: list[Floats] = []
+    used: list[str] = []
+    count = 0
+    for take in evaluation_takes(clips, noisy=True, seed=seed):
+        keypoints.append(take.keypoints)
+        dt.append(take.dt_s)
+        used.append(take.clip_id)
+        count += len(take)
+        if count >= frames:
+            break
+    if count < frames:
+        raise UsageError(f"{frames} frames asked of the {split} split", expected=f"at most {count}")
+    recording = _recording(np.concatenate(keypoints)[:frames], np.concatenate(dt)[:frames])
+    return recording, Motion(
+        kind="motion capture, projected, with a detector's noise",
+        source=data.name,
+        sha256=hashlib.sha256(data.read_bytes()).hexdigest(),
+        clips=tuple(used),
+        frames=frames,
+        fps=clips[0].fps,
+        noisy=True,
+        seed=seed,
+    )
+
+
+def walker_motion(*, frames: int, seed: int = 0) -> tuple[Recording, Motion]:
+    """That many frames of the procedural walker: when there is no real motion, and said so."""
+    with SyntheticSource(people=1, seed=seed, noise_px=3.0, frames=frames) as source:
+        keypoints = np.stack([frame.people[0] for frame in source])
+        fps = source.fps
+    recording = _recording(keypoints, np.full(frames, 1 / fps, np.float32))
+    return recording, Motion(
+        kind="procedural walker",
+        source="synthetic://walk",
+        sha256=hashlib.sha256(keypoints.tobytes()).hexdigest(),
+        clips=(),
+        frames=frames,
+        fps=fps,
+        noisy=True,
+        seed=seed,
+    )
+
+
+def verify(
+    folder: Path,
+    recording: Recording,
+    motion: Motion,
+    *,
+    budget: Budget = DEFAULT_BUDGET,
+    tick: Callable[[int], None] = lambda frames: None,
+) -> Certificate:
+    """Measure every graph of an artefact, and leave the certificate in it.
+
+    Args:
+        tick: called with the number of frames that were just lifted; graphs + 1 times the recording's length in all.
+    """
+    manifest = read_manifest(folder)
+    for name in manifest.files:
+        if name not in (CERTIFICATE, CERTIFICATE_PLOT):
+            check_file(folder, manifest, name)
+    if REFERENCE not in manifest.files:
+        raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}")
+    model, _ = load_checkpoint(folder / REFERENCE)
+    reference = lift_reference(model, recording, tick=tick)
+
+    drifts, by_frame = [], {}
+    for graph in manifest.graphs:
+        poses = roll_out(folder / graph.file, graph, recording, tick=lambda: tick(1))
+        drift = drift_mm(poses, reference)
+        measured = measure(drift)
+        over = exceeded(measured, budget)
+        by_frame[graph.precision] = drift.mean(axis=1)
+        drifts.append(
+            Drift(
+                precision=graph.precision,
+                graph_sha256=manifest.files[graph.file].sha256,
+                arithmetic=PLAIN if graph.precision == "fp32" else ROUNDED,
+                frames=len(recording),
+                measured=measured,
+                per_joint_mean_mm=dict(zip(H36M17.joints, drift.mean(axis=0).tolist(), strict=True)),
+                per_joint_max_mm=dict(zip(H36M17.joints, drift.max(axis=0).tolist(), strict=True)),
+                passed=not over,
+                exceeded=over,
+                smallest_budget=smallest_budget(measured),
+            )
+        )
+    certificate = Certificate(
+        schema_version=CERTIFICATE_SCHEMA,
+        preset=manifest.preset,
+        passed=all(drift.passed for drift in drifts),
+        budget=budget,
+        motion=motion,
+        reference=f"PyTorch {torch.__version__}, float32, CPU",
+        reference_sha256=manifest.files[REFERENCE].sha256,
+        drifts=tuple(drifts),
+    )
+    _write(folder, manifest, certificate, by_frame)
+    return certificate
+
+
+def lift_reference(model: PoseMoE, recording: Recording, *, tick: Callable[[int], None] = lambda frames: None) -> Floats:
+    """(T, J, 3) poses of the PyTorch model in float32, its state carried all the way; a window model's, window by window."""
+    poses = []
+    block = model.config.window or BLOCK
+    with torch.no_grad():
+        state = None if model.state_shape is None else model.initial_state(1)
+        for start in range(0, len(recording), block):
+            span = slice(start, start + block)
+            frames = recording.keypoints[None, span]  # (1, T, J, channels)
+            given = frames.shape[1]
+            if state is None:
+                y = model(torch.from_numpy(np.pad(frames, ((0, 0), (0, block - given), (0, 0), (0, 0)), mode="edge")))[:, :given]
+            else:
+                dt, reset = torch.from_numpy(recording.dt_s[None, span]), torch.from_numpy(recording.reset[None, span])
+                y, state = model.chunk(torch.from_numpy(frames), state, dt, reset)
+            poses.append(y[0].numpy())
+            tick(given)
+    return np.concatenate(poses)
+
+
+def _recording(keypoints: Floats, dt_s: Floats) -> Recording:
+    reset = np.zeros(len(keypoints), np.bool_)
+    reset[0] = True
+    return Recording(keypoints, dt_s, reset)
+
+
+def _write(folder: Path, manifest: Manifest, certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> None:
+    """Certificate and plot, then the manifest that vouches for them: at every moment the artefact is valid."""
+    files = {name: record for name, record in manifest.files.items() if name not in (CERTIFICATE, CERTIFICATE_PLOT)}
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
+    write_atomically(folder / CERTIFICATE, certificate.model_dump_json(indent=1).encode())
+    draw_lines(folder / CERTIFICATE_PLOT, _plots(certificate, by_frame))
+    files |= {name: record_file(folder / name) for name in (CERTIFICATE, CERTIFICATE_PLOT)}
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
+
+
+def _plots(certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> Sequence[Lines]:
+    verdict = "passed" if certificate.passed else "FAILED"
+    frames = certificate.motion.frames
+    time_s = np.arange(frames) / certificate.motion.fps
+    return [
+        Lines(
+            x=time_s,
+            y={drift.precision: by_frame[drift.precision]},
+            title=(
+                f"{certificate.preset} {drift.precision}: drift from PyTorch, mean over joints "
+                f"({drift.measured.mean_mm:.3g} mm mean, {drift.measured.max_mm:.3g} mm max over all joints; {verdict})"
+            ),
+            y_label="drift (mm)",
+        )
+        for drift in certificate.drifts
+    ]

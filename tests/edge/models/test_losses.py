@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from posemoe_edge.edge.models import losses
+from torch import Tensor
+
+ROUNDING = 1e-6  # float32
+
+
+def poses(*frames: tuple[float, float, float]) -> Tensor:
+    """(1, T, 17, 3): the root as given, all else at the origin."""
+    made = torch.zeros(1, len(frames), 17, 3)
+    made[0, :, 0] = torch.tensor(frames)
+    return made
+
+
+# Predicted roots, true roots, and by hand: the 2D loss (19), the depth loss (20), the velocity loss.
+TABLE = [
+    ([(0, 0, 0)], [(3, 4, 0)], 5 / 17, 0, None),  # a distance, not a sum of axes
+    ([(0, 0, 0)], [(0, 0, -2)], 0, 2 / 17, None),  # depth is no part of 2D, and has no sign
+    ([(3, 4, 1), (0, 0, 0)], [(0, 0, 0), (0, 0, 3)], 5 / 34, 4 / 34, (9 + 16 + 16) ** 0.5 / 17),  # means over frames and joints
+    ([(1, 1, 1), (2, 2, 2)], [(0, 0, 0), (1, 1, 1)], 2**0.5 / 17, 1 / 17, 0),  # wrong by a constant: no wrong motion
+]
+
+
+@pytest.mark.parametrize(("predicted", "target", "pose_2d", "depth", "velocity"), TABLE)
+def test_losses_are_the_papers(
+    predicted: list[tuple[float, float, float]],
+    target: list[tuple[float, float, float]],
+    pose_2d: float,
+    depth: float,
+    velocity: float | None,
+) -> None:
+    got, true = poses(*predicted), poses(*target)
+    assert losses.pose_2d_loss(got, true).item() == pytest.approx(pose_2d, rel=ROUNDING)
+    assert losses.depth_loss(got, true).item() == pytest.approx(depth, rel=ROUNDING)
+    if velocity is not None:
+        assert losses.velocity_loss(got, true).item() == pytest.approx(velocity, rel=ROUNDING, abs=ROUNDING)
+
+
+@pytest.mark.parametrize(("joint", "weight"), [(0, 1), (2, 2.5), (8, 1), (11, 1.5), (12, 4), (16, 4)])
+def test_smoothness_weighs_the_square_of_each_joints_motion(joint: int, weight: float) -> None:
+    moving = torch.zeros(1, 3, 17, 3)
+    moving[0, 1:, joint] = torch.tensor([1.0, 2.0, 2.0])  # moves once, by 3, then stands
+    assert losses.smoothness_loss(moving).item() == pytest.approx(weight * 9 / (2 * 17), rel=ROUNDING)
+
+
+def test_what_stands_is_smooth() -> None:
+    assert losses.smoothness_loss(torch.randn(1, 1, 17, 3).expand(1, 5, 17, 3)).item() == 0
+
+
+@pytest.mark.parametrize("smoothness", [0, 0.5, 2])
+def test_the_loss_is_the_sum_of_its_parts(smoothness: float) -> None:
+    got, true = poses((1, 2, 3), (4, 5, 6)), poses((0, 0, 0), (1, 1, 1))
+    parts = losses.pose_2d_loss(got, true) + losses.depth_loss(got, true)
+    expected = parts + smoothness * losses.smoothness_loss(got)
+    assert losses.posemoe_loss(got, true, smoothness=smoothness).item() == pytest.approx(expected.item(), rel=ROUNDING)
+
+
+def test_streams_of_a_batch_count_alike() -> None:
+    torch.manual_seed(0)
+    got, true = torch.randn(2, 2, 4, 17, 3)
+    rows = [losses.posemoe_loss(got[row : row + 1], true[row : row + 1]) for row in range(2)]
+    assert losses.posemoe_loss(got, true).item() == pytest.approx(sum(rows).item() / 2, rel=ROUNDING)  # type: ignore[union-attr]
+
+
+def test_a_perfect_pose_has_a_finite_gradient() -> None:
+    got = poses((1, 2, 3), (1, 2, 3)).requires_grad_()
+    (losses.posemoe_loss(got, got.detach()) + losses.velocity_loss(got, got.detach())).backward()  # type: ignore[no-untyped-call]
+    assert got.grad is not None and got.grad.isfinite().all()

@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+from posemoe_edge.edge.models.aggregation import CrossExpert, CrossExpertAttention, StreamingCrossExpert
+from posemoe_edge.edge.models.clock import Clock
+from posemoe_edge.edge.models.forms import Forward
+from posemoe_edge.edge.models.layers import JointAttention, TimeMixing
+from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig, PoseRouter
+from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
+from posemoe_edge.runtime.errors import UsageError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIM, HEADS, WINDOW, FPS = 16, 2, 8, 50.0
+ROWS, FRAMES = 2, 9
+
+SAME = 1e-10  # float64: the forms sum the same numbers in another order
+EXACT = 1e-12  # float64: one formula written twice
+CONSTANTS = 1e-6  # retention's decays and angles are kept in float32
+HALF = 1e-2  # mean error of the mean size: ten bits of mantissa, through some twenty layers
+
+M = TypeVar("M", bound=nn.Module)
+streaming = pytest.mark.parametrize("kind", ["retention", "dssm"])
+
+
+def make(kind: str, seed: int = 0) -> PoseMoE:
+    """A tiny lifter in float64 whose every weight is away from its start, so that none hides behind a zero."""
+    torch.manual_seed(seed)
+    window = WINDOW if kind == "attention" else None
+    config = PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, state_size=4)  # type: ignore[arg-type]
+    return stirred(PoseMoE(config)).eval()
+
+
+def stirred(module: M) -> M:
+    """In float64, without gradients, every weight moved at random."""
+    module.double().requires_grad_(False)
+    for weight in module.parameters():
+        weight += 0.1 * torch.randn_like(weight)
+    return module
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What a lifter is called with: (B, T, J, 3) keypoints, (B, T) seconds since the frame before, (B, T) resets."""
+
+    x: Tensor
+    dt: Tensor | None = None
+    reset: Tensor | None = None
+
+    def during(self, span: slice | int) -> Call:
+        return Call(*(None if part is None else part[:, span] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
+
+
+def call(time: str = "uniform", resets: str = "none", frames: int = FRAMES) -> Call:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.uniform(-1, 1, (ROWS, frames, 17, 3)))
+    varying = torch.from_numpy(rng.uniform(0.001, 0.5, (ROWS, frames)))
+    reset = torch.zeros(ROWS, frames, dtype=torch.bool)
+    reset[0, :1] = reset[1, 4:6] = True
+    dt = {"uniform": None, "constant": torch.full_like(varying, 1 / 30), "varying": varying}[time]
+    return Call(x, dt, reset if resets == "some" else None)
+
+
+def in_chunks(model: PoseMoE, made: Call, state: Tensor, cuts: Iterable[int] = (), size: int = 1) -> tuple[Tensor, Tensor]:
+    poses = []
+    for start, end in pairwise((0, *cuts, made.x.shape[1])):
+        part = made.during(slice(start, end))
+        pose, state = model.chunk(part.x, state, part.dt, part.reset, chunk_size=size)
+        poses.append(pose)
+    return torch.cat(poses, dim=1), state
+
+
+def in_steps(model: PoseMoE, made: Call, state: Tensor) -> tuple[Tensor, Tensor]:
+    poses = []
+    for n in range(made.x.shape[1]):
+        frame = made.during(n)
+        pose, state = model.step(frame.x, state, frame.dt, frame.reset)
+        poses.append(pose)
+    return torch.stack(poses, dim=1), state
+
+
+def random_state(model: PoseMoE) -> Tensor:
+    return torch.randn_like(model.initial_state(ROWS))
+
+
+def assert_close(got: Tensor, expected: Tensor, tolerance: float) -> None:
+    assert got.dtype == expected.dtype and got.shape == expected.shape
+    apart = (got - expected).abs().max() / expected.abs().max()
+    assert apart <= tolerance, f"apart by {apart:.2e} of the largest value"
+
+
+# Three forms, one network.
+
+
+@streaming
+@pytest.mark.parametrize("time", ["uniform", "constant", "varying"])
+@pytest.mark.parametrize("resets", ["none", "some"])
+def test_forward_equals_chunks_and_steps(kind: str, time: str, resets: str) -> None:
+    model, made = make(kind), call(time, resets)
+    expected = model(made.x, made.dt, made.reset)
+    _, after = in_steps(model, made, model.initial_state(ROWS))
+    for cuts in [(), (1,), (3, 4, 7), range(1, FRAMES)]:
+        poses, state = in_chunks(model, made, model.initial_state(ROWS), cuts)
+        assert_close(poses, expected, SAME)
+        assert_close(state, after, SAME)
+    assert_close(in_steps(model, made, model.initial_state(ROWS))[0], expected, SAME)
+
+
+@streaming
+@pytest.mark.parametrize("resets", ["none", "some"])
+def test_chunks_equal_steps_from_any_state(kind: str, resets: str) -> None:
+    model, made = make(kind), call("varying", resets)
+    state = random_state(model)
+    expected, after = in_steps(model, made, state)
+    for cuts in [(), (2, 6)]:
+        poses, end = in_chunks(model, made, state, cuts)
+        assert_close(poses, expected, SAME)
+        assert_close(end, after, SAME)
+
+
+@streaming
+def test_a_staircase_equals_its_chunks(kind: str) -> None:
+    model, made = make(kind), call("varying", "some")
+    poses, _ = in_chunks(model, made, model.initial_state(ROWS), cuts=(4, 8), size=4)
+    assert_close(poses, model(made.x, made.dt, made.reset, chunk_size=4), SAME)
+
+
+@streaming
+def test_no_time_is_the_nominal_time_and_no_reset_is_none(kind: str) -> None:
+    model, made = make(kind), call()
+    nominal = Call(
+        made.x, torch.full((ROWS, FRAMES), 1 / FPS, dtype=torch.float64), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
+    )
+    assert_close(model(nominal.x, nominal.dt, nominal.reset), model(made.x), SAME)
+    assert_close(in_steps(model, nominal, model.initial_state(ROWS))[0], model(made.x), SAME)
+
+
+# State.
+
+
+@streaming
+def test_the_state_is_one_tensor_that_starts_empty(kind: str) -> None:
+    model = make(kind)
+    assert model.state_shape is not None
+    memories, *inner = model.state_shape
+    assert tuple(inner) == model.config.make_mixer().state_shape
+    assert memories == 3 + 2 + 2 * 3  # an encoder layer; cross-attention; own and twice aggregated, of both experts
+    state = model.initial_state(5)
+    assert state.shape == (5, *model.state_shape) and not state.any()
+
+
+@streaming
+def test_a_reset_forgets_even_what_is_not_finite(kind: str) -> None:
+    model, made = make(kind), call("varying")
+    reset = torch.zeros(ROWS, FRAMES, dtype=torch.bool)
+    reset[:, 0] = True
+    made, state = Call(made.x, made.dt, reset), model.initial_state(ROWS)
+    expected, after = in_steps(model, made, state)
+    for poses, end in (in_steps(model, made, state * math.nan), in_chunks(model, made, state + math.inf)):
+        assert_close(poses, expected, SAME)
+        assert_close(end, after, SAME)
+
+
+@streaming
+def test_streams_of_a_batch_do_not_touch_each_other(kind: str) -> None:
+    model, made = make(kind), call("varying", "some")
+    state = random_state(model)
+    expected, after = in_steps(model, made, state)
+    for row in range(ROWS):
+        alone = Call(*(part[row : row + 1] for part in (made.x, made.dt, made.reset)))  # type: ignore[index]
+        poses, end = in_steps(model, alone, state[row : row + 1])
+        assert_close(poses, expected[row : row + 1], EXACT)
+        assert_close(end, after[row : row + 1], EXACT)
+    assert_close(model(made.x, made.dt, made.reset)[:1], model(made.x[:1], made.dt[:1], made.reset[:1]), EXACT)  # type: ignore[index]
+
+
+@streaming
+def test_a_pose_depends_on_the_past_and_not_on_the_future(kind: str) -> None:
+    model, made = make(kind), call()
+    later = made.x.clone()
+    later[:, 5] += 1
+    before, after = model(made.x), model(later)
+    torch.testing.assert_close(after[:, :5], before[:, :5], rtol=EXACT, atol=EXACT)
+    assert ((after - before).abs().amax(dim=(0, 2, 3))[5:] > 1e-6).all()
+
+
+# The window model.
+
+
+@pytest.mark.parametrize("frames", [1, 5, WINDOW])
+def test_a_window_may_be_short(frames: int) -> None:
+    model, made = make("attention"), call(frames=frames)
+    assert model(made.x).shape == (ROWS, frames, 17, 3)
+    assert_close(model(made.x)[:1], model(made.x[:1]), EXACT)
+
+
+def test_a_window_may_not_be_longer_than_the_model() -> None:
+    with pytest.raises(UsageError, match=f"{WINDOW + 1} frames at once; expected at most the window of {WINDOW}"):
+        make("attention")(call(frames=WINDOW + 1).x)
+
+
+def test_a_window_model_sees_past_and_future() -> None:
+    model, x = make("attention"), call(frames=6).x
+    changed = x.clone()
+    changed[:, 3] += 1
+    assert ((model(changed) - model(x)).abs().amax(dim=(0, 2, 3)) > 1e-6).all()
+
+
+def test_a_window_model_has_no_state() -> None:
+    model, x = make("attention"), call(frames=1).x
+    assert model.state_shape is None
+    for refused in (
+        lambda: model.initial_state(1),
+        lambda: model.step(x[:, 0], torch.zeros(ROWS, 1)),
+        lambda: model.chunk(x, torch.zeros(ROWS, 1)),
+    ):
+        with pytest.raises(UsageError):
+            refused()
+
+
+@pytest.mark.parametrize(("mixer", "window"), [("attention", None), ("retention", 8), ("dssm", 8)])
+def test_a_window_belongs_to_attention(mixer: str, window: int | None) -> None:
+    with pytest.raises(UsageError, match="a window for attention"):
+        PoseMoEConfig(mixer=mixer, dim=16, heads=2, layers=1, window=window)  # type: ignore[arg-type]
+
+
+# The encoder's parts.
+
+
+@pytest.mark.parametrize("kind", ["attention", "retention"])
+def test_gaussian_tokens_start_normal_and_are_learnt(kind: str) -> None:
+    torch.manual_seed(0)
+    window = 27 if kind == "attention" else None
+    model = PoseMoE(PoseMoEConfig(mixer=kind, dim=64, heads=2, layers=1, window=window))  # type: ignore[arg-type]
+    assert model.tokens.shape == ((27, 17, 64) if kind == "attention" else (17, 64))
+    tokens = model.tokens.detach()
+    assert tokens.mean().abs() < 0.1 and abs(tokens.std() - 1) < 0.1
+    assert abs((tokens.abs() < 1).float().mean() - 0.683) < 0.05  # as of a normal distribution
+    model(torch.rand(1, 4, 17, 3)).square().sum().backward()
+    gradient = model.tokens.grad
+    assert gradient is not None and (gradient[:4].abs().amax(dim=-1) > 0).all()
+
+
+def test_the_router_gives_each_branch_shares_of_both_experts() -> None:
+    torch.manual_seed(0)
+    router = stirred(PoseRouter(DIM))
+    f_2d, f_depth = torch.randn(2, ROWS, 5, 17, DIM, dtype=torch.float64)
+    for branch, got in enumerate(router(f_2d, f_depth)):
+        rows = slice(2 * branch, 2 * branch + 2)
+        logits = torch.cat([f_2d, f_depth], -1) @ router.gate.weight[rows].T + router.gate.bias[rows]
+        share = logits.exp() / logits.exp().sum(-1, keepdim=True)
+        assert_close(got, share[..., :1] * f_2d + share[..., 1:] * f_depth, EXACT)
+    for got in router(f_2d, f_2d):  # shares sum to 1
+        assert_close(got, f_2d, EXACT)
+
+
+# Cross-expert aggregation against its equations, one sequence and one head at a time.
+
+
+def normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+def softmax(x: Tensor) -> Tensor:
+    return x.exp() / x.exp().sum(-1, keepdim=True)
+
+
+def cross_attention(block: JointAttention, x: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """(12), (13): from x (L, C) to the context (L, C), and the map of each head."""
+    assert block.project.context is not None
+    q = block.project.own(normalised(block.norm, x))
+    k, v = block.project.context(context).chunk(2, dim=-1)
+    maps, mixed = [], []
+    for h in np.split(np.arange(DIM), block.heads):
+        maps.append(softmax(q[:, h] @ k[:, h].T / math.sqrt(len(h))))
+        mixed.append(maps[-1] @ v[:, h])
+    return x + block.out(torch.cat(mixed, dim=-1)), maps
+
+
+def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: list[Tensor]) -> Tensor:
+    """(16) to (18)"""
+    q, k, v = block.project.own(normalised(block.norm, x)).chunk(3, dim=-1)
+    share, mixed = 1 / (1 + torch.exp(-block.mu)), []
+    for h, m in zip(np.split(np.arange(DIM), block.heads), aggregated, strict=True):
+        fused = share * m + (1 - share) * q[:, h] @ k[:, h].T
+        mixed.append(softmax(fused / math.sqrt(DIM)) @ v[:, h])
+    return x + torch.cat(mixed, dim=-1)
+
+
+def aggregated_by_hand(ceka: CrossExpert, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
+    """(12) to (18) for one sequence, (L, C) each."""
+    f_2d, to_depth = cross_attention(ceka.cross_2d, f_2d, f_depth)
+    f_2d = ceka.feed[0](f_2d)
+    f_depth, to_2d = cross_attention(ceka.cross_depth, f_depth, f_2d)
+    f_depth = ceka.feed[1](f_depth)
+    f_2d = cross_expert_attention(ceka.expert_2d, f_2d, [a @ b for a, b in zip(to_depth, to_2d, strict=True)])
+    f_depth = cross_expert_attention(ceka.expert_depth, f_depth, [b @ a for a, b in zip(to_depth, to_2d, strict=True)])
+    return ceka.feed[2](f_2d), ceka.feed[3](f_depth)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("over_time", [False, True], ids=["joints", "time"])
+def test_aggregation_is_its_equations(heads: int, over_time: bool) -> None:
+    torch.manual_seed(0)
+    ceka = stirred(CrossExpert(DIM, heads, 2, over_time=over_time))
+    f_2d, f_depth = torch.randn(2, 1, 5, 3, DIM, dtype=torch.float64)  # (1, T, J, C)
+    got = ceka(f_2d, f_depth, Forward(Clock(torch.ones(1, 5))))
+    axis = 2 if over_time else 1  # one sequence per joint, or per frame
+    pairs = [
+        aggregated_by_hand(ceka, a, b)
+        for a, b in zip(f_2d.unbind(axis), f_depth.unbind(axis), strict=True)
+        for a, b in [(a[0], b[0])]
+    ]
+    for branch in range(2):
+        assert_close(got[branch], torch.stack([pair[branch] for pair in pairs])[None].movedim(1, axis), EXACT)
+
+
+def retention_maps(q: Tensor, k: Tensor, dt: Tensor, gamma: Tensor) -> Tensor:
+    """Retention's map written out, (J, H, T, T), from (T, J, C), (T,) nominal frames and (J, H)."""
+    q, k = (x.unflatten(-1, (HEADS, -1)).permute(1, 2, 0, 3) for x in (q, k))  # (J, H, T, d)
+    width = q.shape[-1]
+    pair = torch.arange(width // 2, dtype=torch.float64)
+    turning = torch.complex(((2 * pair + 0.4 * width) / (1.4 * width)).log() / 512, 10000.0 ** (-2 * pair / width))  # (d/2,)
+    time = dt.cumsum(0)
+    apart = time[:, None] - time  # (T, T)
+    query, key = (torch.complex(*x.chunk(2, dim=-1)) for x in (q, k))  # (J, H, T, d/2)
+    scores = (query[..., :, None, :] * key[..., None, :, :].conj() * (apart[..., None] * turning).exp()).sum(-1).real
+    decay = gamma[..., None, None] ** apart * (1 - gamma[..., None, None] ** dt)
+    return (scores * decay / math.sqrt(width)).tril()
+
+
+@pytest.mark.parametrize("uniform", [True, False])
+def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> None:
+    torch.manual_seed(0)
+    ceka = stirred(StreamingCrossExpert(DIM, HEADS, 2, lambda: Retention(DIM, HEADS)))
+    rng = np.random.default_rng(0)
+    dt = torch.ones(6, dtype=torch.float64) if uniform else torch.from_numpy(rng.uniform(0.05, 25, 6))
+    form = Forward(Clock(dt[None]))
+    f_2d, f_depth = torch.randn(2, 1, 6, 17, DIM, dtype=torch.float64)
+    distance = torch.tensor(H36M_DISTANCES, dtype=torch.float64)[:, None]
+    gamma = 1 - 16.0 ** -torch.arange(HEADS) / (8 * distance)  # (J, H)
+
+    def mapped(block: TimeMixing, x: Tensor, context: Tensor) -> Tensor:
+        q, k, *_ = block.project(block.norm(x), context)
+        return retention_maps(q[0], k[0], dt, gamma)
+
+    def applied(maps: Tensor, values: Tensor) -> Tensor:
+        return (maps @ values[0].unflatten(-1, (HEADS, -1)).permute(1, 2, 0, 3)).permute(2, 0, 1, 3).flatten(-2)[None]
+
+    to_depth, to_2d = mapped(ceka.cross_2d, f_2d, f_depth), mapped(ceka.cross_depth, f_depth, f_2d)
+    _, pass_to_depth = ceka.cross_2d.mapped(f_2d, form, f_depth)
+    _, pass_to_2d = ceka.cross_depth.mapped(f_depth, form, f_2d)
+    values = torch.randn(1, 6, 17, DIM, dtype=torch.float64)
+    assert_close(pass_to_depth(pass_to_2d(values)), applied(to_depth @ to_2d, values), CONSTANTS)
+
+    # (16) to (18) of the branch, with a norm per head and a gate where the softmax stood.
+    expert = ceka.expert_2d
+    q, k, v, gate = expert.project(expert.norm(f_2d))
+    share = torch.sigmoid(expert.mu)
+    fused = applied(share * to_depth @ to_2d + (1 - share) * retention_maps(q[0], k[0], dt, gamma), v)
+    heads = F.layer_norm(fused.unflatten(-1, (HEADS, -1)), (DIM // HEADS,)).flatten(-2)
+    read = (heads * expert.readout.weight + expert.readout.bias) * F.silu(gate)
+    got = expert(f_2d, form, lambda values: pass_to_depth(pass_to_2d(values)))
+    assert_close(got, f_2d + read, 100 * CONSTANTS)  # the norm enlarges what is small
+
+
+def test_the_decoder_aggregates_both_ways() -> None:
+    """The whole block over time: (14) leads from 2D over depth back, (15) the other way round."""
+    torch.manual_seed(0)
+    ceka = stirred(StreamingCrossExpert(DIM, HEADS, 2, lambda: Retention(DIM, HEADS)))
+    form = Forward(Clock(torch.ones(1, 6, dtype=torch.float64)))
+    f_2d, f_depth = torch.randn(2, 1, 6, 17, DIM, dtype=torch.float64)
+    got = ceka(f_2d, f_depth, form)
+    f_2d, to_depth = ceka.cross_2d.mapped(f_2d, form, f_depth)
+    f_depth, to_2d = ceka.cross_depth.mapped(f_depth, form, ceka.feed[0](f_2d))
+    f_2d, f_depth = ceka.feed[0](f_2d), ceka.feed[1](f_depth)
+    assert_close(got[0], ceka.feed[2](ceka.expert_2d(f_2d, form, lambda v: to_depth(to_2d(v)))), EXACT)
+    assert_close(got[1], ceka.feed[3](ceka.expert_depth(f_depth, form, lambda v: to_2d(to_depth(v)))), EXACT)
+
+
+# Half precision.
+
+
+@streaming
+def test_half_precision_steps_with_a_wide_state(kind: str) -> None:
+    made = call("varying", "some")
+    made = Call(made.x.float(), made.dt.float(), made.reset)  # type: ignore[union-attr]
+    model = make(kind).float()
+    state = model.initial_state(ROWS)
+    expected, _ = in_steps(model, made, state)
+    model.half()
+    for module in model.modules():
+        if isinstance(module, Mixer):
+            module.float()
+    poses, after = in_steps(model, made, state)
+    assert after.dtype == poses.dtype == torch.float32 and poses.isfinite().all() and after.isfinite().all()
+    assert 0 < (poses - expected).abs().mean() < HALF * expected.abs().mean()
