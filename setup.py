@@ -3,5 +3,6 @@
 from setuptools import find_packages, setup
 
 FLOORS = ("edge", "export", "calib", "runtime")
+INSIDE = [f"{floor}.{name}" for floor in FLOORS for name in find_packages(floor)]
 
-setup(packages=[f"posemoe_edge.{floor}{dot}{name}" for floor in FLOORS for dot, name in [("", ""), *((".", n) for n in find_packages(floor))]])
+setup(packages=[f"posemoe_edge.{name}" for name in (*FLOORS, *INSIDE)])

@@ -14,13 +14,18 @@ from onnx import TensorProto, helper, numpy_helper
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
 # Operations that only move numbers: what was rounded stays rounded.
-MOVES = frozenset({"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Split", "Slice", "Gather", "Concat", "Identity", "Expand", "Flatten"})
+MOVES = frozenset(
+    {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Split", "Slice", "Gather", "Concat", "Identity", "Expand", "Flatten"}
+)
 
 
 def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with each FP16 tensor as a float32 one whose numbers are halves. Inputs and outputs stay as they are."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)}
+    types = {
+        v.name: v.type.tensor_type.elem_type
+        for v in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
+    }
     rounded = onnx.ModelProto()
     rounded.CopyFrom(model)
     graph = rounded.graph
@@ -58,7 +63,7 @@ def is_half(model: onnx.ModelProto) -> bool:
 
 
 def _to(node: onnx.NodeProto) -> int:
-    return next(a.i for a in node.attribute if a.name == "to")
+    return int(next(a.i for a in node.attribute if a.name == "to"))
 
 
 def _set_to(node: onnx.NodeProto, to: int) -> None:

@@ -34,5 +34,7 @@ def load_checkpoint(path: Path) -> tuple[PoseMoE, dict[str, Any]]:
         model = PoseMoE(PoseMoEConfig(**record["config"]))
         model.load_state_dict(load(path.read_bytes()))
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
-        raise ArtefactError(f"the weights at {path} do not load: {error}", expected="weights that posemoe-edge wrote") from error
+        raise ArtefactError(
+            f"the weights at {path} do not load: {error}", expected="weights that posemoe-edge wrote"
+        ) from error
     return model.eval(), record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ import onnx
 from ..edge.checkpoints import save_checkpoint
 from ..edge.models.posemoe import PoseMoE
 from ..runtime.errors import UsageError
-from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Precision, record_file, write_manifest
+from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Mode, Precision, record_file, write_manifest
 from ..runtime.model import METADATA
 from .passes import add_metadata, check_contract, simplify
 from .precision import FP32_ISLANDS, halve
@@ -49,7 +48,11 @@ def export(
         stage: called with name, seconds and bytes after each stage.
     """
     if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is no artefact", expected="a new folder, or an artefact to replace", run="posemoe-edge export --out DIR")
+        raise UsageError(
+            f"{out} exists and is no artefact",
+            expected="a new folder, or an artefact to replace",
+            run="posemoe-edge export --out DIR",
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
@@ -97,7 +100,7 @@ def _write(
 def describe(model: PoseMoE, preset: str, precisions: Sequence[Precision], training: dict[str, Any]) -> Manifest:
     """The manifest of a lifter, without its files."""
     config = model.config
-    mode = "window" if config.window is not None else "step"
+    mode: Mode = "window" if config.window is not None else "step"
     frames = config.window or 1
     inputs, outputs, states = interface(model)
     return Manifest(
@@ -154,7 +157,11 @@ def _move(draft: Path, out: Path) -> None:
 def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:
     rest: list[Precision] = [p for p in dict.fromkeys(precisions) if p != "fp32"]
     if "int8" in rest:
-        raise UsageError("INT8 needs calibration, which is not built yet", expected="fp32 or fp16", run="posemoe-edge export --precision fp16")
+        raise UsageError(
+            "INT8 needs calibration, which is not built yet",
+            expected="fp32 or fp16",
+            run="posemoe-edge export --precision fp16",
+        )
     return ("fp32", *rest)
 
 

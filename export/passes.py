@@ -34,7 +34,9 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 def check_contract(model: onnx.ModelProto, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
     """The graph is valid, has exactly these inputs and outputs, one free axis, and none of the forbidden operations."""
     onnx.checker.check_model(model, full_check=True)
-    bad = sorted({node.op_type for node in model.graph.node} & FORBIDDEN | {n.domain for n in model.graph.node} - {"", "ai.onnx"})
+    bad = sorted(
+        {node.op_type for node in model.graph.node} & FORBIDDEN | {n.domain for n in model.graph.node} - {"", "ai.onnx"}
+    )
     if bad:
         raise ArtefactError(f"the graph uses {', '.join(bad)}", expected="plain real ONNX operations")
     for kind, found, expected in (("inputs", model.graph.input, inputs), ("outputs", model.graph.output, outputs)):

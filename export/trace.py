@@ -19,7 +19,6 @@ OPSET = 20  # the newest that TensorRT 10.3 reads
 MOST_STREAMS = 1024
 
 
-
 class StepGraph(nn.Module):
     """(keypoints, state, dt, reset) -> (pose, next_state), one frame of B streams."""
 
@@ -87,12 +86,27 @@ def interface(model: PoseMoE) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec,
         assert config.window is not None
         frames = config.window
         return (
-            (_tensor("keypoints", ("B", frames, joints, channels), ("stream", "frame", "joint", "channel"), f"normalised {channel_names}"),),
-            (_tensor("pose", ("B", frames, joints, 3), ("stream", "frame", "joint", "xyz"), "metres from the hip, camera axes"),),
+            (
+                _tensor(
+                    "keypoints",
+                    ("B", frames, joints, channels),
+                    ("stream", "frame", "joint", "channel"),
+                    f"normalised {channel_names}",
+                ),
+            ),
+            (
+                _tensor(
+                    "pose", ("B", frames, joints, 3), ("stream", "frame", "joint", "xyz"), "metres from the hip, camera axes"
+                ),
+            ),
             (),
         )
-    memory = ("B", *model.state_shape)
-    axes = ("stream", "memory", *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer])
+    memory: tuple[int | str, ...] = ("B", *model.state_shape)
+    axes = (
+        "stream",
+        "memory",
+        *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer],
+    )
     inputs = (
         _tensor("keypoints", ("B", joints, channels), ("stream", "joint", "channel"), f"normalised {channel_names}"),
         _tensor("state", memory, axes, f"memories of {config.mixer}, in the order of use"),
@@ -115,5 +129,12 @@ def interface(model: PoseMoE) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec,
     return inputs, outputs, (state,)
 
 
-def _tensor(name: str, shape: tuple[int | str, ...], axes: tuple[str, ...], meaning: str, *, dtype: Literal["float32", "bool"] = "float32") -> TensorSpec:
+def _tensor(
+    name: str,
+    shape: tuple[int | str, ...],
+    axes: tuple[str, ...],
+    meaning: str,
+    *,
+    dtype: Literal["float32", "bool"] = "float32",
+) -> TensorSpec:
     return TensorSpec(name=name, dtype=dtype, shape=shape, axes=axes, meaning=meaning)

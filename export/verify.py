@@ -27,6 +27,7 @@ from .artefact import REFERENCE
 
 CERTIFICATE_SCHEMA = 1
 BLOCK = 100  # frames per chunk of the reference
+WALKER_FPS = 50.0
 ROUNDED = "FP32 sums, every FP16 result rounded to half (ONNX Runtime, explicit rounding)"
 PLAIN = "FP32 (ONNX Runtime, CPU)"
 
@@ -67,17 +68,16 @@ def real_motion(data: Path, *, frames: int, split: str = "test", seed: int = 0) 
 
 def walker_motion(*, frames: int, seed: int = 0) -> tuple[Recording, Motion]:
     """That many frames of the procedural walker: when there is no real motion, and said so."""
-    with SyntheticSource(people=1, seed=seed, noise_px=3.0, frames=frames) as source:
+    with SyntheticSource(people=1, fps=WALKER_FPS, seed=seed, noise_px=3.0, frames=frames) as source:
         keypoints = np.stack([frame.people[0] for frame in source])
-        fps = source.fps
-    recording = _recording(keypoints, np.full(frames, 1 / fps, np.float32))
+    recording = _recording(keypoints, np.full(frames, 1 / WALKER_FPS, np.float32))
     return recording, Motion(
         kind="procedural walker",
         source="synthetic://walk",
         sha256=hashlib.sha256(keypoints.tobytes()).hexdigest(),
         clips=(),
         frames=frames,
-        fps=fps,
+        fps=WALKER_FPS,
         noisy=True,
         seed=seed,
     )
@@ -101,11 +101,14 @@ def verify(
         if name not in (CERTIFICATE, CERTIFICATE_PLOT):
             check_file(folder, manifest, name)
     if REFERENCE not in manifest.files:
-        raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}")
+        raise ArtefactError(
+            f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}"
+        )
     model, _ = load_checkpoint(folder / REFERENCE)
     reference = lift_reference(model, recording, tick=tick)
 
-    drifts, by_frame = [], {}
+    drifts: list[Drift] = []
+    by_frame: dict[str, NDArray[np.float64]] = {}
     for graph in manifest.graphs:
         poses = roll_out(folder / graph.file, graph, recording, tick=lambda: tick(1))
         drift = drift_mm(poses, reference)
@@ -151,7 +154,9 @@ def lift_reference(model: PoseMoE, recording: Recording, *, tick: Callable[[int]
             frames = recording.keypoints[None, span]  # (1, T, J, channels)
             given = frames.shape[1]
             if state is None:
-                y = model(torch.from_numpy(np.pad(frames, ((0, 0), (0, block - given), (0, 0), (0, 0)), mode="edge")))[:, :given]
+                y = model(torch.from_numpy(np.pad(frames, ((0, 0), (0, block - given), (0, 0), (0, 0)), mode="edge")))[
+                    :, :given
+                ]
             else:
                 dt, reset = torch.from_numpy(recording.dt_s[None, span]), torch.from_numpy(recording.reset[None, span])
                 y, state = model.chunk(torch.from_numpy(frames), state, dt, reset)

@@ -1,8 +1,8 @@
 """Run an artefact and keep its state. Needs numpy and pydantic, and one engine; never torch or onnx.
 
-    model = load("posemoe-retention-s")
-    stream = model.stream()
-    pose = stream.step(keypoints, t=frame_time_s)
+model = load("posemoe-retention-s")
+stream = model.stream()
+pose = stream.step(keypoints, t=frame_time_s)
 """
 
 from __future__ import annotations

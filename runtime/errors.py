@@ -64,4 +64,6 @@ class ArtefactError(PoseEdgeError):
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingError:
     """The error for a package of an optional extra that is not installed."""
-    return MissingError(f"{purpose} needs the package {package}, which is not installed", run=f'pip install "posemoe-edge[{extra}]"')
+    return MissingError(
+        f"{purpose} needs the package {package}, which is not installed", run=f'pip install "posemoe-edge[{extra}]"'
+    )

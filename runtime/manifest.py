@@ -118,9 +118,13 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of an artefact folder; what is wrong with it is an ArtefactError that names the field."""
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise MissingError(f"there is no artefact at {folder}", expected=f"a folder with a {MANIFEST}", run="posemoe-edge export")
+        raise MissingError(
+            f"there is no artefact at {folder}", expected=f"a folder with a {MANIFEST}", run="posemoe-edge export"
+        )
     if not path.is_file():
-        raise ArtefactError(f"{folder} has no {MANIFEST}", expected="a whole artefact: it is written last", run="posemoe-edge export")
+        raise ArtefactError(
+            f"{folder} has no {MANIFEST}", expected="a whole artefact: it is written last", run="posemoe-edge export"
+        )
     return parse_manifest(path.read_text(), str(path))
 
 
@@ -139,14 +143,20 @@ def parse_manifest(text: str, place: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise ArtefactError(f"{place}: field {field}: {first['msg']}", expected=f"schema {SCHEMA_VERSION}", run=again) from error
+        raise ArtefactError(
+            f"{place}: field {field}: {first['msg']}", expected=f"schema {SCHEMA_VERSION}", run=again
+        ) from error
     for name in (*manifest.files, *(graph.file for graph in manifest.graphs)):
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name:
-            raise ArtefactError(f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again)
+            raise ArtefactError(
+                f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again
+            )
     for graph in manifest.graphs:
         if manifest.files and graph.file not in manifest.files:
-            raise ArtefactError(f"{place}: graphs: {graph.file} is not among the files", expected="a record of every file", run=again)
+            raise ArtefactError(
+                f"{place}: graphs: {graph.file} is not among the files", expected="a record of every file", run=again
+            )
     if not manifest.graphs:
         raise ArtefactError(f"{place}: graphs: there are none", expected="at least one", run=again)
     return manifest
@@ -169,8 +179,12 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     if not path.is_file():
         raise ArtefactError(f"{path} is missing", expected="every file that the manifest names", run=again)
     if path.stat().st_size != record.bytes:
-        raise ArtefactError(f"{path} has {path.stat().st_size} bytes", expected=f"{record.bytes}, as the manifest says", run=again)
+        raise ArtefactError(
+            f"{path} has {path.stat().st_size} bytes", expected=f"{record.bytes}, as the manifest says", run=again
+        )
     found = sha256(path)
     if found != record.sha256:
-        raise ArtefactError(f"{path} was changed: its sha256 is {found[:12]}...", expected=f"{record.sha256[:12]}...", run=again)
+        raise ArtefactError(
+            f"{path} was changed: its sha256 is {found[:12]}...", expected=f"{record.sha256[:12]}...", run=again
+        )
     return path

@@ -45,11 +45,11 @@ class Model:
         self.engine = opened.name
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
         if not 0 <= self.latency_frames < graph.frames:
-            raise UsageError(f"a latency of {self.latency_frames} frames", expected=f"0 to {graph.frames - 1} in mode {graph.mode}")
+            raise UsageError(
+                f"a latency of {self.latency_frames} frames", expected=f"0 to {graph.frames - 1} in mode {graph.mode}"
+            )
         self._slots: Slots = (
-            StepSlots(opened, graph)
-            if graph.mode == "step"
-            else WindowSlots(opened, graph, latency_frames=self.latency_frames)
+            StepSlots(opened, graph) if graph.mode == "step" else WindowSlots(opened, graph, latency_frames=self.latency_frames)
         )
         self._identity = manifest.files[graph.file].sha256 if manifest.files else str(path)
         self.gaps = gaps
@@ -144,7 +144,9 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
     shipped = ", ".join(sorted(p.name for p in ZOO.iterdir())) if ZOO.is_dir() else "none"
     name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
     raise MissingError(
-        f"there is no artefact at {artefact}", expected=f"a folder, or a shipped one ({shipped})", run=f"posemoe-edge export {name}"
+        f"there is no artefact at {artefact}",
+        expected=f"a folder, or a shipped one ({shipped})",
+        run=f"posemoe-edge export {name}",
     )
 
 
@@ -152,5 +154,7 @@ def _manifest_inside(path: Path) -> Manifest:
     """The manifest that a lone ONNX file carries."""
     metadata = open_engine(path).metadata
     if METADATA not in metadata:
-        raise ArtefactError(f"{path} carries no manifest", expected="an ONNX file that posemoe-edge wrote", run="posemoe-edge export")
+        raise ArtefactError(
+            f"{path} carries no manifest", expected="an ONNX file that posemoe-edge wrote", run="posemoe-edge export"
+        )
     return parse_manifest(metadata[METADATA], f"{path} ({METADATA})")

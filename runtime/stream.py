@@ -174,7 +174,7 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
             slots.commit(seats)
     made = {}
     for stream, frame in due.items():
-        xyz_m = lifted[stream] if stream in lifted else stream._time.xyz_m
+        xyz_m = lifted.get(stream, stream._time.xyz_m)
         assert xyz_m is not None  # a stream that was never fed is not held
         made[stream] = stream._keep(frame, xyz_m)
     return made

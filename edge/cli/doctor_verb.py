@@ -23,7 +23,13 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "plot": ("pictures", (("matplotlib", "matplotlib"),)),
     "export": (
         "export and verify",
-        (("torch", "torch"), ("onnx", "onnx"), ("onnxscript", "onnxscript"), ("onnxsim", "onnxsim"), ("safetensors", "safetensors")),
+        (
+            ("torch", "torch"),
+            ("onnx", "onnx"),
+            ("onnxscript", "onnxscript"),
+            ("onnxsim", "onnxsim"),
+            ("safetensors", "safetensors"),
+        ),
     ),
 }
 
@@ -32,7 +38,9 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 @verb
 def command(out: Output) -> Result:
     """What is installed here and what is missing, with the command that mends it. Exit code 3 if nothing can run."""
-    out.say(f"posemoe-edge {version('posemoe-edge')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    out.say(
+        f"posemoe-edge {version('posemoe-edge')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
     extras = {}
     for extra, (purpose, packages) in EXTRAS.items():
         found = {installed: _version(imported, installed) for imported, installed in packages}
@@ -43,9 +51,11 @@ def command(out: Output) -> Result:
         if missing:
             out.say(f'          no {", ".join(missing)}; run: pip install "posemoe-edge[{extra}]"')
     cameras = list_cameras()
-    out.say(f"  {'ok     ' if cameras else 'none   '} cameras {', '.join(cameras) or 'posemoe-edge run synthetic://walk needs none'}")
+    seen = ", ".join(cameras) or "posemoe-edge run synthetic://walk needs none"
+    out.say(f"  {'ok     ' if cameras else 'none   '} cameras {seen}")
     artefact, engine = _default_artefact()
-    out.say(f"  {'ok     ' if not artefact['error'] else 'broken '} model   {artefact['path']}{': ' + str(artefact['error']) if artefact['error'] else ''}")
+    state, trouble = ("broken ", f": {artefact['error']}") if artefact["error"] else ("ok     ", "")
+    out.say(f"  {state} model   {artefact['path']}{trouble}")
     out.say(f"  {'ok     ' if engine['ok'] else 'missing'} engine  {engine['name'] or engine['error']}")
     ready = bool(engine["ok"])
     data = {
@@ -58,7 +68,9 @@ def command(out: Output) -> Result:
         "engine": engine,
         "ready": ready,
     }
-    return Result(data, exit_code=0 if ready else 3, next_command="posemoe-edge run synthetic://walk --frames 200" if ready else None)
+    return Result(
+        data, exit_code=0 if ready else 3, next_command="posemoe-edge run synthetic://walk --frames 200" if ready else None
+    )
 
 
 def _default_artefact() -> tuple[dict[str, object], dict[str, object]]:
@@ -69,7 +81,7 @@ def _default_artefact() -> tuple[dict[str, object], dict[str, object]]:
         paths = {name: check_file(folder, manifest, name) for name in manifest.files}
     except PoseEdgeError as error:
         return {"path": str(folder), "error": str(error)}, {"ok": False, "name": None, "error": "no model to open"}
-    found = {"path": str(folder), "error": None}
+    found: dict[str, object] = {"path": str(folder), "error": None}
     try:
         return found, {"ok": True, "name": open_engine(paths[manifest.graph().file]).name, "error": None}
     except PoseEdgeError as error:

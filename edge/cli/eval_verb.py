@@ -21,7 +21,9 @@ from .output import Output, Result, verb
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
-def command(out: Output, artefact: str | None, data: Path, split: str, precision: Any, most: int | None, seed: int, allow_failed: bool) -> Result:
+def command(
+    out: Output, artefact: str | None, data: Path, split: str, precision: Any, most: int | None, seed: int, allow_failed: bool
+) -> Result:
     """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy."""
     from ..data.mocap import load_clips
     from ..data.takes import evaluation_takes
@@ -36,7 +38,8 @@ def command(out: Output, artefact: str | None, data: Path, split: str, precision
             results[name] = evaluate(model, evaluation_takes(clips, noisy=noisy, seed=seed), tick=tick)
     out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
-        out.say(f"{name:<8}{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm']:>5.1f} mm/frame{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
+        errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm']:>5.1f} mm/frame"
+        out.say(f"{name:<8}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
     record = {
         "artefact": str(find_artefact(artefact)),
         "preset": model.manifest.preset,

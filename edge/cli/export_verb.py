@@ -14,13 +14,22 @@ from .output import Output, Result, megabytes, verb
 
 @click.command("export")
 @click.argument("preset", default=DEFAULT_MODEL)
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16"]), default=("fp32",), show_default=True,
-              help="fp16 adds a half-precision graph to the fp32 one. May be given more than once.")  # fmt: skip
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16"]),
+    default=("fp32",),
+    show_default=True,
+    help="fp16 adds a half-precision graph to the fp32 one. May be given more than once.",
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="A .safetensors of `train`; default: the shipped weights.")
 @click.option("--untrained", is_flag=True, help="Random weights: to try a preset that has none yet.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
 @verb
-def command(out_: Output, preset: str, precisions: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None) -> Result:
+def command(
+    out_: Output, preset: str, precisions: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None
+) -> Result:
     """Write PRESET's artefact: ONNX graphs, manifest, reference weights."""
     if weights and untrained:
         raise UsageError("--weights and --untrained", expected="one of them")
@@ -38,7 +47,11 @@ def command(out_: Output, preset: str, precisions: tuple[str, ...], weights: Pat
     else:
         source = weights or ZOO / preset / REFERENCE
         if not weights and not source.is_file():
-            raise UsageError(f"{preset} has no shipped weights yet", expected="--weights FILE or --untrained", run=f"posemoe-edge train {preset}")
+            raise UsageError(
+                f"{preset} has no shipped weights yet",
+                expected="--weights FILE or --untrained",
+                run=f"posemoe-edge train {preset}",
+            )
         model, record = load_checkpoint(source)
         if model.config != chosen.config:
             raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
@@ -48,7 +61,8 @@ def command(out_: Output, preset: str, precisions: tuple[str, ...], weights: Pat
     with out_.console.status("  tracing ..."):
         manifest = export(model, folder, preset=preset, precisions=precisions, training=training, stage=out_.stage)  # type: ignore[arg-type]
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
-    out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}; state {megabytes(manifest.state_bytes)} a stream")
+    out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
+    out_.say(f"A stream's state is {megabytes(manifest.state_bytes)}")
     data = {
         "artefact": str(folder),
         "preset": preset,

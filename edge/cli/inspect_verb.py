@@ -25,7 +25,7 @@ def command(out: Output, artefact: str | None) -> Result:
         check_file(folder, manifest, name)
     certificate = read_certificate(folder, manifest)
     out.say(f"{manifest.preset}: {manifest.parameters / 1e6:.2f} M parameters, {manifest.mixer}, mode {manifest.mode}")
-    out.say(f"  trained at {manifest.fps:g} Hz, {manifest.skeleton} joints, keypoints by {manifest.keypoint_recipe}, {manifest.units}")
+    out.say(f"  {manifest.skeleton} joints, keypoints by {manifest.keypoint_recipe}, {manifest.units}, {manifest.fps:g} Hz")
     out.say(f"  latency {manifest.latency_frames} frames, state {megabytes(manifest.state_bytes)} a stream")
     for graph in manifest.graphs:
         out.say(f"\n{graph.file}: opset {graph.opset}, FP32 islands: {graph.fp32_islands}")

@@ -20,11 +20,12 @@ def command(out: Output) -> Result:
         raise missing_extra(error.name or "torch", "export", "counting a preset's parameters") from None
     rows = []
     for preset in PRESETS.values():
-        rows.append({"name": preset.name, **describe(preset.build()), "weights": (ZOO / preset.name).is_dir(), "note": preset.note})
+        rows.append(
+            {"name": preset.name, **describe(preset.build()), "weights": (ZOO / preset.name).is_dir(), "note": preset.note}
+        )
     out.say(f"{'name':<22}{'mixer':<11}{'mode':<8}{'params':>8}{'MACs/frame':>12}{'latency':>9}{'state':>10}  weights")
     for row in rows:
-        out.say(
-            f"{row['name']:<22}{row['mixer']:<11}{row['mode']:<8}{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:11.1f}M"
-            f"{row['latency_frames']:>9}{megabytes(int(row['state_bytes'])):>10}  {'shipped' if row['weights'] else '-'}"
-        )
+        cost = f"{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:11.1f}M{row['latency_frames']:>9}"
+        state, weights = megabytes(int(row["state_bytes"])), "shipped" if row["weights"] else "-"
+        out.say(f"{row['name']:<22}{row['mixer']:<11}{row['mode']:<8}{cost}{state:>10}  {weights}")
     return Result({"models": rows}, next_command="posemoe-edge export posemoe-retention-s --precision fp16")

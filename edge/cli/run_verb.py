@@ -23,7 +23,9 @@ from .output import Output, Result, megabytes, verb
 @click.command("run")
 @click.argument("source")
 @click.option("--model", help="An artefact's folder, or a shipped one's name; default: posemoe-retention-s.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU, which computes fp16 in fp32 too.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU, which computes fp16 in fp32 too."
+)
 @click.option("--engine", help="Default: the best one here.")
 @click.option("--detector", help="For video and cameras: movenet:FILE.tflite.")
 @click.option("--sink", "sinks", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
@@ -74,7 +76,8 @@ def command(
     )
     if summary["step_ms"]:
         step = summary["step_ms"]
-        out.say(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {megabytes(lifter.state_bytes)} a person")
+        state = megabytes(lifter.state_bytes)
+        out.say(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {state} a person")
     if summary["mpjpe_mm"] is not None:
         out.say(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
     for sink in sinks:
@@ -142,4 +145,6 @@ def _verdict(model: Model) -> str:
     drift = model.certificate.drift(model.graph.precision) if model.certificate else None
     if drift is None:
         return f"not certified (posemoe-edge verify {model.manifest.preset})"
-    return f"drift certificate {'passed' if drift.passed else 'FAILED'}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"
+    return (
+        f"drift certificate {'passed' if drift.passed else 'FAILED'}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"
+    )

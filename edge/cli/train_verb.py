@@ -13,17 +13,39 @@ from .output import Output, Result, megabytes, verb
 
 @click.command("train")
 @click.argument("preset", default=DEFAULT_MODEL)
-@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz); train and val splits.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The weights to write; default: ./PRESET.safetensors.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Wall-clock budget.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Motion capture (.npz); train and val splits.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The weights to write; default: ./PRESET.safetensors."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Wall-clock budget."
+)
 @click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams side by side.")
 @click.option("--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames between two updates.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--compile/--no-compile", "compiled", default=True, help="Fuse the network first: minutes of waiting, then faster.")
+@click.option(
+    "--compile/--no-compile", "compiled", default=True, help="Fuse the network first: minutes of waiting, then faster."
+)
 @verb
 def command(
-    out_: Output, preset: str, data: Path, out: Path | None, minutes: float, rows: int, frames: int, rate: float, seed: int, compiled: bool
+    out_: Output,
+    preset: str,
+    data: Path,
+    out: Path | None,
+    minutes: float,
+    rows: int,
+    frames: int,
+    rate: float,
+    seed: int,
+    compiled: bool,
 ) -> Result:
     """Train PRESET on motion capture filmed by random cameras, as it will run: memory carried from chunk to chunk."""
     try:
@@ -34,7 +56,9 @@ def command(
         raise missing_extra(error.name or "torch", "train", "training") from None
     chosen = find_preset(preset)
     if chosen.config.window is not None:
-        raise UsageError(f"{preset} is a window model, and training of those is not built yet", expected="a retention or dssm preset")
+        raise UsageError(
+            f"{preset} is a window model, and training of those is not built yet", expected="a retention or dssm preset"
+        )
     weights = out or Path(f"{preset}.safetensors")
     clips, validation = load_clips(data, "train"), load_clips(data, "val")
     out_.say(f"Training {preset} for {minutes:g} minutes on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}")
@@ -48,8 +72,12 @@ def command(
             tick(int(1000 * progress.done) - reached)
             reached = int(1000 * progress.done)
             if progress.val_mpjpe_mm is not None:
-                out_.say(f"  {progress.updates} updates, loss {progress.loss:.4f}, {progress.frames_per_second:.0f} frames/s, val {progress.val_mpjpe_mm:.1f} mm")
+                pace = f"{progress.updates} updates, {progress.frames_per_second:.0f} frames/s"
+                out_.say(f"  {pace}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
 
         record = train(chosen, clips, out=weights, recipe=recipe, validation=validation, report=report)
-    out_.say(f"Wrote {weights} ({megabytes(weights.stat().st_size)}): val MPJPE {record['val_mpjpe_mm']:.1f} mm after {record['frames']} frames")
-    return Result({"weights": str(weights), "preset": preset, **record}, next_command=f"posemoe-edge export {preset} --weights {weights}")
+    size = megabytes(weights.stat().st_size)
+    out_.say(f"Wrote {weights} ({size}): val MPJPE {record['val_mpjpe_mm']:.1f} mm after {record['frames']} frames")
+    return Result(
+        {"weights": str(weights), "preset": preset, **record}, next_command=f"posemoe-edge export {preset} --weights {weights}"
+    )

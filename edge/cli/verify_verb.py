@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 @click.command("verify")
 @click.argument("artefact", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
-@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), help="Motion capture (.npz); its test split is lifted.")
-@click.option("--frames", type=click.IntRange(min=2), default=3000, show_default=True, help="Consecutive frames, state carried through.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, dir_okay=False), help="Motion capture (.npz); its test split is lifted."
+)
+@click.option(
+    "--frames", type=click.IntRange(min=2), default=3000, show_default=True, help="Consecutive frames, state carried through."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
 @click.option("--mean-mm", type=click.FloatRange(min=0), help="Budget: mean drift.  [default: 1]")
 @click.option("--p99-mm", type=click.FloatRange(min=0), help="Budget: 99th percentile.  [default: 5]")
@@ -66,7 +70,9 @@ def tell(out: Output, certificate: Certificate) -> None:
     rows: list[tuple[str, Budget]] = [("budget", certificate.budget)]
     rows += [(drift.precision, drift.measured) for drift in certificate.drifts]
     for name, row in rows:
-        out.say(f"  {name:<10}{row.mean_mm:>7.3f} mm{row.p99_mm:>7.3f} mm{row.max_mm:>7.3f} mm{row.slope_mm_per_1000:>+15.4f} mm")
+        out.say(
+            f"  {name:<10}{row.mean_mm:>7.3f} mm{row.p99_mm:>7.3f} mm{row.max_mm:>7.3f} mm{row.slope_mm_per_1000:>+15.4f} mm"
+        )
     for drift in certificate.drifts:
         if drift.passed:
             out.say(f"PASSED {drift.precision}: {drift.frames} frames")

@@ -37,7 +37,7 @@ class CrossExpertAttention(nn.Module):
 
 
 class CrossExpert(nn.Module):
-    """CEKA with softmax attention, exactly as published: over joints, or with the axes exchanged over the frames of a window."""
+    """CEKA with softmax attention, exactly as published: over joints or, with the axes exchanged, over a window's frames."""
 
     def __init__(self, dim: int, heads: int, ratio: int, *, over_time: bool = False) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from .precision import wide
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(..., L, C) -> (..., H, L, d)"""
-    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)  # type: ignore[no-any-return]
 
 
 def join_heads(x: Tensor) -> Tensor:

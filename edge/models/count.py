@@ -39,4 +39,4 @@ def macs_per_frame(model: PoseMoE) -> int:
         else:
             model.step(torch.zeros(1, config.joints, config.channels), model.initial_state(1))
     state = 0 if model.state_shape is None else 2 * math.prod(model.state_shape)
-    return counter.get_total_flops() // 2 + state
+    return int(counter.get_total_flops()) // 2 + state

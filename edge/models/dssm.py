@@ -123,7 +123,7 @@ class DSSM(Mixer):
         frames = u.shape[1]
         spectrum = torch.fft.rfft(self.kernel(frames), n=2 * frames, dim=0)[:, None]  # (F, 1, C)
         y = torch.fft.irfft(torch.fft.rfft(u, n=2 * frames, dim=1) * spectrum, n=2 * frames, dim=1)
-        return y[:, :frames] + self.skip * u
+        return y[:, :frames] + self.skip * u  # type: ignore[no-any-return]
 
     def _filter(self, u: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         """(B, T, J, C) and the state after it, from the state before it, in any spacing."""

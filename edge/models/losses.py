@@ -11,7 +11,7 @@ SMOOTHNESS = (1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4)
 
 def pose_2d_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean over frames and joints of the L2 distance in the image plane (19), metres."""
-    return torch.linalg.vector_norm(predicted[..., :2] - target[..., :2], dim=-1).mean()
+    return torch.linalg.vector_norm(predicted[..., :2] - target[..., :2], dim=-1).mean()  # type: ignore[no-any-return]
 
 
 def depth_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def smoothness_loss(predicted: Tensor) -> Tensor:
 def velocity_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean distance between the motion from frame to frame and the true one: MPJVE, metres per frame."""
     wrong = (predicted[:, 1:] - predicted[:, :-1]) - (target[:, 1:] - target[:, :-1])
-    return torch.linalg.vector_norm(wrong, dim=-1).mean()
+    return torch.linalg.vector_norm(wrong, dim=-1).mean()  # type: ignore[no-any-return]
 
 
 def posemoe_loss(predicted: Tensor, target: Tensor, *, smoothness: float = 0.5) -> Tensor:

@@ -49,7 +49,9 @@ class PoseMoEConfig:
 
     def __post_init__(self) -> None:
         if (self.mixer == "attention") != (self.window is not None):
-            raise UsageError(f"mixer {self.mixer} with window {self.window}", expected="a window for attention, and for it alone")
+            raise UsageError(
+                f"mixer {self.mixer} with window {self.window}", expected="a window for attention, and for it alone"
+            )
 
     def make_mixer(self) -> Mixer:
         """One mixer of this lifter."""
@@ -170,9 +172,7 @@ class PoseMoE(nn.Module):
             raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm")
         return self.tokens.new_zeros(batch, *self.state_shape)
 
-    def forward(
-        self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int = 1
-    ) -> Tensor:
+    def forward(self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int = 1) -> Tensor:
         """(B, T, J, 3) from an empty memory.
 
         Args:
@@ -188,9 +188,7 @@ class PoseMoE(nn.Module):
         form = Chunk(self._clock(x, dt, reset, chunk_size), state)
         return self.lift(x, form), form.packed()
 
-    def step(
-        self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, J, 3) and the next state, (B, M, ...), from one frame (B, J, channels). dt, reset: (B,)."""
         dt = None if dt is None else dt[:, None]
         reset = None if reset is None else reset[:, None]

@@ -142,7 +142,7 @@ class Retention(Mixer):
     def _gain(self, elapsed: Tensor) -> Tensor:
         """g / sqrt(d) with g = 1 - gamma^dt, what a key is worth: (B, *) -> (B, J, H, *)"""
         log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
-        return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5
+        return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5  # type: ignore[no-any-return]
 
     def _turn_back(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin by which the key axis turns back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""

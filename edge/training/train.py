@@ -86,7 +86,9 @@ def train(
     torch.manual_seed(recipe.seed)
     model = resume or preset.build()
     model.train()
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+    averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+    averaged = averaging.module
+    assert isinstance(averaged, PoseMoE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     watched = evaluation_takes(validation, noisy=True)
     stream = TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=recipe.seed)
@@ -107,23 +109,23 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * _schedule(done)
         loss, state = _update(lift, model, optimizer, state, chunk, recipe)
-        averaged.update_parameters(model)
+        averaging.update_parameters(model)
         updates += 1
         smoothed = loss if updates == 1 else smoothed + 0.02 * (loss - smoothed)
         speed = updates * recipe.rows * recipe.frames / (time.monotonic() - started)
         val = None
         if now - saved > 60 * recipe.save_every_minutes:
             saved = now
-            val = evaluate(averaged.module, watched) if watched else None
-            save_checkpoint(out, averaged.module, preset=preset.name, training=_record(recipe, clips, updates, done, val))
+            val = evaluate(averaged, watched) if watched else None
+            save_checkpoint(out, averaged, preset=preset.name, training=_record(recipe, clips, updates, done, val))
         report(Progress(done=done, updates=updates, loss=smoothed, frames_per_second=speed, val_mpjpe_mm=val))
 
-    record = _record(recipe, clips, updates, 1.0, evaluate(averaged.module, watched) if watched else None)
-    save_checkpoint(out, averaged.module, preset=preset.name, training=record)
+    record = _record(recipe, clips, updates, 1.0, evaluate(averaged, watched) if watched else None)
+    save_checkpoint(out, averaged, preset=preset.name, training=record)
     return record
 
 
-def evaluate(model: nn.Module, takes: Sequence[Take], *, block: int = 108) -> float:
+def evaluate(model: PoseMoE, takes: Sequence[Take], *, block: int = 108) -> float:
     """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
     was = model.training
     model.eval()

@@ -43,7 +43,7 @@ class OnnxRuntimeEngine:
         """See ``Engine.bind``. The buffers are C-contiguous and stay where they are."""
         for x in inputs.values():
             for y in outputs.values():
-                assert not np.shares_memory(x, y, max_work=1), "a state bound as both input and output is wrong silently"
+                assert not np.may_share_memory(x, y), "a state bound as both input and output is wrong silently"
         binding = self._session.io_binding()
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, self._value(array))  # a view: on the CPU nothing is copied

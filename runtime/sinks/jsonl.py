@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from ..pose import Frame, Pose
 from ..files import Draft
+from ..pose import Frame, Pose
 from .sink import Keeping
 
 

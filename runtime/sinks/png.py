@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import missing_extra
+from ..files import Draft
 from ..picture import Lines, draw_skeletons
 from ..pose import Frame, Pose
 from ..skeleton import H36M17
-from ..files import Draft
 from .sink import Keeping
 
 _MOST = 4096  # moments kept: a longer run is thinned out, so that memory stays bounded

@@ -1,0 +1,37 @@
+# make demo, make test: on a machine with Python and make, that is all it takes. .venv is theirs; a second run reuses it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types bench clean
+
+demo: $(READY)
+	$(BIN)/posemoe-edge demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+# Checkers cannot see through an editable finder: types are checked against a plain install in a folder of its own.
+types: $(READY)
+	rm -rf build/types && $(BIN)/pip install --quiet --no-deps --target build/types .
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p posemoe_edge
+
+bench: $(READY)
+	$(BIN)/python benchmarks/step.py
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# torch comes first and alone, so that its pinned build is the one that the extras find.
+$(READY): pyproject.toml constraints.txt setup.py
+	@echo "Setting up $(VENV) (some minutes the first time) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,cpu,dev]'
+	touch $@
