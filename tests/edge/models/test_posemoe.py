@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TypeVar
 
@@ -275,13 +275,13 @@ def softmax(x: Tensor) -> Tensor:
     return x.exp() / x.exp().sum(-1, keepdim=True)
 
 
-def cross_attention(block: JointAttention, x: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """(12), (13): from x (L, C) to the context (L, C), and the map of each head."""
-    assert block.project.context is not None
-    q = block.project.own(normalised(block.norm, x))
-    k, v = block.project.context(context).chunk(2, dim=-1)
+def attention(block: JointAttention | TimeMixing, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    """(3) to (6), (12), (13): of x (L, C), to itself or to the context (L, C); and the map of each head."""
+    q, *kv = block.project.own(normalised(block.norm, x)).split(DIM, dim=-1)
+    k, v = kv if block.project.context is None else block.project.context(context).chunk(2, dim=-1)
+    heads = block.heads if isinstance(block, JointAttention) else HEADS
     maps, mixed = [], []
-    for h in np.split(np.arange(DIM), block.heads):
+    for h in np.split(np.arange(DIM), heads):
         maps.append(softmax(q[:, h] @ k[:, h].T / math.sqrt(len(h))))
         mixed.append(maps[-1] @ v[:, h])
     return x + block.out(torch.cat(mixed, dim=-1)), maps
@@ -299,9 +299,9 @@ def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: l
 
 def aggregated_by_hand(ceka: CrossExpert, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
     """(12) to (18) for one sequence, (L, C) each."""
-    f_2d, to_depth = cross_attention(ceka.cross_2d, f_2d, f_depth)
+    f_2d, to_depth = attention(ceka.cross_2d, f_2d, f_depth)
     f_2d = ceka.feed[0](f_2d)
-    f_depth, to_2d = cross_attention(ceka.cross_depth, f_depth, f_2d)
+    f_depth, to_2d = attention(ceka.cross_depth, f_depth, f_2d)
     f_depth = ceka.feed[1](f_depth)
     f_2d = cross_expert_attention(ceka.expert_2d, f_2d, [a @ b for a, b in zip(to_depth, to_2d, strict=True)])
     f_depth = cross_expert_attention(ceka.expert_depth, f_depth, [b @ a for a, b in zip(to_depth, to_2d, strict=True)])
@@ -323,6 +323,37 @@ def test_aggregation_is_its_equations(heads: int, over_time: bool) -> None:
     ]
     for branch in range(2):
         assert_close(got[branch], torch.stack([pair[branch] for pair in pairs])[None].movedim(1, axis), EXACT)
+
+
+def over(axis: int, run: Callable[..., Tensor], *features: Tensor) -> Tensor:
+    """``run`` on every sequence along joints (axis 0: one per frame) or time (axis 1: one per joint) of (T, J, C)."""
+    return torch.stack([run(*parts) for parts in zip(*(f.unbind(axis) for f in features), strict=True)], dim=axis)
+
+
+def test_a_window_model_is_the_papers_equations() -> None:
+    """(2) to (18), with a feed-forward after each attention, for one window of three frames."""
+    model, x = make("attention"), call(frames=3).x[:1]
+
+    def attend(axis: int, block: nn.Module, feed: nn.Module, *features: Tensor) -> Tensor:
+        mixed: Tensor = feed(over(axis, lambda *parts: attention(block, *parts)[0], *features))  # type: ignore[arg-type]
+        return mixed
+
+    feature, f_pose = model.embed(x[0]), model.embed_pose(x[0])  # (T, J, C)
+    f_2d, f_depth = feature + model.position_2d[:3], feature + model.position_depth[:3]
+    (layer,) = model.encoder
+    expert, depth = layer.expert_2d, layer.expert_depth
+    f_2d = attend(0, expert.joint_self, expert.feed[0], f_2d)  # (3)
+    f_2d = attend(0, expert.joint_cross, expert.feed[1], f_2d, f_pose)  # (4)
+    f_2d = attend(1, expert.time_self, expert.feed[2], f_2d)  # (5)
+    f_2d = attend(1, expert.time_cross, expert.feed[3], f_2d, f_pose)  # (6)
+    both = torch.cat([f_depth, model.tokens[:3]], dim=-1)
+    f_depth = both @ torch.cat([depth.compress.weight, depth.compress_tokens.weight], dim=-1).T + depth.compress.bias  # (8)
+    f_depth = attend(1, depth.time_self, depth.feed[1], attend(0, depth.joint_self, depth.feed[0], f_depth))  # (9)
+    f_2d, f_depth = layer.router(f_2d, f_depth)  # (10), (11)
+    for axis, ceka in enumerate((model.ceka_joints, model.ceka_time)):
+        pair = over(axis, lambda *parts, ceka=ceka: torch.stack(aggregated_by_hand(ceka, *parts), dim=-1), f_2d, f_depth)
+        f_2d, f_depth = pair.unbind(-1)
+    assert_close(model(x)[0], torch.cat([model.head_2d(f_2d), model.head_depth(f_depth)], dim=-1), SAME)  # (2)
 
 
 def retention_maps(q: Tensor, k: Tensor, dt: Tensor, gamma: Tensor) -> Tensor:

@@ -1,0 +1,151 @@
+"""Small artefacts with seeded random weights, exported once for all tests and all xdist workers.
+
+Nobody writes into them: a test that changes one takes ``copied_artefact`` or ``copy_of``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from posemoe_edge.edge.data.mocap import Clip
+    from posemoe_edge.edge.models.posemoe import PoseMoE
+
+WINDOW = 9
+SIZES: dict[str, dict[str, Any]] = {
+    "retention": {},
+    "dssm": {"state_size": 4},
+    "attention": {"window": WINDOW},
+}
+
+
+def tiny_model(mixer: str) -> PoseMoE:
+    """The smallest lifter with that mixer; the same weights each time."""
+    import torch
+    from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return PoseMoE(PoseMoEConfig(mixer=mixer, dim=16, heads=2, layers=1, **SIZES[mixer])).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[[str], PoseMoE]:
+    """tiny("retention"): the PyTorch model that the artefact of that mixer was exported from."""
+    return functools.cache(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def artefact_of(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], PoseMoE]) -> Callable[[str], Path]:
+    """artefact_of("dssm"): its artefact, exported by the first worker that asks. Read only."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+
+    @functools.cache
+    def exported(mixer: str) -> Path:
+        folder = shared / f"tiny-{mixer}"
+        with (shared / f"{mixer}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                from posemoe_edge.export.artefact import export
+
+                precisions = ("fp32", "fp16") if mixer == "retention" else ("fp32",)
+                export(tiny(mixer), folder, preset=f"tiny-{mixer}", precisions=precisions, training={"untrained": True})
+        return folder
+
+    return exported
+
+
+@pytest.fixture
+def retention_artefact(artefact_of: Callable[[str], Path]) -> Path:
+    """fp32 and fp16. Read only."""
+    return artefact_of("retention")
+
+
+@pytest.fixture
+def dssm_artefact(artefact_of: Callable[[str], Path]) -> Path:
+    """fp32. Read only."""
+    return artefact_of("dssm")
+
+
+@pytest.fixture
+def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
+    """fp32, a window of 9 frames. Read only."""
+    return artefact_of("attention")
+
+
+@pytest.fixture
+def copy_of(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """copy_of("dssm"): a copy of the artefact that the test may spoil."""
+
+    def copy(mixer: str) -> Path:
+        return Path(shutil.copytree(artefact_of(mixer), tmp_path / mixer))
+
+    return copy
+
+
+@pytest.fixture
+def copied_artefact(copy_of: Callable[[str], Path]) -> Path:
+    """A retention artefact, fp32 and fp16, that the test may spoil."""
+    return copy_of("retention")
+
+
+@pytest.fixture(scope="session")
+def walk() -> Callable[..., np.ndarray]:
+    """walk(100): (100, 17, 3) noisy keypoints of a walker at 50 Hz; walk(100, seed=3) those of another one."""
+
+    @functools.cache
+    def keypoints(frames: int, seed: int = 0) -> np.ndarray:
+        from posemoe_edge.runtime.sources.synthetic import SyntheticSource
+
+        with SyntheticSource(seed=seed, noise_px=3, frames=frames) as source:
+            made = np.stack([frame.people[0] for frame in source])
+        made.setflags(write=False)
+        return made
+
+    return keypoints
+
+
+@pytest.fixture(scope="session")
+def walker_clip() -> Callable[..., Clip]:
+    """walker_clip("a", 100, seed=1): a motion-capture clip of the procedural walker."""
+    from posemoe_edge.edge.data.mocap import Clip
+    from posemoe_edge.runtime.sources.walker import walk_world
+
+    def clip(name: str, frames: int, *, seed: int = 0, split: str = "train") -> Clip:
+        joints_m = walk_world(np.arange(frames) / 50, seed=seed).astype(np.float32)
+        return Clip(id=name, subject=name, action="walk", split=split, native=True, fps=50.0, joints_m=joints_m)
+
+    return clip
+
+
+@pytest.fixture
+def write_motion(tmp_path: Path) -> Callable[..., Path]:
+    """write_motion(clips): a motion-capture file of them."""
+    from posemoe_edge.runtime.skeleton import H36M17
+
+    def write(clips: list[Clip], name: str = "motion.npz") -> Path:
+        joints_m = np.concatenate([clip.joints_m for clip in clips])
+        path = tmp_path / name
+        np.savez(
+            path,
+            rel=np.round((joints_m - joints_m[:, :1]) * 1e4).astype(np.int16),
+            root=joints_m[:, 0],
+            offsets=np.cumsum([0, *map(len, clips)]),
+            **{key: np.array([getattr(clip, key) for clip in clips]) for key in ("subject", "action", "split")},
+            clip_id=np.array([clip.id for clip in clips]),
+            skeleton=np.array(["native"] * len(clips)),
+            parents=np.array(H36M17.parents),
+            fps=np.array(50),
+        )
+        return path
+
+    return write
