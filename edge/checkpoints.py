@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ..runtime.errors import ArtefactError, MissingError
+from ..runtime.errors import ArtefactError, MissingError, UsageError
 from ..runtime.files import write_atomically
 from .models.posemoe import PoseMoE, PoseMoEConfig
 
@@ -20,12 +20,12 @@ def save_checkpoint(path: Path, model: PoseMoE, *, preset: str, training: dict[s
     record = {"preset": preset, "config": dataclasses.asdict(model.config), "training": training or {}}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, save(weights))
-    write_atomically(path.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    write_atomically(_beside(path), json.dumps(record, indent=1).encode())
 
 
 def load_checkpoint(path: Path) -> tuple[PoseMoE, dict[str, Any]]:
     """The network in eval mode, and its record (preset, config, training)."""
-    beside = path.with_suffix(".json")
+    beside = _beside(path)
     for needed in (path, beside):
         if not needed.is_file():
             raise MissingError(f"there are no weights at {needed}", expected="a .safetensors file with its .json beside it")
@@ -33,8 +33,15 @@ def load_checkpoint(path: Path) -> tuple[PoseMoE, dict[str, Any]]:
         record = json.loads(beside.read_text())
         model = PoseMoE(PoseMoEConfig(**record["config"]))
         model.load_state_dict(load(path.read_bytes()))
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, UsageError) as error:
         raise ArtefactError(
             f"the weights at {path} do not load: {error}", expected="weights that posemoe-edge wrote"
         ) from error
     return model.eval(), record
+
+
+def _beside(path: Path) -> Path:
+    """The record of the weights at ``path``."""
+    if path.suffix != ".safetensors":
+        raise UsageError(f"weights at {path}", expected="a file that ends in .safetensors")
+    return path.with_suffix(".json")

@@ -51,17 +51,17 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "posemoe-attention-m",
             PoseMoEConfig(mixer="attention", dim=128, heads=8, layers=6, window=81),
-            "as posemoe-attention-s, six times the size",
+            "as posemoe-attention-s, five times the size",
         ),
         Preset(
             "posemoe-retention-m",
             PoseMoEConfig(mixer="retention", dim=128, heads=8, layers=6),
-            "as posemoe-retention-s, six times the size",
+            "as posemoe-retention-s, five times the size",
         ),
         Preset(
             "posemoe-dssm-m",
             PoseMoEConfig(mixer="dssm", dim=128, heads=8, layers=6),
-            "as posemoe-dssm-s, six times the size",
+            "as posemoe-dssm-s, five times the size",
         ),
     )
 }

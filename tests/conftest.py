@@ -82,6 +82,39 @@ def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
     return artefact_of("attention")
 
 
+@pytest.fixture(scope="session")
+def _certified(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from posemoe_edge.export.verify import verify, walker_motion
+
+    folder = Path(shutil.copytree(artefact_of("retention"), tmp_path_factory.mktemp("certified") / "tiny-retention"))
+    verify(folder, *walker_motion(frames=60))
+    return folder
+
+
+@pytest.fixture
+def certified_artefact(_certified: Path, tmp_path: Path) -> Path:
+    """A retention artefact with a certificate of 60 frames, which it passed. The test may spoil it."""
+    return Path(shutil.copytree(_certified, tmp_path / "certified"))
+
+
+@pytest.fixture
+def replayed_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting a tiny model takes what was traced before: seconds less, and the same graphs."""
+    import onnx
+    import torch
+    from posemoe_edge.export import artefact
+
+    def trace(model: PoseMoE) -> onnx.ModelProto:
+        precision = "fp16" if model.embed.weight.dtype == torch.float16 else "fp32"
+        mixer = model.config.mixer
+        file = f"window{WINDOW}.fp32.onnx" if mixer == "attention" else f"step.{precision}.onnx"
+        proto = onnx.load(artefact_of(mixer) / file)
+        del proto.metadata_props[:]
+        return proto
+
+    monkeypatch.setattr(artefact, "trace", trace)
+
+
 @pytest.fixture
 def copy_of(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
     """copy_of("dssm"): a copy of the artefact that the test may spoil."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .attention import join_heads
 from .forms import Form
-from .layers import FeedForward, JointAttention, Norm, Projections, Readout, TimeMixing
+from .layers import FeedForward, JointAttention, Projections, Readout, TimeMixing
 from .mixer import Mixer
 from .precision import wide
 
@@ -24,12 +24,11 @@ class CrossExpertAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = Norm(dim)
         self.project = Projections(dim, cross=False)
         self.mu = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, aggregated: Tensor) -> Tensor:
-        q, k, v = self.project.heads(self.norm(x), None, self.heads)  # (..., H, L, d)
+        q, k, v = self.project.heads(x, None, self.heads)  # (..., H, L, d)
         share = torch.sigmoid(self.mu)
         fused = share * aggregated + (1 - share) * (q @ k.transpose(-2, -1))  # (..., H, L, L)
         weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)
@@ -93,13 +92,12 @@ class StreamingExpert(nn.Module):
 
     def __init__(self, dim: int, heads: int, mixer: Mixer) -> None:
         super().__init__()
-        self.norm = Norm(dim)
         self.project = Projections(dim, cross=False, extra=1)
         self.mixer = mixer
         self.mu = nn.Parameter(torch.zeros(()))
         self.readout = Readout(dim, heads)
 
     def forward(self, x: Tensor, form: Form, aggregate: Callable[[Tensor], Tensor]) -> Tensor:
-        q, k, v, gate = self.project(self.norm(x))
+        q, k, v, gate = self.project(x)
         share = torch.sigmoid(self.mu)
         return x + self.readout(share * aggregate(v) + (1 - share) * form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,6 +12,8 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+LONGEST = 10_000.0  # frames: the slowest memory keeps 2e-9 of itself over them
+
 
 @dataclass(frozen=True, eq=False)
 class Clock:
@@ -18,7 +21,7 @@ class Clock:
 
     Args:
         elapsed: (B or 1, T) time since the frame before, in nominal frames (dt x fps); the first is counted from the last
-            frame of the carried state.
+            frame of the carried state. ``since`` makes it of seconds.
         reset: (B or 1, T) true where all memory is forgotten before the frame; None for nowhere.
         chunk_size: T_s, NC-RetNet's staircase: a frame sees the past and the rest of its own chunk. 1 is causal.
         uniform: every ``elapsed`` is 1, known without looking (it opens the FFT path of dssm).
@@ -30,6 +33,15 @@ class Clock:
     uniform: bool = False
     _shared: dict[object, object] = field(default_factory=dict)
 
+    @classmethod
+    def since(cls, dt: Tensor, reset: Tensor | None, *, fps: float, chunk_size: int = 1) -> Clock:
+        """The clock of frames ``dt`` seconds apart, (B, T).
+
+        A reset forgets the time before it too. Times beyond all memory are cut, so that their powers stay finite.
+        """
+        elapsed = (dt * fps).clamp(max=LONGEST)
+        return cls(elapsed if reset is None else torch.where(reset.bool(), 1.0, elapsed), reset, chunk_size)
+
     def once(self, key: object, make: Callable[[], T]) -> T:
         """``make()``, computed by the first mixer that asks and shared with the others of this call."""
         if key not in self._shared:
@@ -37,20 +49,23 @@ class Clock:
         return self._shared[key]  # type: ignore[return-value]
 
     def during(self, span: slice) -> Clock:
-        """The clock of some of the call's frames, counted from the frame before them."""
+        """The clock of some of the call's frames."""
         return Clock(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
 
     @property
     def time(self) -> Tensor:
-        """(B or 1, T) nominal frames since the carried state's last frame."""
-        return self.once("time", lambda: self.elapsed.cumsum(-1))
+        """(B or 1, T) nominal frames since the call's first frame, in float64: they add up, and are turned into angles."""
+        return self.once("time", lambda: self.elapsed.double().cumsum(-1) - self.elapsed[:, :1])
 
     @property
     def life(self) -> Tensor:
-        """(B or 1, T) how many resets lie between the carried state and the frame."""
-        return self.once(
-            "life", lambda: (torch.zeros_like(self.elapsed) if self.reset is None else self.reset.to(self.elapsed)).cumsum(-1)
-        )
+        """(B or 1, T) how many resets lie between the call's first frame and the frame."""
+
+        def make() -> Tensor:
+            resets = torch.zeros_like(self.elapsed) if self.reset is None else self.reset.to(self.elapsed)
+            return resets.cumsum(-1) - resets[:, :1]
+
+        return self.once("life", make)
 
     @property
     def visible(self) -> Tensor:
@@ -65,3 +80,14 @@ class Clock:
             return seen & (self.life[:, :, None] == self.life[:, None, :])
 
         return self.once("visible", make)
+
+
+def phase(time: Tensor, rate: Tensor) -> Tensor:
+    """time * rate in radians, in the precision of ``rate``.
+
+    A time that has added up to hundreds of frames comes in float64: its product with a rate has few digits left behind the
+    point in float32, so it is taken modulo 2 pi first. One frame's own time needs no such care, and no float64 in a graph.
+    """
+    if time.dtype == rate.dtype:
+        return time * rate
+    return torch.remainder(time.double() * rate.double(), 2 * math.pi).to(rate.dtype)

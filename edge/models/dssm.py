@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .clock import Clock
+from ...runtime.errors import UsageError
+from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
 
@@ -37,6 +38,8 @@ class DSSM(Mixer):
 
     def __init__(self, dim: int, joints: int = 17, size: int = 16) -> None:
         super().__init__()
+        if size % 2:
+            raise UsageError(f"a dssm state of {size} numbers", expected="an even number: oscillators have two each")
         self.joints, self.size = joints, size
         half = size // 2
         low, high = math.log(1e-3), math.log(1e-1)
@@ -96,9 +99,9 @@ class DSSM(Mixer):
     def _power(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """exp(A Delta t), real and imaginary, (*, C, N/2) from (*)."""
         decay, turn = self._exponent
-        elapsed = elapsed[..., None, None]
-        size = torch.exp(elapsed * decay)
-        return size * (elapsed * turn).cos(), size * (elapsed * turn).sin()
+        angle = phase(elapsed[..., None, None], turn)
+        size = torch.exp(elapsed[..., None, None].to(decay.dtype) * decay)
+        return size * angle.cos(), size * angle.sin()
 
     def _hold(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """(exp(A Delta dt) - 1) / A, real and imaginary, (*, C, N/2) from (*)."""
@@ -134,6 +137,7 @@ class DSSM(Mixer):
         weights = torch.where(past[..., None], weights, 0.0).permute(0, 3, 1, 2)  # (B, C, T, T)
         y = (weights @ u.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, T, J, C)
 
+        state = self.recall([self], state[:, None], clock)[:, 0]  # (B, J, C, N) at the first frame
         x_re, x_im = state.chunk(2, dim=-1)  # (B, J, C, N/2)
         re, im = (p[:, :, None] for p in self._power(clock.time))  # (B, T, 1, C, N/2)
         now_re = re * x_re[:, None] - im * x_im[:, None]  # (B, T, J, C, N/2)

@@ -41,19 +41,22 @@ class FeedForward(nn.Module):
 class Projections(nn.Module):
     """Queries (and what else a block derives from its own features) from x, keys and values from x or from a context.
 
+    Both are normed first: a block is pre-norm on either side.
+
     Args:
         extra: further outputs of width C from x: 1 for a gate.
     """
 
     def __init__(self, dim: int, *, cross: bool, extra: int = 0) -> None:
         super().__init__()
+        self.norm = Norm(dim)
         self.own = nn.Linear(dim, (1 + extra if cross else 3 + extra) * dim)
-        self.context = nn.Linear(dim, 2 * dim) if cross else None
+        self.context = nn.Sequential(Norm(dim), nn.Linear(dim, 2 * dim)) if cross else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """q, k, v and the extra ones, each (..., C)."""
         width = x.shape[-1]
-        own = self.own(x).split(width, dim=-1)
+        own = self.own(self.norm(x)).split(width, dim=-1)
         if self.context is None:
             return own  # type: ignore[no-any-return]
         return own[0], *self.context(context).split(width, dim=-1), *own[1:]
@@ -61,8 +64,8 @@ class Projections(nn.Module):
     def heads(self, x: Tensor, context: Tensor | None, heads: int) -> tuple[Tensor, ...]:
         """q, k, v as (..., H, L, d); what comes from one product is moved as one."""
         if self.context is None:
-            return split_heads(self.own(x), 3 * heads).chunk(3, dim=-3)
-        return split_heads(self.own(x), heads), *split_heads(self.context(context), 2 * heads).chunk(2, dim=-3)
+            return split_heads(self.own(self.norm(x)), 3 * heads).chunk(3, dim=-3)
+        return split_heads(self.own(self.norm(x)), heads), *split_heads(self.context(context), 2 * heads).chunk(2, dim=-3)
 
 
 class JointAttention(nn.Module):
@@ -71,7 +74,6 @@ class JointAttention(nn.Module):
     def __init__(self, dim: int, heads: int, *, cross: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = Norm(dim)
         self.project = Projections(dim, cross=cross)
         self.out = nn.Linear(dim, dim)
 
@@ -80,7 +82,7 @@ class JointAttention(nn.Module):
 
     def mapped(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The block's output and its map (..., H, J, J), which cross-expert aggregation goes on with."""
-        q, k, v = self.project.heads(self.norm(x), context, self.heads)  # (..., H, J, d)
+        q, k, v = self.project.heads(x, context, self.heads)  # (..., H, J, d)
         weights = attention_map(q, k)
         return x + self.out(join_heads(weights @ v)), weights
 
@@ -106,7 +108,6 @@ class TimeMixing(nn.Module):
     def __init__(self, dim: int, heads: int, mixer: Mixer, *, cross: bool = False) -> None:
         super().__init__()
         streams = mixer.state_shape is not None
-        self.norm = Norm(dim)
         self.project = Projections(dim, cross=cross, extra=int(streams))
         self.mixer = mixer
         self.readout = Readout(dim, heads) if streams else None
@@ -117,7 +118,7 @@ class TimeMixing(nn.Module):
 
     def mapped(self, x: Tensor, form: Form, context: Tensor | None = None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The block's output and its map, to apply to other values (each application has a memory of its own)."""
-        q, k, v, *gate = self.project(self.norm(x), context)
+        q, k, v, *gate = self.project(x, context)
         y = form.mix(self.mixer, q, k, v)
         if self.readout is not None:
             y = self.readout(y, *gate)

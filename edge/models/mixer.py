@@ -22,6 +22,9 @@ class Mixer(nn.Module, ABC):
     - ``step``: one frame and the state before it. ``step`` is ``recall`` (what the memory is worth by now) and then
       ``absorb`` (take this frame in, read the memory), so that a graph recalls all its mixers' packed states at once.
 
+    Frames are finite numbers: a reset clears a memory of anything, but within one call a frame that is not finite spoils
+    every output of its stream.
+
     Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape), float32 or wider.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from .forms import Chunk, Form, Forward, Step
 from .layers import FeedForward, JointAttention, Norm, TimeMixing
 from .mixer import Mixer
 from .precision import wide
-from .retention import Retention
+from .retention import H36M_DISTANCES, Retention
 
 MixerKind = Literal["attention", "retention", "dssm"]
 
@@ -48,6 +48,12 @@ class PoseMoEConfig:
     fps: float = 50.0
 
     def __post_init__(self) -> None:
+        if self.mixer not in get_args(MixerKind):
+            raise UsageError(f"there is no mixer {self.mixer!r}", expected=f"one of {', '.join(get_args(MixerKind))}")
+        if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps) <= 0 or self.dim % self.heads:
+            raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
+        if self.mixer == "retention" and self.joints != len(H36M_DISTANCES):
+            raise UsageError(f"retention over {self.joints} joints", expected=f"the {len(H36M_DISTANCES)} that it has decays for")
         if (self.mixer == "attention") != (self.window is not None):
             raise UsageError(
                 f"mixer {self.mixer} with window {self.window}", expected="a window for attention, and for it alone"
@@ -170,13 +176,13 @@ class PoseMoE(nn.Module):
         """(B, M, ...) zeros: nothing seen yet."""
         if self.state_shape is None:
             raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm")
-        return self.tokens.new_zeros(batch, *self.state_shape)
+        return wide(self.tokens).new_zeros(batch, *self.state_shape)
 
     def forward(self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int = 1) -> Tensor:
         """(B, T, J, 3) from an empty memory.
 
         Args:
-            dt, reset: (B, T).
+            dt, reset: (B, T). Attention knows neither: its windows are evenly spaced, of one person.
             chunk_size: T_s, the staircase of NC-RetNet; 1 is causal. Attention sees the whole window whatever it is.
         """
         return self.lift(x, Forward(self._clock(x, dt, reset, chunk_size)))
@@ -211,6 +217,7 @@ class PoseMoE(nn.Module):
     def _clock(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int) -> Clock:
         if self.config.window is not None and x.shape[1] > self.config.window:
             raise UsageError(f"{x.shape[1]} frames at once", expected=f"at most the window of {self.config.window}")
+        scale = wide(self.embed.weight)  # time is never in half precision
         if dt is None:
-            return Clock(wide(x).new_ones(1, x.shape[1]), reset, chunk_size, uniform=True)
-        return Clock(dt * self.config.fps, reset, chunk_size)
+            return Clock(scale.new_ones(1, x.shape[1]), reset, chunk_size, uniform=True)
+        return Clock.since(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=chunk_size)

@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .clock import Clock
+from ...runtime.errors import UsageError
+from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
 
-# NC-RetNet's per-joint distance d_j for Human3.6M-17: small for the limbs' ends, which forget fast (systems.md, 1.2).
+# NC-RetNet's per-joint distance d_j for Human3.6M-17: small for the limbs' ends, which forget fast.
 H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)
 
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
@@ -21,14 +22,15 @@ XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
 class Retention(Mixer):
     """y_n = sum over m of gamma^|t_n - t_m| (R(t_n) q_n . R(t_m) k_m / sqrt(d)) g_m v_m, per head and joint.
 
-    R is xPos: pairs of channels turn by theta_i per frame and shrink by zeta_i^(1/512). The pairs are channel i and
-    i + d/2 (one slice each in a graph), a fixed permutation of NC-RetNet's interleaved ones.
+    R is xPos: pairs of channels turn by theta_i per frame; queries shrink by zeta_i^(1/512) and keys grow by as much, so that
+    a product scales with the time between them. The pairs are channel i and i + d/2 (one slice each in a graph), a fixed
+    permutation of NC-RetNet's interleaved ones.
 
     What differs from the published form, and why:
 
-    - Times are counted from the last frame of the carried state, never from the start of the stream, and the state's key
-      axis is turned on when it is passed on: exact, with nothing that grows. Absolute positions overflow float32 after
-      some 36,000 frames.
+    - Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is
+      turned on when it is passed on: exact, with nothing that grows. Absolute positions overflow float32 after some 36,000
+      frames; here one call may span that long, and the number of calls does not matter.
     - t is elapsed time in nominal frames, not an index: decay and rotation know the true spacing.
     - g_m = 1 - gamma^(dt_m), the zero-order hold of a frame that stands for the time since the one before. The sum becomes
       a mean over the decaying past, so that a second of motion weighs the same at any frame rate and the decoder's two
@@ -46,6 +48,8 @@ class Retention(Mixer):
         super().__init__()
         self.heads, self.width, self.joints = heads, dim // heads, len(distances)
         self.geometry = (dim, heads, tuple(distances))  # mixers of one geometry share what depends on time alone
+        if dim % (2 * heads):
+            raise UsageError(f"retention of {dim} channels in {heads} heads", expected="heads of an even number of channels")
         pair = torch.arange(self.width // 2, dtype=torch.float64)
         head = torch.arange(heads, dtype=torch.float64)
         forget = 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64)[:, None])  # (J, H)
@@ -71,7 +75,7 @@ class Retention(Mixer):
         dtype = q.dtype
         q, k, v = self._turned(q, k, v, clock)  # (B, J, H, T, d)
         kept, left = clock.once(("retention.edges", self.geometry), lambda: self._edges(clock))
-        state = state.permute(0, 3, 4, 1, 2)  # (B, J, H, d, d)
+        state = self.recall([self], state[:, None], clock)[:, 0].permute(0, 3, 4, 1, 2)  # (B, J, H, d, d) at the first frame
         recalled, decayed = q @ state * kept, state * kept[:, :, :, -1:]
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, None, None, :, None], recalled, 0.0)
@@ -115,8 +119,8 @@ class Retention(Mixer):
     def _xpos(self, clock: Clock) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """cos and sin for the queries, which shrink with time, and for the keys, which grow, each (B, 1, 1, T, d/2)."""
         time = clock.time[:, None, None, :, None]
-        cos, sin = (time * self.angle).cos(), (time * self.angle).sin()
-        shrink = torch.exp(time * self.log_shrink)
+        angle = phase(time, self.angle)
+        cos, sin, shrink = angle.cos(), angle.sin(), torch.exp(time.to(angle.dtype) * self.log_shrink)
         return (cos * shrink, sin * shrink), (cos / shrink, sin / shrink)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
@@ -126,15 +130,16 @@ class Retention(Mixer):
 
     def _weights(self, clock: Clock) -> Tensor:
         """gamma^|t_n - t_m| g_m / sqrt(d) where n may see m, (B, J, H, T, T)."""
-        apart = (clock.time[:, :, None] - clock.time[:, None, :]).abs()[:, None, None]  # (B, 1, 1, T, T)
+        apart = (clock.time[:, :, None] - clock.time[:, None, :]).abs().to(self.log_decay.dtype)[:, None, None]  # (B, 1, 1, T, T)
         decay = torch.exp(apart * self.log_decay[..., None, None])
         return torch.where(clock.visible[:, None, None], decay * self._gain(clock.elapsed)[..., None, :], 0.0)
 
     def _edges(self, clock: Clock) -> tuple[Tensor, Tensor]:
-        """What is left of the old state at each frame, and of each frame at the end of the call, (B, J, H, T, 1)."""
+        """What is left of the recalled state at each frame, and of each frame at the end of the call, (B, J, H, T, 1)."""
         log_decay = self.log_decay[..., None]  # (J, H, 1)
-        kept = torch.exp(clock.time[:, None, None] * log_decay)
-        left = torch.exp((clock.time[:, -1:] - clock.time)[:, None, None] * log_decay) * self._gain(clock.elapsed)
+        since, until = (time.to(log_decay.dtype)[:, None, None] for time in (clock.time, clock.time[:, -1:] - clock.time))
+        kept = torch.exp(since * log_decay)
+        left = torch.exp(until * log_decay) * self._gain(clock.elapsed)
         if clock.reset is not None:
             left = torch.where((clock.life == clock.life[:, -1:])[:, None, None], left, 0.0)
         return kept[..., None], left[..., None]
@@ -147,7 +152,7 @@ class Retention(Mixer):
     def _turn_back(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin by which the key axis turns back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""
         elapsed = elapsed[:, None]
-        shrink, angle = torch.exp(elapsed * self.log_shrink), elapsed * self.angle
+        shrink, angle = torch.exp(elapsed.to(self.angle.dtype) * self.log_shrink), phase(elapsed, self.angle)
         return (angle.cos() * shrink)[..., None, None], (angle.sin() * shrink)[..., None, None]
 
 

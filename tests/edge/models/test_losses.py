@@ -43,7 +43,7 @@ def test_losses_are_the_papers(
 def test_smoothness_weighs_the_square_of_each_joints_motion(joint: int, weight: float) -> None:
     moving = torch.zeros(1, 3, 17, 3)
     moving[0, 1:, joint] = torch.tensor([1.0, 2.0, 2.0])  # moves once, by 3, then stands
-    assert losses.smoothness_loss(moving).item() == pytest.approx(weight * 9 / (2 * 17), rel=ROUNDING)
+    assert losses.smoothness_loss(moving).item() == pytest.approx(weight * 9 / (2 * 17 * 3), rel=ROUNDING)  # per coordinate
 
 
 def test_what_stands_is_smooth() -> None:

@@ -277,8 +277,12 @@ def softmax(x: Tensor) -> Tensor:
 
 def attention(block: JointAttention | TimeMixing, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
     """(3) to (6), (12), (13): of x (L, C), to itself or to the context (L, C); and the map of each head."""
-    q, *kv = block.project.own(normalised(block.norm, x)).split(DIM, dim=-1)
-    k, v = kv if block.project.context is None else block.project.context(context).chunk(2, dim=-1)
+    q, *kv = block.project.own(normalised(block.project.norm, x)).split(DIM, dim=-1)
+    if block.project.context is not None:
+        assert context is not None
+        norm, linear = block.project.context
+        kv = linear(normalised(norm, context)).chunk(2, dim=-1)
+    k, v = kv
     heads = block.heads if isinstance(block, JointAttention) else HEADS
     maps, mixed = [], []
     for h in np.split(np.arange(DIM), heads):
@@ -289,7 +293,7 @@ def attention(block: JointAttention | TimeMixing, x: Tensor, context: Tensor | N
 
 def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: list[Tensor]) -> Tensor:
     """(16) to (18)"""
-    q, k, v = block.project.own(normalised(block.norm, x)).chunk(3, dim=-1)
+    q, k, v = block.project.own(normalised(block.project.norm, x)).chunk(3, dim=-1)
     share, mixed = 1 / (1 + torch.exp(-block.mu)), []
     for h, m in zip(np.split(np.arange(DIM), block.heads), aggregated, strict=True):
         fused = share * m + (1 - share) * q[:, h] @ k[:, h].T
@@ -382,7 +386,7 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
     gamma = 1 - 16.0 ** -torch.arange(HEADS) / (8 * distance)  # (J, H)
 
     def mapped(block: TimeMixing, x: Tensor, context: Tensor) -> Tensor:
-        q, k, *_ = block.project(block.norm(x), context)
+        q, k, *_ = block.project(x, context)
         return retention_maps(q[0], k[0], dt, gamma)
 
     def applied(maps: Tensor, values: Tensor) -> Tensor:
@@ -396,7 +400,7 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
 
     # (16) to (18) of the branch, with a norm per head and a gate where the softmax stood.
     expert = ceka.expert_2d
-    q, k, v, gate = expert.project(expert.norm(f_2d))
+    q, k, v, gate = expert.project(f_2d)
     share = torch.sigmoid(expert.mu)
     fused = applied(share * to_depth @ to_2d + (1 - share) * retention_maps(q[0], k[0], dt, gamma), v)
     heads = F.layer_norm(fused.unflatten(-1, (HEADS, -1)), (DIM // HEADS,)).flatten(-2)
