@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.sources import open_source
 

@@ -8,7 +8,7 @@ Prints:
     0.00 s  person 1 started
     0.50 s  person 1 refused: joint 3 of the keypoints is not finite ...
     3.00 s  person 1 lost
-    200 frames, 249 poses
+    200 frames, 250 poses
 """
 
 import argparse

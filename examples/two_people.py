@@ -1,4 +1,4 @@
-"""Two people in one launch: the second one joins later and leaves earlier, and the first one notices nothing.
+"""Two people in one launch: the second one joins later and leaves earlier, and the first one does not notice.
 
     python examples/two_people.py
 
@@ -6,7 +6,7 @@ Prints a line when somebody comes or goes, and at the end:
 
     frame 20: person 1 joins
     frame 40: person 1 leaves
-    person 0 alone and in company: 0.000 mm apart at most
+    person 0 alone and in company: 0.0 mm apart at most
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
 
     with model.stream() as alone:
         apart = [alone.step(f.people[0], t=f.t_s).xyz_m - xyz for f, xyz in zip(frames, together, strict=True)]
-    print(f"person 0 alone and in company: {1000 * np.abs(apart).max():.3f} mm apart at most")
+    print(f"person 0 alone and in company: {1000 * np.abs(apart).max():.1f} mm apart at most")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python examples/variable_rate.py
 
-Prints what each frame's time was taken for:
+Prints what each frame's time was taken for, among them:
 
     dt = 0.020 s  gap: reset
     dt = 0.020 s  gap: none

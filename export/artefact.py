@@ -13,22 +13,21 @@ from typing import Any
 
 import onnx
 
-from ..edge.checkpoints import save_checkpoint
-from ..edge.models.posemoe import PoseMoE
 from ..runtime.errors import UsageError
 from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Mode, Precision, record_file, write_manifest
 from ..runtime.model import METADATA
+from .lifter import Lifter
 from .passes import add_metadata, check_contract, simplify
 from .precision import FP32_ISLANDS, halve
+from .reference import REFERENCE, save_reference
 from .trace import OPSET, interface, trace
 
-REFERENCE = "reference.safetensors"
 PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")
 NORMALISATION = "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)"
 
 
 def export(
-    model: PoseMoE,
+    model: Lifter,
     out: Path,
     *,
     preset: str,
@@ -66,7 +65,7 @@ def export(
 
 
 def _write(
-    model: PoseMoE,
+    model: Lifter,
     folder: Path,
     preset: str,
     precisions: Sequence[Precision],
@@ -74,7 +73,7 @@ def _write(
     stage: Callable[[str, float, int], None],
 ) -> Manifest:
     started = time.monotonic()
-    save_checkpoint(folder / REFERENCE, model, preset=preset, training=training)
+    save_reference(folder / REFERENCE, model, preset=preset, training=training)
     stage("reference weights", time.monotonic() - started, (folder / REFERENCE).stat().st_size)
 
     protos = {}
@@ -97,7 +96,7 @@ def _write(
     return manifest
 
 
-def describe(model: PoseMoE, preset: str, precisions: Sequence[Precision], training: dict[str, Any]) -> Manifest:
+def describe(model: Lifter, preset: str, precisions: Sequence[Precision], training: dict[str, Any]) -> Manifest:
     """The manifest of a lifter, without its files."""
     config = model.config
     mode: Mode = "window" if config.window is not None else "step"

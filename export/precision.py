@@ -5,23 +5,23 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import nn
 
-from ..edge.models.layers import Norm, Readout
-from ..edge.models.mixer import Mixer
-from ..edge.models.posemoe import PoseMoE
+from .lifter import Lifter
 
-ISLANDS = (Mixer, Norm, Readout)
 FP32_ISLANDS = "norms, softmax, mixers with their decay and accumulation, state, inputs and outputs"
 
 
-def halve(model: PoseMoE) -> PoseMoE:
-    """A copy in half precision whose islands stay float32.
+def halve(model: Lifter) -> Lifter:
+    """A copy in half precision whose islands (modules with ``island = True``) stay float32.
 
-    The modules cast at their borders (``wide``), so that the casts are part of what is traced: no builder flag decides
-    anything later, and the same file means the same numbers on every engine.
+    The modules cast at their borders, so that the casts are part of what is traced: no builder flag decides anything later,
+    and the same file means the same numbers on every engine.
     """
-    half = copy.deepcopy(model).to(torch.float16)
+    half = copy.deepcopy(model)
+    assert isinstance(half, nn.Module)
+    half.to(torch.float16).eval()
     for module in half.modules():
-        if isinstance(module, ISLANDS):
+        if getattr(module, "island", False):
             module.float()
-    return half.eval()
+    return half

@@ -10,10 +10,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ..edge.models.posemoe import PoseMoE
 from ..runtime.errors import ArtefactError
 from ..runtime.manifest import State
 from ..runtime.manifest import Tensor as TensorSpec
+from .lifter import Lifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
 MOST_STREAMS = 1024
@@ -22,7 +22,7 @@ MOST_STREAMS = 1024
 class StepGraph(nn.Module):
     """(keypoints, state, dt, reset) -> (pose, next_state), one frame of B streams."""
 
-    def __init__(self, model: PoseMoE) -> None:
+    def __init__(self, model: Lifter) -> None:
         super().__init__()
         self.model = model
 
@@ -33,15 +33,15 @@ class StepGraph(nn.Module):
 class WindowGraph(nn.Module):
     """keypoints -> pose, T frames of B streams."""
 
-    def __init__(self, model: PoseMoE) -> None:
+    def __init__(self, model: Lifter) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, keypoints: Tensor) -> Tensor:
-        return self.model(keypoints)  # type: ignore[no-any-return]
+        return self.model(keypoints)
 
 
-def trace(model: PoseMoE) -> onnx.ModelProto:
+def trace(model: Lifter) -> onnx.ModelProto:
     """The model's graph at opset 20: a step graph if it streams, else a window graph. The batch axis is free."""
     config = model.config
     batch = torch.export.Dim("B", min=1, max=MOST_STREAMS)
@@ -77,7 +77,7 @@ def trace(model: PoseMoE) -> onnx.ModelProto:
     return program.model_proto
 
 
-def interface(model: PoseMoE) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
+def interface(model: Lifter) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
     """Inputs, outputs and states of the model's graph, as the manifest tells them."""
     config = model.config
     joints, channels = config.joints, config.channels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,79 +11,26 @@ from numpy.typing import NDArray
 
 from ..calib.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
 from ..calib.rollout import Recording, roll_out
-from ..edge.checkpoints import load_checkpoint
-from ..edge.data.mocap import load_clips
-from ..edge.data.takes import evaluation_takes
-from ..edge.models.posemoe import PoseMoE
 from ..runtime.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, Certificate, Drift, Motion
-from ..runtime.errors import ArtefactError, UsageError
+from ..runtime.errors import ArtefactError
 from ..runtime.files import write_atomically
 from ..runtime.manifest import Manifest, check_file, read_manifest, record_file, write_manifest
 from ..runtime.picture import Lines, draw_lines
 from ..runtime.skeleton import H36M17
-from ..runtime.sources.synthetic import SyntheticSource
-from .artefact import REFERENCE
+from .lifter import Lifter
+from .reference import REFERENCE
 
 CERTIFICATE_SCHEMA = 1
 BLOCK = 100  # frames per chunk of the reference
-WALKER_FPS = 50.0
 ROUNDED = "FP32 sums, every FP16 result rounded to half (ONNX Runtime, explicit rounding)"
 PLAIN = "FP32 (ONNX Runtime, CPU)"
 
 Floats = NDArray[np.float32]
 
 
-def real_motion(data: Path, *, frames: int, split: str = "test", seed: int = 0) -> tuple[Recording, Motion]:
-    """That many frames of motion capture as a detector would see them: clip after clip, in one stream, without a reset.
-
-    Carrying the state across the cuts is harder than any run of one person, and lets an error build up if there is one.
-    """
-    clips = load_clips(data, split)
-    keypoints: list[Floats] = []
-    dt: list[Floats] = []
-    used: list[str] = []
-    count = 0
-    for take in evaluation_takes(clips, noisy=True, seed=seed):
-        keypoints.append(take.keypoints)
-        dt.append(take.dt_s)
-        used.append(take.clip_id)
-        count += len(take)
-        if count >= frames:
-            break
-    if count < frames:
-        raise UsageError(f"{frames} frames asked of the {split} split", expected=f"at most {count}")
-    recording = _recording(np.concatenate(keypoints)[:frames], np.concatenate(dt)[:frames])
-    return recording, Motion(
-        kind="motion capture, projected, with a detector's noise",
-        source=data.name,
-        sha256=hashlib.sha256(data.read_bytes()).hexdigest(),
-        clips=tuple(used),
-        frames=frames,
-        fps=clips[0].fps,
-        noisy=True,
-        seed=seed,
-    )
-
-
-def walker_motion(*, frames: int, seed: int = 0) -> tuple[Recording, Motion]:
-    """That many frames of the procedural walker: when there is no real motion, and said so."""
-    with SyntheticSource(people=1, fps=WALKER_FPS, seed=seed, noise_px=3.0, frames=frames) as source:
-        keypoints = np.stack([frame.people[0] for frame in source])
-    recording = _recording(keypoints, np.full(frames, 1 / WALKER_FPS, np.float32))
-    return recording, Motion(
-        kind="procedural walker",
-        source="synthetic://walk",
-        sha256=hashlib.sha256(keypoints.tobytes()).hexdigest(),
-        clips=(),
-        frames=frames,
-        fps=WALKER_FPS,
-        noisy=True,
-        seed=seed,
-    )
-
-
 def verify(
     folder: Path,
+    load_reference: Callable[[Path], Lifter],
     recording: Recording,
     motion: Motion,
     *,
@@ -94,6 +40,9 @@ def verify(
     """Measure every graph of an artefact, and leave the certificate in it.
 
     Args:
+        load_reference: makes the network of the weights at a path, in eval mode.
+        recording, motion: what to lift, and where it came from.
+        budget: what is allowed.
         tick: called with the number of frames that were just lifted; graphs + 1 times the recording's length in all.
     """
     manifest = read_manifest(folder)
@@ -104,8 +53,7 @@ def verify(
         raise ArtefactError(
             f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}"
         )
-    model, _ = load_checkpoint(folder / REFERENCE)
-    reference = lift_reference(model, recording, tick=tick)
+    reference = lift_reference(load_reference(folder / REFERENCE), recording, tick=tick)
 
     drifts: list[Drift] = []
     by_frame: dict[str, NDArray[np.float64]] = {}
@@ -143,7 +91,7 @@ def verify(
     return certificate
 
 
-def lift_reference(model: PoseMoE, recording: Recording, *, tick: Callable[[int], None] = lambda frames: None) -> Floats:
+def lift_reference(model: Lifter, recording: Recording, *, tick: Callable[[int], None] = lambda frames: None) -> Floats:
     """(T, J, 3) poses of the PyTorch model in float32, its state carried all the way; a window model's, window by window."""
     poses = []
     block = model.config.window or BLOCK
@@ -163,12 +111,6 @@ def lift_reference(model: PoseMoE, recording: Recording, *, tick: Callable[[int]
             poses.append(y[0].numpy())
             tick(given)
     return np.concatenate(poses)
-
-
-def _recording(keypoints: Floats, dt_s: Floats) -> Recording:
-    reset = np.zeros(len(keypoints), np.bool_)
-    reset[0] = True
-    return Recording(keypoints, dt_s, reset)
 
 
 def _write(folder: Path, manifest: Manifest, certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> None:

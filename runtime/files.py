@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import MissingError, UsageError
@@ -43,12 +44,21 @@ class Draft:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that an interruption leaves the old file or none, never half a one."""
-    draft = Draft(path)
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them are on the disk before the first moves into its place."""
+    drafts: list[Draft] = []
     try:
-        draft.draft.write_bytes(data)
-        draft.keep()
+        for path, data in files.items():
+            drafts.append(Draft(path))
+            drafts[-1].draft.write_bytes(data)
+        for draft in drafts:
+            draft.keep()
     except BaseException:
-        draft.drop()
+        for draft in drafts:
+            draft.drop()
         raise
 
 

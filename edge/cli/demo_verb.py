@@ -31,9 +31,10 @@ CLIP = "synthetic://walk?people=1&noise=2"
 def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     """The main job from end to end: export the default model, certify it, lift a walking person, draw it."""
     try:
-        from ...export.artefact import REFERENCE, export
+        from ...export.artefact import export
+        from ...export.reference import REFERENCE
         from ...export.verify import verify
-        from ..checkpoints import load_checkpoint
+        from ..checkpoints import load_checkpoint, load_reference
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "the demo's export") from None
     out.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     out_.say(f"2. Certify: {frames} frames of {motion.kind}, against PyTorch, each side with its own state")
     began = time.monotonic()
     with out_.progress("lifting", total=frames * (len(manifest.graphs) + 1)) as tick:
-        certificate = verify(folder, recording, motion, tick=tick)
+        certificate = verify(folder, load_reference, recording, motion, tick=tick)
     out_.stage("certificate", time.monotonic() - began)
     tell(out_, certificate)
 

@@ -35,7 +35,8 @@ def command(
         raise UsageError("--weights and --untrained", expected="one of them")
     started = time.monotonic()
     try:
-        from ...export.artefact import REFERENCE, export
+        from ...export.artefact import export
+        from ...export.reference import REFERENCE
         from ..checkpoints import load_checkpoint
         from ..presets import find_preset
     except ImportError as error:

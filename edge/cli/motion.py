@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def choose_motion(out: Output, data: Path | None, *, frames: int, seed: int) -> tuple[Recording, Motion]:
     """The recording to verify on. A file that a user named must be there; one that only a configuration names may be absent."""
-    from ...export.verify import real_motion, walker_motion
+    from ..data.motion import real_motion, walker_motion
 
     if data is not None and not data.is_file() and _only_configured():
         out.warn(f"{data}, named by the configuration, is not there: verifying on the procedural walker instead of real motion")

@@ -48,6 +48,7 @@ def command(
     try:
         from ...calib.budget import DEFAULT_BUDGET
         from ...export.verify import verify
+        from ..checkpoints import load_reference
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "verifying against PyTorch") from None
     given = {"mean_mm": mean_mm, "p99_mm": p99_mm, "max_mm": max_mm, "slope_mm_per_1000": slope_mm}
@@ -57,7 +58,7 @@ def command(
     out.say(f"Verifying {artefact} against PyTorch on {frames} frames of {motion.kind}")
     started = time.monotonic()
     with out.progress("lifting", total=frames * (len(graphs) + 1)) as tick:
-        certificate = verify(artefact, recording, motion, budget=budget, tick=tick)
+        certificate = verify(artefact, load_reference, recording, motion, budget=budget, tick=tick)
     tell(out, certificate)
     out.say(f"Wrote {artefact / 'certificate.json'} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
     next_command = f"posemoe-edge run synthetic://walk --model {artefact}" if certificate.passed else None

@@ -21,6 +21,8 @@ from .precision import wide
 class Norm(nn.LayerNorm):
     """LayerNorm as an FP32 island."""
 
+    island = True
+
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
 
@@ -89,6 +91,8 @@ class JointAttention(nn.Module):
 
 class Readout(nn.Module):
     """What follows a mixer without a softmax: a norm of each head, and a gate (NC-RetNet's group norm and swish gate)."""
+
+    island = True
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class Mixer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    island = True
 
     @property
     @abstractmethod

@@ -53,7 +53,9 @@ class PoseMoEConfig:
         if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps) <= 0 or self.dim % self.heads:
             raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
         if self.mixer == "retention" and self.joints != len(H36M_DISTANCES):
-            raise UsageError(f"retention over {self.joints} joints", expected=f"the {len(H36M_DISTANCES)} that it has decays for")
+            raise UsageError(
+                f"retention over {self.joints} joints", expected=f"the {len(H36M_DISTANCES)} that it has decays for"
+            )
         if (self.mixer == "attention") != (self.window is not None):
             raise UsageError(
                 f"mixer {self.mixer} with window {self.window}", expected="a window for attention, and for it alone"

@@ -130,7 +130,9 @@ class Retention(Mixer):
 
     def _weights(self, clock: Clock) -> Tensor:
         """gamma^|t_n - t_m| g_m / sqrt(d) where n may see m, (B, J, H, T, T)."""
-        apart = (clock.time[:, :, None] - clock.time[:, None, :]).abs().to(self.log_decay.dtype)[:, None, None]  # (B, 1, 1, T, T)
+        apart = (
+            (clock.time[:, :, None] - clock.time[:, None, :]).abs().to(self.log_decay.dtype)[:, None, None]
+        )  # (B, 1, 1, T, T)
         decay = torch.exp(apart * self.log_decay[..., None, None])
         return torch.where(clock.visible[:, None, None], decay * self._gain(clock.elapsed)[..., None, :], 0.0)
 

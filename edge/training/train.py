@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ...export.reference import save_reference
 from ...runtime.metrics import mpjpe
-from ..checkpoints import save_checkpoint
 from ..data.mocap import Clip
 from ..data.takes import Chunk, Take, TakeStream, evaluation_takes
 from ..models.losses import posemoe_loss, velocity_loss
@@ -121,11 +121,11 @@ def train(
         if now - saved > 60 * recipe.save_every_minutes:
             saved = now
             val = evaluate(averaged, watched) if watched else None
-            save_checkpoint(out, averaged, preset=preset.name, training=_record(recipe, clips, updates, done, val))
+            save_reference(out, averaged, preset=preset.name, training=_record(recipe, clips, updates, done, val))
         report(Progress(done=done, updates=updates, loss=smoothed, frames_per_second=speed, val_mpjpe_mm=val))
 
     record = _record(recipe, clips, updates, 1.0, evaluate(averaged, watched) if watched else None)
-    save_checkpoint(out, averaged, preset=preset.name, training=record)
+    save_reference(out, averaged, preset=preset.name, training=record)
     return record
 
 

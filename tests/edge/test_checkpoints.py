@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from posemoe_edge.edge.checkpoints import load_checkpoint, save_checkpoint
+from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
+from posemoe_edge.export.reference import save_reference
 from posemoe_edge.runtime.errors import ArtefactError, MissingError
 
 MIXERS = ("attention", "retention", "dssm")
@@ -36,7 +37,7 @@ def folder(path: Path) -> dict[str, bytes]:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"
-    save_checkpoint(path, tiny(), preset="tiny")
+    save_reference(path, tiny(), preset="tiny")
     return path
 
 
@@ -54,7 +55,7 @@ def no_file_beyond(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_a_checkpoint_comes_back_bit_by_bit(mixer: str, tmp_path: Path) -> None:
     model = tiny(mixer)
-    save_checkpoint(tmp_path / "weights.safetensors", model, preset="tiny", training={"updates": 7})
+    save_reference(tmp_path / "weights.safetensors", model, preset="tiny", training={"updates": 7})
     loaded, record = load_checkpoint(tmp_path / "weights.safetensors")
     assert_same(model, loaded)
     assert not loaded.training
@@ -117,19 +118,19 @@ def test_an_edited_record_does_not_load(saved: Path, edited: Callable[[str], str
 def test_a_write_that_fails_leaves_the_old_checkpoint(saved: Path) -> None:
     before = folder(saved.parent)
     with no_file_beyond(1000), pytest.raises(OSError):
-        save_checkpoint(saved, tiny(seed=1), preset="other")
+        save_reference(saved, tiny(seed=1), preset="other")
     assert folder(saved.parent) == before
     assert_same(load_checkpoint(saved)[0], tiny())
 
 
 def test_a_first_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with no_file_beyond(1000), pytest.raises(OSError):
-        save_checkpoint(tmp_path / "weights.safetensors", tiny(), preset="tiny")
+        save_reference(tmp_path / "weights.safetensors", tiny(), preset="tiny")
     assert folder(tmp_path) == {}
 
 
 def test_a_write_that_fails_between_the_files_leaves_whole_files(saved: Path) -> None:
     with no_file_beyond(200_000), pytest.raises(OSError):  # the weights fit, the record does not
-        save_checkpoint(saved, tiny(seed=1), preset="other", training={"log": "x" * 300_000})
+        save_reference(saved, tiny(seed=1), preset="other", training={"log": "x" * 300_000})
     assert sorted(folder(saved.parent)) == ["weights.json", "weights.safetensors"]
     load_checkpoint(saved)

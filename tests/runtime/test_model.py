@@ -1,0 +1,219 @@
+"""A model: opened from a folder, a file or a name, and shared by streams that come and go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
+from posemoe_edge.runtime import model as model_module
+
+ONE_OR_MANY = 1e-5  # metres: the same sums, blocked otherwise for other batch sizes
+Walk = Callable[..., np.ndarray]
+
+
+def test_a_folder_opens_and_says_what_runs_it(retention_artefact: Path) -> None:
+    model = load(retention_artefact)
+    assert str(model) == "tiny-retention fp32 step" and model.engine == "onnxruntime-cpu"
+    assert model.latency_frames == 0 and model.state_bytes == model.manifest.state_bytes
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_path_may_be_text(retention_artefact: Path, as_text: bool) -> None:
+    load(str(retention_artefact) if as_text else retention_artefact)
+
+
+@pytest.mark.parametrize("name", ["step.fp32", "step.fp16"])
+def test_a_lone_onnx_file_knows_what_it_is(retention_artefact: Path, tmp_path: Path, name: str, walk: Walk) -> None:
+    lone = Path(shutil.copy(retention_artefact / f"{name}.onnx", tmp_path / "lone.onnx"))
+    model, whole = load(lone), load(retention_artefact, precision=name[-4:])
+    assert model.graph == whole.graph and model.certificate is None
+    a, b = model.stream(), whole.stream()
+    for i, frame in enumerate(walk(5)):
+        np.testing.assert_array_equal(a.step(frame, t=i * 0.02).xyz_m, b.step(frame, t=i * 0.02).xyz_m)
+
+
+def test_a_lone_file_has_no_other_precision(retention_artefact: Path) -> None:
+    with pytest.raises(ArtefactError, match="has no fp16 graph; expected one of fp32"):
+        load(retention_artefact / "step.fp32.onnx", precision="fp16")
+
+
+def test_somebody_elses_onnx_file_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
+    with pytest.raises(ArtefactError, match="carries no manifest"):
+        load(tmp_path / "a.onnx")
+
+
+def test_a_shipped_artefact_is_found_by_its_name(
+    retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = tmp_path / "zoo"
+    shutil.copytree(retention_artefact, zoo / "posemoe-retention-s")
+    monkeypatch.setattr(model_module, "ZOO", zoo)
+    monkeypatch.chdir(tmp_path)
+    assert str(load()) == str(load("posemoe-retention-s")) == "tiny-retention fp32 step"
+    with pytest.raises(MissingError, match=r"shipped one \(posemoe-retention-s\); run: posemoe-edge export posemoe-dssm-s"):
+        load("posemoe-dssm-s")
+
+
+@pytest.mark.parametrize("latency", [-1, 9, 100])
+def test_a_latency_outside_the_window_is_refused(attention_artefact: Path, latency: int) -> None:
+    with pytest.raises(UsageError, match="expected 0 to 8 in mode window"):
+        load(attention_artefact, latency_frames=latency)
+
+
+def test_a_streaming_model_has_no_latency_to_choose(retention_artefact: Path) -> None:
+    with pytest.raises(UsageError, match="expected 0 to 0 in mode step"):
+        load(retention_artefact, latency_frames=1)
+
+
+@pytest.mark.parametrize("mixer", ["retention", "attention"])
+def test_a_batch_is_the_same_as_steps_one_by_one(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+    together, apart = load(artefact_of(mixer)), load(artefact_of(mixer))
+    left, right = [[model.stream() for _ in range(4)] for model in (together, apart)]
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        who = sorted(rng.choice(4, size=rng.integers(1, 5), replace=False))  # the others are absent, in between or not
+        frames = {j: walk(30, seed=int(j))[i] for j in who}
+        poses = together.step_batch({left[j]: frame for j, frame in frames.items()}, t=i * 0.02)
+        assert list(poses) == [left[j] for j in who]
+        for j, frame in frames.items():
+            expected = right[j].step(frame, t=i * 0.02)
+            np.testing.assert_allclose(poses[left[j]].xyz_m, expected.xyz_m, atol=ONE_OR_MANY)
+            assert (poses[left[j]].dt_s, poses[left[j]].gap) == (expected.dt_s, expected.gap)
+
+
+@pytest.fixture(scope="module")
+def lone_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]]:
+    folder = artefact_of("retention")
+    return folder, [load(folder) for _ in range(8)]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from(["join", "leave", "step", "step", "step", "reset"]), st.integers(0, 2**20)),
+        min_size=5,
+        max_size=40,
+    )
+)
+def test_streams_that_join_and_leave_in_any_order_are_each_alone(
+    moves: list[tuple[str, int]], lone_models: tuple[Path, list[Model]], walk: Walk
+) -> None:
+    folder, lone = lone_models
+    shared = load(folder)
+    live: dict[Stream, tuple[Stream, int]] = {}
+    seeds, t = iter(range(100)), 0.0
+    for move, draw in moves:
+        rng = np.random.default_rng(draw)
+        some = [stream for stream in live if rng.random() < 0.6]
+        if move == "join" and len(live) < 6:
+            live[shared.stream()] = (lone[len(live)].stream(), next(seeds) % 5)
+        elif move == "leave" and some:
+            live.pop(some[0])[0].close()
+            some[0].close()
+        elif move == "reset" and some:
+            some[0].reset()
+            live[some[0]][0].reset()
+        elif move == "step":
+            t += 0.02 * float(rng.integers(1, 20))
+            frames = {stream: walk(50, seed=live[stream][1])[draw % 50] for stream in some}
+            for stream, pose in shared.step_batch(frames, t=t).items():
+                np.testing.assert_allclose(pose.xyz_m, live[stream][0].step(frames[stream], t=t).xyz_m, atol=ONE_OR_MANY)
+    for twin, _ in live.values():
+        twin.close()
+
+
+def test_one_bad_frame_in_a_batch_refuses_all(retention_artefact: Path, walk: Walk) -> None:
+    model, twins = load(retention_artefact), load(retention_artefact)
+    streams, others = [model.stream() for _ in range(3)], [twins.stream() for _ in range(3)]
+    for i in range(4):
+        model.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
+        twins.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
+    bad = {s: walk(9, seed=j)[4].copy() for j, s in enumerate(streams)}
+    bad[streams[1]][2, 0] = np.nan
+    with pytest.raises(FrameError, match="joint 2"):
+        model.step_batch(bad, t=0.08)
+    for i in range(5, 9):
+        got = model.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
+        expected = twins.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
+        for a, b in zip(got.values(), expected.values(), strict=True):
+            np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
+            assert a.dt_s == b.dt_s
+
+
+def test_those_who_hold_are_answered_beside_those_who_are_seen(retention_artefact: Path, walk: Walk) -> None:
+    model = load(retention_artefact)
+    a, b = model.stream(), model.stream()
+    first = model.step_batch({a: walk(1)[0], b: walk(1, seed=1)[0]}, t=0)
+    later = model.step_batch({a: np.zeros((17, 3)), b: walk(2, seed=1)[1]}, t=0.02)
+    assert (later[a].gap, later[b].gap) == ("hold", "none")
+    np.testing.assert_array_equal(later[a].xyz_m, first[a].xyz_m)
+    nobody = model.step_batch({a: np.zeros((17, 3)), b: np.zeros((17, 3))}, t=0.04)
+    assert {pose.gap for pose in nobody.values()} == {"hold"} and model.step_batch({}, t=1) == {}
+
+
+def test_growth_keeps_what_streams_remember(retention_artefact: Path, walk: Walk) -> None:
+    model, alone = load(retention_artefact), load(retention_artefact).stream()
+    first, others = model.stream(), []
+    for i, frame in enumerate(walk(20)):
+        if i % 2:
+            others.append(model.stream())  # 1, 2, 4, 8, 16 seats
+            others[-1].step(walk(1, seed=9)[0], t=i * 0.02)
+        np.testing.assert_array_equal(first.step(frame, t=i * 0.02).xyz_m, alone.step(frame, t=i * 0.02).xyz_m)
+
+
+def test_seats_are_used_again(retention_artefact: Path, walk: Walk) -> None:
+    model = load(retention_artefact)
+    for _ in range(50):
+        with model.stream() as stream:
+            stream.step(walk(1)[0], t=0)
+    assert model._slots._seats.capacity == 1
+
+
+def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walk: Walk) -> None:
+    a, b = load(retention_artefact), load(retention_artefact)
+    with pytest.raises(UsageError, match="a stream of another model"):
+        a.step_batch({a.stream(): walk(1)[0], b.stream(): walk(1)[0]}, t=0)
+
+
+def test_a_closed_stream_in_a_batch_refuses_all(retention_artefact: Path, walk: Walk) -> None:
+    model = load(retention_artefact)
+    a, b = model.stream(), model.stream()
+    b.close()
+    with pytest.raises(UsageError, match="closed"):
+        model.step_batch({a: walk(1)[0], b: walk(1)[0]}, t=0)
+    assert a.step(walk(1)[0], t=0).gap == "reset"
+
+
+def test_half_precision_runs_and_is_near(retention_artefact: Path, walk: Walk) -> None:
+    wide, half = load(retention_artefact).stream(), load(retention_artefact, precision="fp16").stream()
+    apart = [
+        np.abs(wide.step(frame, t=i * 0.02).xyz_m - half.step(frame, t=i * 0.02).xyz_m).max()
+        for i, frame in enumerate(walk(30))
+    ]
+    assert 0 < max(apart) < 0.05
+
+
+def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walk: Walk) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = load(retention_artefact)
+
+    def lift(seed: int) -> list[Any]:
+        with model.stream() as stream:
+            return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walk(40, seed=seed))]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lift, range(4)))
+    for seed, poses in enumerate(together):
+        np.testing.assert_allclose(poses, lift(seed), atol=ONE_OR_MANY)

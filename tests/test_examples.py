@@ -1,0 +1,52 @@
+"""Each example runs as it stands, with the shipped model, and prints what its docstring says."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+MOST_LINES = 60
+
+# What must be on stdout: examples assert nothing, so that they stay short.
+EXPECTED = {
+    "lift_walker": r"(t = \d\.\d\d s  right wrist at x = .+ m from the hip  \(gap: \w+\)\n){5}",
+    "own_onnx_loop": r"(frame \d: right wrist at \[.+\] m from the hip\n){5}",
+    "pipeline_events": r"(?s)0.00 s  person 0 started\n.*person 1 refused: .*person 1 lost\n200 frames, 250 poses\n",
+    "snapshot": r"same .*: same poses\nanother .*: same poses\n.*: other poses\n",
+    "two_people": r"frame 20: person 1 joins\nframe 40: person 1 leaves\n.*: 0\.0 mm apart at most\n",
+    "variable_rate": r"(?s).*dt = 0\.400 s  gap: decay\n.*dt = 2\.500 s  gap: reset\n.*",
+}
+
+
+def test_every_example_is_expected_to_print_something() -> None:
+    assert {path.stem for path in EXAMPLES} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(EXPECTED[path.stem], done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_how_it_is_run(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) < MOST_LINES
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+    assert "torch" not in text
