@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.errors import UsageError
 from ..runtime.metrics import auc, mpjpe, mpjve, p_mpjpe, pck
 from ..runtime.model import Model
 from ..runtime.skeleton import H36M17
@@ -20,6 +21,8 @@ def evaluate(model: Model, takes: Sequence[Take], *, tick: Callable[[int], None]
         mpjpe_mm, p_mpjpe_mm, mpjve_mm (per frame), pck150 and auc (percent, 17 joints), all with both roots at the hip and
         every frame of all takes counted once; mpjpe_mm_by_joint; mpjpe_mm_by_clip.
     """
+    if not takes:
+        raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
     predicted, truth = [], []
     by_clip = {}
     for take in takes:

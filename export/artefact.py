@@ -13,13 +13,14 @@ from typing import Any
 
 import onnx
 
+from ..runtime.certificate import REFERENCE
 from ..runtime.errors import UsageError
 from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Mode, Precision, record_file, write_manifest
 from ..runtime.model import METADATA
 from .lifter import Lifter
 from .passes import add_metadata, check_contract, simplify
 from .precision import FP32_ISLANDS, halve
-from .reference import REFERENCE, save_reference
+from .reference import save_reference
 from .trace import OPSET, interface, trace
 
 PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")

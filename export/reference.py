@@ -13,8 +13,6 @@ from ..runtime.errors import UsageError
 from ..runtime.files import write_together
 from .lifter import Lifter
 
-REFERENCE = "reference.safetensors"
-
 
 def save_reference(path: Path, model: Lifter, *, preset: str, training: dict[str, Any] | None = None) -> None:
     """``path`` (safetensors) and, beside it, its record (.json): preset, configuration, how the weights were made."""

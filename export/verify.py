@@ -11,16 +11,23 @@ from numpy.typing import NDArray
 
 from ..calib.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
 from ..calib.rollout import Recording, roll_out
-from ..runtime.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, Certificate, Drift, Motion
+from ..runtime.certificate import (
+    CERTIFICATE,
+    CERTIFICATE_PLOT,
+    CERTIFICATE_SCHEMA,
+    REFERENCE,
+    Budget,
+    Certificate,
+    Drift,
+    Motion,
+)
 from ..runtime.errors import ArtefactError
 from ..runtime.files import write_atomically
 from ..runtime.manifest import Manifest, check_file, read_manifest, record_file, write_manifest
-from ..runtime.picture import Lines, draw_lines
+from ..runtime.picture import Lines, check_available, draw_lines
 from ..runtime.skeleton import H36M17
 from .lifter import Lifter
-from .reference import REFERENCE
 
-CERTIFICATE_SCHEMA = 1
 BLOCK = 100  # frames per chunk of the reference
 ROUNDED = "FP32 sums, every FP16 result rounded to half (ONNX Runtime, explicit rounding)"
 PLAIN = "FP32 (ONNX Runtime, CPU)"
@@ -45,6 +52,7 @@ def verify(
         budget: what is allowed.
         tick: called with the number of frames that were just lifted; graphs + 1 times the recording's length in all.
     """
+    check_available()
     manifest = read_manifest(folder)
     for name in manifest.files:
         if name not in (CERTIFICATE, CERTIFICATE_PLOT):
@@ -117,8 +125,8 @@ def _write(folder: Path, manifest: Manifest, certificate: Certificate, by_frame:
     """Certificate and plot, then the manifest that vouches for them: at every moment the artefact is valid."""
     files = {name: record for name, record in manifest.files.items() if name not in (CERTIFICATE, CERTIFICATE_PLOT)}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
-    write_atomically(folder / CERTIFICATE, certificate.model_dump_json(indent=1).encode())
     draw_lines(folder / CERTIFICATE_PLOT, _plots(certificate, by_frame))
+    write_atomically(folder / CERTIFICATE, certificate.model_dump_json(indent=1).encode())
     files |= {name: record_file(folder / name) for name in (CERTIFICATE, CERTIFICATE_PLOT)}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
 

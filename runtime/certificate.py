@@ -12,6 +12,8 @@ from .manifest import Manifest, Strict, check_file
 
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PLOT = "certificate.png"
+CERTIFICATE_SCHEMA = 1
+REFERENCE = "reference.safetensors"
 
 
 class Budget(Strict):
@@ -83,6 +85,13 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
         certificate = Certificate.model_validate(json.loads(path.read_text()))
     except (json.JSONDecodeError, ValidationError) as error:
         raise ArtefactError(f"{path} is not a certificate: {error}", expected="what verify wrote", run=again) from error
+    if certificate.schema_version != CERTIFICATE_SCHEMA:
+        raise ArtefactError(
+            f"{path} has schema_version {certificate.schema_version}", expected=str(CERTIFICATE_SCHEMA), run=again
+        )
+    reference = manifest.files.get(REFERENCE)
+    if reference and certificate.reference_sha256 != reference.sha256:
+        raise ArtefactError(f"{path} speaks of another {REFERENCE}", expected="a certificate of this one", run=again)
     for graph in manifest.graphs:
         drift = certificate.drift(graph.precision)
         if drift and drift.graph_sha256 != manifest.files[graph.file].sha256:

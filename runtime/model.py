@@ -40,7 +40,7 @@ class Model:
         gaps: GapPolicy,
         latency_frames: int | None,
     ) -> None:
-        self.manifest, self.graph, self.certificate = manifest, graph, certificate
+        self.manifest, self.graph, self.certificate, self.path = manifest, graph, certificate, path
         opened = open_engine(path, engine=engine, threads=threads)
         self.engine = opened.name
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames

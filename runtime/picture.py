@@ -102,6 +102,11 @@ def draw_skeletons(
     figure.savefig(path, dpi=130, format=file_format)
 
 
+def check_available() -> None:
+    """Whether pictures can be drawn here, before an hour's work and not after it; if not, a MissingError."""
+    _figure(1.0, 1.0)
+
+
 def draw_lines(path: str | Path, lines: Lines | Sequence[Lines]) -> None:
     """One plot, or several below each other, as a picture."""
     plots = [lines] if isinstance(lines, Lines) else list(lines)

@@ -74,6 +74,7 @@ class Pipeline:
             for stream in self._streams.values():
                 stream.close()
             self._streams.clear()
+            self._seen_s.clear()
 
     def _frame(self, frame: Frame) -> Iterator[Event]:
         for person in frame.people:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
 
@@ -30,16 +30,14 @@ class Snapshot:
     time: _Time
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Time:
     """When a stream was last fed, and what came of it."""
 
     last_s: float | None = None  # capture time of the last frame, fed or not
     fed_s: float | None = None  # capture time of the last frame that was fed
     xyz_m: Floats | None = None
-
-    def copy(self) -> _Time:
-        return _Time(self.last_s, self.fed_s, None if self.xyz_m is None else self.xyz_m.copy())
+    fed: tuple[_Due, ...] = ()  # the frames between the one that the last pose belongs to and the last one fed
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +86,7 @@ class Stream:
     def snapshot(self) -> Snapshot:
         """A copy of all that the stream remembers."""
         with self._lock:
-            return Snapshot(self._graph, self._slots.copy(self._seat), self._time.copy())
+            return Snapshot(self._graph, self._slots.copy(self._seat), self._time)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot, of this stream or of another one of the same model."""
@@ -96,7 +94,7 @@ class Stream:
             raise UsageError("the snapshot is of another model", expected=f"one of {self._manifest.preset}, same graph")
         with self._lock:
             self._slots.paste(self._seat, snapshot.memory)
-        self._time = snapshot.time.copy()
+        self._time = snapshot.time
 
     def close(self) -> None:
         """Give the slot back; a second call does nothing."""
@@ -136,14 +134,20 @@ class Stream:
         return _Due(checked, t, dt, self._gaps.decide(dt, seen=seen))
 
     def _keep(self, due: _Due, xyz_m: Floats) -> Pose:
-        """Take note of a frame, and make its pose."""
-        held = due.gap == "hold"
-        self._time = _Time(due.t_s, self._time.fed_s if held else due.t_s, xyz_m)
+        """Take note of a frame, and make the pose that follows from it: of this frame, or of one ``latency_frames`` before."""
+        if due.gap == "hold":
+            self._time = replace(self._time, last_s=due.t_s)
+            of = due
+        else:
+            before = () if due.gap == "reset" else self._time.fed
+            fed = (*before, due)[-1 - self._latency :]
+            self._time = _Time(due.t_s, due.t_s, xyz_m.copy(), fed)
+            of = fed[0]
         return Pose(
             xyz_m=xyz_m,
-            score=due.score,
-            t_s=due.t_s,
-            dt_s=due.dt_s,
+            score=of.score,
+            t_s=of.t_s,
+            dt_s=of.dt_s,
             latency_frames=self._latency,
             gap=due.gap,
         )
@@ -162,7 +166,7 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
                 frame = due[stream]
                 reset = frame.gap == "reset"
                 nominal = 1 / stream._manifest.fps
-                slots.put(seat, frame.keypoints, nominal if reset else frame.dt_s, reset)
+                slots.put(seat, frame.keypoints[:, : stream._manifest.channels], nominal if reset else frame.dt_s, reset)
             poses = slots.launch(seats)
             lifted = {stream: poses[seat].copy() for stream, seat in zip(fed, seats, strict=True)}
             if not all(np.isfinite(xyz).all() for xyz in lifted.values()):
@@ -174,7 +178,9 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
             slots.commit(seats)
     made = {}
     for stream, frame in due.items():
-        xyz_m = lifted.get(stream, stream._time.xyz_m)
-        assert xyz_m is not None  # a stream that was never fed is not held
-        made[stream] = stream._keep(frame, xyz_m)
+        last = stream._time.xyz_m
+        if stream not in lifted:
+            assert last is not None  # a stream that was never fed is not held
+            lifted[stream] = last.copy()
+        made[stream] = stream._keep(frame, lifted[stream])
     return made

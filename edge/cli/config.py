@@ -11,9 +11,12 @@ Flags win over the environment (POSEMOE_EDGE_VERIFY_DATA), the environment over 
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 from typing import Any
+
+import click
 
 from ...runtime.errors import UsageError
 
@@ -24,6 +27,16 @@ else:
 
 CONFIG = "posemoe-edge.toml"
 PATHS = ("data", "model", "weights", "out")
+
+
+def check_options(ctx: click.Context) -> None:
+    """Refuse a key of the verb's table that is no option of the verb: it would be a setting that sets nothing."""
+    known = {param.name for param in ctx.command.params}
+    for key in ctx.default_map or {}:
+        if key not in known:
+            near = difflib.get_close_matches(key, [name for name in known if name], n=1)
+            hint = f"{near[0]}, perhaps" if near else f"an option of posemoe-edge {ctx.info_name}"
+            raise UsageError(f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}", expected=hint)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...runtime.certificate import REFERENCE
 from ...runtime.errors import missing_extra
 from ...runtime.model import DEFAULT_MODEL, ZOO, load
 from ...runtime.sinks import open_sink
@@ -32,7 +33,6 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     """The main job from end to end: export the default model, certify it, lift a walking person, draw it."""
     try:
         from ...export.artefact import export
-        from ...export.reference import REFERENCE
         from ...export.verify import verify
         from ..checkpoints import load_checkpoint, load_reference
     except ImportError as error:

@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ("onnxscript", "onnxscript"),
             ("onnxsim", "onnxsim"),
             ("safetensors", "safetensors"),
+            ("matplotlib", "matplotlib"),
         ),
     ),
 }

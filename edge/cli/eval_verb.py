@@ -17,25 +17,25 @@ from .output import Output, Result, verb
 @click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz).")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU.")
-@click.option("--clips", "most", type=click.IntRange(min=1), help="Only the first so many clips.")
+@click.option("--clips", type=click.IntRange(min=1), help="Only the first so many clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
 def command(
-    out: Output, artefact: str | None, data: Path, split: str, precision: Any, most: int | None, seed: int, allow_failed: bool
+    out: Output, artefact: str | None, data: Path, split: str, precision: Any, clips: int | None, seed: int, allow_failed: bool
 ) -> Result:
     """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy."""
     from ..data.mocap import load_clips
     from ..data.takes import evaluation_takes
 
     model = load(find_artefact(artefact), precision=precision, allow_failed=allow_failed)
-    clips = load_clips(data, split)[:most]
-    frames = sum(map(len, clips))
-    out.say(f"{model} on {model.engine}: {len(clips)} clips of {split}, {frames} frames, streamed whole, root aligned")
+    chosen = load_clips(data, split)[:clips]
+    frames = sum(map(len, chosen))
+    out.say(f"{model} on {model.engine}: {len(chosen)} clips of {split}, {frames} frames, streamed whole, root aligned")
     results = {}
     with out.progress("lifting", total=2 * frames) as tick:
         for name, noisy in (("clean", False), ("noisy", True)):
-            results[name] = evaluate(model, evaluation_takes(clips, noisy=noisy, seed=seed), tick=tick)
+            results[name] = evaluate(model, evaluation_takes(chosen, noisy=noisy, seed=seed), tick=tick)
     out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
         errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm']:>5.1f} mm/frame"
@@ -46,10 +46,10 @@ def command(
         "precision": model.graph.precision,
         "engine": model.engine,
         "split": split,
-        "clips": len(clips),
+        "clips": len(chosen),
         "frames": frames,
         "seed": seed,
         "root": "aligned",
         **results,
     }
-    return Result(record)
+    return Result(record, next_command=f"posemoe-edge run synthetic://walk --model {record['artefact']}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...runtime.certificate import REFERENCE
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.model import DEFAULT_MODEL, ZOO
 from .output import Output, Result, megabytes, verb
@@ -16,7 +17,6 @@ from .output import Output, Result, megabytes, verb
 @click.argument("preset", default=DEFAULT_MODEL)
 @click.option(
     "--precision",
-    "precisions",
     multiple=True,
     type=click.Choice(["fp32", "fp16"]),
     default=("fp32",),
@@ -28,7 +28,7 @@ from .output import Output, Result, megabytes, verb
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
 @verb
 def command(
-    out_: Output, preset: str, precisions: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None
+    out_: Output, preset: str, precision: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None
 ) -> Result:
     """Write PRESET's artefact: ONNX graphs, manifest, reference weights."""
     if weights and untrained:
@@ -36,7 +36,6 @@ def command(
     started = time.monotonic()
     try:
         from ...export.artefact import export
-        from ...export.reference import REFERENCE
         from ..checkpoints import load_checkpoint
         from ..presets import find_preset
     except ImportError as error:
@@ -60,7 +59,7 @@ def command(
     out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
     with out_.console.status("  tracing ..."):
-        manifest = export(model, folder, preset=preset, precisions=precisions, training=training, stage=out_.stage)  # type: ignore[arg-type]
+        manifest = export(model, folder, preset=preset, precisions=precision, training=training, stage=out_.stage)  # type: ignore[arg-type]
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
     out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
     out_.say(f"A stream's state is {megabytes(manifest.state_bytes)}")

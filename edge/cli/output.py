@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...runtime.errors import PoseEdgeError
+from .config import check_options
 
 INTERRUPTED = 130
 
@@ -79,6 +80,7 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
     def run(*args: Any, as_json: bool, verbose: bool, **options: Any) -> None:
         out = Output(as_json, verbose)
         try:
+            check_options(click.get_current_context())
             result = function(out, *args, **options)
         except PoseEdgeError as error:
             _fail(out, error)

@@ -17,7 +17,7 @@ from ...runtime.model import Model, load
 from ...runtime.pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
 from ...runtime.sinks import Sink, open_sink
 from ...runtime.sources import Source, open_source
-from .output import Output, Result, megabytes, verb
+from .output import INTERRUPTED, Output, Result, megabytes, verb
 
 
 @click.command("run")
@@ -28,7 +28,7 @@ from .output import Output, Result, megabytes, verb
 )
 @click.option("--engine", help="Default: the best one here.")
 @click.option("--detector", help="For video and cameras: movenet:FILE.tflite.")
-@click.option("--sink", "sinks", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
+@click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
@@ -42,20 +42,20 @@ def command(
     precision: Any,
     engine: str | None,
     detector: str | None,
-    sinks: tuple[str, ...],
+    sink: tuple[str, ...],
     frames: int | None,
     threads: int,
     allow_failed: bool,
 ) -> Result:
     """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video file, camera0."""
-    if out.as_json and "jsonl:-" in sinks:
+    if out.as_json and "jsonl:-" in sink:
         raise UsageError("--json and --sink jsonl:- both want stdout", expected="one of them")
     lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed)
     uri = cameras.get(source, source)
     with ExitStack() as stack:
         found = open_detector(detector) if detector else None
         opened = stack.enter_context(open_source(uri, detector=found, frames=frames, recipe=lifter.manifest.keypoint_recipe))
-        outlets = [stack.enter_context(open_sink(sink)) for sink in sinks]
+        outlets = [stack.enter_context(open_sink(spec)) for spec in sink]
         out.say(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
         summary = run(out, lifter, opened, outlets)
     data = {
@@ -68,7 +68,7 @@ def command(
         "latency_frames": lifter.latency_frames,
         "state_bytes": lifter.state_bytes,
         **summary,
-        "sinks": list(sinks),
+        "sinks": list(sink),
     }
     out.say(
         f"{summary['frames']} frames, {summary['poses']} poses of {summary['people']} people in {summary['seconds']:.2f} s"
@@ -80,9 +80,10 @@ def command(
         out.say(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {state} a person")
     if summary["mpjpe_mm"] is not None:
         out.say(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
-    for sink in sinks:
-        out.say(f"wrote {sink.partition(':')[2]}")
-    return Result(data)
+    for spec in sink:
+        out.say(f"wrote {spec.partition(':')[2]}")
+    code = INTERRUPTED if summary["interrupted"] else 0
+    return Result(data, exit_code=code, next_command=f"posemoe-edge inspect {model or ''}".rstrip())
 
 
 def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _certified(model: Model) -> dict[str, Any]:
 def _verdict(model: Model) -> str:
     drift = model.certificate.drift(model.graph.precision) if model.certificate else None
     if drift is None:
-        return f"not certified (posemoe-edge verify {model.manifest.preset})"
+        return f"not certified (posemoe-edge verify {model.path.parent})"
     return (
         f"drift certificate {'passed' if drift.passed else 'FAILED'}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"
     )

@@ -31,9 +31,7 @@ from .output import Output, Result, megabytes, verb
     "--rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option(
-    "--compile/--no-compile", "compiled", default=True, help="Fuse the network first: minutes of waiting, then faster."
-)
+@click.option("--compile/--no-compile", default=True, help="Fuse the network first: minutes of waiting, then faster.")
 @verb
 def command(
     out_: Output,
@@ -45,7 +43,7 @@ def command(
     frames: int,
     rate: float,
     seed: int,
-    compiled: bool,
+    compile: bool,
 ) -> Result:
     """Train PRESET on motion capture filmed by random cameras, as it will run: memory carried from chunk to chunk."""
     try:
@@ -62,7 +60,7 @@ def command(
     weights = out or Path(f"{preset}.safetensors")
     clips, validation = load_clips(data, "train"), load_clips(data, "val")
     out_.say(f"Training {preset} for {minutes:g} minutes on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}")
-    recipe = Recipe(minutes=minutes, rows=rows, frames=frames, rate=rate, seed=seed, compiled=compiled)
+    recipe = Recipe(minutes=minutes, rows=rows, frames=frames, rate=rate, seed=seed, compiled=compile)
 
     with out_.progress("training", total=1000, unit="thousandths of the budget") as tick:
         reached = 0
@@ -77,7 +75,9 @@ def command(
 
         record = train(chosen, clips, out=weights, recipe=recipe, validation=validation, report=report)
     size = megabytes(weights.stat().st_size)
-    out_.say(f"Wrote {weights} ({size}): val MPJPE {record['val_mpjpe_mm']:.1f} mm after {record['frames']} frames")
+    val = record["val_mpjpe_mm"]
+    watched = "" if val is None else f": val MPJPE {val:.1f} mm"
+    out_.say(f"Wrote {weights} ({size}){watched} after {record['frames']} frames")
     return Result(
         {"weights": str(weights), "preset": preset, **record}, next_command=f"posemoe-edge export {preset} --weights {weights}"
     )

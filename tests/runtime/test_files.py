@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from posemoe_edge.runtime.errors import MissingError, UsageError
-from posemoe_edge.runtime.files import Draft, sha256, write_atomically
+from posemoe_edge.runtime.files import Draft, sha256, write_atomically, write_together
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -66,3 +66,21 @@ def test_a_place_that_is_none_is_said_with_what_to_do(tmp_path: Path) -> None:
         Draft(tmp_path)
     with pytest.raises(MissingError, match="run: mkdir -p .*nowhere"):
         Draft(tmp_path / "nowhere" / "a.txt")
+
+
+def test_files_that_belong_together_are_all_whole_before_the_first_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / "weights", tmp_path / "record"]
+    write_together({path: b"old" for path in paths})
+    write = Path.write_bytes
+
+    def full_disk(self: Path, data: bytes) -> int:
+        if self.name.startswith(".record"):
+            raise OSError("no space left")
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_together({path: b"new" for path in paths})
+    assert [path.read_bytes() for path in paths] == [b"old", b"old"] and sorted(tmp_path.iterdir()) == sorted(paths)
