@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from ..runtime.errors import UsageError
-from .models.posemoe import PoseMoE, PoseMoEConfig
+from .models.posemoe import MixerKind, PoseMoE, PoseMoEConfig
 
 DEFAULT_PRESET = "posemoe-retention-s"
 
@@ -30,40 +30,18 @@ class Preset:
         return PoseMoE(self.config)
 
 
+SIZES = {"s": {"dim": 64, "heads": 8, "layers": 4}, "m": {"dim": 128, "heads": 8, "layers": 6}}
+
+MIXERS: dict[MixerKind, tuple[int | None, str]] = {
+    "attention": (81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
+    "retention": (None, "PoseMoE that streams: causal retention, one frame in, one pose out"),
+    "dssm": (None, "PoseMoE that streams: diagonal state space model, one frame in, one pose out"),
+}
+
 PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            "posemoe-attention-s",
-            PoseMoEConfig(mixer="attention", dim=64, heads=8, layers=4, window=81),
-            "PoseMoE as published, small: softmax over a window of 81 frames",
-        ),
-        Preset(
-            "posemoe-retention-s",
-            PoseMoEConfig(mixer="retention", dim=64, heads=8, layers=4),
-            "PoseMoE that streams: causal retention, one frame in, one pose out",
-        ),
-        Preset(
-            "posemoe-dssm-s",
-            PoseMoEConfig(mixer="dssm", dim=64, heads=8, layers=4),
-            "PoseMoE that streams: diagonal state space model, any frame rate",
-        ),
-        Preset(
-            "posemoe-attention-m",
-            PoseMoEConfig(mixer="attention", dim=128, heads=8, layers=6, window=81),
-            "as posemoe-attention-s, five times the size",
-        ),
-        Preset(
-            "posemoe-retention-m",
-            PoseMoEConfig(mixer="retention", dim=128, heads=8, layers=6),
-            "as posemoe-retention-s, five times the size",
-        ),
-        Preset(
-            "posemoe-dssm-m",
-            PoseMoEConfig(mixer="dssm", dim=128, heads=8, layers=6),
-            "as posemoe-dssm-s, five times the size",
-        ),
-    )
+    f"posemoe-{mixer}-{size}": Preset(f"posemoe-{mixer}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
+    for size, shape in SIZES.items()
+    for mixer, (window, note) in MIXERS.items()
 }
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from ...runtime.errors import PoseEdgeError
+from ...runtime.errors import PoseEdgeError, UsageError
 from .config import read_config
+from .output import INTERRUPTED, as_record
 
 # In the order in which people meet them; each in a module of its name with a command of its name.
 VERBS = {
@@ -69,7 +70,19 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The program."""
     try:
-        cli()
+        cli(standalone_mode=False)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:  # found before any verb ran: an unknown option, a missing argument
+        error.show()
+        _fail(UsageError(error.format_message(), run="posemoe-edge --help"))
     except PoseEdgeError as error:  # outside of any verb: the configuration file
         click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
+
+
+def _fail(error: PoseEdgeError) -> None:
+    """Exit, with the error as an object where one was asked for."""
+    if "--json" in sys.argv:
+        click.echo(as_record(error))
+    sys.exit(error.exit_code)

@@ -109,6 +109,11 @@ def _fail(out: Output, error: PoseEdgeError) -> None:
     if error.run:
         out.say(f"  run:      {error.run}")
     if out.as_json:
-        record = {"error": type(error).__name__, "what": error.what, "expected": error.expected, "run": error.run}
-        click.echo(json.dumps(record | {"exit_code": error.exit_code}, indent=1))
+        click.echo(as_record(error))
     sys.exit(error.exit_code)
+
+
+def as_record(error: PoseEdgeError) -> str:
+    """The error as a JSON object."""
+    record = {"error": type(error).__name__, "what": error.what, "expected": error.expected, "run": error.run}
+    return json.dumps(record | {"exit_code": error.exit_code}, indent=1)
