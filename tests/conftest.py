@@ -101,16 +101,16 @@ def certified_artefact(_certified: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def replayed_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting a tiny model takes what was traced before: seconds less, and the same graphs."""
+    """Exporting a tiny streaming model takes what was traced before: seconds less, and the same graphs."""
     import onnx
     import torch
     from posemoe_edge.export import artefact
 
+    folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported before, by the real trace
+
     def trace(model: PoseMoE) -> onnx.ModelProto:
         precision = "fp16" if model.embed.weight.dtype == torch.float16 else "fp32"
-        mixer = model.config.mixer
-        file = f"window{WINDOW}.fp32.onnx" if mixer == "attention" else f"step.{precision}.onnx"
-        proto = onnx.load(artefact_of(mixer) / file)
+        proto = onnx.load(folders[model.config.mixer] / f"step.{precision}.onnx")
         del proto.metadata_props[:]
         return proto
 
