@@ -132,7 +132,6 @@ def _write(folder: Path, manifest: Manifest, certificate: Certificate, by_frame:
 
 
 def _plots(certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> Sequence[Lines]:
-    verdict = "passed" if certificate.passed else "FAILED"
     frames = certificate.motion.frames
     time_s = np.arange(frames) / certificate.motion.fps
     return [
@@ -140,10 +139,11 @@ def _plots(certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -
             x=time_s,
             y={drift.precision: by_frame[drift.precision]},
             title=(
-                f"{certificate.preset} {drift.precision}: drift from PyTorch, mean over joints "
-                f"({drift.measured.mean_mm:.3g} mm mean, {drift.measured.max_mm:.3g} mm max over all joints; {verdict})"
+                f"{drift.precision}: {drift.measured.mean_mm:.2g} mm from PyTorch on average, {drift.measured.max_mm:.2g} mm "
+                f"at most; {'passed' if drift.passed else 'FAILED'}"
             ),
-            y_label="drift (mm)",
+            y_label="mean of the joints (mm)",
+            from_zero=True,
         )
         for drift in certificate.drifts
     ]

@@ -29,6 +29,7 @@ class Lines:
         y: name of each line -> (N,) values; NaN leaves a gap.
         title, x_label, y_label: texts, the labels with their units.
         limit: draws a dashed line at this value, named in ``limit_label``.
+        from_zero: the y axis starts at 0: for distances, whose size is the point.
     """
 
     x: ArrayLike
@@ -38,6 +39,7 @@ class Lines:
     y_label: str = ""
     limit: float | None = None
     limit_label: str = "limit"
+    from_zero: bool = False
 
 
 def draw_skeletons(
@@ -194,6 +196,8 @@ def _draw_lines(axes: Any, plot: Lines) -> None:
     axes.grid(color="#EBEBEB", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.margins(x=0)
+    if plot.from_zero:
+        axes.set_ylim(bottom=0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if len(plot.y) + (plot.limit is not None) > 1:

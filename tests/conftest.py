@@ -84,12 +84,14 @@ def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def _certified(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from posemoe_edge.export.verify import verify, walker_motion
+    from posemoe_edge.edge.checkpoints import load_reference
+    from posemoe_edge.edge.data.motion import walker_motion
+    from posemoe_edge.export.verify import verify
     from posemoe_edge.runtime.certificate import Budget
 
     folder = Path(shutil.copytree(artefact_of("retention"), tmp_path_factory.mktemp("certified") / "tiny-retention"))
     wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
-    verify(folder, *walker_motion(frames=60), budget=wide)
+    verify(folder, load_reference, *walker_motion(frames=60), budget=wide)
     return folder
 
 

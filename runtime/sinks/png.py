@@ -109,7 +109,7 @@ def _error(moments: list[_Moment]) -> Lines:
         np.nan if m.truth_m is None else 1000 * float(np.linalg.norm(m.xyz_m - m.truth_m, axis=-1).mean()) for m in moments
     ]
     title = f"Distance from the ground truth, mean of 17 joints: {np.nanmean(error_mm):.1f} mm (MPJPE)"
-    return Lines(x=[m.t_s for m in moments], y={"MPJPE": error_mm}, title=title, y_label="mm")
+    return Lines(x=[m.t_s for m in moments], y={"MPJPE": error_mm}, title=title, y_label="mm", from_zero=True)
 
 
 def _wrists(moments: list[_Moment]) -> Lines:

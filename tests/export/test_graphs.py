@@ -99,7 +99,9 @@ def test_the_weights_of_a_half_graph_are_half(retention_artefact: Path) -> None:
     types = {w.name: w.data_type for w in proto.graph.initializer}
     multiplied = {name for node in proto.graph.node if node.op_type in ("MatMul", "Gemm") for name in node.input} & set(types)
     assert len(multiplied) > 50 and {types[name] for name in multiplied} == {TensorProto.FLOAT16}
-    size = {kind: sum(numpy_helper.to_array(w).size for w in proto.graph.initializer if w.data_type == kind) for kind in (1, 10)}
+    size = {
+        kind: sum(numpy_helper.to_array(w).size for w in proto.graph.initializer if w.data_type == kind) for kind in (1, 10)
+    }
     assert size[TensorProto.FLOAT16] > 20 * size[TensorProto.FLOAT]
 
 
@@ -186,7 +188,7 @@ def test_the_window_graph_is_the_models_forward(batch: int, attention_artefact: 
     ("spoil", "message"),
     [
         (lambda g: setattr(g.input[0], "name", "x"), "field|input|'x'|not output|nodes"),
-        (lambda g: setattr(g.output[0].type.tensor_type.shape.dim[1], "dim_value", 16), "outputs are|infer|mismatch"),
+        (lambda g: setattr(g.output[0].type.tensor_type.shape.dim[1], "dim_value", 16), "outputs are|[Ii]nfer"),
         (lambda g: g.output[0].type.tensor_type.shape.dim[0].Clear(), "outputs are"),
     ],
     ids=["an input of another name", "an output of another shape", "a batch that is fixed"],
@@ -215,9 +217,10 @@ def test_a_forbidden_operation_is_named(op: str, domain: str) -> None:
 @pytest.mark.parametrize(("mixer", "precision"), [("retention", "fp32"), ("retention", "fp16"), ("dssm", "fp32")])
 def test_tensorrt_reads_the_step_graphs(mixer: str, precision: str, artefact_of: Find) -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="the package tensorrt-rtx-cu13 is not installed")
-    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, builder.logger) if hasattr(builder, "logger") else trt.OnnxParser(network, trt.Logger())
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)  # TensorRT-RTX knows strongly typed networks alone
+    parser = trt.OnnxParser(network, logger)
     graph, proto = opened(artefact_of(mixer), precision)
     parsed = parser.parse(proto.SerializeToString())
     assert parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]

@@ -78,7 +78,7 @@ def test_an_engine_names_itself_and_carries_the_files_metadata(retention_artefac
 def test_a_file_that_is_no_graph_is_an_error_of_the_artefact(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(data)
-    with pytest.raises(ArtefactError, match="cannot open .*x.onnx"):
+    with pytest.raises(ArtefactError, match=r"cannot open .*x.onnx"):
         open_engine(path)
 
 

@@ -64,7 +64,7 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
 def test_a_place_that_is_none_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         Draft(tmp_path)
-    with pytest.raises(MissingError, match="run: mkdir -p .*nowhere"):
+    with pytest.raises(MissingError, match=r"run: mkdir -p .*nowhere"):
         Draft(tmp_path / "nowhere" / "a.txt")
 
 

@@ -68,14 +68,14 @@ def test_an_unknown_field_is_named(copied_artefact: Path, where: str) -> None:
             put(data, where, 1)
 
     tamper(copied_artefact, change)
-    with pytest.raises(ArtefactError, match="field .*surprise.*not permitted"):
+    with pytest.raises(ArtefactError, match=r"field .*surprise.*not permitted"):
         load(copied_artefact)
 
 
 @pytest.mark.parametrize("version", [0, 2, -1, "1", None, [1]])
 def test_another_schema_is_refused_by_its_number(copied_artefact: Path, version: Any) -> None:
     tamper(copied_artefact, lambda data: data.update(schema_version=version))
-    with pytest.raises(ArtefactError, match="schema_version .*expected 1"):
+    with pytest.raises(ArtefactError, match=r"schema_version .*expected 1"):
         load(copied_artefact)
 
 
@@ -175,7 +175,7 @@ def test_every_file_is_checked_by_its_record(retention_artefact: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_told_from_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="has no manifest.json; expected a whole artefact"):
+    with pytest.raises(ArtefactError, match=r"has no manifest.json; expected a whole artefact"):
         load(tmp_path)
     with pytest.raises(MissingError, match="there is no artefact at"):
         load(tmp_path / "nowhere")
@@ -196,7 +196,7 @@ def bug(where: str, value: Any, happens: str) -> Any:
 LIES = [
     bug("fps", 0, "ZeroDivisionError"),
     bug("fps", -50, "time is taken to go backwards, silently"),
-    bug("graphs.0.inputs.0.shape", ["B", 17, 2], "a bare ValueError of numpy's, for each artefact with 2 channels"),
+    bug("graphs.0.inputs.0.shape", ["B", 17, 2], "a bare ValueError of numpy's"),
     bug("graphs.0.states.0.shape", ["B", 11, 8, 8, 17, 3], "a bare RuntimeError of ONNX Runtime's"),
     bug("graphs.0.inputs.1.name", "memory", "a bare RuntimeError of ONNX Runtime's"),
     bug("graphs.0.outputs.0.dtype", "float16", "a bare RuntimeError of ONNX Runtime's"),

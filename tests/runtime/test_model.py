@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime import model as model_module
+from posemoe_edge.runtime.manifest import read_manifest, write_manifest
 
 ONE_OR_MANY = 1e-5  # metres: the same sums, blocked otherwise for other batch sizes
 Walk = Callable[..., np.ndarray]
@@ -48,7 +49,9 @@ def test_somebody_elses_onnx_file_is_refused(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     x, y = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx")
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10), tmp_path / "a.onnx"
+    )
     with pytest.raises(ArtefactError, match="carries no manifest"):
         load(tmp_path / "a.onnx")
 
@@ -202,6 +205,34 @@ def test_half_precision_runs_and_is_near(retention_artefact: Path, walk: Walk) -
         for i, frame in enumerate(walk(30))
     ]
     assert 0 < max(apart) < 0.05
+
+
+def test_a_model_of_two_channels_is_fed_without_the_score(
+    copied_artefact: Path, walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[np.ndarray] = []
+
+    class Eyes:
+        """An engine that shows what it was given."""
+
+        name, metadata = "eyes", {}
+
+        def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+            return lambda: fed.append(inputs["keypoints"].copy())
+
+    manifest = read_manifest(copied_artefact)
+    graph = manifest.graph()
+    keypoints = graph.inputs[0].model_copy(update={"shape": ("B", 17, 2)})
+    graph = graph.model_copy(update={"inputs": (keypoints, *graph.inputs[1:])})
+    write_manifest(copied_artefact, manifest.model_copy(update={"channels": 2, "graphs": (graph,)}))
+    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: Eyes())
+    frame = walk(1)[0].copy()
+    frame[5] = (0.7, 0.7, 0)  # not seen: no place either
+    pose = load(copied_artefact).stream().step(frame)
+    expected = frame[:, :2].copy()
+    expected[5] = 0
+    np.testing.assert_array_equal(fed[0][0], expected)
+    np.testing.assert_array_equal(pose.score, frame[:, 2])
 
 
 def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walk: Walk) -> None:

@@ -122,7 +122,6 @@ def test_it_says_how_long_a_step_took(model: Model, frame: Callable[..., Frame])
         assert not isinstance(event, PoseFrame) or 0 < pipeline.step_s < 1
 
 
-@pytest.mark.xfail(strict=True, reason="bug: KeyError, _seen_s outlives the streams of the first round")
 def test_a_source_that_goes_on_may_be_played_in_two_rounds(model: Model, frame: Callable[..., Frame]) -> None:
     source = Listed([frame(0, 0), frame(1, 0)])
     pipeline = Pipeline(source, model)

@@ -229,7 +229,7 @@ def test_nobody_seen_holds_the_last_pose_and_lets_time_run_on(model: Model, walk
         assert held.gap == "hold" and held.t_s == t and held.dt_s == pytest.approx(t - 0.08) and not held.score.any()
         np.testing.assert_array_equal(held.xyz_m, last.xyz_m)
     assert remembered(stream)[0] == memory
-    with pytest.raises(FrameError, match="from 0.140000 s"):  # a held frame is a frame: time went on
+    with pytest.raises(FrameError, match=r"from 0.140000 s"):  # a held frame is a frame: time went on
         stream.step(frames[5], t=0.13)
     a, b = stream.step(frames[5], t=0.16), twin.step(frames[5], t=0.16)
     assert a.dt_s == pytest.approx(0.08) and a.gap == b.gap == "none"
@@ -312,22 +312,22 @@ def test_an_engine_that_breaks_down_leaves_the_state(model: Model, walk: Walk, m
     np.testing.assert_array_equal(stream.step(walk(6)[5], t=0.1).xyz_m, twin.step(walk(6)[5], t=0.1).xyz_m)
 
 
-@pytest.mark.parametrize("mixer", ["retention", "attention"])
+@pytest.mark.parametrize(("mixer", "steps"), [("retention", 2000), ("attention", 800)])
 def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
-    mixer: str, artefact_of: Callable[[str], Path], walk: Walk
+    mixer: str, steps: int, artefact_of: Callable[[str], Path], walk: Walk
 ) -> None:
     stream, frames = load(artefact_of(mixer)).stream(), walk(200)
     sizes = []
     tracemalloc.start()
     try:
-        for i in range(2000):
+        for i in range(steps):
             pose = stream.step(frames[i % 200], t=i * DT_S)
-            if i in (499, 1999):
+            if i in (199, steps - 1):
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
     assert np.isfinite(pose.xyz_m).all() and np.abs(pose.xyz_m).max() < 100
-    assert sizes[1] - sizes[0] < 4096, "bytes that grew over 1,500 steps"
+    assert sizes[1] - sizes[0] < 4096, "bytes that grew"
 
 
 @pytest.mark.parametrize("latency", [0, 3, 8])
@@ -346,7 +346,6 @@ def test_a_window_model_says_what_pytorch_says_of_each_window(
         assert pose.latency_frames == latency
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a late pose carries the time and the score of the newest frame")
 def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path, walk: Walk) -> None:
     stream = load(attention_artefact, latency_frames=3).stream()
     frames = walk(20).copy()

@@ -1,0 +1,85 @@
+"""The program as a user meets it: its arguments, exit code, stdout and stderr. In this process, through ``main``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one call left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Stdout, which must be one strict JSON object and nothing else."""
+        made = json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert isinstance(made, dict)
+        return made
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the user is; no configuration in it, none in the environment."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in [name for name in os.environ if name.startswith("POSEMOE_EDGE")]:
+        monkeypatch.delenv(name)
+    return folder
+
+
+@pytest.fixture
+def posemoe(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """posemoe("run", "synthetic://walk", "--json"): posemoe-edge with these arguments."""
+    from posemoe_edge.edge.cli.main import main
+
+    def call(*args: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["posemoe-edge", *map(str, args)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            code = end.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err or "-v" in args
+        return Said(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Any]) -> None:
+    """The presets are tiny ones: tiny-retention, tiny-dssm, tiny-attention."""
+    from posemoe_edge.edge import presets
+
+    kinds = ("retention", "dssm", "attention")
+    made = {f"tiny-{kind}": presets.Preset(f"tiny-{kind}", tiny(kind).config, "for tests") for kind in kinds}
+    monkeypatch.setattr(presets, "PRESETS", made)
+
+
+@pytest.fixture
+def zoo(retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped artefacts: one, a tiny one under the default's name."""
+    from posemoe_edge.edge.cli import demo_verb, export_verb, models_verb
+    from posemoe_edge.runtime import model
+
+    folder = tmp_path / "zoo"
+    shutil.copytree(retention_artefact, folder / model.DEFAULT_MODEL)
+    for module in (model, demo_verb, export_verb, models_verb):
+        monkeypatch.setattr(module, "ZOO", folder)
+    return folder

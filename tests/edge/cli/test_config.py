@@ -1,0 +1,90 @@
+"""posemoe-edge.toml: flags over the environment, the environment over the file, the file over the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+
+
+def configure(desk: Path, text: str) -> None:
+    (desk / "posemoe-edge.toml").write_text(text)
+
+
+def test_the_nearest_word_counts(
+    posemoe: Call, desk: Path, retention_artefact: Path, dssm_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames(*more: object) -> tuple[str, int]:
+        made = posemoe("run", "synthetic://walk", "--json", *more).json
+        return made["model"], made["frames"]
+
+    configure(desk, f'[run]\nmodel = "{retention_artefact}"\nframes = 7\n')
+    assert frames() == ("tiny-retention", 7)
+    monkeypatch.setenv("POSEMOE_EDGE_RUN_FRAMES", "5")
+    assert frames() == ("tiny-retention", 5)
+    monkeypatch.setenv("POSEMOE_EDGE_RUN_MODEL", str(dssm_artefact))
+    assert frames() == ("tiny-dssm", 5)
+    assert frames("--frames", 3, "--model", retention_artefact) == ("tiny-retention", 3)
+
+
+def test_paths_are_relative_to_the_file(posemoe: Call, desk: Path, copied_artefact: Path) -> None:
+    copied_artefact.rename(desk / "mine")
+    configure(desk, '[run]\nmodel = "mine"\nframes = 2\n')
+    assert posemoe("run", "synthetic://walk", "--json").json["model"] == "tiny-retention"
+
+
+def test_several_sinks_may_be_configured(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
+    configure(desk, f'[run]\nmodel = "{retention_artefact}"\nframes = 4\nsink = ["jsonl:a.jsonl", "jsonl:b.jsonl"]\n')
+    assert posemoe("run", "synthetic://walk", "--json").json["sinks"] == ["jsonl:a.jsonl", "jsonl:b.jsonl"]
+    assert (desk / "a.jsonl").read_text() == (desk / "b.jsonl").read_text()
+
+
+def test_a_camera_may_have_a_name(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
+    configure(desk, '[cameras]\nfront = "synthetic://walk?people=2"\nback = "camera7"\n')
+    made = posemoe("run", "front", "--model", retention_artefact, "--frames", 3, "--json").json
+    assert made["people"] == 2 and made["source"] == "front"
+    assert "/dev/video7" in posemoe("run", "back", "--model", retention_artefact).err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[run\n", "is not TOML"),
+        ("frames = 3\n", "frames is not a table"),
+        ("[run]\nframes = 'many'\n", "many"),
+        ("[run]\nframes = 0\n", "0"),
+        ("[run]\nfrmaes = 3\n", "unknown key 'frmaes'.*frames"),
+    ],
+)
+def test_a_configuration_that_says_nothing_is_refused(
+    text: str, message: str, posemoe: Call, desk: Path, retention_artefact: Path
+) -> None:
+    configure(desk, text)
+    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--json")
+    assert said.code == 2 and said.json["error"] == "UsageError"
+    import re
+
+    assert re.search(message, said.err, re.DOTALL)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: a table of no verb sets nothing, silently")
+def test_a_table_that_is_no_verbs_is_refused(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
+    configure(desk, "[rnu]\nframes = 3\n")
+    assert posemoe("run", "synthetic://walk", "--frames", 2, "--model", retention_artefact).code == 2
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="bug: a bare TypeError")
+def test_a_camera_that_is_no_text_is_refused(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
+    configure(desk, "[cameras]\nfront = 2\n")
+    assert posemoe("run", "front", "--model", retention_artefact).code == 2
+
+
+def test_motion_that_only_a_configuration_names_may_be_absent(posemoe: Call, desk: Path, copied_artefact: Path) -> None:
+    configure(desk, '[verify]\ndata = "nowhere.npz"\nframes = 30\nmean_mm = 99\np99_mm = 99\nmax_mm = 99\nslope_mm = 999\n')
+    said = posemoe("verify", copied_artefact, "--json")
+    assert said.code == 0 and said.json["motion"]["kind"] == "procedural walker" and "instead of real motion" in said.err
+    assert posemoe("verify", copied_artefact, "--data", "nowhere.npz").code == 3

@@ -1,0 +1,197 @@
+"""What all verbs have in common: exit codes, one JSON object, suggestions."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from posemoe_edge.edge.cli.main import VERBS
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def things(
+    desk: Path,
+    certified_artefact: Path,
+    write_motion: Callable[..., Path],
+    walker_clip: Callable[..., Any],
+    tiny_presets: None,
+    zoo: Path,
+    replayed_trace: None,
+) -> dict[str, Path]:
+    """ARTEFACT and MOTION of the tables below."""
+    splits = ("train", "val", "test", "test")
+    clips = [walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(splits)]
+    return {"ARTEFACT": certified_artefact, "MOTION": write_motion(clips)}
+
+
+GOOD: dict[str, str] = {
+    "demo": "demo --frames 40",
+    "doctor": "doctor",
+    "models": "models",
+    "train": "train tiny-retention --data MOTION --minutes 0.002 --rows 1 --frames 4 --no-compile",
+    "eval": "eval ARTEFACT --data MOTION --clips 1",
+    "export": "export tiny-retention --untrained",
+    "verify": "verify ARTEFACT --frames 40 --mean-mm 50 --p99-mm 90 --max-mm 99 --slope-mm 200",
+    "run": "run synthetic://walk --frames 20 --model ARTEFACT",
+    "inspect": "inspect ARTEFACT",
+}
+
+BAD: list[tuple[str, int, str]] = [
+    ("demo --frames 1", 2, "frames"),
+    ("demo --data nowhere.npz", 3, "no motion-capture file nowhere.npz"),
+    ("train tiny-retentoin --data MOTION", 2, "tiny-retention"),
+    ("train tiny-attention --data MOTION", 2, "window model"),
+    ("train tiny-retention", 2, "--data"),
+    ("train tiny-retention --data nowhere.npz", 3, "nowhere.npz"),
+    ("train tiny-retention --data ARTEFACT/manifest.json", 4, "cannot be read"),
+    ("eval ARTEFACT --data nowhere.npz", 3, "nowhere.npz"),
+    ("eval nowhere --data MOTION", 3, "no artefact at nowhere"),
+    ("export posemoe-retentoin-s", 2, "no preset 'posemoe-retentoin-s'"),
+    ("export tiny-dssm", 2, "no shipped weights yet"),
+    ("export tiny-dssm --untrained --weights x.safetensors", 2, "one of them"),
+    ("export tiny-dssm --weights nowhere.safetensors", 3, "no weights at nowhere.safetensors"),
+    ("export tiny-dssm --weights ARTEFACT/reference.safetensors", 2, "weights of tiny-retention"),
+    ("export tiny-retention --precision int8", 2, "int8"),
+    ("verify nowhere", 3, "no artefact at nowhere"),
+    ("verify ARTEFACT --data nowhere.npz", 3, "nowhere.npz"),
+    ("verify ARTEFACT --frames 99999 --data MOTION", 2, "at most 80"),
+    ("verify ARTEFACT --frames 40 --mean-mm 0.000001", 1, "FAILED"),
+    ("run synthetic://walk --model nowhere", 3, "no artefact at nowhere"),
+    ("run synthetic://walk --model .", 4, "no manifest.json"),
+    ("run camera99 --model ARTEFACT", 3, "no camera /dev/video99"),
+    ("run nonsense --model ARTEFACT", 2, "no source 'nonsense'"),
+    ("run kpts:nowhere.npz --model ARTEFACT", 3, "no file nowhere.npz"),
+    ("run synthetic://walk --model ARTEFACT --sink jsno:x", 2, "did you mean jsonl"),
+    ("run synthetic://walk --model ARTEFACT --engine tensorrt", 2, "no engine 'tensorrt'"),
+    ("run synthetic://walk --model ARTEFACT --frames 0", 2, "frames"),
+    ("run synthetic://walk --model ARTEFACT --frmaes 3", 2, "--frames"),
+    ("run", 2, "SOURCE"),
+    ("inspect nowhere", 3, "no artefact at nowhere"),
+    ("inspect ARTEFACT/step.fp32.onnx", 2, "expected"),
+    ("inspcet", 2, "Did you mean inspect?"),
+]
+
+
+def test_the_tables_know_every_verb() -> None:
+    assert set(GOOD) == set(VERBS) and all(GOOD[verb].split()[0] == verb for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_each_verb_says_one_json_object_and_text_for_people_beside_it(
+    verb: str, posemoe: Call, things: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if verb in ("doctor", "run"):
+        monkeypatch.setattr("posemoe_edge.edge.cli.doctor_verb.list_cameras", lambda: [])
+    said = posemoe(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
+    assert said.json and "error" not in said.json
+    assert said.code in ((0, 1) if verb == "demo" else (0,)), said.err  # random weights may fail the demo's budget
+    assert len(said.err.splitlines()) >= 2
+    assert "{" not in said.err
+
+
+@pytest.mark.parametrize("verb", ["doctor", "models", "eval", "run", "inspect"])
+def test_without_json_stdout_is_empty(verb: str, posemoe: Call, things: dict[str, Path]) -> None:
+    said = posemoe(*[str(things.get(word, word)) for word in GOOD[verb].split()])
+    assert said.code == 0 and said.out == "" and said.err
+
+
+@pytest.mark.parametrize(("line", "code", "message"), BAD, ids=[row[0] for row in BAD])
+def test_what_goes_wrong_is_said_with_its_exit_code(
+    line: str, code: int, message: str, posemoe: Call, things: dict[str, Path]
+) -> None:
+    words = [
+        word.replace("ARTEFACT", str(things["ARTEFACT"])).replace("MOTION", str(things["MOTION"])) for word in line.split()
+    ]
+    said = posemoe(*words, "--json")
+    assert said.code == code, said.err
+    assert message in said.err
+    if code != 1:
+        assert set(said.json) == {"error", "what", "expected", "run", "exit_code"} and said.json["exit_code"] == code
+    else:
+        assert said.json["passed"] is False  # a check that was made is no error: its result is told whole
+    plain = posemoe(*words)
+    assert (plain.code, plain.out) == (code, "") and message in plain.err
+
+
+def test_an_edited_artefact_is_exit_code_4(posemoe: Call, copied_artefact: Path) -> None:
+    with (copied_artefact / "step.fp32.onnx").open("ab") as file:
+        file.write(b"\0")
+    for words in (("run", "synthetic://walk", "--model"), ("inspect",), ("verify",)):
+        said = posemoe(*words, copied_artefact, "--json")
+        assert said.code == 4 and said.json["error"] == "ArtefactError" and "posemoe-edge export" in said.json["run"]
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest(posemoe: Call) -> None:
+    said = posemoe("export", "posemoe-retention-xs", "--json")
+    assert said.code == 2 and said.json["expected"] == "for example posemoe-retention-s"
+    assert said.json["run"] == "posemoe-edge models"
+
+
+def test_help_and_version_are_no_errors(posemoe: Call) -> None:
+    for words in (("--help",), ("-h",), ("--version",), *[(verb, "--help") for verb in VERBS]):
+        said = posemoe(*words)
+        assert said.code == 0 and said.out
+    assert all(verb in posemoe("--help").out for verb in VERBS)
+
+
+def test_the_traceback_is_for_those_who_ask(posemoe: Call) -> None:
+    assert "Traceback" not in posemoe("inspect", "nowhere").err
+    assert "Traceback" in posemoe("inspect", "nowhere", "-v").err
+
+
+def test_an_interrupt_is_exit_code_130(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("posemoe_edge.edge.cli.inspect_verb.read_manifest", interrupted)
+    said = posemoe("inspect", retention_artefact)
+    assert said.code == 130 and "interrupted" in said.err
+
+
+@pytest.mark.xfail(strict=True, reason="bug: an interrupt says nothing on stdout, where one object was asked for")
+def test_an_interrupt_is_an_object_too(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("posemoe_edge.edge.cli.inspect_verb.read_manifest", interrupted)
+    assert posemoe("inspect", retention_artefact, "--json").json["exit_code"] == 130
+
+
+@pytest.mark.xfail(strict=True, raises=OSError, reason="bug: a bare traceback, and exit code 1 as for a failed check")
+def test_a_place_that_cannot_be_written_is_said(posemoe: Call, things: dict[str, Path], desk: Path) -> None:
+    (desk / "file").write_text("")
+    assert posemoe("export", "tiny-retention", "--untrained", "--out", desk / "file" / "below", "--json").code in (2, 3)
+
+
+def test_the_next_command_can_be_pasted(posemoe: Call, things: dict[str, Path]) -> None:
+    said = posemoe("inspect", things["ARTEFACT"])
+    last = said.err.strip().splitlines()[-1]
+    assert last.startswith("Next: posemoe-edge run synthetic://walk --model ")
+    assert posemoe(*last.split()[2:], "--frames", "5").code == 0
+
+
+def test_the_flow_from_training_to_a_run(posemoe: Call, things: dict[str, Path], desk: Path) -> None:
+    """train -> export -> verify -> eval -> run, each with the command that the one before named."""
+    assert posemoe(*GOOD["train"].replace("MOTION", str(things["MOTION"])).split(), "--json").code == 0
+    said = posemoe("export", "tiny-retention", "--weights", "tiny-retention.safetensors", "--json")
+    assert said.code == 0 and said.json["artefact"] == "tiny-retention" and said.json["precisions"] == ["fp32"]
+    # The replayed graph has the weights of the shared artefact, not the trained ones: verify must see that.
+    assert posemoe("verify", "tiny-retention", "--frames", 40, "--json").code == 1
+    refused = posemoe("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--json")
+    assert refused.code == 1 and refused.json["error"] == "CheckFailedError"
+    assert posemoe("eval", "tiny-retention", "--data", things["MOTION"], "--clips", 1).code == 1
+    allowed = posemoe("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--allow-failed", "--json")
+    assert allowed.code == 0 and allowed.json["certificate"]["passed"] is False
+
+
+def test_the_default_is_the_shipped_artefact(posemoe: Call, zoo: Path) -> None:
+    assert posemoe("run", "synthetic://walk", "--frames", 5, "--json").json["model"] == "tiny-retention"
+    assert posemoe("inspect", "--json").json["artefact"] == str(zoo / "posemoe-retention-s")
+    shutil.rmtree(zoo)
+    said = posemoe("doctor", "--json")
+    assert said.code == 3 and said.json["ready"] is False and "no artefact" in said.json["default_artefact"]["error"]

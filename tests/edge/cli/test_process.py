@@ -1,0 +1,193 @@
+"""The program in a process of its own: on a machine without torch, and when somebody presses Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MAIN = "from posemoe_edge.edge.cli.main import main; main()"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("POSEMOE_EDGE")}
+
+# On a robot: find_spec says None for what is not installed, as the real finders do.
+WITHOUT = """
+import contextlib, io, json, sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in ABSENT else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+ABSENT, lines = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+from posemoe_edge.edge.cli.main import main
+said = []
+for line in lines:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    sys.argv = ["posemoe-edge", *line]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    said.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps({"said": said, "there": sorted(set(ABSENT) & set(sys.modules))}))
+"""
+ABSENT = ["torch", "onnx", "onnxscript", "onnxsim", "safetensors", "cv2", "matplotlib", "ai_edge_litert"]
+
+
+@pytest.fixture(scope="module")
+def on_a_robot(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What each verb says where only the base and ONNX Runtime are installed: verb -> (code, object, stderr)."""
+    folder = str(artefact_of("retention"))
+    lines = {
+        "run": ["run", "synthetic://walk", "--frames", "20", "--json", "--model", folder],
+        "inspect": ["inspect", folder, "--json"],
+        "doctor": ["doctor", "--json"],
+        "png": ["run", "synthetic://walk", "--frames", "20", "--json", "--model", folder, "--sink", "png:a.png"],
+        "export": ["export", "--json"],
+        "verify": ["verify", folder, "--json"],
+        "train": ["train", "--data", "x.npz", "--json"],
+        "models": ["models", "--json"],
+        "demo": ["demo", "--json"],
+        "help": ["--help"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, json.dumps(ABSENT), json.dumps(list(lines.values()))],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=tmp_path_factory.mktemp("robot"),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["there"] == []
+    return dict(zip(lines, made["said"], strict=True))
+
+
+def test_a_robot_without_torch_runs_and_inspects(on_a_robot: dict[str, Any]) -> None:
+    code, out, err = on_a_robot["run"]
+    assert code == 0, err
+    assert json.loads(out)["poses"] == 20 and "MPJPE" in err
+    code, out, err = on_a_robot["inspect"]
+    assert code == 0 and json.loads(out)["preset"] == "tiny-retention"
+
+
+def test_the_doctor_says_what_a_robot_lacks(on_a_robot: dict[str, Any]) -> None:
+    code, out, err = on_a_robot["doctor"]
+    made = json.loads(out)
+    assert code == (0 if made["ready"] else 3)
+    assert {name: extra["ok"] for name, extra in made["extras"].items()} == {
+        "cpu": True,
+        "camera": False,
+        "plot": False,
+        "export": False,
+    }
+    assert 'pip install "posemoe-edge[export]"' in err and 'pip install "posemoe-edge[cpu]"' not in err
+
+
+@pytest.mark.parametrize(
+    ("verb", "extra"),
+    [("export", "export"), ("verify", "export"), ("train", "train"), ("models", "export"), ("demo", "export"), ("png", "plot")],
+)
+def test_a_verb_that_needs_more_names_the_extra(verb: str, extra: str, on_a_robot: dict[str, Any]) -> None:
+    code, out, err = on_a_robot[verb]
+    assert code == 3, err
+    made = json.loads(out)
+    assert made["error"] == "MissingError" and made["run"] == f'pip install "posemoe-edge[{extra}]"'
+    assert "Traceback" not in err
+
+
+def test_help_needs_nothing(on_a_robot: dict[str, Any]) -> None:
+    assert on_a_robot["help"][0] == 0 and "run" in on_a_robot["help"][1]
+
+
+def test_the_evaluation_needs_no_torch(
+    artefact_of: Callable[[str], Path], write_motion: Callable[..., Path], walker_clip: Callable[..., Any]
+) -> None:
+    data = write_motion([walker_clip("a", 20, split="test")])
+    line = ["eval", str(artefact_of("retention")), "--data", str(data), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, json.dumps(ABSENT), json.dumps([line])],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=data.parent,
+        timeout=60,
+    )
+    code, out, err = json.loads(done.stdout)["said"][0]
+    assert code == 0, err
+    assert json.loads(out)["frames"] == 20
+
+
+def test_an_endless_run_is_ended_by_ctrl_c_in_good_order(retention_artefact: Path, tmp_path: Path) -> None:
+    sinks = ["--sink", "jsonl:out.jsonl", "--sink", "png:out.png"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--json", *sinks],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        until = time.monotonic() + 60
+        while not any(path.stat().st_size > 0 for path in tmp_path.glob(".out.jsonl.*.part")):
+            assert program.poll() is None and time.monotonic() < until, "it never began"
+            time.sleep(0.05)
+        assert not (tmp_path / "out.jsonl").exists()
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    finally:
+        program.kill()
+        program.wait()
+    assert program.returncode == 130, err
+    made = json.loads(out)
+    assert made["interrupted"] is True and made["poses"] > 0 and "Traceback" not in err
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert made["poses"] - 1 <= len(rows) <= made["poses"]  # a pose may be counted and not yet written
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.png"]
+
+
+def test_the_program_is_installed_under_its_name() -> None:
+    script = Path(sys.executable).with_name("posemoe-edge")
+    if not script.exists():
+        pytest.skip("the package is not installed beside this Python")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.returncode == 0 and done.stdout.startswith("posemoe-edge, version 0.")
+    done = subprocess.run([script, "rnu", "--json"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.returncode == 2 and "Did you mean run?" in json.loads(done.stdout)["what"]
+
+
+def test_a_reader_who_goes_away_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--sink", "jsonl:-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+    )
+    try:
+        assert program.stdout is not None and program.stderr is not None
+        assert json.loads(program.stdout.readline())["person"] == 0
+        program.stdout.close()
+        err = program.stderr.read()
+        assert program.wait(60) == 0 and "Traceback" not in err, err
+    finally:
+        program.kill()
+        program.wait()

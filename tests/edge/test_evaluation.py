@@ -1,0 +1,106 @@
+"""Evaluation: a perfect model has no error, a late one is compared with the frames that its poses belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.evaluation import evaluate
+from posemoe_edge.runtime import PoseEdgeError, load
+from posemoe_edge.runtime.skeleton import H36M17
+
+
+class Oracle:
+    """A model that knows the truth of the takes, and says it ``latency_frames`` late, ``off_m`` beside it."""
+
+    def __init__(self, takes: list[Take], *, latency_frames: int = 0, off_m: np.ndarray | float = 0.0) -> None:
+        self.takes, self.latency_frames, self.off_m = iter(takes), latency_frames, off_m
+        self.times: list[list[float]] = []
+
+    def stream(self) -> Oracle:
+        self.take, self.i = next(self.takes), 0
+        self.times.append([])
+        return self
+
+    def __enter__(self) -> Oracle:
+        return self
+
+    def __exit__(self, *args: object) -> None: ...
+
+    def step(self, keypoints: np.ndarray, *, t: float) -> Any:
+        self.times[-1].append(t)
+        np.testing.assert_array_equal(keypoints, self.take.keypoints[self.i])
+        xyz_m = self.take.pose_m[max(0, self.i - self.latency_frames)] + self.off_m
+        self.i += 1
+        return SimpleNamespace(xyz_m=xyz_m.astype(np.float32))
+
+
+@pytest.fixture
+def takes(walker_clip: Callable[..., Any]) -> list[Take]:
+    return evaluation_takes([walker_clip("a", 40, seed=1), walker_clip("b", 25, seed=2)], noisy=False)
+
+
+@pytest.mark.parametrize("latency", [0, 3])
+def test_the_truth_has_no_error(takes: list[Take], latency: int) -> None:
+    ticks: list[int] = []
+    made = evaluate(Oracle(takes, latency_frames=latency), takes, tick=ticks.append)  # type: ignore[arg-type]
+    assert made["mpjpe_mm"] == made["mpjve_mm"] == 0 and made["p_mpjpe_mm"] < 1e-2
+    assert made["pck150"] == 100 and made["auc"] > 95 and sum(ticks) == 65
+    assert made["mpjpe_mm_by_clip"] == {"a": 0, "b": 0}
+
+
+def test_one_joint_that_is_off_is_found(takes: list[Take]) -> None:
+    off = np.zeros((17, 3), np.float32)
+    off[H36M17.joints.index("left_wrist")] = (0.034, 0, 0)
+    made = evaluate(Oracle(takes, off_m=off), takes)  # type: ignore[arg-type]
+    assert made["mpjpe_mm"] == pytest.approx(2.0, rel=1e-3) and made["mpjve_mm"] == pytest.approx(0, abs=1e-3)
+    by_joint = made["mpjpe_mm_by_joint"]
+    assert by_joint["left_wrist"] == pytest.approx(34, rel=1e-3) and sum(by_joint.values()) == pytest.approx(34, rel=1e-3)
+
+
+def test_a_pose_that_is_shifted_as_a_whole_is_right(takes: list[Take]) -> None:
+    assert evaluate(Oracle(takes, off_m=0.7), takes)["mpjpe_mm"] == pytest.approx(0, abs=1e-3)  # type: ignore[arg-type]
+
+
+def test_every_frame_counts_once_whatever_clip_it_is_in(takes: list[Take]) -> None:
+    class Half(Oracle):
+        def stream(self) -> Oracle:
+            made = super().stream()
+            self.off_m = np.zeros((17, 3)) if len(self.times) == 1 else np.eye(17, 3, k=-5) * 0.1  # the second clip alone
+            return made
+
+    made = evaluate(Half(takes), takes)  # type: ignore[arg-type]
+    second = 100 * 3 / 17
+    assert made["mpjpe_mm_by_clip"] == {"a": 0, "b": pytest.approx(second, abs=0.01)}
+    assert made["mpjpe_mm"] == pytest.approx(second * 25 / 65, rel=1e-3)
+
+
+def test_each_clip_is_streamed_in_its_own_time(takes: list[Take]) -> None:
+    oracle = Oracle(takes)
+    evaluate(oracle, takes)  # type: ignore[arg-type]
+    for times, take in zip(oracle.times, takes, strict=True):
+        np.testing.assert_allclose(times, np.cumsum(take.dt_s, dtype=np.float64), atol=1e-9)
+
+
+def test_an_artefact_is_evaluated_from_an_empty_memory_each_clip(retention_artefact: Path, takes: list[Take]) -> None:
+    model = load(retention_artefact)
+    both = evaluate(model, takes)
+    alone = evaluate(model, takes[1:])
+    assert both["mpjpe_mm_by_clip"]["b"] == alone["mpjpe_mm_by_clip"]["b"]
+    assert all(np.isfinite(value) for value in both.values() if isinstance(value, float))
+
+
+def test_no_clips_are_a_clear_error(retention_artefact: Path) -> None:
+    with pytest.raises(PoseEdgeError):
+        evaluate(load(retention_artefact), [])
+
+
+@pytest.mark.xfail(strict=True, raises=(ZeroDivisionError, ValueError), reason="bug: clips of one frame have no speed")
+def test_a_clip_of_one_frame_is_evaluated(retention_artefact: Path, walker_clip: Callable[..., Any]) -> None:
+    made = evaluate(load(retention_artefact), evaluation_takes([walker_clip("one", 1)], noisy=False))
+    assert np.isfinite(made["mpjpe_mm"])

@@ -1,0 +1,193 @@
+"""The house: four floors, arrows only downwards, and nothing heavy below."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("edge", "export", "calib", "runtime")
+MOST_LINES = 330
+
+# Floor -> the floors that it may import. edge -> export -> calib -> runtime, and never upwards: export knows a lifter by
+# the protocol in export/lifter.py, and calib knows graphs alone.
+BELOW: dict[str, set[str]] = {
+    "edge": {"export", "calib", "runtime"},
+    "export": {"calib", "runtime"},
+    "calib": {"runtime"},
+    "runtime": set(),
+}
+
+# Floor -> what it may import from outside, beside the standard library.
+OUTSIDE: dict[str, set[str]] = {
+    "edge": {"click", "numpy", "rich", "safetensors", "tomli", "torch"},
+    "export": {"numpy", "onnx", "onnxsim", "safetensors", "torch"},
+    "calib": {"numpy", "onnx"},
+    "runtime": {"numpy", "pydantic"},
+}
+
+# The exceptions: what these modules import inside a function, when it is asked of them.
+ON_DEMAND: dict[str, set[str]] = {
+    "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
+    "runtime/engines/onnxruntime.py": {"onnxruntime"},
+    "runtime/picture.py": {"matplotlib"},
+    "runtime/sinks/png.py": {"matplotlib"},
+    "runtime/sources/video.py": {"cv2"},
+}
+
+MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+each_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES])
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
+    """Each import of a module, at any depth: its full name, whether it waits inside a function, whether only types want it.
+
+    A relative one as ``posemoe_edge.floor.module``.
+    """
+    package = ("posemoe_edge", *path.relative_to(ROOT).parts[:-1])
+
+    def walk(node: ast.AST, later: bool, typing: bool) -> Iterator[tuple[str, bool, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((name.name, later, typing) for name in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else ()
+                module = ".".join((*base, *filter(None, [child.module])))
+                for name in child.names:  # from ... import edge: a floor, not a name of the namespace
+                    yield f"{module}.{name.name}" if module == "posemoe_edge" else module, later, typing
+            inside = later or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for_types = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            yield from walk(child, inside, for_types)
+
+    yield from walk(ast.parse(path.read_text()), False, False)
+
+
+def test_the_walk_sees_imports_at_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests below stand on."""
+    path = tmp_path / "runtime" / "sinks" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import torch.nn\nfrom ..pose import Pose\nfrom ...edge import presets\nfrom . import sink\n"
+        "if TYPE_CHECKING:\n    import onnx\n"
+        "def f():\n    try:\n        import cv2\n    except ImportError:\n        from posemoe_edge.export import trace\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert list(imports(path)) == [
+        ("torch.nn", False, False),
+        ("posemoe_edge.runtime.pose", False, False),
+        ("posemoe_edge.edge", False, False),
+        ("posemoe_edge.runtime.sinks", False, False),
+        ("onnx", False, True),
+        ("cv2", True, False),
+        ("posemoe_edge.export", True, False),
+    ]
+
+
+@each_module
+def test_arrows_point_downwards(path: Path) -> None:
+    floor = path.relative_to(ROOT).parts[0]
+    seen = {name.split(".")[1] for name, _, _ in imports(path) if name.startswith("posemoe_edge.")}
+    assert seen <= BELOW[floor] | {floor}
+
+
+@each_module
+def test_a_floor_imports_what_it_is_known_to_need(path: Path) -> None:
+    floor, name = path.relative_to(ROOT).parts[0], str(path.relative_to(ROOT))
+    plain = set(sys.stdlib_module_names) | {"posemoe_edge"}
+    for module, later, _ in imports(path):
+        top = module.partition(".")[0]
+        allowed = plain | OUTSIDE[floor] | (ON_DEMAND.get(name, set()) if later else set())
+        assert top in allowed, f"{module}{' inside a function' if later else ''}"
+
+
+@each_module
+def test_nobody_imports_a_floor_by_its_bare_name(path: Path) -> None:
+    assert not {name for name, _, _ in imports(path) if name.partition(".")[0] in FLOORS}
+
+
+LEAN = [path for path in MODULES if path.relative_to(ROOT).parts[:2] in {("edge", p) for p in ("cli", "data", "evaluation.py")}]
+
+
+@pytest.mark.parametrize("path", LEAN, ids=[str(path.relative_to(ROOT)) for path in LEAN])
+def test_a_verb_pays_for_torch_when_it_needs_it(path: Path) -> None:
+    """The command line and what evaluates through the runtime start without torch, whatever their floor."""
+    part = path.relative_to(ROOT).parts
+    heavy = {"torch", "onnx", "onnxsim", "safetensors", "matplotlib", "cv2"}
+    lean = ("posemoe_edge.runtime", "posemoe_edge.edge.cli", "posemoe_edge.edge.data", "posemoe_edge.edge.evaluation")
+    surprising = {
+        name
+        for name, later, typing in imports(path)
+        if not later and not typing and (name.partition(".")[0] in heavy or name.startswith("posemoe_edge."))
+        if not name.startswith(lean)
+    }
+    known = {"edge/data/motion.py": {"posemoe_edge.calib.rollout"}}  # imported by verify's motion alone, on demand
+    assert surprising == known.get("/".join(part), set())
+
+
+@each_module
+def test_a_module_is_short_and_named_after_a_thing(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@each_module
+def test_a_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), "one sentence of what"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_is_typed(floor: str) -> None:
+    assert (ROOT / floor / "py.typed").is_file()
+
+
+def test_every_folder_of_modules_is_a_package_of_the_wheel(tmp_path: Path) -> None:
+    """setup.py's own list, as setuptools would read it."""
+    spy = "import json, setuptools; setuptools.setup = lambda **given: print(json.dumps(given['packages']))"
+    run = "exec(compile(open('setup.py').read(), 'setup.py', 'exec'), {'__name__': '__main__'})"
+    done = subprocess.run([sys.executable, "-c", f"{spy}; {run}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    folders = {path.parent.relative_to(ROOT) for path in MODULES}
+    assert set(json.loads(done.stdout)) == {".".join(("posemoe_edge", *folder.parts)) for folder in folders}
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)
+    assert not (ROOT / "__init__.py").exists()  # the namespace has none
+    assert {f"{floor}.{name}" for floor in FLOORS for name in find_packages(str(ROOT / floor))} | set(FLOORS) == {
+        ".".join(folder.parts) for folder in folders
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("posemoe_edge.runtime", ["onnxruntime", "pydantic.v1"]),
+        ("posemoe_edge.runtime.sinks", ["onnxruntime"]),
+        ("posemoe_edge.runtime.sources", ["onnxruntime"]),
+        ("posemoe_edge.edge.cli.main", ["onnxruntime"]),
+        ("posemoe_edge.edge.cli.run_verb", ["onnxruntime"]),
+        ("posemoe_edge.edge.cli.doctor_verb", ["onnxruntime"]),
+        ("posemoe_edge.edge.evaluation", ["onnxruntime"]),
+        ("posemoe_edge.edge.data.takes", ["onnxruntime"]),
+    ],
+)
+def test_importing_it_loads_nothing_heavy(module: str, absent: list[str]) -> None:
+    heavy = ["torch", "onnx", "onnxsim", "safetensors", "cv2", "matplotlib", "scipy", "ai_edge_litert", *absent]
+    code = f"import sys, {module}; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_importing_the_runtime_says_and_starts_nothing() -> None:
+    code = "import threading, posemoe_edge.runtime; print(threading.active_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Without packages, pytest knows a test module by its name alone."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
