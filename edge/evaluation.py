@@ -18,8 +18,8 @@ def evaluate(model: Model, takes: Sequence[Take], *, tick: Callable[[int], None]
     """Stream every take from an empty memory and measure it against the truth.
 
     Returns:
-        mpjpe_mm, p_mpjpe_mm, mpjve_mm (per frame), pck150 and auc (percent, 17 joints), all with both roots at the hip and
-        every frame of all takes counted once; mpjpe_mm_by_joint; mpjpe_mm_by_clip.
+        mpjpe_mm, p_mpjpe_mm, mpjve_mm (per frame; None if no clip has two), pck150 and auc (percent, 17 joints), all with
+        both roots at the hip and every frame of all takes counted once; mpjpe_mm_by_joint; mpjpe_mm_by_clip.
     """
     if not takes:
         raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
@@ -44,7 +44,7 @@ def evaluate(model: Model, takes: Sequence[Take], *, tick: Callable[[int], None]
     return {
         "mpjpe_mm": 1000 * mpjpe(p, g, root="align"),
         "p_mpjpe_mm": 1000 * p_mpjpe(p, g),
-        "mpjve_mm": 1000 * float(np.average(speeds, weights=[size for size in sizes if size > 0])),
+        "mpjve_mm": 1000 * float(np.average(speeds, weights=[size for size in sizes if size > 0])) if speeds else None,
         "pck150": pck(p, g, root="align", joints=17),
         "auc": auc(p, g, root="align", joints=17),
         "mpjpe_mm_by_joint": dict(zip(H36M17.joints, (1000 * wrong.mean(axis=0)).round(2).tolist(), strict=True)),

@@ -14,8 +14,8 @@ from typing import Any
 import onnx
 
 from ..runtime.certificate import REFERENCE
-from ..runtime.errors import UsageError
-from ..runtime.manifest import MANIFEST, SCHEMA_VERSION, Graph, Manifest, Mode, Precision, record_file, write_manifest
+from ..runtime.errors import PoseEdgeError, UsageError
+from ..runtime.manifest import SCHEMA_VERSION, Graph, Manifest, Mode, Precision, read_manifest, record_file, write_manifest
 from ..runtime.model import METADATA
 from .lifter import Lifter
 from .passes import add_metadata, check_contract, simplify
@@ -47,7 +47,7 @@ def export(
         training: how the weights were made, for the manifest.
         stage: called with name, seconds and bytes after each stage.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (out.is_file() or any(out.iterdir())):
+    if not _may_replace(out):
         raise UsageError(
             f"{out} exists and is no artefact",
             expected="a new folder, or an artefact to replace",
@@ -138,17 +138,27 @@ def describe(model: Lifter, preset: str, precisions: Sequence[Precision], traini
     )
 
 
+def _may_replace(out: Path) -> bool:
+    """Whether nothing of anybody else's is at ``out``."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return True
+    try:
+        read_manifest(out)
+    except PoseEdgeError:
+        return False
+    return True
+
+
 def _move(draft: Path, out: Path) -> None:
     """Put the finished folder in its place. An old artefact is moved aside first, and back if that fails."""
-    if not out.exists():
-        draft.rename(out)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
-    out.rename(aside / out.name)
+    aside = Path(f"{draft}.old")
     try:
+        if out.exists():
+            out.rename(aside)
         draft.rename(out)
     except BaseException:
-        (aside / out.name).rename(out)
+        if aside.exists() and not out.exists():
+            aside.rename(out)
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -82,8 +81,8 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
     path = check_file(folder, manifest, CERTIFICATE)
     again = f"posemoe-edge verify {folder}"
     try:
-        certificate = Certificate.model_validate(json.loads(path.read_text()))
-    except (json.JSONDecodeError, ValidationError) as error:
+        certificate = Certificate.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise ArtefactError(f"{path} is not a certificate: {error}", expected="what verify wrote", run=again) from error
     if certificate.schema_version != CERTIFICATE_SCHEMA:
         raise ArtefactError(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ArtefactError, MissingError
 from .files import sha256, write_atomically
@@ -21,7 +21,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 class Strict(BaseModel):
     """A record in which an unknown or a missing field is an error, and nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Tensor(Strict):
@@ -82,8 +82,8 @@ class Manifest(Strict):
     normalisation: str
     units: str
     axes: str
-    fps: float
-    latency_frames: int
+    fps: float = Field(gt=0)
+    latency_frames: int = Field(ge=0)
     graphs: tuple[Graph, ...]
     files: dict[str, FileRecord]
     versions: dict[str, str]
@@ -125,16 +125,16 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtefactError(
             f"{folder} has no {MANIFEST}", expected="a whole artefact: it is written last", run="posemoe-edge export"
         )
-    return parse_manifest(path.read_text(), str(path))
+    return parse_manifest(path.read_bytes(), str(path))
 
 
-def parse_manifest(text: str, place: str) -> Manifest:
+def parse_manifest(text: str | bytes, place: str) -> Manifest:
     """A manifest from its JSON, checked field by field."""
     again = "posemoe-edge export"
     try:
         data = json.loads(text)
         version = data["schema_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"{place} is not a manifest ({error})", expected="JSON with a schema_version", run=again) from error
     if version != SCHEMA_VERSION:
         raise ArtefactError(f"{place} has schema_version {version}", expected=str(SCHEMA_VERSION), run=again)
@@ -153,6 +153,12 @@ def parse_manifest(text: str, place: str) -> Manifest:
                 f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again
             )
     for graph in manifest.graphs:
+        if (graph.mode == "step") != bool(graph.states):
+            raise ArtefactError(
+                f"{place}: graphs: {graph.file} of mode {graph.mode} has {len(graph.states)} states",
+                expected="states in a step graph, and only there",
+                run=again,
+            )
         if manifest.files and graph.file not in manifest.files:
             raise ArtefactError(
                 f"{place}: graphs: {graph.file} is not among the files", expected="a record of every file", run=again

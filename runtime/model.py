@@ -10,7 +10,7 @@ from threading import Lock
 from numpy.typing import ArrayLike
 
 from .certificate import Certificate, read_certificate
-from .engines import open_engine
+from .engines import Engine, open_engine
 from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
 from .gaps import GapPolicy
 from .manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
@@ -42,6 +42,7 @@ class Model:
     ) -> None:
         self.manifest, self.graph, self.certificate, self.path = manifest, graph, certificate, path
         opened = open_engine(path, engine=engine, threads=threads)
+        _check_interface(opened, graph)
         self.engine = opened.name
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
         if not 0 <= self.latency_frames < graph.frames:
@@ -148,6 +149,18 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         expected=f"a folder, or a shipped one ({shipped})",
         run=f"posemoe-edge export {name}",
     )
+
+
+def _check_interface(engine: Engine, graph: Graph) -> None:
+    """The graph's inputs and outputs are those of which the manifest speaks."""
+    for kind, found, told in (("inputs", engine.inputs, graph.inputs), ("outputs", engine.outputs, graph.outputs)):
+        expected = {tensor.name: (tensor.dtype, tensor.shape) for tensor in told}
+        if found != expected:
+            raise ArtefactError(f"the {kind} of {graph.file} are {found}", expected=f"{expected}, as the manifest says")
+    for state in graph.states:
+        memory = (state.dtype, state.shape)
+        if engine.inputs.get(state.input) != memory or engine.outputs.get(state.output) != memory:
+            raise ArtefactError(f"{graph.file} carries no state {state.input} -> {state.output} {memory}", expected="one")
 
 
 def _manifest_inside(path: Path) -> Manifest:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def check_options(ctx: click.Context) -> None:
             raise UsageError(f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}", expected=hint)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The tables of the folder's configuration file; empty where there is none."""
+def read_config(folder: Path, verbs: Collection[str]) -> dict[str, Any]:
+    """The tables of the folder's configuration file, one for a verb or for the cameras; empty where there is no file."""
     path = folder / CONFIG
     if not path.is_file():
         return {}
@@ -51,6 +52,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} is not a table", expected=f"[{name}]")
+        if name == "cameras" and not all(isinstance(uri, str) for uri in table.values()):
+            raise UsageError(f"{path}: [cameras] {table}", expected='text, as in front = "camera2"')
+        if name != "cameras" and name not in verbs:
+            near = difflib.get_close_matches(name, verbs, n=1)
+            raise UsageError(
+                f"{path}: there is no verb {name!r}", expected=f"[{near[0]}]" if near else "tables named like verbs"
+            )
         for key in PATHS:
             if key in table and (path.parent / str(table[key])).exists():
                 table[key] = str(path.parent / str(table[key]))

@@ -38,7 +38,7 @@ def command(
             results[name] = evaluate(model, evaluation_takes(chosen, noisy=noisy, seed=seed), tick=tick)
     out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
-        errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm']:>5.1f} mm/frame"
+        errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm'] or float('nan'):>5.1f} mm/frame"
         out.say(f"{name:<8}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
     record = {
         "artefact": str(find_artefact(artefact)),

@@ -41,5 +41,9 @@ def command(out: Output, artefact: str | None) -> Result:
     else:
         out.say(f"\ncertificate: {certificate.motion.frames} frames of {certificate.motion.kind}")
         tell(out, certificate)
-    data = {"artefact": str(folder), **manifest.model_dump(), "certificate": certificate.model_dump() if certificate else None}
+    data = {
+        "artefact": str(folder),
+        **manifest.model_dump(mode="json"),
+        "certificate": certificate.model_dump(mode="json") if certificate else None,
+    }
     return Result(data, next_command=f"posemoe-edge run synthetic://walk --model {folder}")

@@ -62,7 +62,7 @@ def cli(ctx: click.Context) -> None:
 
     Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing here, 4 the artefact is invalid, 130 interrupted.
     """
-    tables = read_config(Path.cwd())
+    tables = read_config(Path.cwd(), VERBS)
     ctx.default_map = {name: table for name, table in tables.items() if name in VERBS}
     ctx.obj = tables.get("cameras", {})
 

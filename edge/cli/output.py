@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...runtime.errors import PoseEdgeError
+from ...runtime.errors import MissingError, PoseEdgeError
 from .config import check_options
 
 INTERRUPTED = 130
@@ -86,9 +86,13 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
             _fail(out, error)
         except KeyboardInterrupt:
             out.say("interrupted")
+            if as_json:
+                click.echo(json.dumps({"error": "Interrupted", "exit_code": INTERRUPTED}, indent=1))
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.exit(0)
+        except OSError as error:  # the disk is full, a folder is not writable: the message names it
+            _fail(out, MissingError(str(error), expected="a place that can be read and written"))
         else:
             if as_json:
                 click.echo(json.dumps(result.data, indent=1))

@@ -62,7 +62,7 @@ def command(
     tell(out, certificate)
     out.say(f"Wrote {artefact / 'certificate.json'} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
     next_command = f"posemoe-edge {'run synthetic://walk --model' if certificate.passed else 'inspect'} {artefact}"
-    return Result(certificate.model_dump(), exit_code=0 if certificate.passed else 1, next_command=next_command)
+    return Result(certificate.model_dump(mode="json"), exit_code=0 if certificate.passed else 1, next_command=next_command)
 
 
 def tell(out: Output, certificate: Certificate) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import ArtefactError, missing_extra
-from .engine import Buffers, Launch
+from .engine import Buffers, Interface, Launch
+
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bool)": "bool"}
 
 
 class OnnxRuntimeEngine:
@@ -38,6 +42,8 @@ class OnnxRuntimeEngine:
             raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected="a graph that export wrote") from error
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.inputs: Interface = _interface(self._session.get_inputs())
+        self.outputs: Interface = _interface(self._session.get_outputs())
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
         """See ``Engine.bind``. The buffers are C-contiguous and stay where they are."""
@@ -57,3 +63,9 @@ class OnnxRuntimeEngine:
             run(bound, None)  # type: ignore[operator]
 
         return launch
+
+
+def _interface(found: Iterable[Any]) -> Interface:
+    return {
+        x.name: (DTYPES.get(x.type, x.type), tuple(axis if isinstance(axis, int) else "B" for axis in x.shape)) for x in found
+    }

@@ -100,7 +100,6 @@ def test_no_clips_are_a_clear_error(retention_artefact: Path) -> None:
         evaluate(load(retention_artefact), [])
 
 
-@pytest.mark.xfail(strict=True, raises=(ZeroDivisionError, ValueError), reason="bug: clips of one frame have no speed")
 def test_a_clip_of_one_frame_is_evaluated(retention_artefact: Path, walker_clip: Callable[..., Any]) -> None:
     made = evaluate(load(retention_artefact), evaluation_takes([walker_clip("one", 1)], noisy=False))
     assert np.isfinite(made["mpjpe_mm"])

@@ -135,12 +135,6 @@ def test_nothing_of_a_float_graph_is_half(artefact_of: Find) -> None:
         assert TensorProto.FLOAT16 not in types_of(proto).values()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: onnxsim 0.8's pass ..._gemm_batched fuses what simplify means to keep apart")
-def test_batched_products_are_not_turned_into_gemm_between_reshapes(retention_artefact: Path) -> None:
-    _, proto = opened(retention_artefact, "fp32")
-    assert "Gemm" not in {node.op_type for node in proto.graph.node}
-
-
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
 def test_the_step_graph_is_the_models_step(mixer: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:

@@ -217,6 +217,14 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
 
         name, metadata = "eyes", {}
 
+        @property
+        def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+            return {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.inputs}
+
+        @property
+        def outputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+            return {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.outputs}
+
         def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
             return lambda: fed.append(inputs["keypoints"].copy())
 

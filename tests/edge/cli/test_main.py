@@ -153,7 +153,6 @@ def test_an_interrupt_is_exit_code_130(posemoe: Call, retention_artefact: Path, 
     assert said.code == 130 and "interrupted" in said.err
 
 
-@pytest.mark.xfail(strict=True, reason="bug: an interrupt says nothing on stdout, where one object was asked for")
 def test_an_interrupt_is_an_object_too(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -162,7 +161,6 @@ def test_an_interrupt_is_an_object_too(posemoe: Call, retention_artefact: Path, 
     assert posemoe("inspect", retention_artefact, "--json").json["exit_code"] == 130
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="bug: a bare traceback, and exit code 1 as for a failed check")
 def test_a_place_that_cannot_be_written_is_said(posemoe: Call, things: dict[str, Path], desk: Path) -> None:
     (desk / "file").write_text("")
     assert posemoe("export", "tiny-retention", "--untrained", "--out", desk / "file" / "below", "--json").code in (2, 3)
