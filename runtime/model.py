@@ -142,7 +142,7 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         return path
     if (ZOO / str(artefact)).is_dir():
         return ZOO / str(artefact)
-    shipped = ", ".join(sorted(p.name for p in ZOO.iterdir())) if ZOO.is_dir() else "none"
+    shipped = ", ".join(sorted(p.name for p in ZOO.iterdir() if p.is_dir())) if ZOO.is_dir() else "none"
     name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
     raise MissingError(
         f"there is no artefact at {artefact}",
