@@ -67,13 +67,12 @@ def command(
 
 def tell(out: Output, certificate: Certificate) -> None:
     """The certificate, for people."""
-    out.say(f"{'':<12}{'mean':>10}{'p99':>10}{'max':>10}{'per 1,000 frames':>18}")
+    out.say(f"{'':<12}{'mean':>11}{'p99':>11}{'max':>11}{'per 1,000 frames':>18}")
     rows: list[tuple[str, Budget]] = [("budget", certificate.budget)]
     rows += [(drift.precision, drift.measured) for drift in certificate.drifts]
     for name, row in rows:
-        out.say(
-            f"  {name:<10}{row.mean_mm:>7.3f} mm{row.p99_mm:>7.3f} mm{row.max_mm:>7.3f} mm{row.slope_mm_per_1000:>+15.4f} mm"
-        )
+        sizes = "".join(f"{value:>8.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
+        out.say(f"  {name:<10}{sizes}{row.slope_mm_per_1000:>+15.2g} mm")
     for drift in certificate.drifts:
         if drift.passed:
             out.say(f"PASSED {drift.precision}: {drift.frames} frames")
