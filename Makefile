@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
