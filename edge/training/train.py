@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from ..models.losses import posemoe_loss, velocity_loss
 from ..models.mixer import Mixer
 from ..models.posemoe import PoseMoE
 from ..presets import Preset
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
