@@ -1,20 +1,24 @@
-"""Networks from their weights on disk."""
+"""Networks from their weights on disk: ours, and the official ones."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from ..export.reference import beside
 from ..runtime.errors import ArtefactError, MissingError, UsageError
-from .models.posemoe import PoseMoE, PoseMoEConfig
+from .models.lifter import Lifter
+from .models.topology import build, config_from
+from .official import convert
 
 
-def load_checkpoint(path: Path) -> tuple[PoseMoE, dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
     """The network in eval mode, and its record (preset, config, training)."""
     record_path = beside(path)
     for needed in (path, record_path):
@@ -22,15 +26,54 @@ def load_checkpoint(path: Path) -> tuple[PoseMoE, dict[str, Any]]:
             raise MissingError(f"there are no weights at {needed}", expected="a .safetensors file with its .json beside it")
     try:
         record = json.loads(record_path.read_text())
-        model = PoseMoE(PoseMoEConfig(**record["config"]))
+        model = build(config_from(record["config"]))
         model.load_state_dict(load(path.read_bytes()))
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ArithmeticError, UsageError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        UsageError,
+    ) as error:
         raise ArtefactError(
             f"the weights at {path} do not load: {error}", expected="weights that posemoe-edge wrote"
         ) from error
     return model.eval(), record
 
 
-def load_reference(path: Path) -> PoseMoE:
+def load_reference(path: Path) -> Lifter:
     """The network alone, for ``export.verify``."""
     return load_checkpoint(path)[0]
+
+
+def import_official(family: str, state_dict: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Lifter:
+    """The network of an official checkpoint, in eval mode, float32.
+
+    It takes (B, T, J, C_in) and gives (B, T, J, 3), in the checkpoint's own order of joints. PoseRetNet's
+    ``model(x, chunk_size=T_s)`` is the parallel form with the staircase mask, and ``model.chunk(x, state)`` the chunk form,
+    whose chunks may differ in length; both give the published numbers, however long a stream has run.
+
+    Args:
+        family: poseretnet, mixste (HoT's MixSTE too) or motionbert (lite or base).
+        state_dict: by official names, with or without DataParallel's prefix.
+        config: the published code's options, as far as weights do not tell: num_heads (8), causal, joint_related and dataset
+            of poseretnet; layer_index of HoT; r and b of H2OT. What else is in it is not read, but a size that contradicts
+            the weights is an error.
+
+    Raises:
+        UsageError: no such family, or a configuration that contradicts the weights.
+        ArtefactError: weights are missing, odd, or of another shape.
+    """
+    ours, weights = convert(family, state_dict, config or {})
+    model = build(ours)
+    expected = model.state_dict()
+    for name, weight in weights.items():
+        if weight.shape != expected[name].shape:
+            raise ArtefactError(
+                f"the checkpoint's {name} has the shape {tuple(weight.shape)}", expected=f"{tuple(expected[name].shape)}"
+            )
+    model.load_state_dict(weights)
+    return model.eval()

@@ -1,14 +1,42 @@
-"""Presets: named configurations of lifters."""
+"""Presets: named configurations of lifters, with what their papers say of them."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..runtime.errors import UsageError
-from .models.posemoe import MixerKind, PoseMoE, PoseMoEConfig
+from .models.alternating import AlternatingConfig
+from .models.config import LifterConfig, MixerKind
+from .models.dual_stream import DualStreamConfig
+from .models.lifter import Lifter
+from .models.posemoe import PoseMoEConfig
+from .models.pruning import Pruning
+from .models.topology import build
 
 DEFAULT_PRESET = "posemoe-retention-s"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper prints of a system.
+
+    Args:
+        paper, where: which one, and in which tables.
+        params, macs: as printed, however that was counted; ``macs`` of ``frames`` frames (half of what is printed as FLOPs).
+        figures: what was measured, in millimetres and percent, by the paper's own name for it.
+        remark: what to know before comparing.
+    """
+
+    paper: str
+    where: str
+    params: float | None = None
+    macs: float | None = None
+    frames: int | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -19,18 +47,22 @@ class Preset:
         name: as the command line spells it.
         config: of the network.
         note: one line for people.
+        published: of the system that it is, if it is one.
     """
 
     name: str
-    config: PoseMoEConfig
+    config: LifterConfig
     note: str
+    published: Published | None = None
 
-    def build(self) -> PoseMoE:
+    def build(self) -> Lifter:
         """The network with fresh weights."""
-        return PoseMoE(self.config)
+        return build(self.config)
 
 
-SIZES = {"s": {"dim": 64, "heads": 8, "layers": 4}, "m": {"dim": 128, "heads": 8, "layers": 6}}
+# Ours: PoseMoE in small, with each mixer.
+
+SIZES: dict[str, dict[str, Any]] = {"s": {"dim": 64, "heads": 8, "layers": 4}, "m": {"dim": 128, "heads": 8, "layers": 6}}
 
 MIXERS: dict[MixerKind, tuple[int | None, str]] = {
     "attention": (81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
@@ -38,11 +70,137 @@ MIXERS: dict[MixerKind, tuple[int | None, str]] = {
     "dssm": (None, "PoseMoE that streams: diagonal state space model, one frame in, one pose out"),
 }
 
-PRESETS: dict[str, Preset] = {
-    f"posemoe-{mixer}-{size}": Preset(f"posemoe-{mixer}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
+OURS = [
+    Preset(f"posemoe-{mixer}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
     for size, shape in SIZES.items()
     for mixer, (window, note) in MIXERS.items()
-}
+]
+
+# The papers'. Sizes that a paper does not give are chosen as docs/ says, page by page.
+
+POSEMOE = "PoseMoE, arXiv 2512.16494"
+POSERETNET = "PoseRetNet (NC-RetNet), ECCV 2024"
+HUMMUSS = "HumMUSS, arXiv 2404.10880"
+H2OT = "H2OT, TPAMI 2025"
+MIXSTE = "MixSTE, CVPR 2022"
+MOTIONBERT = "MotionBERT, ICCV 2023"
+
+posemoe = PoseMoEConfig(mixer="attention", dim=128, heads=8, layers=12, mlp_ratio=4, window=243, channels=2, norm_pose=False)
+mixste = AlternatingConfig(mixer="attention", dim=512, heads=8, layers=8, window=243, channels=2, norm_eps=1e-6)
+poseretnet = AlternatingConfig(
+    mixer="retention", dim=512, heads=8, layers=8, channels=2, norm_eps=1e-6, lookahead=True, held=False, bias=False
+)
+motionbert = DualStreamConfig(mixer="attention", dim=256, heads=8, layers=5, mlp_ratio=4, window=243, channels=3, norm_eps=1e-6)
+hummuss = DualStreamConfig(
+    mixer="dssm", block="gated", dim=256, heads=8, layers=7, channels=3, state_size=64, shared_modes=True, positions=False
+)
+
+RAW = "the printed figures omit the raw weights of retention's projections: 35.75 M and 147.7 G by the same count with them"
+OMITTED = "the paper does not give the sizes; ours reproduce its count of parameters"
+ONE_OF_MANY = "the paper does not give the sizes: one of many that come near both printed counts"
+
+PAPERS = [
+    Preset(
+        "posemoe-h36m-243",
+        posemoe,
+        "PoseMoE at the paper's size, 243 frames",
+        Published(
+            POSEMOE, "Tables I, II, III", 17.9e6, 66.3e9, 243, {"MPJPE CPN": 38.7, "P-MPJPE CPN": 31.0, "MPJPE GT": 16.5},
+            ONE_OF_MANY,
+        ),
+    ),
+    Preset(
+        "posemoe-h36m-81",
+        replace(posemoe, window=81),
+        "PoseMoE at the paper's size, 81 frames",
+        Published(POSEMOE, "Tables I, II", None, None, 81, {"MPJPE CPN": 40.7, "P-MPJPE CPN": 32.6}, ONE_OF_MANY),
+    ),
+    Preset(
+        "poseretnet-h36m-243",
+        poseretnet,
+        "MixSTE with retention over time, trained with chunks of 243 frames, run with any",
+        Published(
+            POSERETNET, "Tables 1, 2", 25.2e6, 104.4e9, 243,
+            {"MPJPE CPN": 40.4, "P-MPJPE CPN": 32.5, "MPJVE CPN": 2.0, "MPJPE GT": 21.5}, RAW,
+        ),
+    ),
+    *(
+        Preset(
+            f"poseretnet-3dhp-{frames}",
+            replace(poseretnet, skeleton="3dhp17", distances="3dhp17"),
+            f"PoseRetNet for MPI-INF-3DHP, tested with chunks of {frames} frames",
+            Published(POSERETNET, "Table 3", 25.2e6, None, frames, {"PCK": pck, "AUC": auc, "MPJPE": error}, RAW),
+        )
+        for frames, pck, auc, error in ((9, 98.9, 83.3, 24.1), (27, 99.1, 84.1, 22.7), (81, 99.1, 84.4, 22.2))
+    ),
+    Preset(
+        "hummuss-bi",
+        replace(hummuss, layers=6, window=243, lookahead=True, bias=False),
+        "gated state space blocks in both directions, over a window",
+        Published(HUMMUSS, "Table 1", 16e6, None, 243, {"MPJPE 3DHP": 18.7, "PCK": 99.0, "AUC": 87.1}, OMITTED),
+    ),
+    Preset(
+        "hummuss-causal",
+        hummuss,
+        "gated state space blocks that stream: one frame in, one pose out, at any frame rate",
+        Published(HUMMUSS, "Table 1", 16e6, None, None, {"MPJPE 3DHP": 24.6, "PCK": 98.2, "AUC": 85.6}, OMITTED),
+    ),
+    Preset(
+        "mixste-243",
+        mixste,
+        "attention over joints and over time, by turns",
+        Published(
+            MIXSTE, "as H2OT's Table 3 and PoseMoE's Table III print it", 33.78e6, 139.0e9, 243,
+            {"MPJPE CPN": 40.9, "P-MPJPE CPN": 32.6, "MPJPE GT": 21.6},
+        ),
+    ),
+    Preset(
+        "mixste-hot-243",
+        replace(mixste, pruning=Pruning(keep=(81,), layers=(3,), by="tpc", recover="tra", positions=True)),
+        "MixSTE that prunes once by clustering (HoT)",
+        Published(H2OT, "Tables 2, 3, 4", 35.00e6, 167.52e9 / 2, 243, {"MPJPE CPN": 41.0}, "FLOPs are of linear layers"),
+    ),
+    Preset(
+        "mixste-h2ot-243",
+        replace(mixste, pruning=Pruning(keep=(121, 81), layers=(0, 3))),
+        "MixSTE that prunes 243 frames to 121 and 81, and interpolates",
+        Published(H2OT, "Tables 3, 4", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.5}, "FLOPs are of linear layers"),
+    ),
+    Preset(
+        "mixste-h2ot-centre-243",
+        replace(mixste, pruning=Pruning(keep=(121, 81), layers=(0, 3), recover="none", output="centre")),
+        "the same for the middle frame of each window alone (seq2frame)",
+        Published(H2OT, "Table 3", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.4}, "FLOPs are of linear layers"),
+    ),
+    Preset(
+        "motionbert-lite-243",
+        motionbert,
+        "joints then time beside time then joints, attention",
+        Published(
+            MOTIONBERT, "as H2OT's Table 3 prints it", 16.00e6, 131.09e9 / 2, 243, {"MPJPE SH": 39.8},
+            "FLOPs are of linear layers",
+        ),
+    ),
+    Preset(
+        "motionbert-base-243",
+        replace(motionbert, dim=512, mlp_ratio=2),
+        "MotionBERT at full width",
+        Published(MOTIONBERT, "the published checkpoint", 42.5e6, None, 243),
+    ),
+    Preset(
+        "motionbert-lite-h2ot-243",
+        replace(motionbert, pruning=Pruning(keep=(121, 81), layers=(0, 1))),
+        "MotionBERT lite that prunes 243 frames to 121 and 81, and interpolates",
+        Published(H2OT, "Table 3", 16.00e6, 47.98e9 / 2, 243, {"MPJPE SH": 39.9}, "FLOPs are of linear layers"),
+    ),
+    Preset(
+        "posemoe-h2ot-243",
+        replace(posemoe, pruning=Pruning(keep=(121, 81), layers=(0, 3))),
+        "PoseMoE that prunes as MixSTE does in H2OT; no paper has it",
+    ),
+]  # fmt: skip
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*OURS, *PAPERS)}
 
 
 def find_preset(name: str) -> Preset:

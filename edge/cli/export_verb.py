@@ -23,12 +23,23 @@ from .output import Output, Result, megabytes, verb
     show_default=True,
     help="fp16 adds a half-precision graph to the fp32 one. May be given more than once.",
 )
+@click.option(
+    "--chunk",
+    type=click.IntRange(min=2),
+    help="Graphs that take so many frames at once; poses come so many less one late. For lifters that carry a state.",
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="A .safetensors of `train`; default: the shipped weights.")
 @click.option("--untrained", is_flag=True, help="Random weights: to try a preset that has none yet.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
 @verb
 def command(
-    out_: Output, preset: str, precision: tuple[str, ...], weights: Path | None, untrained: bool, out: Path | None
+    out_: Output,
+    preset: str,
+    precision: tuple[str, ...],
+    chunk: int | None,
+    weights: Path | None,
+    untrained: bool,
+    out: Path | None,
 ) -> Result:
     """Write PRESET's artefact: ONNX graphs, manifest, reference weights."""
     if weights and untrained:
@@ -59,7 +70,15 @@ def command(
     out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
     with out_.console.status("  tracing ..."):
-        manifest = export(model, folder, preset=preset, precisions=precision, training=training, stage=out_.stage)  # type: ignore[arg-type]
+        manifest = export(
+            model,
+            folder,
+            preset=preset,
+            precisions=precision,  # type: ignore[arg-type]
+            chunk=chunk,
+            training=training,
+            stage=out_.stage,
+        )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
     out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
     out_.say(f"A stream's state is {megabytes(manifest.state_bytes)}")
@@ -67,6 +86,7 @@ def command(
         "artefact": str(folder),
         "preset": preset,
         "mode": manifest.mode,
+        "latency_frames": manifest.latency_frames,
         "precisions": [graph.precision for graph in manifest.graphs],
         "params": manifest.parameters,
         "state_bytes": manifest.state_bytes,

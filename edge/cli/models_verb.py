@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import click
 
 from ...runtime.errors import missing_extra
@@ -10,22 +13,64 @@ from .output import Output, Result, megabytes, verb
 
 
 @click.command("models")
+@click.option("--table", is_flag=True, help="What the papers print beside what is counted here.")
 @verb
-def command(out: Output) -> Result:
-    """The presets: mixer, mode, parameters, multiply-accumulates and latency of a frame, state."""
+def command(out: Output, table: bool) -> Result:
+    """The presets: what they are made of, what they cost; with --table beside what the papers print."""
     try:
         from ..models.count import describe
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "counting a preset's parameters") from None
-    rows = []
-    for preset in PRESETS.values():
-        rows.append(
-            {"name": preset.name, **describe(preset.build()), "weights": (ZOO / preset.name).is_dir(), "note": preset.note}
-        )
-    out.say(f"{'name':<22}{'mixer':<11}{'mode':<8}{'params':>8}{'MACs/frame':>12}{'latency':>9}{'state':>10}  weights")
-    for row in rows:
-        cost = f"{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:11.1f}M{row['latency_frames']:>9}"
-        state, weights = megabytes(int(row["state_bytes"])), "shipped" if row["weights"] else "-"
-        out.say(f"{row['name']:<22}{row['mixer']:<11}{row['mode']:<8}{cost}{state:>10}  {weights}")
+    rows: list[dict[str, Any]] = []
+    with out.progress("counting", total=len(PRESETS), unit="presets") as tick:
+        for preset in PRESETS.values():
+            published = preset.published
+            rows.append(
+                {
+                    "name": preset.name,
+                    **describe(preset.config, frames=published.frames if published else None),
+                    "weights": (ZOO / preset.name).is_dir(),
+                    "note": preset.note,
+                    "published": None if published is None else dataclasses.asdict(published),
+                }
+            )
+            tick(1)
+    (_compare if table else _list)(out, rows)
     return Result({"models": rows}, next_command="posemoe-edge export posemoe-retention-s --precision fp16")
+
+
+def _list(out: Output, rows: list[dict[str, Any]]) -> None:
+    made_of = f"{'name':<26}{'topology':<13}{'mixer':<11}{'mode':<8}"
+    out.say(f"{made_of}{'params':>8}{'MACs/new frame':>16}{'latency':>9}{'state':>10}  weights")
+    for row in rows:
+        cost = f"{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:15.1f}M{row['latency_frames']:>9}"
+        state = megabytes(int(row["state_bytes"])) if row["state_bytes"] else "-"
+        weights = "shipped" if row["weights"] else "-"
+        kind = f"{row['name']:<26}{row['topology']:<13}{row['mixer']:<11}{row['mode']:<8}"
+        out.say(f"{kind}{cost}{state:>10}  {weights}")
+
+
+def _compare(out: Output, rows: list[dict[str, Any]]) -> None:
+    """Both counts of each published system, and what its paper measured. Nothing of it was measured here."""
+    out.say(f"{'':<26}{'':>7}{'parameters':>18}{'MACs':>26}")
+    out.say(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'thop':>10}{'all':>8}{'paper':>8}  the paper's figures (mm, %)")
+    for row in rows:
+        paper = row["published"]
+        if paper is None:
+            continue
+        counts = f"{row['params'] / 1e6:8.2f}M{_or_dash(paper['params'], 1e6, 'M', 9)}"
+        macs = f"{row['macs_thop'] / 1e9:9.2f}G{row['macs_all'] / 1e9:7.1f}G{_or_dash(paper['macs'], 1e9, 'G', 8)}"
+        figures = ", ".join(f"{name} {value:g}" for name, value in paper["figures"].items())
+        out.say(f"{row['name']:<26}{row['frames']:>7}{counts}{macs}  {figures}")
+    out.say("\nremarks:")
+    remarks: dict[str, list[str]] = {}
+    for row in rows:
+        if row["published"] and row["published"]["remark"]:
+            remarks.setdefault(row["published"]["remark"], []).append(row["name"])
+    for remark, names in remarks.items():
+        out.say(f"  {', '.join(names)}: {remark}")
+
+
+def _or_dash(value: float | None, unit: float, letter: str, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value / unit:{width - 1}.2f}{letter}"

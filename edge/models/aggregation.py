@@ -7,58 +7,106 @@ other one back to itself, and is fused with the expert's own self-attention (16 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from .attention import join_heads
+from .attention import attention_map, join_heads
 from .forms import Form
-from .layers import FeedForward, JointAttention, Projections, Readout, TimeMixing
+from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing
 from .mixer import Mixer
 from .precision import wide
 
+CekaMode = Literal["paper", "tcpformer"]
+CekaFeed = Literal["each", "cross", "none"]
+Passes = Callable[[Tensor], Tensor]
+"""A product of maps, to apply to values."""
+
 
 class CrossExpertAttention(nn.Module):
-    """Equations 16 to 18 of one branch: F + Softmax((s M + (1 - s) Q K') / sqrt(C)) V, s = Sigmoid(mu), per head."""
+    """Equations 16 to 18 of one branch, per head. M is the product of the two cross maps; without one, self-attention.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    paper:      F + Softmax((s M + (1 - s) Q K') / sqrt(C)) V,                     s = Sigmoid(mu),
+    tcpformer:  F + ((1 - s) Softmax(Q K' / sqrt(d)) + s M) V W_out,  as the authors' earlier TCPFormer has it.
+    """
+
+    def __init__(self, dim: int, heads: int, mode: CekaMode = "paper", *, eps: float = EPS) -> None:
         super().__init__()
-        self.heads = heads
-        self.project = Projections(dim, cross=False)
+        self.heads, self.mode = heads, mode
+        self.project = Projections(dim, eps=eps)
         self.mu = nn.Parameter(torch.zeros(()))
+        self.out = nn.Linear(dim, dim) if mode == "tcpformer" else nn.Identity()
 
-    def forward(self, x: Tensor, aggregated: Tensor) -> Tensor:
+    def forward(self, x: Tensor, aggregated: Tensor | None) -> Tensor:
         q, k, v = self.project.heads(x, None, self.heads)  # (..., H, L, d)
         share = torch.sigmoid(self.mu)
-        fused = share * aggregated + (1 - share) * (q @ k.transpose(-2, -1))  # (..., H, L, L)
-        weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)
-        return x + join_heads(weights @ v)
+        if self.mode == "tcpformer":
+            weights = attention_map(q, k)
+            if aggregated is not None:
+                weights = share * aggregated + (1 - share) * weights
+        else:
+            fused = q @ k.transpose(-2, -1)  # (..., H, L, L)
+            if aggregated is not None:
+                fused = share * aggregated + (1 - share) * fused
+            weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)
+        return x + self.out(join_heads(weights @ v))  # type: ignore[no-any-return]
 
 
 class CrossExpert(nn.Module):
-    """CEKA with softmax attention, exactly as published: over joints or, with the axes exchanged, over a window's frames."""
+    """CEKA with softmax attention, exactly as published: over joints or, with the axes exchanged, over a window's frames.
 
-    def __init__(self, dim: int, heads: int, ratio: int, *, over_time: bool = False) -> None:
+    Args:
+        cross, expert: whether there is cross-attention (12, 13), and cross-expert attention (16 to 18).
+        feed: a feed-forward after each attention, after the cross ones alone, or none.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        ratio: int,
+        *,
+        over_time: bool = False,
+        mode: CekaMode = "paper",
+        cross: bool = True,
+        expert: bool = True,
+        feed: CekaFeed = "each",
+        eps: float = EPS,
+    ) -> None:
         super().__init__()
         self.over_time = over_time
-        self.cross_2d = JointAttention(dim, heads, cross=True)
-        self.cross_depth = JointAttention(dim, heads, cross=True)
-        self.expert_2d = CrossExpertAttention(dim, heads)
-        self.expert_depth = CrossExpertAttention(dim, heads)
-        self.feed = nn.ModuleList(FeedForward(dim, ratio) for _ in range(4))
+        if cross:
+            self.cross_2d = JointAttention(dim, heads, cross=True, eps=eps)
+            self.cross_depth = JointAttention(dim, heads, cross=True, eps=eps)
+        if expert:
+            self.expert_2d = CrossExpertAttention(dim, heads, mode, eps=eps)
+            self.expert_depth = CrossExpertAttention(dim, heads, mode, eps=eps)
+        self.cross, self.expert = cross, expert
+        self.feed = feed_forwards(dim, ratio, cross=cross, expert=expert, feed=feed, eps=eps)
 
     def forward(self, f_2d: Tensor, f_depth: Tensor, form: Form) -> tuple[Tensor, Tensor]:
         if self.over_time:
             f_2d, f_depth = f_2d.transpose(-3, -2), f_depth.transpose(-3, -2)  # (B, J, T, C)
-        f_2d, to_depth = self.cross_2d.mapped(f_2d, f_depth)  # (12), map (..., H, L, L)
-        f_2d = self.feed[0](f_2d)
-        f_depth, to_2d = self.cross_depth.mapped(f_depth, f_2d)  # (13)
-        f_depth = self.feed[1](f_depth)
-        f_2d = self.feed[2](self.expert_2d(f_2d, to_depth @ to_2d))  # (14), (16) to (18)
-        f_depth = self.feed[3](self.expert_depth(f_depth, to_2d @ to_depth))  # (15)
+        to_depth = to_2d = None
+        if self.cross:
+            f_2d, to_depth = self.cross_2d.mapped(f_2d, f_depth)  # (12), map (..., H, L, L)
+            f_2d = self.feed[0](f_2d)
+            f_depth, to_2d = self.cross_depth.mapped(f_depth, f_2d)  # (13)
+            f_depth = self.feed[1](f_depth)
+        if self.expert:
+            there, back = (None, None) if to_depth is None or to_2d is None else (to_depth @ to_2d, to_2d @ to_depth)
+            f_2d = self.feed[2](self.expert_2d(f_2d, there))  # (14), (16) to (18)
+            f_depth = self.feed[3](self.expert_depth(f_depth, back))  # (15)
         if self.over_time:
             f_2d, f_depth = f_2d.transpose(-3, -2), f_depth.transpose(-3, -2)
         return f_2d, f_depth
+
+
+def feed_forwards(dim: int, ratio: int, *, cross: bool, expert: bool, feed: CekaFeed, eps: float) -> nn.ModuleList:
+    """After (12), (13), and (18) of either branch; nothing where there is none."""
+    wanted = (*[cross and feed != "none"] * 2, *[expert and feed == "each"] * 2)
+    return nn.ModuleList(FeedForward(dim, ratio, eps=eps) if there else nn.Identity() for there in wanted)
 
 
 class StreamingCrossExpert(nn.Module):
@@ -69,35 +117,56 @@ class StreamingCrossExpert(nn.Module):
     each pass with a memory of its own and O(1) per frame. A norm and a gate stand where the softmax of (18) stood.
     """
 
-    def __init__(self, dim: int, heads: int, ratio: int, make_mixer: Callable[[], Mixer]) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        ratio: int,
+        make_mixer: Callable[[], Mixer],
+        *,
+        cross: bool = True,
+        expert: bool = True,
+        feed: CekaFeed = "each",
+        eps: float = EPS,
+    ) -> None:
         super().__init__()
-        self.cross_2d = TimeMixing(dim, heads, make_mixer(), cross=True)
-        self.cross_depth = TimeMixing(dim, heads, make_mixer(), cross=True)
-        self.expert_2d = StreamingExpert(dim, heads, make_mixer())
-        self.expert_depth = StreamingExpert(dim, heads, make_mixer())
-        self.feed = nn.ModuleList(FeedForward(dim, ratio) for _ in range(4))
+        if cross:
+            self.cross_2d = TimeMixing(dim, heads, make_mixer(), cross=True, eps=eps)
+            self.cross_depth = TimeMixing(dim, heads, make_mixer(), cross=True, eps=eps)
+        if expert:
+            self.expert_2d = StreamingExpert(dim, heads, make_mixer(), eps=eps)
+            self.expert_depth = StreamingExpert(dim, heads, make_mixer(), eps=eps)
+        self.cross, self.expert = cross, expert
+        self.feed = feed_forwards(dim, ratio, cross=cross, expert=expert, feed=feed, eps=eps)
 
     def forward(self, f_2d: Tensor, f_depth: Tensor, form: Form) -> tuple[Tensor, Tensor]:
-        f_2d, to_depth = self.cross_2d.mapped(f_2d, form, f_depth)  # (12)
-        f_2d = self.feed[0](f_2d)
-        f_depth, to_2d = self.cross_depth.mapped(f_depth, form, f_2d)  # (13)
-        f_depth = self.feed[1](f_depth)
-        f_2d = self.feed[2](self.expert_2d(f_2d, form, lambda v: to_depth(to_2d(v))))  # (14), (16) to (18)
-        f_depth = self.feed[3](self.expert_depth(f_depth, form, lambda v: to_2d(to_depth(v))))  # (15)
+        there: Passes | None = None
+        back: Passes | None = None
+        if self.cross:
+            f_2d, to_depth = self.cross_2d.mapped(f_2d, form, f_depth)  # (12)
+            f_2d = self.feed[0](f_2d)
+            f_depth, to_2d = self.cross_depth.mapped(f_depth, form, f_2d)  # (13)
+            f_depth = self.feed[1](f_depth)
+            there, back = lambda v: to_depth(to_2d(v)), lambda v: to_2d(to_depth(v))
+        if self.expert:
+            f_2d = self.feed[2](self.expert_2d(f_2d, form, there))  # (14), (16) to (18)
+            f_depth = self.feed[3](self.expert_depth(f_depth, form, back))  # (15)
         return f_2d, f_depth
 
 
 class StreamingExpert(nn.Module):
     """Equations 16 to 18 of one branch, over time, with an aggregated map that is applied instead of multiplied out."""
 
-    def __init__(self, dim: int, heads: int, mixer: Mixer) -> None:
+    def __init__(self, dim: int, heads: int, mixer: Mixer, *, eps: float = EPS) -> None:
         super().__init__()
-        self.project = Projections(dim, cross=False, extra=1)
+        self.project = Projections(dim, extra=1, eps=eps)
         self.mixer = mixer
         self.mu = nn.Parameter(torch.zeros(()))
         self.readout = Readout(dim, heads)
 
-    def forward(self, x: Tensor, form: Form, aggregate: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, x: Tensor, form: Form, aggregate: Passes | None) -> Tensor:
         q, k, v, gate = self.project(x)
         share = torch.sigmoid(self.mu)
+        if aggregate is None:
+            return x + self.readout(form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
         return x + self.readout(share * aggregate(v) + (1 - share) * form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]

@@ -52,10 +52,23 @@ class Clock:
         """The clock of some of the call's frames."""
         return Clock(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
 
+    def backwards(self) -> Clock:
+        """The clock of the same frames from the last to the first: each stands for the time until the one after it."""
+
+        def reverse(x: Tensor, first: float) -> Tensor:
+            return torch.cat([torch.full_like(x[:, :1], first), x[:, 1:].flip(1)], dim=1)
+
+        reset = None if self.reset is None else reverse(self.reset, 0)
+        return Clock(reverse(self.elapsed, 1.0), reset, self.chunk_size, self.uniform)
+
     @property
     def time(self) -> Tensor:
-        """(B or 1, T) nominal frames since the call's first frame, in float64: they add up, and are turned into angles."""
-        return self.once("time", lambda: self.elapsed.double().cumsum(-1) - self.elapsed[:, :1])
+        """(B or 1, T) nominal frames since the call's first frame, in float64: they add up, and are turned into angles.
+
+        A graph has no float64, and no call so long that it would need it.
+        """
+        wide = torch.float32 if torch.compiler.is_exporting() else torch.float64
+        return self.once("time", lambda: self.elapsed.to(wide).cumsum(-1) - self.elapsed[:, :1])
 
     @property
     def life(self) -> Tensor:

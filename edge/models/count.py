@@ -1,42 +1,86 @@
-"""What a lifter costs: parameters, multiply-accumulates, state."""
+"""What a lifter costs: parameters, multiply-accumulates, state. Counted on meta tensors: nothing is computed."""
 
 from __future__ import annotations
 
-import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .posemoe import PoseMoE
+from .config import LifterConfig
+from .topology import build
 
 
-def describe(model: PoseMoE) -> dict[str, Any]:
-    """mixer, mode, params, macs_per_frame, latency_frames, state_bytes of a lifter, as ``models --json`` tells them."""
-    window = model.config.window
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates of one call, by the conventions in use.
+
+    Args:
+        linear: of the linear layers alone; twice this is what H2OT calls FLOPs.
+        thop: as the thop package counts, whose numbers most papers print: linear layers, and four for each number that goes
+            through a layer norm. Products of activations (attention's own) and raw weights are not in it.
+        all: every matrix product, attention's and a state's own among them.
+    """
+
+    linear: int
+    thop: int
+    all: int
+
+
+def macs(config: LifterConfig, frames: int) -> Macs:
+    """Of ``frames`` frames of one person in one call: a step where a lifter streams and frames is 1, else a forward."""
+    with torch.device("meta"):
+        model = build(config).eval().requires_grad_(False)
+        x = torch.zeros(1, frames, config.joints, config.channels)
+        counted = {"linear": 0, "norm": 0}
+
+        def linear(module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            counted["linear"] += output.numel() * module.in_features
+
+        def norm(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            counted["norm"] += 4 * output.numel()
+
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.register_forward_hook(linear)
+            elif isinstance(module, nn.LayerNorm):
+                module.register_forward_hook(norm)
+        state = 0
+        with FlopCounterMode(display=False) as counter:
+            if model.state_shape is not None and frames == 1:
+                model.step(x[:, 0], model.initial_state(1))
+                state = 2 * math.prod(model.state_shape)  # reading and writing it are two products of its size
+            else:
+                model(x)
+    return Macs(counted["linear"], counted["linear"] + counted["norm"], int(counter.get_total_flops()) // 2 + state)
+
+
+def describe(config: LifterConfig, *, frames: int | None = None) -> dict[str, Any]:
+    """topology, mixer, mode, params, macs, latency and state of a lifter, as ``models --json`` tells them.
+
+    ``macs_per_frame`` is what each new frame of a live stream costs: a step, or for a window lifter a whole window.
+
+    Args:
+        frames: of the call that ``macs_linear``, ``macs_thop`` and ``macs_all`` are of; None is the window, or a step.
+    """
+    with torch.device("meta"):
+        model = build(config)
+    streaming = config.window or 1
+    call = macs(config, frames or streaming)
     return {
-        "mixer": model.config.mixer,
-        "mode": "step" if window is None else "window",
+        "topology": config.topology,
+        "mixer": config.mixer,
+        "pruning": None if config.pruning is None else f"{config.pruning.by}+{config.pruning.recover}",
+        "mode": "window" if config.windowed else "step",
         "params": sum(p.numel() for p in model.parameters()),
-        "macs_per_frame": macs_per_frame(model),
-        "latency_frames": 0,
+        "frames": frames or streaming,
+        "macs_linear": call.linear,
+        "macs_thop": call.thop,
+        "macs_all": call.all,
+        "macs_per_frame": call.all if (frames or streaming) == streaming else macs(config, streaming).all,
+        "latency_frames": model.latency_frames,
         "state_bytes": 0 if model.state_shape is None else 4 * math.prod(model.state_shape),
     }
-
-
-def macs_per_frame(model: PoseMoE) -> int:
-    """Multiply-accumulates of one frame of one stream: all matrix products, attention's and the state's own among them.
-
-    For a window model this is what streaming costs, a whole window for each new frame. Reading and writing a state is two
-    products of its size.
-    """
-    config = model.config
-    model = copy.deepcopy(model).requires_grad_(False)
-    with FlopCounterMode(display=False) as counter:
-        if model.state_shape is None:
-            model(torch.zeros(1, config.window or 1, config.joints, config.channels))
-        else:
-            model.step(torch.zeros(1, config.joints, config.channels), model.initial_state(1))
-    state = 0 if model.state_shape is None else 2 * math.prod(model.state_shape)
-    return int(counter.get_total_flops()) // 2 + state

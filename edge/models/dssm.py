@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...runtime.errors import UsageError
 from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
 
+Modes = Literal["lin", "inv"]
+SHORT = 64  # up to that many places, sums are quicker than a transform
 BLOCK = 32  # frames per block of a forward over uneven time: the kernel matrix of a block is BLOCK x BLOCK
 
 
@@ -26,26 +29,35 @@ class DSSM(Mixer):
     the step Delta, so a stream at another frame rate, or at none, is the same filter. Its parameters are shared by the
     joints; complex numbers are written out in cos and sin, so that a graph holds real operations alone.
 
-    Initialisation: S4D-Lin, A_n = -1/2 + i pi n; Delta log-uniform in [1e-3, 1e-1] per nominal frame.
+    HumMUSS filters alone: its blocks have q = k = 1 and gate around them.
+
+    Initialisation: S4D-Lin, A_n = -1/2 + i pi n, or S4D-Inv, A_n = -1/2 + i (N/pi) (N / (2n + 1) - 1); Delta log-uniform in
+    [1e-3, 1e-1] per nominal frame.
 
     Args:
         dim: channels C.
         joints: J.
         size: N, real numbers of state per channel (N/2 oscillators).
+        modes: how A starts.
+        shared: one A for all channels.
     """
 
     kind: ClassVar[str] = "dssm"
 
-    def __init__(self, dim: int, joints: int = 17, size: int = 16) -> None:
+    def __init__(self, dim: int, joints: int = 17, size: int = 16, *, modes: Modes = "lin", shared: bool = False) -> None:
         super().__init__()
         if size % 2:
             raise UsageError(f"a dssm state of {size} numbers", expected="an even number: oscillators have two each")
+        if modes not in get_args(Modes):
+            raise UsageError(f"dssm modes {modes!r}", expected=f"one of {', '.join(get_args(Modes))}")
         self.joints, self.size = joints, size
-        half = size // 2
+        half, rows = size // 2, 1 if shared else dim
+        n = torch.arange(half).float()
+        frequency = math.pi * n if modes == "lin" else size / math.pi * (size / (2 * n + 1) - 1)
         low, high = math.log(1e-3), math.log(1e-1)
         self.log_step = nn.Parameter(torch.rand(dim) * (high - low) + low)  # (C,)
-        self.log_rate = nn.Parameter(torch.full((dim, half), math.log(0.5)))  # (C, N/2)
-        self.frequency = nn.Parameter(math.pi * torch.arange(half).float().repeat(dim, 1))
+        self.log_rate = nn.Parameter(torch.full((rows, half), math.log(0.5)))  # (C or 1, N/2)
+        self.frequency = nn.Parameter(frequency.repeat(rows, 1))
         self.read = nn.Parameter(torch.randn(2, dim, half) * 0.5**0.5)  # Re c, Im c
         self.skip = nn.Parameter(torch.randn(dim))  # D
 
@@ -56,7 +68,7 @@ class DSSM(Mixer):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
         u = wide(k) * wide(v)  # (B, T, J, C)
         if clock.uniform and clock.reset is None:
-            return (wide(q) * self._convolve(u)).to(q.dtype)
+            return (wide(q) * self.convolve(u, dim=1)).to(q.dtype)
         state = u.new_zeros(u.shape[0], *self.state_shape)
         blocks = []
         for start in range(0, u.shape[1], BLOCK):
@@ -121,12 +133,17 @@ class DSSM(Mixer):
         age = torch.arange(frames, device=self.skip.device, dtype=self.skip.dtype)
         return self._response(self._hold(torch.ones_like(age)), age)
 
-    def _convolve(self, u: Tensor) -> Tensor:
-        """(B, T, J, C) at the nominal frame rate from an empty memory, by FFT."""
-        frames = u.shape[1]
-        spectrum = torch.fft.rfft(self.kernel(frames), n=2 * frames, dim=0)[:, None]  # (F, 1, C)
-        y = torch.fft.irfft(torch.fft.rfft(u, n=2 * frames, dim=1) * spectrum, n=2 * frames, dim=1)
-        return y[:, :frames] + self.skip * u  # type: ignore[no-any-return]
+    def convolve(self, u: Tensor, dim: int) -> Tensor:
+        """u (..., C) filtered along an axis of evenly spaced places (frames, or joints of a frame), from an empty memory."""
+        u = wide(u).movedim(dim, -1)  # (..., C, L)
+        places = u.shape[-1]
+        kernel = self.kernel(places).transpose(0, 1)  # (C, L)
+        if places <= SHORT or torch.compiler.is_exporting():  # a graph has no transform, but a convolution
+            y = F.conv1d(F.pad(u.flatten(0, -3), (places - 1, 0)), kernel.flip(1)[:, None], groups=len(kernel)).view_as(u)
+        else:
+            spectrum = torch.fft.rfft(kernel, n=2 * places)
+            y = torch.fft.irfft(torch.fft.rfft(u, n=2 * places) * spectrum, n=2 * places)[..., :places]
+        return (y + self.skip[:, None] * u).movedim(-1, dim)
 
     def _filter(self, u: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         """(B, T, J, C) and the state after it, from the state before it, in any spacing."""
@@ -155,3 +172,22 @@ class DSSM(Mixer):
         new_re = last_re + (left_re[:, :, None] * u[..., None]).sum(1)  # (B, J, C, N/2)
         new_im = last_im + (left_im[:, :, None] * u[..., None]).sum(1)
         return y + recalled + self.skip * u, torch.cat([new_re, new_im], dim=-1)
+
+
+class Backwards(Mixer):
+    """A dssm that runs from the last frame of a window to the first: the other half of HumMUSS's bidirectional block."""
+
+    kind: ClassVar[str] = "dssm"
+
+    def __init__(self, dssm: DSSM) -> None:
+        super().__init__()
+        self.dssm = dssm
+
+    @property
+    def state_shape(self) -> None:
+        return None
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        q, k, v = (x.flip(1) if x.ndim else x for x in (q, k, v))  # HumMUSS's q and k are the number 1
+        y = self.dssm(q, k, v, clock.once("backwards", clock.backwards))
+        return y.flip(1)  # type: ignore[no-any-return]

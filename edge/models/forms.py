@@ -3,11 +3,14 @@
 A topology is written once, as ``lift(x, form)``. Wherever it mixes over time it calls ``form.mix(mixer, q, k, v)``; the form
 knows whether that is the mixer's ``forward``, ``chunk`` or ``step``, and hands each use of a mixer its own memory. Memories are
 numbered in the order of use and packed into one tensor (B, M, *state_shape), so that a graph has one state input per kind.
+
+A form may also change which frames there are: ``enter`` is called before each layer, ``leave`` before the regression head
+and ``answer`` after it. ``pruning.Pruned`` is H2OT; the others keep every frame.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -16,15 +19,29 @@ from .clock import Clock
 from .mixer import Mixer
 
 
-class Form(Protocol):
+class Form(ABC):
     """How a network meets time in one call."""
 
+    clock: Clock
+
+    @abstractmethod
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The next use of a mixer."""
-        ...
+
+    def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+        """What goes on into a layer, of features over the same frames, (..., T, J, C) each."""
+        return features
+
+    def leave(self, x: Tensor) -> Tensor:
+        """What goes on from the last layer into the regression head."""
+        return x
+
+    def answer(self, pose: Tensor) -> Tensor:
+        """The poses to answer with, of those that the head made."""
+        return pose
 
 
-class Forward:
+class Forward(Form):
     """All frames at once, from empty memories."""
 
     def __init__(self, clock: Clock) -> None:
@@ -36,7 +53,7 @@ class Forward:
         return mixer(q, k, v, self.clock)  # type: ignore[no-any-return]
 
 
-class Chunk:
+class Chunk(Form):
     """Some frames, with the memories before them."""
 
     def __init__(self, clock: Clock, state: Tensor) -> None:
@@ -53,7 +70,7 @@ class Chunk:
         return torch.stack(self.next, dim=1)
 
 
-class Step:
+class Step(Form):
     """One frame, with the memories before it, all recalled at once."""
 
     def __init__(self, clock: Clock, state: Tensor, mixers: list[Mixer]) -> None:

@@ -17,6 +17,8 @@ from .forms import Form
 from .mixer import Mixer
 from .precision import wide
 
+EPS = 1e-5  # of a layer norm, where a system names no other
+
 
 class Norm(nn.LayerNorm):
     """LayerNorm as an FP32 island."""
@@ -30,9 +32,9 @@ class Norm(nn.LayerNorm):
 class FeedForward(nn.Module):
     """x + W2 GELU(W1 LN(x))"""
 
-    def __init__(self, dim: int, ratio: int) -> None:
+    def __init__(self, dim: int, ratio: int, *, eps: float = EPS) -> None:
         super().__init__()
-        self.norm = Norm(dim)
+        self.norm = Norm(dim, eps)
         self.up = nn.Linear(dim, ratio * dim)
         self.down = nn.Linear(ratio * dim, dim)
 
@@ -43,17 +45,27 @@ class FeedForward(nn.Module):
 class Projections(nn.Module):
     """Queries (and what else a block derives from its own features) from x, keys and values from x or from a context.
 
-    Both are normed first: a block is pre-norm on either side.
+    Both are normed first, unless the context is one that all blocks share and ``norm_context`` is off.
 
     Args:
         extra: further outputs of width C from x: 1 for a gate.
     """
 
-    def __init__(self, dim: int, *, cross: bool, extra: int = 0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        cross: bool = False,
+        extra: int = 0,
+        norm_context: bool = True,
+        eps: float = EPS,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.norm = Norm(dim)
-        self.own = nn.Linear(dim, (1 + extra if cross else 3 + extra) * dim)
-        self.context = nn.Sequential(Norm(dim), nn.Linear(dim, 2 * dim)) if cross else None
+        self.norm = Norm(dim, eps)
+        self.own = nn.Linear(dim, (1 + extra if cross else 3 + extra) * dim, bias)
+        norm = Norm(dim, eps) if norm_context else nn.Identity()
+        self.context = nn.Sequential(norm, nn.Linear(dim, 2 * dim, bias)) if cross else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """q, k, v and the extra ones, each (..., C)."""
@@ -73,10 +85,10 @@ class Projections(nn.Module):
 class JointAttention(nn.Module):
     """Multi-head self- or cross-attention over the joints of each frame: SpatialMHSA, SpatialMHCA (PoseMoE, 3 and 4)."""
 
-    def __init__(self, dim: int, heads: int, *, cross: bool = False) -> None:
+    def __init__(self, dim: int, heads: int, *, cross: bool = False, norm_context: bool = True, eps: float = EPS) -> None:
         super().__init__()
         self.heads = heads
-        self.project = Projections(dim, cross=cross)
+        self.project = Projections(dim, cross=cross, norm_context=norm_context, eps=eps)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -109,13 +121,23 @@ class Readout(nn.Module):
 class TimeMixing(nn.Module):
     """Self- or cross-mixing over time, each joint on its own: TemporalMHSA, TemporalMHCA (PoseMoE, 5 and 6), any mixer."""
 
-    def __init__(self, dim: int, heads: int, mixer: Mixer, *, cross: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        mixer: Mixer,
+        *,
+        cross: bool = False,
+        norm_context: bool = True,
+        eps: float = EPS,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         streams = mixer.state_shape is not None
-        self.project = Projections(dim, cross=cross, extra=int(streams))
+        self.project = Projections(dim, cross=cross, extra=int(streams), norm_context=norm_context, eps=eps, bias=bias)
         self.mixer = mixer
         self.readout = Readout(dim, heads) if streams else None
-        self.out = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim, bias)
 
     def forward(self, x: Tensor, form: Form, context: Tensor | None = None) -> Tensor:
         return self.mapped(x, form, context)[0]

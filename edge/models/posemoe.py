@@ -1,4 +1,4 @@
-"""PoseMoE (arXiv 2512.16494): a 2D pose expert, a depth expert, a router, and a decoder that aggregates across them."""
+"""PoseMoE (arXiv 2512.16494), the moe topology: a 2D pose expert, a depth expert, a router, and a decoder that aggregates."""
 
 from __future__ import annotations
 
@@ -9,78 +9,154 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .aggregation import CrossExpert, StreamingCrossExpert
-from .attention import Attention
-from .clock import Clock
-from .dssm import DSSM
-from .forms import Chunk, Form, Forward, Step
+from .aggregation import CekaFeed, CekaMode, CrossExpert, StreamingCrossExpert
+from .config import LifterConfig
+from .forms import Form
 from .layers import FeedForward, JointAttention, Norm, TimeMixing
-from .mixer import Mixer
+from .lifter import Lifter
 from .precision import wide
-from .retention import H36M_DISTANCES, Retention
 
-MixerKind = Literal["attention", "retention", "dssm"]
+Part = Literal[
+    "joint_self_2d", "joint_cross_2d", "time_self_2d", "time_cross_2d", "tokens", "joint_self_depth", "time_self_depth",
+    "router", "ceka_joints_cross", "ceka_joints_expert", "ceka_time_cross", "ceka_time_expert",
+]  # fmt: skip
+
+ABLATIONS: dict[str, tuple[Part, ...]] = {
+    "VI w/o 2D expert": ("joint_cross_2d", "time_cross_2d"),
+    "VI w/o depth expert": ("tokens",),
+    "VI w/o router": ("router",),
+    "VI w/o SpatialCEKA": ("ceka_joints_cross", "ceka_joints_expert"),
+    "VI w/o TemporalCEKA": ("ceka_time_cross", "ceka_time_expert"),
+    "VI encoder alone": ("ceka_joints_cross", "ceka_joints_expert", "ceka_time_cross", "ceka_time_expert"),
+    "VI decoder alone": ("joint_cross_2d", "time_cross_2d", "tokens", "router"),
+    "VII w/o SpatialMHSA": ("joint_self_2d",),
+    "VII w/o TemporalMHSA": ("time_self_2d",),
+    "VII w/o SpatialMHCA": ("joint_cross_2d",),
+    "VII w/o TemporalMHCA": ("time_cross_2d",),
+    "VIII w/o Gaussian token": ("tokens",),
+    "VIII w/o SpatialMHSA": ("joint_self_depth",),
+    "VIII w/o TemporalMHSA": ("time_self_depth",),
+    "X SpatialCEKA w/o cross attention": ("ceka_joints_cross",),
+    "X SpatialCEKA w/o cross expert attention": ("ceka_joints_expert",),
+    "X TemporalCEKA w/o cross attention": ("ceka_time_cross",),
+    "X TemporalCEKA w/o cross expert attention": ("ceka_time_expert",),
+}
+"""The rows of the paper's tables as ``without``. An expert that is left out keeps self-attention over joints and time, so that
+the network without either expert, router and decoder is the tables' baseline of two plain branches. Table IX is ``tokens``."""
 
 
-@dataclass(frozen=True)
-class PoseMoEConfig:
-    """What decides a PoseMoE's shape.
+@dataclass(frozen=True, kw_only=True)
+class PoseMoEConfig(LifterConfig):
+    """A PoseMoE. The defaults are the paper's words and, where it is silent, our reading; docs/posemoe.md has the list.
 
     Args:
-        mixer: the temporal mixer.
-        dim, heads, layers, mlp_ratio: C, H, N encoder layers, width of the feed-forward over C.
-        window: T of an attention model, whose position embeddings and Gaussian tokens are (T, J, C) as published; None for
-            a streaming one, where they are (J, C) and shared over time.
-        channels: 2 (x, y) or 3 (x, y, confidence).
-        state_size: N of dssm.
-        fps: nominal frame rate: dt = 1 / fps is one step of the mixers.
+        feed: a feed-forward after each attention of the experts, after each pair over joints and over time, or none.
+        compress: (8) as one linear map, or with a hidden layer.
+        tokens: the start of F_G.
+        tokens_of, pose_of: F_G, and F_P's linear map, once for the model or for each layer.
+        positions: embeddings of each frame and joint ("full": (T, J, C)), of joints alone, or of both added up. A streaming
+            lifter knows joints alone, and its F_G is (J, C) too.
+        norm_pose: F_P is normed before keys and values are made of it.
+        router: (11) reads what (10) read ("together"), or what (10) made of it ("in_turn").
+        ceka: how (17) and (18) are read, see ``aggregation``.
+        ceka_feed: feed-forwards of the decoder.
+        decoder: what it aggregates over first.
+        head: one linear map, or with a hidden layer.
+        without: parts to leave out; ``ABLATIONS`` names the papers' tables'.
     """
 
-    mixer: MixerKind
-    dim: int
-    heads: int
-    layers: int
-    mlp_ratio: int = 2
-    window: int | None = None
-    channels: int = 3
-    joints: int = 17
-    state_size: int = 16
-    fps: float = 50.0
+    topology: Literal["moe"] = "moe"
+    feed: Literal["each", "pair", "none"] = "each"
+    compress: Literal["linear", "mlp"] = "linear"
+    tokens: Literal["gaussian", "zero", "laplace"] = "gaussian"
+    tokens_of: Literal["model", "layer"] = "model"
+    pose_of: Literal["model", "layer"] = "model"
+    positions: Literal["full", "joint", "joint_time"] = "full"
+    norm_pose: bool = True
+    router: Literal["together", "in_turn"] = "together"
+    ceka: CekaMode = "paper"
+    ceka_feed: CekaFeed = "each"
+    decoder: Literal["joints_first", "time_first"] = "joints_first"
+    head: Literal["linear", "mlp"] = "linear"
+    without: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.mixer not in get_args(MixerKind):
-            raise UsageError(f"there is no mixer {self.mixer!r}", expected=f"one of {', '.join(get_args(MixerKind))}")
-        if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps) <= 0 or self.dim % self.heads:
-            raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
-        if self.mixer == "retention" and self.joints != len(H36M_DISTANCES):
-            raise UsageError(
-                f"retention over {self.joints} joints", expected=f"the {len(H36M_DISTANCES)} that it has decays for"
-            )
-        if (self.mixer == "attention") != (self.window is not None):
-            raise UsageError(
-                f"mixer {self.mixer} with window {self.window}", expected="a window for attention, and for it alone"
-            )
+        super().__post_init__()
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(f"a PoseMoE with {name} {getattr(self, name)!r}", expected=f"one of {', '.join(known)}")
+        strange = set(self.without) - set(get_args(Part))
+        if strange:
+            raise UsageError(f"a PoseMoE without {sorted(strange)}", expected=f"parts of {', '.join(get_args(Part))}")
 
-    def make_mixer(self) -> Mixer:
-        """One mixer of this lifter."""
-        if self.mixer == "retention":
-            return Retention(self.dim, self.heads)
-        if self.mixer == "dssm":
-            return DSSM(self.dim, self.joints, self.state_size)
-        return Attention(self.heads)
+    def has(self, part: Part) -> bool:
+        """Whether a part is there."""
+        return part not in self.without
 
 
-class Pose2DExpert(nn.Module):
-    """Refines the features of the detected pose, looking back at it again and again (equations 3 to 6)."""
+CHOICES = {
+    "feed": ("each", "pair", "none"),
+    "compress": ("linear", "mlp"),
+    "tokens": ("gaussian", "zero", "laplace"),
+    "tokens_of": ("model", "layer"),
+    "pose_of": ("model", "layer"),
+    "positions": ("full", "joint", "joint_time"),
+    "router": ("together", "in_turn"),
+    "ceka": get_args(CekaMode),
+    "ceka_feed": get_args(CekaFeed),
+    "decoder": ("joints_first", "time_first"),
+    "head": ("linear", "mlp"),
+}
+
+
+class Skip(nn.Module):
+    """Where a block was left out."""
+
+    def forward(self, x: Tensor, *others: object) -> Tensor:
+        return x
+
+
+class Expert(nn.Module):
+    """What both experts are made with: attention over joints or time, each with its feed-forward, or a gap."""
 
     def __init__(self, config: PoseMoEConfig) -> None:
         super().__init__()
-        dim, heads, ratio = config.dim, config.heads, config.mlp_ratio
-        self.joint_self = JointAttention(dim, heads)
-        self.joint_cross = JointAttention(dim, heads, cross=True)
-        self.time_self = TimeMixing(dim, heads, config.make_mixer())
-        self.time_cross = TimeMixing(dim, heads, config.make_mixer(), cross=True)
-        self.feed = nn.ModuleList(FeedForward(dim, ratio) for _ in range(4))
+        self.config = config
+
+    def joints(self, part: Part, *, cross: bool = False) -> nn.Module:
+        c = self.config
+        if not c.has(part):
+            return Skip()
+        return JointAttention(c.dim, c.heads, cross=cross, norm_context=c.norm_pose, eps=c.norm_eps)
+
+    def time(self, part: Part, *, cross: bool = False) -> nn.Module:
+        c = self.config
+        if not c.has(part):
+            return Skip()
+        mixer = c.make_mixer()
+        return TimeMixing(c.dim, c.heads, mixer, cross=cross, norm_context=c.norm_pose, eps=c.norm_eps)
+
+    def feeds(self, *pairs: tuple[Part, ...]) -> nn.ModuleList:
+        """One place for each part of each pair, filled as ``feed`` says."""
+        c, made = self.config, []
+        for pair in pairs:
+            for place, part in enumerate(pair):
+                after_pair = place == len(pair) - 1 and any(c.has(one) for one in pair)
+                wanted = {"each": c.has(part), "pair": after_pair, "none": False}[c.feed]
+                made.append(FeedForward(c.dim, c.mlp_ratio, eps=c.norm_eps) if wanted else nn.Identity())
+        return nn.ModuleList(made)
+
+
+class Pose2DExpert(Expert):
+    """Refines the features of the detected pose, looking back at it again and again (equations 3 to 6)."""
+
+    def __init__(self, config: PoseMoEConfig) -> None:
+        super().__init__(config)
+        self.joint_self = self.joints("joint_self_2d")
+        self.joint_cross = self.joints("joint_cross_2d", cross=True)
+        self.time_self = self.time("time_self_2d")
+        self.time_cross = self.time("time_cross_2d", cross=True)
+        self.feed = self.feeds(("joint_self_2d", "joint_cross_2d"), ("time_self_2d", "time_cross_2d"))
 
     def forward(self, f_2d: Tensor, f_pose: Tensor, form: Form) -> Tensor:
         f_2d = self.feed[0](self.joint_self(f_2d))  # (3)
@@ -89,33 +165,44 @@ class Pose2DExpert(nn.Module):
         return self.feed[3](self.time_cross(f_2d, form, f_pose))  # type: ignore[no-any-return]  # (6)
 
 
-class DepthExpert(nn.Module):
+class DepthExpert(Expert):
     """Learns depth from scratch, with learnable Gaussian tokens for what 2D cannot say (equations 7 to 9)."""
 
     def __init__(self, config: PoseMoEConfig) -> None:
-        super().__init__()
-        dim, heads, ratio = config.dim, config.heads, config.mlp_ratio
-        # Compress(F_D + F_G concatenated) as two linear maps: the tokens' half is then a constant of the graph.
-        self.compress = nn.Linear(dim, dim)
-        self.compress_tokens = nn.Linear(dim, dim, bias=False)
-        self.joint_self = JointAttention(dim, heads)
-        self.time_self = TimeMixing(dim, heads, config.make_mixer())
-        self.feed = nn.ModuleList(FeedForward(dim, ratio) for _ in range(2))
+        super().__init__(config)
+        dim = config.dim
+        if config.has("tokens"):
+            # Compress(F_D + F_G concatenated) as two linear maps: the tokens' half is then a constant of the graph.
+            self.compress = nn.Linear(dim, dim)
+            self.compress_tokens = nn.Linear(dim, dim, bias=False)
+            self.compress_out = nn.Sequential(nn.GELU(), nn.Linear(dim, dim)) if config.compress == "mlp" else nn.Identity()
+        self.joint_self = self.joints("joint_self_depth")
+        self.time_self = self.time("time_self_depth")
+        self.feed = self.feeds(("joint_self_depth",), ("time_self_depth",))
 
-    def forward(self, f_depth: Tensor, tokens: Tensor, form: Form) -> Tensor:
-        f_depth = self.compress(f_depth) + self.compress_tokens(tokens)  # (8)
+    def forward(self, f_depth: Tensor, tokens: Tensor | None, form: Form) -> Tensor:
+        if tokens is not None:
+            f_depth = self.compress_out(self.compress(f_depth) + self.compress_tokens(tokens))  # (8)
         f_depth = self.feed[0](self.joint_self(f_depth))  # (9)
         return self.feed[1](self.time_self(f_depth, form))  # type: ignore[no-any-return]
 
 
 class PoseRouter(nn.Module):
-    """Each branch takes its share of both experts, token by token (equations 10 and 11, both from the experts' outputs)."""
+    """Each branch takes its share of both experts, token by token (equations 10 and 11)."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, reads: Literal["together", "in_turn"] = "together") -> None:
         super().__init__()
         self.gate = nn.Linear(2 * dim, 4)  # F_FC^2D and F_FC^D, two shares each
+        self.reads = reads
 
     def forward(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
+        to_2d, to_depth = self._shared(f_2d, f_depth)
+        if self.reads == "in_turn":
+            to_depth = self._shared(to_2d, f_depth)[1]
+        return to_2d, to_depth
+
+    def _shared(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
+        """What either branch takes of both experts."""
         shares = self.gate(torch.cat([f_2d, f_depth], dim=-1)).unflatten(-1, (2, 2))  # (..., J, branch, expert)
         shares = torch.softmax(wide(shares), dim=-1).to(f_2d.dtype)
         mixed = shares[..., :1] * f_2d[..., None, :] + shares[..., 1:] * f_depth[..., None, :]  # (..., J, branch, C)
@@ -129,97 +216,100 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.expert_2d = Pose2DExpert(config)
         self.expert_depth = DepthExpert(config)
-        self.router = PoseRouter(config.dim)
+        self.router = PoseRouter(config.dim, config.router) if config.has("router") else None
 
-    def forward(self, f_2d: Tensor, f_depth: Tensor, f_pose: Tensor, tokens: Tensor, form: Form) -> tuple[Tensor, Tensor]:
-        return self.router(self.expert_2d(f_2d, f_pose, form), self.expert_depth(f_depth, tokens, form))  # type: ignore[no-any-return]
+    def forward(
+        self, f_2d: Tensor, f_depth: Tensor, f_pose: Tensor, tokens: Tensor | None, form: Form
+    ) -> tuple[Tensor, Tensor]:
+        f_2d, f_depth = self.expert_2d(f_2d, f_pose, form), self.expert_depth(f_depth, tokens, form)
+        return (f_2d, f_depth) if self.router is None else self.router(f_2d, f_depth)
 
 
-class PoseMoE(nn.Module):
-    """Lifts 2D keypoints to a 3D pose.
+class PoseMoE(Lifter):
+    """N encoder layers, then the decoder: cross-expert aggregation over joints and over time, and a head for each branch."""
 
-    Input (B, T, J, channels), normalised per frame as x / w * 2 - 1, y / w * 2 - h / w, confidence in [0, 1]. Output
-    (B, T, J, 3): metres in camera axes (x right, y down, z forward), relative to the root. ``dt`` is seconds since the frame
-    before (None: 1 / fps), ``reset`` true where memory is forgotten before the frame.
-    """
+    config: PoseMoEConfig
 
     def __init__(self, config: PoseMoEConfig) -> None:
-        super().__init__()
-        self.config = config
-        dim, heads, ratio, joints = config.dim, config.heads, config.mlp_ratio, config.joints
-        places = (joints, dim) if config.window is None else (config.window, joints, dim)
-        self.embed = nn.Linear(config.channels, dim)
-        self.embed_pose = nn.Linear(config.channels, dim)  # F_P
-        self.position_2d = nn.Parameter(torch.randn(places) * 0.02)
-        self.position_depth = nn.Parameter(torch.randn(places) * 0.02)
-        self.tokens = nn.Parameter(torch.randn(places))  # F_G ~ N(0, 1) (7)
-        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
-        self.ceka_joints = CrossExpert(dim, heads, ratio)
-        self.ceka_time = (
-            CrossExpert(dim, heads, ratio, over_time=True)
-            if config.window is not None
-            else StreamingCrossExpert(dim, heads, ratio, config.make_mixer)
-        )
-        self.head_2d = nn.Sequential(Norm(dim), nn.Linear(dim, 2))
-        self.head_depth = nn.Sequential(Norm(dim), nn.Linear(dim, 1))
-        # A dry run tells which mixer each memory belongs to: they are numbered in the order of use.
-        form = Forward(Clock(torch.ones(1, 1)))
-        with torch.no_grad():
-            self.lift(torch.zeros(1, 1, joints, config.channels), form)
-        self._uses = form.used
+        super().__init__(config)
+        dim, joints, window = config.dim, config.joints, config.window
+        places = (joints, dim) if window is None else (window, joints, dim)
+        layers = config.layers
+        self.embed_pose = nn.Linear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
+        where = places if config.positions == "full" else (joints, dim)
+        self.position_2d = nn.Parameter(torch.randn(where) * 0.02)
+        self.position_depth = nn.Parameter(torch.randn(where) * 0.02)
+        if config.positions == "joint_time" and window is not None:
+            self.position_time_2d = nn.Parameter(torch.randn(window, 1, dim) * 0.02)
+            self.position_time_depth = nn.Parameter(torch.randn(window, 1, dim) * 0.02)
+        if config.has("tokens"):
+            sets = (layers, *places) if config.tokens_of == "layer" else places
+            self.tokens = nn.Parameter(_drawn(config.tokens, sets))  # F_G (7)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
+        self.ceka_joints, self.ceka_time = self._decoder(over_time=False), self._decoder(over_time=True)
+        self.head_2d, self.head_depth = _head(config, 2), _head(config, 1)
+        self.number_memories()
 
-    @property
-    def state_shape(self) -> tuple[int, ...] | None:
-        """(M, ...) of one stream, M memories in the order of use; None for a window model."""
-        inner = self._uses[0].state_shape
-        return None if inner is None else (len(self._uses), *inner)
-
-    def initial_state(self, batch: int) -> Tensor:
-        """(B, M, ...) zeros: nothing seen yet."""
-        if self.state_shape is None:
-            raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm")
-        return wide(self.tokens).new_zeros(batch, *self.state_shape)
-
-    def forward(self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int = 1) -> Tensor:
-        """(B, T, J, 3) from an empty memory.
-
-        Args:
-            dt, reset: (B, T). Attention knows neither: its windows are evenly spaced, of one person.
-            chunk_size: T_s, the staircase of NC-RetNet; 1 is causal. Attention sees the whole window whatever it is.
-        """
-        return self.lift(x, Forward(self._clock(x, dt, reset, chunk_size)))
-
-    def chunk(
-        self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int = 1
-    ) -> tuple[Tensor, Tensor]:
-        """(B, T, J, 3) and the next state, (B, M, ...), from the state before. dt, reset: (B, T)."""
-        form = Chunk(self._clock(x, dt, reset, chunk_size), state)
-        return self.lift(x, form), form.packed()
-
-    def step(self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, J, 3) and the next state, (B, M, ...), from one frame (B, J, channels). dt, reset: (B,)."""
-        dt = None if dt is None else dt[:, None]
-        reset = None if reset is None else reset[:, None]
-        form = Step(self._clock(x[:, None], dt, reset, 1), state, self._uses)
-        return self.lift(x, form), form.packed()
+    def _decoder(self, *, over_time: bool) -> nn.Module:
+        c, axis = self.config, "time" if over_time else "joints"
+        cross, expert = (f"ceka_{axis}_{part}" not in c.without for part in ("cross", "expert"))
+        if over_time and c.window is None:
+            return StreamingCrossExpert(
+                c.dim, c.heads, c.mlp_ratio, c.make_mixer, cross=cross, expert=expert, feed=c.ceka_feed, eps=c.norm_eps
+            )
+        return CrossExpert(
+            c.dim, c.heads, c.mlp_ratio, over_time=over_time, mode=c.ceka, cross=cross, expert=expert, feed=c.ceka_feed,
+            eps=c.norm_eps,
+        )  # fmt: skip
 
     def lift(self, x: Tensor, form: Form) -> Tensor:
-        """The network, whatever the form: (..., J, 3) from (..., J, channels)."""
         x = x.to(self.embed.weight.dtype)
-        frames = slice(x.shape[1]) if self.config.window is not None else slice(None)
-        tokens = self.tokens[frames]
-        features, f_pose = self.embed(x), self.embed_pose(x)  # (..., J, C)
-        f_2d, f_depth = features + self.position_2d[frames], features + self.position_depth[frames]
-        for layer in self.encoder:
-            f_2d, f_depth = layer(f_2d, f_depth, f_pose, tokens, form)
-        f_2d, f_depth = self.ceka_joints(f_2d, f_depth, form)
-        f_2d, f_depth = self.ceka_time(f_2d, f_depth, form)
-        return wide(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1))
+        frames = x.shape[-3]
+        features = self.embed(x)  # (..., J, C)
+        f_2d, f_depth = features + self._position("2d", frames), features + self._position("depth", frames)
+        poses = list(self.embed_pose(x).split(self.config.dim, dim=-1))  # one F_P, or one for each layer
+        tokens = self._tokens(frames)  # none, one F_G, or one for each layer
+        for index, layer in enumerate(self.encoder):
+            f_2d, f_depth, *others = form.enter(index, f_2d, f_depth, *poses, *tokens)
+            poses, tokens = others[: len(poses)], others[len(poses) :]
+            f_pose = poses[index % len(poses)]
+            f_2d, f_depth = layer(f_2d, f_depth, f_pose, tokens[index % len(tokens)] if tokens else None, form)
+        decoder = (self.ceka_joints, self.ceka_time)
+        for ceka in decoder if self.config.decoder == "joints_first" else decoder[::-1]:
+            f_2d, f_depth = ceka(f_2d, f_depth, form)
+        f_2d, f_depth = form.leave(f_2d), form.leave(f_depth)
+        return form.answer(wide(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1)))
 
-    def _clock(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int) -> Clock:
-        if self.config.window is not None and x.shape[1] > self.config.window:
-            raise UsageError(f"{x.shape[1]} frames at once", expected=f"at most the window of {self.config.window}")
-        scale = wide(self.embed.weight)  # time is never in half precision
-        if dt is None:
-            return Clock(scale.new_ones(1, x.shape[1]), reset, chunk_size, uniform=True)
-        return Clock.since(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=chunk_size)
+    def _position(self, branch: str, frames: int) -> Tensor:
+        """(T, J, C) or (J, C), to add to a branch's features."""
+        position: Tensor = getattr(self, f"position_{branch}")
+        if self.config.window is None or self.config.positions == "joint":
+            return position
+        if self.config.positions == "full":
+            return position[:frames]
+        time: Tensor = getattr(self, f"position_time_{branch}")
+        return position + time[:frames]
+
+    def _tokens(self, frames: int) -> list[Tensor]:
+        """F_G, (T, J, C) or (J, C) each."""
+        if not self.config.has("tokens"):
+            return []
+        sets = self.tokens.unbind(0) if self.config.tokens_of == "layer" else (self.tokens,)
+        return [one if self.config.window is None else one[:frames] for one in sets]
+
+
+def _drawn(kind: str, shape: tuple[int, ...]) -> Tensor:
+    """The start of F_G (7), and of its two rivals in Table IX, of unit variance too."""
+    if kind == "gaussian":
+        return torch.randn(shape)
+    if kind == "zero":
+        return torch.zeros(shape)
+    sign, size = torch.rand(shape) - 0.5, torch.rand(shape).clamp(min=1e-12)
+    return sign.sign() * -size.log() / 2**0.5
+
+
+def _head(config: PoseMoEConfig, numbers: int) -> nn.Sequential:
+    """The regression head of a branch."""
+    dim = config.dim
+    hidden = [nn.Linear(dim, dim), nn.GELU()] if config.head == "mlp" else []
+    return nn.Sequential(Norm(dim, config.norm_eps), *hidden, nn.Linear(dim, numbers))

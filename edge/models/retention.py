@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
 
-# NC-RetNet's per-joint distance d_j for Human3.6M-17: small for the limbs' ends, which forget fast.
+# NC-RetNet's per-joint distance d_j: small for the limbs' ends, which forget fast.
 H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)
+MPI3DHP_DISTANCES = (1.5, 1.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 2.0, 1.5)
+DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES}
 
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
 
 
 class Retention(Mixer):
-    """y_n = sum over m of gamma^|t_n - t_m| (R(t_n) q_n . R(t_m) k_m / sqrt(d)) g_m v_m, per head and joint.
+    """y_n = sum over m of gamma^|t_n - t_m| (R(t_n) q_n . R(t_m) k_m) g_m v_m, per head and joint.
 
     R is xPos: pairs of channels turn by theta_i per frame; queries shrink by zeta_i^(1/512) and keys grow by as much, so that
     a product scales with the time between them. The pairs are channel i and i + d/2 (one slice each in a graph), a fixed
     permutation of NC-RetNet's interleaved ones.
 
-    What differs from the published form, and why:
+    Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is turned
+    on when it is passed on: exact, with nothing that grows. The published absolute positions overflow float32 after some
+    36,000 frames; here one call may span that long, and the number of calls does not matter. t is elapsed time in nominal
+    frames, not an index: decay and rotation know the true spacing.
 
-    - Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is
-      turned on when it is passed on: exact, with nothing that grows. Absolute positions overflow float32 after some 36,000
-      frames; here one call may span that long, and the number of calls does not matter.
-    - t is elapsed time in nominal frames, not an index: decay and rotation know the true spacing.
-    - g_m = 1 - gamma^(dt_m), the zero-order hold of a frame that stands for the time since the one before. The sum becomes
-      a mean over the decaying past, so that a second of motion weighs the same at any frame rate and the decoder's two
-      passes do not outgrow one. The group norm that follows removes the constant part of it.
+    g is 1 and the decays are weights (frozen, as in the published checkpoints), or with ``held`` what sets our own lifters
+    apart: g_m = (1 - gamma^(dt_m)) / sqrt(d), the zero-order hold of a frame that stands for the time since the one before.
+    The sum becomes a mean over the decaying past, so that a second of motion weighs the same at any frame rate and the
+    decoder's two passes do not outgrow one. The group norm that follows removes the constant part of it.
 
     Args:
         dim: channels C.
         heads: H; each has its own decay.
         distances: d_j per joint; gamma = 1 - 16^(-h / (H - 1)) / (8 d_j).
+        held: weigh each key by the time that its frame stands for.
     """
 
     kind: ClassVar[str] = "retention"
 
-    def __init__(self, dim: int, heads: int, distances: Sequence[float] = H36M_DISTANCES) -> None:
+    def __init__(self, dim: int, heads: int, distances: Sequence[float] = H36M_DISTANCES, *, held: bool = True) -> None:
         super().__init__()
-        self.heads, self.width, self.joints = heads, dim // heads, len(distances)
-        self.geometry = (dim, heads, tuple(distances))  # mixers of one geometry share what depends on time alone
         if dim % (2 * heads):
             raise UsageError(f"retention of {dim} channels in {heads} heads", expected="heads of an even number of channels")
-        pair = torch.arange(self.width // 2, dtype=torch.float64)
-        head = torch.arange(heads, dtype=torch.float64)
-        forget = 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64)[:, None])  # (J, H)
-        zeta = (2 * pair + 0.4 * self.width) / (1.4 * self.width)  # (d/2,)
-        self.log_decay: Tensor
-        self.log_shrink: Tensor
+        self.heads, self.width, self.joints, self.held = heads, dim // heads, len(distances), held
+        self.geometry = (dim, heads, tuple(distances), held)  # mixers of one geometry share what depends on time alone
+        self.distances = tuple(distances)
         self.angle: Tensor
-        self.register_buffer("log_decay", torch.log1p(-forget).float(), persistent=False)  # (J, H)
-        self.register_buffer("log_shrink", (zeta.log() / XPOS_SPAN).float(), persistent=False)  # (d/2,)
-        self.register_buffer("angle", (10000.0 ** (-2 * pair / self.width)).float(), persistent=False)  # (d/2,)
+        self.log_shrink: Tensor
+        self.log_gamma: Tensor
+        for name, value in self._constants().items():
+            self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        if not held:
+            self.decay = nn.Parameter(1 - forgetting(heads, distances).float(), requires_grad=False)  # gamma, (J, H)
+
+    def _constants(self) -> dict[str, Tensor]:
+        """theta_i and log zeta_i / 512, (d/2,); log gamma, (J, H); in float64."""
+        pair = torch.arange(self.width // 2, dtype=torch.float64)
+        zeta = (2 * pair + 0.4 * self.width) / (1.4 * self.width)
+        return {
+            "angle": 10000.0 ** (-2 * pair / self.width),
+            "log_shrink": zeta.log() / XPOS_SPAN,
+            "log_gamma": torch.log1p(-forgetting(self.heads, self.distances)),
+        }
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Retention:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in self._constants().items():  # made anew in the new precision, not rounded twice
+            setattr(self, name, value.to(getattr(self, name)))
+        return self
+
+    @property
+    def log_decay(self) -> Tensor:
+        """log gamma, (J, H)."""
+        return self.log_gamma if self.held else self.decay.log()
 
     @property
     def state_shape(self) -> tuple[int, ...]:
@@ -147,7 +169,9 @@ class Retention(Mixer):
         return kept[..., None], left[..., None]
 
     def _gain(self, elapsed: Tensor) -> Tensor:
-        """g / sqrt(d) with g = 1 - gamma^dt, what a key is worth: (B, *) -> (B, J, H, *)"""
+        """What a key is worth: (B, *) -> (B, J, H, *)"""
+        if not self.held:
+            return elapsed.new_ones((1,) * (elapsed.ndim + 2))
         log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
         return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5  # type: ignore[no-any-return]
 
@@ -156,6 +180,12 @@ class Retention(Mixer):
         elapsed = elapsed[:, None]
         shrink, angle = torch.exp(elapsed.to(self.angle.dtype) * self.log_shrink), phase(elapsed, self.angle)
         return (angle.cos() * shrink)[..., None, None], (angle.sin() * shrink)[..., None, None]
+
+
+def forgetting(heads: int, distances: Sequence[float]) -> Tensor:
+    """1 - gamma per joint and head, (J, H) in float64."""
+    head = torch.arange(heads, dtype=torch.float64)
+    return 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64)[:, None])
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor, dim: int = -1) -> Tensor:

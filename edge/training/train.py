@@ -18,9 +18,9 @@ from ...export.reference import save_reference
 from ...runtime.metrics import mpjpe
 from ..data.mocap import Clip
 from ..data.takes import Chunk, Take, TakeStream, evaluation_takes
+from ..models.lifter import Lifter
 from ..models.losses import posemoe_loss, velocity_loss
 from ..models.mixer import Mixer
-from ..models.posemoe import PoseMoE
 from ..presets import Preset
 
 
@@ -72,7 +72,7 @@ def train(
     recipe: Recipe,
     validation: Sequence[Clip] = (),
     report: Callable[[Progress], None] = lambda progress: None,
-    resume: PoseMoE | None = None,
+    resume: Lifter | None = None,
 ) -> dict[str, Any]:
     """Train a streaming preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
@@ -88,7 +88,7 @@ def train(
     model.train()
     averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
     averaged = averaging.module
-    assert isinstance(averaged, PoseMoE)
+    assert isinstance(averaged, Lifter)
     optimizers = _optimizers(model, recipe)
     watched = evaluation_takes(validation, noisy=True)
     stream = TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=recipe.seed)
@@ -126,7 +126,7 @@ def train(
     return record
 
 
-def evaluate(model: PoseMoE, takes: Sequence[Take], *, block: int = 108) -> float:
+def evaluate(model: Lifter, takes: Sequence[Take], *, block: int = 108) -> float:
     """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
     was = model.training
     model.eval()
@@ -147,7 +147,7 @@ def evaluate(model: PoseMoE, takes: Sequence[Take], *, block: int = 108) -> floa
 
 def _update(
     lift: Callable[..., tuple[Tensor, Tensor]],
-    model: PoseMoE,
+    model: Lifter,
     optimizers: Sequence[torch.optim.Optimizer],
     state: Tensor,
     chunk: Chunk,
@@ -166,7 +166,7 @@ def _update(
     return float(loss.detach()), state.detach()
 
 
-def _optimizers(model: PoseMoE, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the hidden weight matrices; AdamW for the rest, which decays no norm, bias, token or mixer's parameter."""
     hidden, decayed, plain = [], [], []
     mixers = {id(p) for module in model.modules() if isinstance(module, Mixer) for p in module.parameters()}

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -32,11 +32,11 @@ M = TypeVar("M", bound=nn.Module)
 streaming = pytest.mark.parametrize("kind", ["retention", "dssm"])
 
 
-def make(kind: str, seed: int = 0) -> PoseMoE:
+def make(kind: str, seed: int = 0, **others: Any) -> PoseMoE:
     """A tiny lifter in float64 whose every weight is away from its start, so that none hides behind a zero."""
     torch.manual_seed(seed)
     window = WINDOW if kind == "attention" else None
-    config = PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, state_size=4)  # type: ignore[arg-type]
+    config = PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, state_size=4, **others)  # type: ignore[arg-type]
     return stirred(PoseMoE(config)).eval()
 
 

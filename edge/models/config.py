@@ -1,0 +1,99 @@
+"""What every lifter is decided by, whatever its topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ...runtime.errors import UsageError
+from .attention import Attention
+from .dssm import DSSM, Modes
+from .mixer import Mixer
+from .pruning import Pruning
+from .retention import DISTANCES, Retention
+
+MixerKind = Literal["attention", "retention", "dssm"]
+TopologyKind = Literal["alternating", "dual_stream", "moe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifterConfig:
+    """The shape of a lifter; each topology adds its own fields.
+
+    Args:
+        topology: which of the topologies; each has a configuration class of its own.
+        mixer: the temporal mixer.
+        dim, heads, layers, mlp_ratio: C, H, number of layers, width of the feed-forward over C.
+        window: T of a lifter that sees a window and carries nothing: attention, and dssm in both directions. None for one
+            that streams.
+        lookahead: retention: the frames of a chunk see one another (NC-RetNet). dssm: both directions over a window.
+            Attention always sees its whole window.
+        channels: 2 (x, y) or 3 (x, y, confidence).
+        skeleton: the joints, by a name of ``runtime.skeleton.SKELETONS``.
+        fps: nominal frame rate: dt = 1 / fps is one step of the mixers.
+        norm_eps: of the layer norms.
+        held: retention: keys are weighted by the time that they stand for (False: by 1, as published).
+        distances: retention: the table of d_j, or "uniform".
+        state_size, modes, shared_modes: dssm: N, how its frequencies start, and whether channels share them.
+        pruning: H2OT's, around the blocks of an attention topology.
+    """
+
+    topology: TopologyKind
+    mixer: MixerKind
+    dim: int
+    heads: int
+    layers: int
+    mlp_ratio: int = 2
+    window: int | None = None
+    lookahead: bool = False
+    channels: int = 3
+    joints: int = 17
+    skeleton: str = "h36m17"
+    fps: float = 50.0
+    norm_eps: float = 1e-5
+    held: bool = True
+    distances: str = "h36m17"
+    state_size: int = 16
+    modes: Modes = "lin"
+    shared_modes: bool = False
+    pruning: Pruning | None = None
+
+    def __post_init__(self) -> None:
+        if self.mixer not in get_args(MixerKind):
+            raise UsageError(f"there is no mixer {self.mixer!r}", expected=f"one of {', '.join(get_args(MixerKind))}")
+        if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps, self.norm_eps) <= 0 or self.dim % self.heads:
+            raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
+        if self.windowed != (self.window is not None):
+            direction = " in both directions" if self.lookahead else ""
+            raise UsageError(
+                f"mixer {self.mixer}{direction} with window {self.window}",
+                expected="a window for attention and for dssm in both directions, and for them alone",
+            )
+        if self.distances not in (*DISTANCES, "uniform"):
+            raise UsageError(f"there are no distances {self.distances!r}", expected=f"uniform, {', '.join(DISTANCES)}")
+        if self.mixer == "retention" and len(self.distance_of_joint) != self.joints:
+            raise UsageError(
+                f"retention over {self.joints} joints", expected=f"the {len(self.distance_of_joint)} that it has decays for"
+            )
+        if self.pruning is not None:
+            if self.mixer != "attention" or self.window is None:
+                raise UsageError(f"pruning of {self.mixer}", expected="an attention lifter: a memory cannot skip frames")
+            self.pruning.check(self.window, self.layers)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it sees a window at once, and carries nothing from frame to frame."""
+        return self.mixer == "attention" or (self.mixer == "dssm" and self.lookahead)
+
+    @property
+    def distance_of_joint(self) -> tuple[float, ...]:
+        """d_j of retention."""
+        return (1.0,) * self.joints if self.distances == "uniform" else DISTANCES[self.distances]
+
+    def make_mixer(self) -> Mixer:
+        """One mixer of this lifter."""
+        if self.mixer == "retention":
+            return Retention(self.dim, self.heads, self.distance_of_joint, held=self.held)
+        if self.mixer == "dssm":
+            return DSSM(self.dim, self.joints, self.state_size, modes=self.modes, shared=self.shared_modes)
+        return Attention(self.heads)

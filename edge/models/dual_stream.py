@@ -1,0 +1,80 @@
+"""The dual-stream topology: joints then time beside time then joints. MotionBERT with attention, HumMUSS with gated dssm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import StackConfig
+from .forms import Form
+from .layers import Norm
+from .lifter import Lifter
+from .precision import wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualStreamConfig(StackConfig):
+    """A DSTformer (MotionBERT, arXiv 2210.06551) or, of gated blocks, a HumMUSS (arXiv 2404.10880).
+
+    Args:
+        representation: width of the layer before the regression head.
+        positions: whether joints, and a window's frames, have position embeddings.
+    """
+
+    topology: Literal["dual_stream"] = "dual_stream"
+    representation: int = 512
+    positions: bool = True
+
+
+class DualStreamLayer(nn.Module):
+    """Both orders side by side, weighed token by token: softmax([x_st, x_ts] W)."""
+
+    def __init__(self, config: DualStreamConfig) -> None:
+        super().__init__()
+        self.joints_first, self.then_time = config.joint_block(), config.time_block()
+        self.time_first, self.then_joints = config.time_block(), config.joint_block()
+        self.weigh = nn.Linear(2 * config.dim, 2)
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.constant_(self.weigh.bias, 0.5)
+
+    def forward(self, x: Tensor, form: Form) -> Tensor:
+        st = self.then_time(self.joints_first(x), form)
+        ts = self.then_joints(self.time_first(x, form))
+        share = torch.softmax(wide(self.weigh(torch.cat([st, ts], dim=-1))), dim=-1).to(x.dtype)
+        return st * share[..., :1] + ts * share[..., 1:]  # type: ignore[no-any-return]
+
+
+class DualStream(Lifter):
+    """N layers of both streams, a norm, a tanh layer and a regression head."""
+
+    config: DualStreamConfig
+
+    def __init__(self, config: DualStreamConfig) -> None:
+        super().__init__(config)
+        dim, frames = config.dim, config.window
+        self.position = nn.Parameter(torch.randn(config.joints, dim) * 0.02) if config.positions else None
+        timed = config.positions and frames is not None
+        self.position_time = nn.Parameter(torch.randn(frames or 0, 1, dim) * 0.02) if timed else None
+        self.layers = nn.ModuleList(DualStreamLayer(config) for _ in range(config.layers))
+        self.norm = Norm(dim, config.norm_eps)
+        self.represent = nn.Linear(dim, config.representation)
+        self.head = nn.Linear(config.representation, 3)
+        self.number_memories()
+
+    def lift(self, x: Tensor, form: Form) -> Tensor:
+        return form.answer(wide(self.head(self.represented(x, form))))
+
+    def represented(self, x: Tensor, form: Form) -> Tensor:
+        """(..., J, representation): MotionBERT's motion representation, for other heads than poses."""
+        x = self.embed(x.to(self.embed.weight.dtype))  # (..., J, C)
+        if self.position is not None:
+            x = x + self.position
+        if self.position_time is not None:
+            x = x + self.position_time[: x.shape[-3]]
+        for index, layer in enumerate(self.layers):
+            (x,) = form.enter(index, x)
+            x = layer(x, form)
+        return torch.tanh(self.represent(self.norm(form.leave(x))))

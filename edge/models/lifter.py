@@ -1,0 +1,114 @@
+"""A lifter: a network from 2D keypoints to 3D poses, in the three forms of its mixers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ...runtime.errors import UsageError
+from .clock import Clock
+from .config import LifterConfig
+from .forms import Chunk, Form, Forward, Step
+from .mixer import Mixer
+from .precision import wide
+from .pruning import Pruned, Pruner
+
+
+class Lifter(nn.Module, ABC):
+    """Lifts 2D keypoints to a 3D pose. A topology is a subclass, written once as ``lift(x, form)``.
+
+    Input (B, T, J, channels), normalised per frame as x / w * 2 - 1, y / w * 2 - h / w, confidence in [0, 1]. Output
+    (B, T, J, 3): metres in camera axes (x right, y down, z forward), relative to the root. ``dt`` is seconds since the frame
+    before (None: 1 / fps), ``reset`` true where memory is forgotten before the frame.
+    """
+
+    def __init__(self, config: LifterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(config.channels, config.dim)
+        self.pruner = None
+        if config.pruning is not None and config.window is not None:
+            self.pruner = Pruner(config.pruning, config.dim, config.heads, config.window)
+        self._uses: list[Mixer] = []
+
+    @abstractmethod
+    def lift(self, x: Tensor, form: Form) -> Tensor:
+        """The network, whatever the form: (..., J, 3) from (..., J, channels)."""
+
+    def number_memories(self) -> None:
+        """A dry run that tells which mixer each memory belongs to: in the order of use. A topology ends its making with it."""
+        form = Forward(Clock(torch.ones(1, 1)))
+        with torch.no_grad():
+            self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), form)
+        self._uses = form.used
+
+    @property
+    def state_shape(self) -> tuple[int, ...] | None:
+        """(M, ...) of one stream, M memories in the order of use; None for a window model."""
+        inner = None if self.config.windowed else self._uses[0].state_shape
+        return None if inner is None else (len(self._uses), *inner)
+
+    @property
+    def latency_frames(self) -> int:
+        """How far behind the newest frame of a window the pose lies that it answers with: 0, or half a window (seq2frame)."""
+        centre = self.config.pruning is not None and self.config.pruning.output == "centre"
+        return self.config.window // 2 if centre and self.config.window is not None else 0
+
+    def initial_state(self, batch: int) -> Tensor:
+        """(B, M, ...) zeros: nothing seen yet."""
+        if self.state_shape is None:
+            raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm that streams")
+        return wide(self.embed.weight).new_zeros(batch, *self.state_shape)
+
+    def forward(
+        self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int | None = None
+    ) -> Tensor:
+        """(B, T, J, 3) from an empty memory; (B, 1, J, 3), the middle frame's, from a seq2frame lifter.
+
+        Args:
+            dt, reset: (B, T). Attention knows neither: its windows are evenly spaced, of one person.
+            chunk_size: T_s of a lifter with lookahead, NC-RetNet's staircase; None is one chunk of all T. A causal lifter
+                sees the past alone, and attention the whole window, whatever it is.
+        """
+        clock = self._clock(x, dt, reset, chunk_size)
+        form = Forward(clock) if self.pruner is None else Pruned(clock, self.pruner, x)
+        return self.lift(x, form)
+
+    def chunk(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        dt: Tensor | None = None,
+        reset: Tensor | None = None,
+        *,
+        chunk_size: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, J, 3) and the next state, (B, M, ...), from the state before (None: empty). dt, reset: (B, T).
+
+        With lookahead, all T frames see one another unless ``chunk_size`` cuts them up; T may differ from call to call.
+        """
+        state = self.initial_state(x.shape[0]) if state is None else state
+        form = Chunk(self._clock(x, dt, reset, chunk_size), state)
+        return self.lift(x, form), form.packed()
+
+    def step(
+        self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, J, 3) and the next state, (B, M, ...), from one frame (B, J, channels). dt, reset: (B,)."""
+        state = self.initial_state(x.shape[0]) if state is None else state
+        dt = None if dt is None else dt[:, None]
+        reset = None if reset is None else reset[:, None]
+        form = Step(self._clock(x[:, None], dt, reset, 1), state, self._uses)
+        return self.lift(x, form), form.packed()
+
+    def _clock(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int | None) -> Clock:
+        frames = x.shape[1]
+        if self.config.window is not None and frames > self.config.window:
+            raise UsageError(f"{frames} frames at once", expected=f"at most the window of {self.config.window}")
+        seen = (chunk_size or frames) if self.config.lookahead else 1
+        scale = wide(self.embed.weight)  # time is never in half precision
+        if dt is None:
+            return Clock(scale.new_ones(1, frames), reset, seen, uniform=True)
+        return Clock.since(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=seen)

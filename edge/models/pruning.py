@@ -1,0 +1,217 @@
+"""H2OT (Hierarchical Hourglass Tokenizer): frames are pruned on the way through a network and recovered at its end.
+
+A plug-in around the blocks of any attention topology: the topology says where its layers begin (``Form.enter``), and knows
+nothing of what happens there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...runtime.errors import UsageError
+from .attention import Attention, attention_map, join_heads, split_heads
+from .clock import Clock
+from .forms import Forward
+from .mixer import Mixer
+from .precision import wide
+
+Choice = Literal["tps", "tpc", "tpa", "tpmo"]
+Recovery = Literal["tri", "tra", "none"]
+NEIGHBOURS = 2  # k of TPC's k nearest neighbours, a token itself among them
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Where frames are pruned, which, and how they come back.
+
+    Args:
+        keep: r_m, how many frames go on from stage m.
+        layers: b_m, the layer before which stage m prunes. In ``alternating``, 0 is between the first block over joints and
+            the first block over time (which is what the published FLOPs count).
+        by: tps samples evenly; tpc takes cluster centres, tpa the most attended frames, tpmo those that move most.
+        recover: tri interpolates the poses (after tps only: it needs frames in order, evenly apart), tra asks the kept frames
+            by cross-attention with a learnt query for every frame; none where the middle frame alone is answered (seq2frame).
+        output: "sequence" (seq2seq) or "centre" (seq2frame).
+        ties: which neighbour tps takes halfway between two frames: the even one ("round", numpy's rule) or the one before.
+        interpolate: tri between evenly spaced poses ("aligned") or at the frames' true times ("kept").
+        positions: new position embeddings after each stage, as in HoT.
+    """
+
+    keep: tuple[int, ...]
+    layers: tuple[int, ...]
+    by: Choice = "tps"
+    recover: Recovery = "tri"
+    output: Literal["sequence", "centre"] = "sequence"
+    ties: Literal["round", "floor"] = "round"
+    interpolate: Literal["aligned", "kept"] = "aligned"
+    positions: bool = False
+
+    def check(self, window: int, layers: int) -> None:
+        """A UsageError where a network of so many layers over such a window cannot be pruned so."""
+
+        def refuse(what: str, expected: str) -> None:
+            raise UsageError(f"pruning {what}", expected=expected)
+
+        for name, value, known in (
+            ("by", self.by, get_args(Choice)),
+            ("recover", self.recover, get_args(Recovery)),
+            ("output", self.output, ("sequence", "centre")),
+            ("ties", self.ties, ("round", "floor")),
+            ("interpolate", self.interpolate, ("aligned", "kept")),
+        ):
+            if value not in known:
+                refuse(f"with {name} {value!r}", f"one of {', '.join(known)}")
+        falls = all(a > b for a, b in zip((window, *self.keep), self.keep, strict=False))
+        if not self.keep or len(self.keep) != len(self.layers) or not falls or self.keep[-1] < 1:
+            refuse(f"to {self.keep} of {window} frames at layers {self.layers}", "ever fewer frames, a layer for each stage")
+        if list(self.layers) != sorted(set(self.layers)) or not 0 <= self.layers[0] <= self.layers[-1] < layers:
+            refuse(f"at layers {self.layers} of {layers}", "rising numbers of layers that there are")
+        if (self.recover == "none") != (self.output == "centre"):
+            refuse(f"with recover {self.recover} and output {self.output}", "none with centre, tri or tra with sequence")
+        if self.recover == "tri" and self.by != "tps":
+            refuse(f"by {self.by} with tri", "tra: interpolation needs the evenly spaced frames of tps")
+        if self.by == "tpa" and self.layers[0] == 0:
+            refuse("by tpa at layer 0", "a later layer: before it no frame has attended to another")
+        if self.output == "centre" and self.by == "tps" and window // 2 not in sampled(window, self):
+            refuse(f"to {self.keep} of {window} frames", "odd numbers, so that the middle frame is kept")
+
+
+def sampled(window: int, pruning: Pruning) -> list[int]:
+    """The frames that tps keeps at last."""
+    kept = np.arange(window)
+    for keep in pruning.keep:
+        kept = kept[even(len(kept), keep, pruning.ties)]
+    return [int(frame) for frame in kept]
+
+
+def even(frames: int, keep: int, ties: str) -> np.ndarray:
+    """Positions of ``keep`` frames spread evenly over so many, both ends among them."""
+    spread = np.linspace(0, frames - 1, keep)
+    return (np.rint(spread) if ties == "round" else np.floor(spread)).astype(np.int64)
+
+
+class Pruner(nn.Module):
+    """What pruning has learnt: TRA's query tokens and cross-attention, and HoT's positions. Nothing with tps and tri."""
+
+    def __init__(self, pruning: Pruning, dim: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.pruning, self.window, self.heads = pruning, window, heads
+        stages = pruning.keep if pruning.positions else ()
+        self.positions = nn.ParameterList(nn.Parameter(torch.zeros(keep, 1, dim)) for keep in stages)  # (r_m, 1, C)
+        if pruning.recover == "tra":
+            self.query = nn.Parameter(torch.zeros(window, dim))  # x'
+            self.to_query = nn.Linear(dim, dim)
+            self.to_key_value = nn.Linear(dim, 2 * dim)
+            self.out = nn.Linear(dim, dim)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """TRA, equation 5: x' + MCA(x', x, x) for each joint, (B, T, J, C) from (B, r, J, C)."""
+        context = x.transpose(1, 2)  # (B, J, r, C)
+        query = self.query.expand(*context.shape[:2], -1, -1)  # (B, J, T, C)
+        q = split_heads(self.to_query(query), self.heads)
+        k, v = split_heads(self.to_key_value(context), 2 * self.heads).chunk(2, dim=-3)
+        return (query + self.out(join_heads(attention_map(q, k) @ v))).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class Pruned(Forward):
+    """A forward over a whole window whose frames become fewer from stage to stage."""
+
+    def __init__(self, clock: Clock, pruner: Pruner, keypoints: Tensor) -> None:
+        super().__init__(clock)
+        self.pruner, self.pruning = pruner, pruner.pruning
+        frames = keypoints.shape[1]
+        if frames != pruner.window:
+            raise UsageError(f"a window of {frames} frames", expected=f"all {pruner.window}: what is pruned depends on it")
+        self.motion_of = keypoints[..., :2]
+        self.kept = torch.arange(frames, device=keypoints.device)  # (r,) of the window, or (B, r)
+        self.attended: tuple[Attention, Tensor, Tensor] | None = None
+
+    def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if isinstance(mixer, Attention):
+            self.attended = mixer, q, k
+        return super().mix(mixer, q, k, v)
+
+    def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+        if layer not in self.pruning.layers:
+            return features
+        stage = self.pruning.layers.index(layer)
+        keep = self.pruning.keep[stage]
+        if self.pruning.by == "tps":
+            frames = torch.from_numpy(even(self.kept.shape[-1], keep, self.pruning.ties)).to(self.kept.device)
+        else:
+            score = self._score(features[0])
+            if self.pruning.output == "centre":
+                score = torch.where(self.kept == self.pruner.window // 2, float("inf"), score)
+            frames = score.topk(keep, dim=-1).indices.sort(dim=-1).values  # (B, r) in the order of time
+        self.kept = self.kept[frames] if self.kept.ndim == 1 else self.kept.gather(1, frames)
+        features = tuple(take(x, frames) for x in features)
+        if not self.pruning.positions:
+            return features
+        return features[0] + self.pruner.positions[stage], *features[1:]
+
+    def leave(self, x: Tensor) -> Tensor:
+        return self.pruner.attend(x) if self.pruning.recover == "tra" else x
+
+    def answer(self, pose: Tensor) -> Tensor:
+        if self.pruning.output == "centre":
+            middle = (self.kept == self.pruner.window // 2).to(pose.dtype)  # (r,) or (B, r), one of them 1
+            return (pose * middle[..., None, None]).sum(1, keepdim=True)
+        if self.pruning.recover == "tra":
+            return pose
+        weights = torch.from_numpy(interpolation(self.pruner.window, self.pruning)).to(pose)  # (T, r)
+        recovered: Tensor = weights @ pose.flatten(-2)  # (B, T, J 3)
+        return recovered.unflatten(-1, pose.shape[-2:])  # type: ignore[no-any-return]
+
+    def _score(self, x: Tensor) -> Tensor:
+        """(B, T) how much each frame deserves to stay, from (B, T, J, C)."""
+        if self.pruning.by == "tpc":
+            return cluster_score(wide(x).mean(-2))
+        if self.pruning.by == "tpmo":
+            seen = take(self.motion_of, self.kept)  # (B, T, J, 2)
+            moved = (seen[:, 1:] - seen[:, :-1]).abs().sum((-2, -1))
+            return torch.cat([torch.zeros_like(moved[:, :1]), moved], dim=1)  # equation 4
+        assert self.attended is not None
+        mixer, q, k = self.attended
+        q, k = (split_heads(part.transpose(1, 2), mixer.heads) for part in (q, k))  # (B, J, H, T, d)
+        return wide(attention_map(q, k)).mean((1, 2)).sum(-2)  # what each frame was given, by all of them
+
+
+def take(x: Tensor, frames: Tensor) -> Tensor:
+    """Some frames of (B, T, J, C) or of (T, J, C), the same ones (r,) or each row's own (B, r)."""
+    if frames.ndim == 1:
+        return x.index_select(-3, frames)
+    if x.ndim == 3:
+        return x[frames]
+    return x.gather(1, frames[..., None, None].expand(-1, -1, *x.shape[2:]))
+
+
+def cluster_score(x: Tensor) -> Tensor:
+    """TPC: density peaks among k nearest neighbours, (B, T) from (B, T, C). Equations 1 and 2.
+
+    A frame scores high where many are like it and none that has more like it is near. Of equally dense frames the earlier
+    one counts as the denser, where the published code draws lots.
+    """
+    square = (x * x).sum(-1)
+    apart2 = (square[:, :, None] + square[:, None, :] - 2 * x @ x.transpose(1, 2)).clamp(min=0) / x.shape[-1]  # (B, T, T)
+    index = torch.arange(x.shape[1], device=x.device)
+    apart2 = torch.where(index[:, None] == index, 0.0, apart2)
+    near = (-apart2).topk(NEIGHBOURS, dim=-1).values
+    density = near.mean(-1).exp()  # (B, T)
+    mine, others = density[:, :, None], density[:, None, :]
+    denser = (others > mine) | ((others == mine) & (index[:, None] > index))
+    apart = apart2.sqrt()
+    furthest = apart.amax(-1, keepdim=True)
+    return density * torch.where(denser, apart, furthest).amin(-1)
+
+
+def interpolation(window: int, pruning: Pruning) -> np.ndarray:
+    """(T, r) weights with which TRI makes the poses of all frames from those of the kept ones."""
+    kept = np.array(sampled(window, pruning), np.float64)
+    at = np.linspace(0, window - 1, len(kept)) if pruning.interpolate == "aligned" else kept
+    frames = np.arange(window, dtype=np.float64)
+    return np.stack([np.interp(frames, at, row) for row in np.eye(len(kept))], axis=1)

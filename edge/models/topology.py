@@ -1,0 +1,41 @@
+"""The topologies by name: from a configuration, or from its record on disk, to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...runtime.errors import UsageError
+from .alternating import Alternating, AlternatingConfig
+from .config import LifterConfig
+from .dual_stream import DualStream, DualStreamConfig
+from .lifter import Lifter
+from .posemoe import PoseMoE, PoseMoEConfig
+from .pruning import Pruning
+
+TOPOLOGIES: dict[str, tuple[type[LifterConfig], type[Lifter]]] = {
+    "alternating": (AlternatingConfig, Alternating),
+    "dual_stream": (DualStreamConfig, DualStream),
+    "moe": (PoseMoEConfig, PoseMoE),
+}
+
+
+def build(config: LifterConfig) -> Lifter:
+    """The network with fresh weights."""
+    made: Any = TOPOLOGIES[config.topology][1]
+    return made(config)  # type: ignore[no-any-return]
+
+
+def config_from(record: Mapping[str, Any]) -> LifterConfig:
+    """The configuration that ``dataclasses.asdict`` wrote down. Lists, as JSON has them, become tuples again."""
+    fields = _tuples(record)
+    topology = fields.pop("topology", "moe")
+    if topology not in TOPOLOGIES:
+        raise UsageError(f"there is no topology {topology!r}", expected=f"one of {', '.join(TOPOLOGIES)}")
+    if fields.get("pruning") is not None:
+        fields["pruning"] = Pruning(**_tuples(fields["pruning"]))
+    return TOPOLOGIES[topology][0](**fields)
+
+
+def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
