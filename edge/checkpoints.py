@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from ..export.reference import beside
 from ..runtime.errors import ArtefactError, MissingError, UsageError
 from .models.lifter import Lifter
 from .models.topology import build, config_from
-from .official import convert
+from .official import recognise, shaped
+
+CONTAINERS = ("model_pos", "model", "state_dict")  # where the published codes keep a state dict beside other things
 
 
 def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
@@ -49,6 +53,23 @@ def load_reference(path: Path) -> Lifter:
     return load_checkpoint(path)[0]
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict of a checkpoint file: safetensors, or what torch.save wrote. Nothing in the file is executed."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        # torch's own message would have the file trusted
+        raise ArtefactError(f"{path} is damaged, or holds more than weights", expected="tensors by name") from error
+    for name in CONTAINERS:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not found or not all(isinstance(weight, Tensor) for weight in found.values()):
+        raise ArtefactError(f"{path} holds no state dict", expected=f"tensors by name, or one in {', '.join(CONTAINERS)}")
+    return found
+
+
 def import_official(family: str, state_dict: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Lifter:
     """The network of an official checkpoint, in eval mode, float32.
 
@@ -67,13 +88,9 @@ def import_official(family: str, state_dict: Mapping[str, Tensor], config: Mappi
         UsageError: no such family, or a configuration that contradicts the weights.
         ArtefactError: weights are missing, odd, or of another shape.
     """
-    ours, weights = convert(family, state_dict, config or {})
+    weights = {name.removeprefix("module."): weight for name, weight in state_dict.items()}
+    ours, renames = recognise(family, weights, config or {})
     model = build(ours)
-    expected = model.state_dict()
-    for name, weight in weights.items():
-        if weight.shape != expected[name].shape:
-            raise ArtefactError(
-                f"the checkpoint's {name} has the shape {tuple(weight.shape)}", expected=f"{tuple(expected[name].shape)}"
-            )
-    model.load_state_dict(weights)
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+    model.load_state_dict({rename.ours: shaped(rename, weights, shapes[rename.ours]) for rename in renames})
     return model.eval()

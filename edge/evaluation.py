@@ -34,9 +34,13 @@ def evaluate(model: Model, takes: Sequence[Take], *, tick: Callable[[int], None]
                 poses[i] = stream.step(take.keypoints[i], t=t).xyz_m
                 tick(1)
         late = model.latency_frames
+        if len(take) <= late:
+            continue  # it was over before the first pose
         predicted.append(poses[late:])
         truth.append(take.pose_m[: len(take) - late])
         by_clip[take.clip_id] = 1000 * mpjpe(predicted[-1], truth[-1], root="align")
+    if not truth:
+        raise UsageError(f"no clip is longer than the latency of {model.latency_frames} frames", expected="longer clips")
     sizes = [len(part) - 1 for part in truth]
     speeds = [mpjve(p, g, root="align") for p, g in zip(predicted, truth, strict=True) if len(p) > 1]
     p, g = np.concatenate(predicted), np.concatenate(truth)

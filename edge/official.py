@@ -18,6 +18,7 @@ from .models.alternating import AlternatingConfig
 from .models.config import LifterConfig
 from .models.dual_stream import DualStreamConfig
 from .models.pruning import Pruning
+from .models.retention import DISTANCES
 
 Weights = Mapping[str, Tensor]
 Config = Mapping[str, Any]
@@ -47,17 +48,16 @@ class Family:
     constants: tuple[str, ...] = ()
 
 
-def convert(family: str, weights: Weights, config: Config) -> tuple[LifterConfig, dict[str, Tensor]]:
-    """Our configuration and state dict of an official one.
+def recognise(family: str, weights: Weights, config: Config) -> tuple[LifterConfig, list[Rename]]:
+    """Our configuration of an official state dict, and what becomes of every weight in it.
 
     Raises:
         UsageError: no such family, or a configuration that contradicts the weights.
-        ArtefactError: weights are missing, odd, or of another shape.
+        ArtefactError: weights are missing or odd.
     """
     if family not in FAMILIES:
         raise UsageError(f"there is no family {family!r}", expected=f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
-    weights = {name.removeprefix("module."): weight for name, weight in weights.items()}
     ours = known.configure(weights, config)
     renames = list(known.renames(ours))
     needed = [name for rename in renames for name in rename.official]
@@ -69,7 +69,22 @@ def convert(family: str, weights: Weights, config: Config) -> tuple[LifterConfig
             raise ArtefactError(
                 f"the checkpoint {what}: {', '.join(names[:5])}{more}", expected=f"the {len(needed)} weights of a {family}"
             )
-    return ours, {rename.ours: rename.made(*(weights[name] for name in rename.official)).clone() for rename in renames}
+    return ours, renames
+
+
+def shaped(rename: Rename, weights: Weights, shape: torch.Size) -> Tensor:
+    """The weight that a rename makes; an ArtefactError where the official ones have shapes that do not make it."""
+    try:
+        made = rename.made(*(weights[name] for name in rename.official))
+    except (RuntimeError, IndexError):
+        made = None
+    if made is None or made.shape != shape:
+        name = rename.official[0]
+        raise ArtefactError(
+            f"the checkpoint's {name} has the shape {tuple(weights[name].shape)}",
+            expected=f"one that makes {rename.ours} of {tuple(shape)}",
+        )
+    return made.clone()
 
 
 # What the configuration and the shapes say.
@@ -154,9 +169,7 @@ DATASETS = {"h36m": "h36m17", "mpii3d_univ": "3dhp17"}
 
 def poseretnet(weights: Weights, config: Config) -> AlternatingConfig:
     """RetMixSTE. Its frames have no numbers, so that any length goes."""
-    dataset = config.get("dataset", "h36m")
-    if dataset not in DATASETS:
-        raise UsageError(f"the configuration says dataset {dataset!r}", expected=f"one of {', '.join(DATASETS)}")
+    skeleton = skeleton_of(weights, config)
     for layer in range(count(weights, "TTEblocks.")):
         for head in range(count(weights, "TTEblocks.0.attn.retentions.")):
             name = "TTEblocks.{}.attn.retentions.{}.gamma"
@@ -171,10 +184,25 @@ def poseretnet(weights: Weights, config: Config) -> AlternatingConfig:
         lookahead=not config.get("causal", False),
         held=False,
         bias=False,
-        distances=DATASETS[dataset] if config.get("joint_related", True) else "uniform",
-        skeleton=DATASETS[dataset],
+        distances=skeleton if config.get("joint_related", True) else "uniform",
+        skeleton=skeleton,
         **alternating(weights, config),
     )
+
+
+def skeleton_of(weights: Weights, config: Config) -> str:
+    """The joints that a PoseRetNet was made for: its decays tell, where joints differ in them, and else the configuration."""
+    said = config.get("dataset")
+    if said is not None and said not in DATASETS:
+        raise UsageError(f"the configuration says dataset {said!r}", expected=f"one of {', '.join(DATASETS)}")
+    gamma = weights.get("TTEblocks.0.attn.retentions.0.gamma", torch.zeros(()))
+    for dataset, skeleton in DATASETS.items():
+        expected = 1 - 1 / (float(config.get("gamma_divider", 8)) * torch.tensor(DISTANCES[skeleton]))
+        if gamma.shape == expected.shape and torch.allclose(gamma.float(), expected, atol=1e-6):
+            if said not in (None, dataset):
+                raise UsageError(f"the configuration says dataset {said}", expected=f"{dataset}, as the decays have it")
+            return skeleton
+    return DATASETS[said or "h36m"]
 
 
 def both(ours: str, official: str) -> Iterator[Rename]:
@@ -263,6 +291,7 @@ def motionbert(weights: Weights, config: Config) -> DualStreamConfig:
         representation=told(config, size(weights, "pre_logits.fc.weight", 0), "dim_rep"),
         norm_eps=norm_eps(config),
         pruning=pruning,
+        units="image",
     )
 
 

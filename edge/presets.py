@@ -59,6 +59,10 @@ class Preset:
         """The network with fresh weights."""
         return build(self.config)
 
+    def fits(self, config: LifterConfig) -> bool:
+        """Whether a network of that configuration is this preset, in whatever units it answers."""
+        return replace(config, units=self.config.units) == self.config
+
 
 # Ours: PoseMoE in small, with each mixer.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ from .reference import save_reference
 from .trace import OPSET, interface, trace
 
 PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")
+UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
 NORMALISATION = "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)"
 
 
@@ -33,6 +35,7 @@ def export(
     *,
     preset: str,
     precisions: Sequence[Precision] = ("fp32",),
+    chunk: int | None = None,
     training: dict[str, Any] | None = None,
     stage: Callable[[str, float, int], None] = lambda name, seconds, size: None,
 ) -> Manifest:
@@ -44,9 +47,11 @@ def export(
     Args:
         out: the folder; an artefact that is there is replaced, anything else is left alone.
         precisions: what to write. fp32 is always written: it is what a CPU runs and what the others are judged against.
+        chunk: graphs that take so many frames at once and answer as late; None is frame by frame, or a window.
         training: how the weights were made, for the manifest.
         stage: called with name, seconds and bytes after each stage.
     """
+    interface(model, chunk)  # what cannot be exported so says it before anything is written
     if not _may_replace(out):
         raise UsageError(
             f"{out} exists and is no artefact",
@@ -57,7 +62,7 @@ def export(
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
         draft.chmod(0o755)
-        manifest = _write(model, draft, preset, _ordered(precisions), training or {}, stage)
+        manifest = _write(model, draft, preset, _ordered(precisions), chunk, training or {}, stage)
         _move(draft, out)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -70,6 +75,7 @@ def _write(
     folder: Path,
     preset: str,
     precisions: Sequence[Precision],
+    chunk: int | None,
     training: dict[str, Any],
     stage: Callable[[str, float, int], None],
 ) -> Manifest:
@@ -80,13 +86,13 @@ def _write(
     protos = {}
     for precision in precisions:
         started = time.monotonic()
-        proto = simplify(trace(model if precision == "fp32" else halve(model)))
-        inputs, outputs, _ = interface(model)
+        proto = simplify(trace(model if precision == "fp32" else halve(model), chunk))
+        inputs, outputs, _ = interface(model, chunk)
         check_contract(proto, inputs, outputs)
         protos[precision] = proto
         stage(f"{precision} graph", time.monotonic() - started, proto.ByteSize())
 
-    manifest = describe(model, preset, precisions, training)
+    manifest = describe(model, preset, precisions, chunk, training)
     for graph in manifest.graphs:
         lone = manifest.model_copy(update={"graphs": (graph,)})
         add_metadata(protos[graph.precision], {METADATA: lone.model_dump_json()})
@@ -97,34 +103,36 @@ def _write(
     return manifest
 
 
-def describe(model: Lifter, preset: str, precisions: Sequence[Precision], training: dict[str, Any]) -> Manifest:
+def describe(
+    model: Lifter, preset: str, precisions: Sequence[Precision], chunk: int | None, training: dict[str, Any]
+) -> Manifest:
     """The manifest of a lifter, without its files."""
     config = model.config
-    mode: Mode = "window" if config.window is not None else "step"
-    frames = config.window or 1
-    inputs, outputs, states = interface(model)
+    mode: Mode = "window" if model.state_shape is None else "step" if chunk is None else "chunk"
+    frames = config.window if mode == "window" else chunk
+    inputs, outputs, states = interface(model, chunk)
     return Manifest(
         schema_version=SCHEMA_VERSION,
         preset=preset,
         mixer=config.mixer,
         mode=mode,
-        config=dataclasses.asdict(config),
+        config=json.loads(json.dumps(dataclasses.asdict(config))),  # as it will be read: lists, no tuples
         parameters=sum(p.numel() for p in model.parameters()),
-        skeleton="h36m17",
+        skeleton=config.skeleton,
         keypoint_recipe="coco_eyes",
         channels=config.channels,
         normalisation=NORMALISATION,
-        units="metres from the hip, seconds",
+        units=f"{UNITS[config.units]} from the hip, seconds",
         axes="camera: x right, y down, z forward",
         fps=config.fps,
-        latency_frames=0,
+        latency_frames=chunk - 1 if chunk else model.latency_frames,
         graphs=tuple(
             Graph(
-                file=f"{mode if mode == 'step' else f'{mode}{frames}'}.{precision}.onnx",
+                file=f"{mode}{frames or ''}.{precision}.onnx",
                 mode=mode,
                 precision=precision,
                 opset=OPSET,
-                frames=frames,
+                frames=frames or 1,
                 inputs=inputs,
                 outputs=outputs,
                 states=states,

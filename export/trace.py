@@ -10,13 +10,14 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ..runtime.errors import ArtefactError
+from ..runtime.errors import ArtefactError, UsageError
 from ..runtime.manifest import State
 from ..runtime.manifest import Tensor as TensorSpec
 from .lifter import Lifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
 MOST_STREAMS = 1024
+DTYPES = {"float32": torch.float32, "bool": torch.bool}
 
 
 class StepGraph(nn.Module):
@@ -30,8 +31,26 @@ class StepGraph(nn.Module):
         return self.model.step(keypoints, state, dt, reset)
 
 
+class ChunkGraph(nn.Module):
+    """(keypoints, state, dt, reset) -> (pose, next_state), T_s frames of B streams.
+
+    A reset, one per stream, is before the chunk's first frame: it is done here, and the network's own, which may come before
+    any frame, leaves nothing in the graph.
+    """
+
+    def __init__(self, model: Lifter) -> None:
+        super().__init__()
+        self.model = model
+        self.nominal_s = 1 / model.config.fps
+
+    def forward(self, keypoints: Tensor, state: Tensor, dt: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        state = torch.where(reset[(..., *[None] * (state.ndim - 1))], 0.0, state)
+        first = torch.where(reset, self.nominal_s, dt[:, 0])
+        return self.model.chunk(keypoints, state, torch.cat([first[:, None], dt[:, 1:]], dim=1), None)
+
+
 class WindowGraph(nn.Module):
-    """keypoints -> pose, T frames of B streams."""
+    """keypoints -> pose, T frames of B streams; of a lifter that answers with one frame of a window, that frame's pose."""
 
     def __init__(self, model: Lifter) -> None:
         super().__init__()
@@ -41,33 +60,32 @@ class WindowGraph(nn.Module):
         return self.model(keypoints)
 
 
-def trace(model: Lifter) -> onnx.ModelProto:
-    """The model's graph at opset 20: a step graph if it streams, else a window graph. The batch axis is free."""
+def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
+    """The model's graph at opset 20: a chunk graph of so many frames, or a step graph if it streams, or a window graph.
+
+    The batch axis is free.
+    """
     config = model.config
+    inputs, outputs, _ = interface(model, chunk)
     batch = torch.export.Dim("B", min=1, max=MOST_STREAMS)
-    if model.state_shape is not None:
-        graph: nn.Module = StepGraph(model)
-        names, outputs = ["keypoints", "state", "dt", "reset"], ["pose", "next_state"]
-        inputs = (
-            torch.zeros(2, config.joints, config.channels),
-            model.initial_state(2).float(),
-            torch.full((2,), 1 / config.fps),
-            torch.zeros(2, dtype=torch.bool),
-        )
+    given: tuple[Tensor, ...] = tuple(torch.zeros(2, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs)
+    if model.state_shape is None:
+        graph: nn.Module = WindowGraph(model)
     else:
-        assert config.window is not None
-        graph, names, outputs = WindowGraph(model), ["keypoints"], ["pose"]
-        inputs = (torch.zeros(2, config.window, config.joints, config.channels),)  # type: ignore[assignment]
+        graph = StepGraph(model) if chunk is None else ChunkGraph(model)
+        given = tuple(
+            torch.full_like(value, 1 / config.fps) if t.name == "dt" else value for t, value in zip(inputs, given, strict=True)
+        )
     with warnings.catch_warnings():  # the exporter's warnings speak to its own developers
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             graph.eval(),
-            inputs,
+            given,
             dynamo=True,
             opset_version=OPSET,
-            input_names=names,
-            output_names=outputs,
+            input_names=[t.name for t in inputs],
+            output_names=[t.name for t in outputs],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             external_data=False,
             verbose=False,
@@ -77,30 +95,34 @@ def trace(model: Lifter) -> onnx.ModelProto:
     return program.model_proto
 
 
-def interface(model: Lifter) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
+def interface(
+    model: Lifter, chunk: int | None = None
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
     """Inputs, outputs and states of the model's graph, as the manifest tells them."""
     config = model.config
-    joints, channels = config.joints, config.channels
-    channel_names = "x, y, confidence" if channels == 3 else "x, y"
+    if chunk is not None and (model.state_shape is None or chunk < 2):
+        raise UsageError(
+            f"chunks of {chunk} frames of a lifter that sees {'a window' if model.state_shape is None else 'a stream'}",
+            expected="at least 2 frames, and a lifter that carries a state",
+        )
+    frames: tuple[int, ...] = () if chunk is None else (chunk,)
     if model.state_shape is None:
         assert config.window is not None
-        frames = config.window
-        return (
-            (
-                _tensor(
-                    "keypoints",
-                    ("B", frames, joints, channels),
-                    ("stream", "frame", "joint", "channel"),
-                    f"normalised {channel_names}",
-                ),
-            ),
-            (
-                _tensor(
-                    "pose", ("B", frames, joints, 3), ("stream", "frame", "joint", "xyz"), "metres from the hip, camera axes"
-                ),
-            ),
-            (),
-        )
+        frames = (config.window,)
+    over = ("frame",) if frames else ()
+    answered = (1,) if model.state_shape is None and model.latency_frames else frames
+    keypoints = _tensor(
+        "keypoints",
+        ("B", *frames, config.joints, config.channels),
+        ("stream", *over, "joint", "channel"),
+        f"normalised {'x, y, confidence' if config.channels == 3 else 'x, y'}",
+    )
+    pose = _tensor(
+        "pose", ("B", *answered, config.joints, 3), ("stream", *over, "joint", "xyz"), "metres from the hip, camera axes"
+    )
+    if model.state_shape is None:
+        return (keypoints,), (pose,), ()
+    when = "frame" if chunk is None else "chunk"
     memory: tuple[int | str, ...] = ("B", *model.state_shape)
     axes = (
         "stream",
@@ -108,14 +130,10 @@ def interface(model: Lifter) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, 
         *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer],
     )
     inputs = (
-        _tensor("keypoints", ("B", joints, channels), ("stream", "joint", "channel"), f"normalised {channel_names}"),
+        keypoints,
         _tensor("state", memory, axes, f"memories of {config.mixer}, in the order of use"),
-        _tensor("dt", ("B",), ("stream",), "seconds since the frame before"),
-        _tensor("reset", ("B",), ("stream",), "true: the state is cleared before the frame", dtype="bool"),
-    )
-    outputs = (
-        _tensor("pose", ("B", joints, 3), ("stream", "joint", "xyz"), "metres from the hip, camera axes"),
-        _tensor("next_state", memory, axes, "the state after the frame"),
+        _tensor("dt", ("B", *frames), ("stream", *over), "seconds since the frame before"),
+        _tensor("reset", ("B",), ("stream",), f"true: the state is cleared before the {when}", dtype="bool"),
     )
     state = State(
         input="state",
@@ -126,7 +144,7 @@ def interface(model: Lifter) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, 
         initial="zeros",
         reset="in the graph, where the input reset is true",
     )
-    return inputs, outputs, (state,)
+    return inputs, (pose, _tensor("next_state", memory, axes, f"the state after the {when}")), (state,)
 
 
 def _tensor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..runtime.errors import ArtefactError
 from ..runtime.files import write_atomically
 from ..runtime.manifest import Manifest, check_file, read_manifest, record_file, write_manifest
 from ..runtime.picture import Lines, check_available, draw_lines
-from ..runtime.skeleton import H36M17
+from ..runtime.skeleton import H36M_ORDERS, SKELETONS
 from .lifter import Lifter
 
 BLOCK = 100  # frames per chunk of the reference
@@ -61,7 +62,10 @@ def verify(
         raise ArtefactError(
             f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}"
         )
-    reference = lift_reference(load_reference(folder / REFERENCE), recording, tick=tick)
+    order, joints = list(H36M_ORDERS[manifest.skeleton]), SKELETONS[manifest.skeleton].joints
+    recording = replace(recording, keypoints=recording.keypoints[:, order, : manifest.channels])
+    chunk = manifest.graphs[0].frames if manifest.mode == "chunk" else None
+    reference = lift_reference(load_reference(folder / REFERENCE), recording, chunk=chunk, tick=tick)
 
     drifts: list[Drift] = []
     by_frame: dict[str, NDArray[np.float64]] = {}
@@ -78,8 +82,8 @@ def verify(
                 arithmetic=PLAIN if graph.precision == "fp32" else ROUNDED,
                 frames=len(recording),
                 measured=measured,
-                per_joint_mean_mm=dict(zip(H36M17.joints, drift.mean(axis=0).tolist(), strict=True)),
-                per_joint_max_mm=dict(zip(H36M17.joints, drift.max(axis=0).tolist(), strict=True)),
+                per_joint_mean_mm=dict(zip(joints, drift.mean(axis=0).tolist(), strict=True)),
+                per_joint_max_mm=dict(zip(joints, drift.max(axis=0).tolist(), strict=True)),
                 passed=not over,
                 exceeded=over,
                 smallest_budget=smallest_budget(measured),
@@ -99,25 +103,31 @@ def verify(
     return certificate
 
 
-def lift_reference(model: Lifter, recording: Recording, *, tick: Callable[[int], None] = lambda frames: None) -> Floats:
-    """(T, J, 3) poses of the PyTorch model in float32, its state carried all the way; a window model's, window by window."""
+def lift_reference(
+    model: Lifter, recording: Recording, *, chunk: int | None = None, tick: Callable[[int], None] = lambda frames: None
+) -> Floats:
+    """(T, J, 3) poses of the PyTorch model in float32, its state carried all the way; a window model's, window by window.
+
+    Args:
+        chunk: T_s of a chunk graph. Where frames of a chunk see one another, its borders are part of the question.
+    """
     poses = []
-    block = model.config.window or BLOCK
     with torch.no_grad():
-        state = None if model.state_shape is None else model.initial_state(1)
-        for start in range(0, len(recording), block):
-            span = slice(start, start + block)
-            frames = recording.keypoints[None, span]  # (1, T, J, channels)
-            given = frames.shape[1]
-            if state is None:
-                y = model(torch.from_numpy(np.pad(frames, ((0, 0), (0, block - given), (0, 0), (0, 0)), mode="edge")))[
-                    :, :given
-                ]
-            else:
-                dt, reset = torch.from_numpy(recording.dt_s[None, span]), torch.from_numpy(recording.reset[None, span])
-                y, state = model.chunk(torch.from_numpy(frames), state, dt, reset)
-            poses.append(y[0].numpy())
-            tick(given)
+        if model.state_shape is None:
+            assert model.config.window is not None
+            for given, part in recording.windows(model.config.window):
+                y = model(torch.from_numpy(part.keypoints[None]))[0, :given]
+                poses.append(y.expand(given, -1, -1).numpy())  # if it is one pose, it is that of the whole window
+                tick(given)
+        else:
+            state = model.initial_state(1)
+            # A causal lifter's steps may be taken together; one with lookahead would see more than its steps do.
+            block = chunk or (1 if model.config.lookahead else BLOCK)
+            for given, part in recording.chunks(block):
+                x, dt, reset = (torch.from_numpy(array[None]) for array in (part.keypoints, part.dt_s, part.reset))
+                y, state = model.chunk(x, state, dt, reset)
+                poses.append(y[0, :given].numpy())
+                tick(given)
     return np.concatenate(poses)
 
 

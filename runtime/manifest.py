@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ArtefactError, MissingError
 from .files import sha256, write_atomically
+from .skeleton import H36M_ORDERS
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -47,7 +48,7 @@ class State(Strict):
 
 
 class Graph(Strict):
-    """One ONNX file: a mode at a precision."""
+    """One ONNX file: a mode at a precision. One launch takes ``frames``: 1 in mode step, T_s of a chunk, T of a window."""
 
     file: str
     mode: Mode
@@ -152,20 +153,39 @@ def parse_manifest(text: str | bytes, place: str) -> Manifest:
             raise ArtefactError(
                 f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again
             )
+    if manifest.skeleton not in H36M_ORDERS:
+        raise ArtefactError(
+            f"{place}: field skeleton: {manifest.skeleton!r} is not known", expected=" or ".join(H36M_ORDERS), run=again
+        )
     for graph in manifest.graphs:
-        if (graph.mode == "step") != bool(graph.states):
-            raise ArtefactError(
-                f"{place}: graphs: {graph.file} of mode {graph.mode} has {len(graph.states)} states",
-                expected="states in a step graph, and only there",
-                run=again,
-            )
-        if manifest.files and graph.file not in manifest.files:
-            raise ArtefactError(
-                f"{place}: graphs: {graph.file} is not among the files", expected="a record of every file", run=again
-            )
+        _check_graph(manifest, graph, place)
     if not manifest.graphs:
         raise ArtefactError(f"{place}: graphs: there are none", expected="at least one", run=again)
     return manifest
+
+
+def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
+    """Its record, its states and the shapes of what it takes and answers are those of its mode."""
+
+    def refuse(what: str, expected: str) -> ArtefactError:
+        return ArtefactError(f"{place}: graphs: {graph.file} {what}", expected=expected, run="posemoe-edge export")
+
+    if manifest.files and graph.file not in manifest.files:
+        raise refuse("is not among the files", "a record of every file")
+    if (graph.mode == "window") == bool(graph.states):
+        raise refuse(f"of mode {graph.mode} has {len(graph.states)} states", "states in a step or chunk graph, and only there")
+    if manifest.latency_frames >= graph.frames:
+        raise refuse(f"takes {graph.frames} frames", f"more than the latency_frames, {manifest.latency_frames}")
+    frames = () if graph.mode == "step" else (graph.frames,)
+    joints = len(H36M_ORDERS[manifest.skeleton])
+    takes: list[tuple[int | str, ...]] = [("B", *frames, joints, manifest.channels)]
+    answers: list[tuple[int | str, ...]] = [("B", *frames, joints, 3)]
+    if graph.mode == "window":
+        answers.append(("B", 1, joints, 3))  # one frame's pose alone
+    for name, tensors, allowed in (("keypoints", graph.inputs, takes), ("pose", graph.outputs, answers)):
+        shape = next((tensor.shape for tensor in tensors if tensor.name == name), None)
+        if shape not in allowed:
+            raise refuse(f"of mode {graph.mode} has {name} of shape {shape}", " or ".join(map(str, allowed)))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -15,7 +15,7 @@ from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
 from .gaps import GapPolicy
 from .manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
 from .pose import Pose
-from .slots import Slots, StepSlots, WindowSlots
+from .slots import ChunkSlots, Slots, StepSlots, WindowSlots
 from .stream import Stream, step_all
 
 log = logging.getLogger(__name__)
@@ -45,17 +45,23 @@ class Model:
         _check_interface(opened, graph)
         self.engine = opened.name
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
-        if not 0 <= self.latency_frames < graph.frames:
+        allowed = _latencies(manifest, graph)
+        if self.latency_frames not in allowed:
             raise UsageError(
-                f"a latency of {self.latency_frames} frames", expected=f"0 to {graph.frames - 1} in mode {graph.mode}"
+                f"a latency of {self.latency_frames} frames", expected=f"{allowed[0]} to {allowed[-1]} in mode {graph.mode}"
             )
-        self._slots: Slots = (
-            StepSlots(opened, graph) if graph.mode == "step" else WindowSlots(opened, graph, latency_frames=self.latency_frames)
-        )
+        self._slots = self._make_slots(opened)
         self._identity = manifest.files[graph.file].sha256 if manifest.files else str(path)
         self.gaps = gaps
         self._lock = Lock()
         log.info("%s runs on %s", self, self.engine)
+
+    def _make_slots(self, engine: Engine) -> Slots:
+        if self.graph.mode == "step":
+            return StepSlots(engine, self.graph)
+        if self.graph.mode == "chunk":
+            return ChunkSlots(engine, self.graph)
+        return WindowSlots(engine, self.graph, latency_frames=self.latency_frames)
 
     def __str__(self) -> str:
         return f"{self.manifest.preset} {self.graph.precision} {self.graph.mode}"
@@ -149,6 +155,14 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         expected=f"a folder, or a shipped one ({shipped})",
         run=f"posemoe-edge export {name}",
     )
+
+
+def _latencies(manifest: Manifest, graph: Graph) -> range:
+    """How many frames behind the newest one a pose of this graph may lie."""
+    if graph.mode == "window" and graph.outputs[0].shape[1] == graph.frames:
+        return range(graph.frames)
+    latency = graph.frames - 1 if graph.mode == "chunk" else manifest.latency_frames
+    return range(latency, latency + 1)
 
 
 def _check_interface(engine: Engine, graph: Graph) -> None:

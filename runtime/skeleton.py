@@ -65,7 +65,27 @@ COCO17 = Skeleton(
     right=(2, 4, 6, 8, 10, 12, 14, 16),
 )  # fmt: skip
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (H36M17, COCO17)}
+MPI3DHP17 = Skeleton(
+    name="3dhp17",
+    joints=(
+        "head_top", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+        "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "pelvis", "spine", "head",
+    ),
+    parents=(16, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, -1, 14, 1),
+    left=(5, 6, 7, 11, 12, 13),
+    right=(2, 3, 4, 8, 9, 10),
+)  # fmt: skip
+
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (H36M17, COCO17, MPI3DHP17)}
+
+_H36M_NAME = {"head_top": "head", "neck": "thorax", "pelvis": "hip", "head": "nose"}  # of 3dhp17's joints, where it differs
+
+# The skeletons that a model may speak: index i holds the Human3.6M joint that takes place i. It is a mere order; COCO's joints
+# would have to be made up.
+H36M_ORDERS: dict[str, tuple[int, ...]] = {
+    s.name: tuple(H36M17.joints.index(_H36M_NAME.get(name, name) if s is MPI3DHP17 else name) for name in s.joints)
+    for s in (H36M17, MPI3DHP17)
+}
 
 
 def _recipe(rows: dict[str, dict[str, float]]) -> NDArray[np.float32]:

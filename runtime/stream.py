@@ -16,6 +16,7 @@ from .gaps import GapPolicy
 from .keypoints import check_keypoints
 from .manifest import Manifest
 from .pose import GapAction, Pose
+from .skeleton import H36M_ORDERS
 from .slots import Memory, Slots
 
 Floats = NDArray[np.float32]
@@ -64,6 +65,7 @@ class Stream:
         self._manifest, self._graph = manifest, graph
         self._slots, self._lock = slots, lock
         self._gaps, self._latency = gaps, latency_frames
+        self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint that the model has in place i
         self._slot: int | None = slots.join()
         self._time = _Time()
 
@@ -114,6 +116,16 @@ class Stream:
         if self._slot is None:
             raise UsageError("the stream is closed", expected="a new one from model.stream()")
         return self._slot
+
+    def _to_model(self, keypoints: Floats) -> Floats:
+        """(17, 3) in Human3.6M order to what the model takes, in its own order."""
+        return keypoints[self._order, : self._manifest.channels]
+
+    def _from_model(self, xyz_m: Floats) -> Floats:
+        """The model's pose in Human3.6M order, always a copy."""
+        made = np.empty_like(xyz_m)
+        made[self._order] = xyz_m
+        return made
 
     def _accept(self, keypoints: ArrayLike, t: float | None) -> _Due:
         """Check a frame and decide what to do about the time before it. Changes nothing."""
@@ -166,9 +178,9 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
                 frame = due[stream]
                 reset = frame.gap == "reset"
                 nominal = 1 / stream._manifest.fps
-                slots.put(seat, frame.keypoints[:, : stream._manifest.channels], nominal if reset else frame.dt_s, reset)
+                slots.put(seat, stream._to_model(frame.keypoints), nominal if reset else frame.dt_s, reset)
             poses = slots.launch(seats)
-            lifted = {stream: poses[seat].copy() for stream, seat in zip(fed, seats, strict=True)}
+            lifted = {stream: stream._from_model(poses[seat]) for stream, seat in zip(fed, seats, strict=True)}
             if not all(np.isfinite(xyz).all() for xyz in lifted.values()):
                 raise ArtefactError(
                     "the model answered with numbers that are not finite; the state is as it was",

@@ -17,48 +17,66 @@ import pytest
 
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
-    from posemoe_edge.edge.models.posemoe import PoseMoE
+    from posemoe_edge.edge.models.lifter import Lifter
 
 WINDOW = 9
+CHUNK = 4
 SIZES: dict[str, dict[str, Any]] = {
     "retention": {},
     "dssm": {"state_size": 4},
     "attention": {"window": WINDOW},
+    "lookahead": {"topology": "alternating", "mixer": "retention", "lookahead": True},
+    "gated": {"topology": "dual_stream", "mixer": "dssm", "block": "gated", "state_size": 4, "representation": 16},
+    "3dhp": {"topology": "alternating", "mixer": "retention", "skeleton": "3dhp17", "distances": "3dhp17", "channels": 2},
+    "centre": {
+        "topology": "alternating",
+        "mixer": "attention",
+        "window": WINDOW,
+        "pruning": {"keep": [3], "layers": [0], "recover": "none", "output": "centre"},
+    },
 }
 
 
-def tiny_model(mixer: str) -> PoseMoE:
-    """The smallest lifter with that mixer; the same weights each time."""
+def tiny_model(kind: str) -> Lifter:
+    """The smallest lifter of that kind; the same weights each time."""
     import torch
-    from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
+    from posemoe_edge.edge.models.topology import build, config_from
 
+    sizes = {"topology": "moe", "mixer": kind, "dim": 16, "heads": 2, "layers": 1}
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        return PoseMoE(PoseMoEConfig(mixer=mixer, dim=16, heads=2, layers=1, **SIZES[mixer])).eval()
+        return build(config_from(sizes | SIZES[kind])).eval()
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Callable[[str], PoseMoE]:
-    """tiny("retention"): the PyTorch model that the artefact of that mixer was exported from."""
-    return functools.cache(tiny_model)
+def tiny() -> Callable[[str], Lifter]:
+    """tiny("retention"): the PyTorch model that the artefacts "retention" and "retention-chunk" were exported from."""
+    cached = functools.cache(tiny_model)
+    return lambda kind: cached(kind.removesuffix("-chunk"))
 
 
 @pytest.fixture(scope="session")
-def artefact_of(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], PoseMoE]) -> Callable[[str], Path]:
-    """artefact_of("dssm"): its artefact, exported by the first worker that asks. Read only."""
+def artefact_of(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Lifter]) -> Callable[[str], Path]:
+    """artefact_of("dssm"): its artefact, exported by the first worker that asks; "dssm-chunk": in chunks. Read only."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
 
     @functools.cache
-    def exported(mixer: str) -> Path:
-        folder = shared / f"tiny-{mixer}"
-        with (shared / f"{mixer}.lock").open("w") as lock:
+    def exported(kind: str) -> Path:
+        folder = shared / f"tiny-{kind}"
+        with (shared / f"{kind}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
                 from posemoe_edge.export.artefact import export
 
-                precisions = ("fp32", "fp16") if mixer == "retention" else ("fp32",)
-                export(tiny(mixer), folder, preset=f"tiny-{mixer}", precisions=precisions, training={"untrained": True})
+                export(
+                    tiny(kind),
+                    folder,
+                    preset=f"tiny-{kind}",
+                    precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
+                    chunk=CHUNK if kind.endswith("-chunk") else None,
+                    training={"untrained": True},
+                )
         return folder
 
     return exported
@@ -110,7 +128,8 @@ def replayed_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.Monke
 
     folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported before, by the real trace
 
-    def trace(model: PoseMoE) -> onnx.ModelProto:
+    def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
+        assert chunk is None
         precision = "fp16" if model.embed.weight.dtype == torch.float16 else "fp32"
         proto = onnx.load(folders[model.config.mixer] / f"step.{precision}.onnx")
         del proto.metadata_props[:]

@@ -40,15 +40,20 @@ def check_options(ctx: click.Context) -> None:
             raise UsageError(f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}", expected=hint)
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file holds."""
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", expected="keys, values and tables") from error
+
+
 def read_config(folder: Path, verbs: Collection[str]) -> dict[str, Any]:
     """The tables of the folder's configuration file, one for a verb or for the cameras; empty where there is no file."""
     path = folder / CONFIG
     if not path.is_file():
         return {}
-    try:
-        tables = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}", expected="tables named like the verbs") from error
+    tables = read_toml(path)
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} is not a table", expected=f"[{name}]")

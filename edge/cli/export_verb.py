@@ -14,7 +14,7 @@ from .output import Output, Result, megabytes, verb
 
 
 @click.command("export")
-@click.argument("preset", default=DEFAULT_MODEL)
+@click.argument("preset", required=False)
 @click.option(
     "--precision",
     multiple=True,
@@ -28,20 +28,22 @@ from .output import Output, Result, megabytes, verb
     type=click.IntRange(min=2),
     help="Graphs that take so many frames at once; poses come so many less one late. For lifters that carry a state.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="A .safetensors of `train`; default: the shipped weights.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="A .safetensors of `train` or `import`; default: the shipped ones."
+)
 @click.option("--untrained", is_flag=True, help="Random weights: to try a preset that has none yet.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
 @verb
 def command(
     out_: Output,
-    preset: str,
+    preset: str | None,
     precision: tuple[str, ...],
     chunk: int | None,
     weights: Path | None,
     untrained: bool,
     out: Path | None,
 ) -> Result:
-    """Write PRESET's artefact: ONNX graphs, manifest, reference weights."""
+    """Write PRESET's artefact: ONNX graphs, manifest, reference weights. Default: the preset of the weights."""
     if weights and untrained:
         raise UsageError("--weights and --untrained", expected="one of them")
     started = time.monotonic()
@@ -51,12 +53,12 @@ def command(
         from ..presets import find_preset
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "exporting") from None
-    chosen = find_preset(preset)
-    folder = out or Path(preset)
     if untrained:
-        model, training = chosen.build().eval(), {"untrained": True}
+        preset = preset or DEFAULT_MODEL
+        model, training = find_preset(preset).build().eval(), {"untrained": True}
     else:
-        source = weights or ZOO / preset / REFERENCE
+        named = find_preset(preset) if preset else None
+        source = weights or ZOO / (preset or DEFAULT_MODEL) / REFERENCE
         if not weights and not source.is_file():
             raise UsageError(
                 f"{preset} has no shipped weights yet",
@@ -64,9 +66,12 @@ def command(
                 run=f"posemoe-edge train {preset}",
             )
         model, record = load_checkpoint(source)
-        if model.config != chosen.config:
+        if named and not named.fits(model.config):
             raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
-        training = record["training"]
+        preset, training = preset or str(record["preset"]), record["training"]
+    folder = out or Path(preset)
+    if model.config.units != "metres":
+        out_.warn("these weights answer in image units, as published: multiply by half the picture's width, and by a scale")
     out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
     with out_.console.status("  tracing ..."):

@@ -50,13 +50,17 @@ class StackConfig(LifterConfig):
     expansion: int = 3
     reduction: int = 4
 
+    @property
+    def gated(self) -> bool:
+        return self.block == "gated"
+
     def joint_block(self) -> nn.Module:
         """One block over joints: a ``JointBlock``."""
-        return GatedJoints(self) if self.block == "gated" else TransformerJoints(self)
+        return GatedJoints(self) if self.gated else TransformerJoints(self)
 
     def time_block(self) -> nn.Module:
         """One block over time: a ``TimeBlock``."""
-        return GatedTime(self) if self.block == "gated" else TransformerTime(self)
+        return GatedTime(self) if self.gated else TransformerTime(self)
 
 
 class TransformerJoints(nn.Module):
@@ -112,9 +116,10 @@ class Gated(nn.Module):
     def gated(self, x: Tensor, run: Callable[[Mixer, Tensor], Tensor]) -> Tensor:
         """The block, with ``run`` to apply a filter along the axis that it works on."""
         normed = self.norm(x)
-        mixed = self.ahead_out(run(self.ahead, F.gelu(self.ahead_in(normed))))
+        mixed = self.ahead_out(run(self.ahead, F.gelu(self.ahead_in(normed))).to(x.dtype))
         if self.both:
-            mixed = F.gelu(self.combine(mixed * self.back_out(run(self.back, F.gelu(self.back_in(normed))))))
+            back = self.back_out(run(self.back, F.gelu(self.back_in(normed))).to(x.dtype))
+            mixed = F.gelu(self.combine(mixed * back))
         return x + self.out(mixed * F.gelu(self.identity(normed)))  # type: ignore[no-any-return]
 
 
@@ -131,9 +136,9 @@ class GatedJoints(Gated):
 def filter_joints(mixer: Mixer, u: Tensor) -> Tensor:
     """(..., J, C) filtered along the joints."""
     if isinstance(mixer, Backwards):
-        return mixer.dssm.convolve(u.flip(-2), dim=-2).flip(-2).to(u.dtype)
+        return mixer.dssm.convolve(u.flip(-2), dim=-2).flip(-2)
     assert isinstance(mixer, DSSM)
-    return mixer.convolve(u, dim=-2).to(u.dtype)
+    return mixer.convolve(u, dim=-2)
 
 
 class GatedTime(Gated):

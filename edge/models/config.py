@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from ...runtime.errors import UsageError
 from .attention import Attention
+from .choices import check_choices
 from .dssm import DSSM, Modes
 from .mixer import Mixer
 from .pruning import Pruning
@@ -36,6 +37,7 @@ class LifterConfig:
         distances: retention: the table of d_j, or "uniform".
         state_size, modes, shared_modes: dssm: N, how its frequencies start, and whether channels share them.
         pruning: H2OT's, around the blocks of an attention topology.
+        units: of the poses: metres, or "image", MotionBERT's own: half the picture's width, times a factor of each clip.
     """
 
     topology: TopologyKind
@@ -57,10 +59,10 @@ class LifterConfig:
     modes: Modes = "lin"
     shared_modes: bool = False
     pruning: Pruning | None = None
+    units: Literal["metres", "image"] = "metres"
 
     def __post_init__(self) -> None:
-        if self.mixer not in get_args(MixerKind):
-            raise UsageError(f"there is no mixer {self.mixer!r}", expected=f"one of {', '.join(get_args(MixerKind))}")
+        check_choices(self)
         if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps, self.norm_eps) <= 0 or self.dim % self.heads:
             raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
         if self.windowed != (self.window is not None):
@@ -69,6 +71,10 @@ class LifterConfig:
                 f"mixer {self.mixer}{direction} with window {self.window}",
                 expected="a window for attention and for dssm in both directions, and for them alone",
             )
+        if self.gated and self.mixer != "dssm":
+            raise UsageError(f"gated blocks of {self.mixer}", expected="dssm: that is what they gate")
+        if self.mixer == "dssm" and self.lookahead and not self.gated:
+            raise UsageError("dssm in both directions", expected="gated blocks: they join the two")
         if self.distances not in (*DISTANCES, "uniform"):
             raise UsageError(f"there are no distances {self.distances!r}", expected=f"uniform, {', '.join(DISTANCES)}")
         if self.mixer == "retention" and len(self.distance_of_joint) != self.joints:
@@ -84,6 +90,11 @@ class LifterConfig:
     def windowed(self) -> bool:
         """Whether it sees a window at once, and carries nothing from frame to frame."""
         return self.mixer == "attention" or (self.mixer == "dssm" and self.lookahead)
+
+    @property
+    def gated(self) -> bool:
+        """Whether its blocks are HumMUSS's."""
+        return False
 
     @property
     def distance_of_joint(self) -> tuple[float, ...]:

@@ -68,18 +68,18 @@ class DSSM(Mixer):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
         u = wide(k) * wide(v)  # (B, T, J, C)
         if clock.uniform and clock.reset is None:
-            return (wide(q) * self.convolve(u, dim=1)).to(q.dtype)
+            return wide(q) * self.convolve(u, dim=1)
         state = u.new_zeros(u.shape[0], *self.state_shape)
         blocks = []
         for start in range(0, u.shape[1], BLOCK):
             span = slice(start, start + BLOCK)
             y, state = self._filter(u[:, span], state, clock.during(span))
             blocks.append(y)
-        return (wide(q) * torch.cat(blocks, dim=1)).to(q.dtype)
+        return wide(q) * torch.cat(blocks, dim=1)
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         y, state = self._filter(wide(k) * wide(v), state, clock)
-        return (wide(q) * y).to(q.dtype), state
+        return wide(q) * y, state
 
     @classmethod
     def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
@@ -98,7 +98,7 @@ class DSSM(Mixer):
         state = state + hold[:, None] * u[..., None]  # (B, J, C, N)
         read = torch.cat([self.read[0], -self.read[1]], dim=-1)  # (C, N)
         y = 2 * (state * read).sum(-1) + self.skip * u
-        return (wide(q) * y).to(q.dtype), state
+        return wide(q) * y, state
 
     # What the forms share.
 

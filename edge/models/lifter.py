@@ -42,6 +42,8 @@ class Lifter(nn.Module, ABC):
         form = Forward(Clock(torch.ones(1, 1)))
         with torch.no_grad():
             self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), form)
+        if not form.used:
+            raise UsageError(f"a lifter that never mixes over time: {self.config}", expected="some block over time")
         self._uses = form.used
 
     @property

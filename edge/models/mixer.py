@@ -25,7 +25,8 @@ class Mixer(nn.Module, ABC):
     Frames are finite numbers: a reset clears a memory of anything, but within one call a frame that is not finite spoils
     every output of its stream.
 
-    Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape), float32 or wider.
+    Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape). The state, and what is read of it, are
+    float32 or wider whatever q, k and v are; attention answers in their precision.
     """
 
     kind: ClassVar[str]

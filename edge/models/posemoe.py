@@ -82,9 +82,6 @@ class PoseMoEConfig(LifterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UsageError(f"a PoseMoE with {name} {getattr(self, name)!r}", expected=f"one of {', '.join(known)}")
         strange = set(self.without) - set(get_args(Part))
         if strange:
             raise UsageError(f"a PoseMoE without {sorted(strange)}", expected=f"parts of {', '.join(get_args(Part))}")
@@ -92,21 +89,6 @@ class PoseMoEConfig(LifterConfig):
     def has(self, part: Part) -> bool:
         """Whether a part is there."""
         return part not in self.without
-
-
-CHOICES = {
-    "feed": ("each", "pair", "none"),
-    "compress": ("linear", "mlp"),
-    "tokens": ("gaussian", "zero", "laplace"),
-    "tokens_of": ("model", "layer"),
-    "pose_of": ("model", "layer"),
-    "positions": ("full", "joint", "joint_time"),
-    "router": ("together", "in_turn"),
-    "ceka": get_args(CekaMode),
-    "ceka_feed": get_args(CekaFeed),
-    "decoder": ("joints_first", "time_first"),
-    "head": ("linear", "mlp"),
-}
 
 
 class Skip(nn.Module):

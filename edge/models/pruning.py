@@ -7,7 +7,7 @@ nothing of what happens there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from .attention import Attention, attention_map, join_heads, split_heads
+from .choices import check_choices
 from .clock import Clock
 from .forms import Forward
 from .mixer import Mixer
@@ -57,15 +58,7 @@ class Pruning:
         def refuse(what: str, expected: str) -> None:
             raise UsageError(f"pruning {what}", expected=expected)
 
-        for name, value, known in (
-            ("by", self.by, get_args(Choice)),
-            ("recover", self.recover, get_args(Recovery)),
-            ("output", self.output, ("sequence", "centre")),
-            ("ties", self.ties, ("round", "floor")),
-            ("interpolate", self.interpolate, ("aligned", "kept")),
-        ):
-            if value not in known:
-                refuse(f"with {name} {value!r}", f"one of {', '.join(known)}")
+        check_choices(self)
         falls = all(a > b for a, b in zip((window, *self.keep), self.keep, strict=False))
         if not self.keep or len(self.keep) != len(self.layers) or not falls or self.keep[-1] < 1:
             refuse(f"to {self.keep} of {window} frames at layers {self.layers}", "ever fewer frames, a layer for each stage")

@@ -89,12 +89,10 @@ class Retention(Mixer):
         return self.width, self.width, self.joints, self.heads
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
-        dtype = q.dtype
         q, k, v = self._turned(q, k, v, clock)
-        return self._join(self._within(q, k, v, clock)).to(dtype)
+        return self._join(self._within(q, k, v, clock))
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        dtype = q.dtype
         q, k, v = self._turned(q, k, v, clock)  # (B, J, H, T, d)
         kept, left = clock.once(("retention.edges", self.geometry), lambda: self._edges(clock))
         state = self.recall([self], state[:, None], clock)[:, 0].permute(0, 3, 4, 1, 2)  # (B, J, H, d, d) at the first frame
@@ -102,7 +100,7 @@ class Retention(Mixer):
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, None, None, :, None], recalled, 0.0)
             decayed = torch.where((clock.life[:, -1] == 0)[:, None, None, None, None], decayed, 0.0)
-        y = self._join(self._within(q, k, v, clock) + recalled).to(dtype)
+        y = self._join(self._within(q, k, v, clock) + recalled)
         end = (decayed + (k * left).transpose(-2, -1) @ v).permute(0, 3, 4, 1, 2)  # (B, d, d, J, H), keys at their own times
         cos, sin = self._turn_back(clock.time[:, -1])
         return y, turn(end, cos[:, :, None], -sin[:, :, None], dim=1)
@@ -118,12 +116,11 @@ class Retention(Mixer):
         return turn(state, cos[:, None, :, None], -sin[:, None, :, None], dim=2)  # (B, M, d, d, J, H)
 
     def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        dtype = q.dtype
         q, k, v = (wide(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2) for x in (q, k, v))  # (B, d, J, H)
         gain = clock.once(("retention.gain", self.geometry), lambda: self._gain(clock.elapsed[:, 0])[:, None])
         state = state + (k * gain)[:, :, None] * v[:, None]  # (B, d, d, J, H)
         y = (q[:, :, None] * state).sum(1)  # (B, d, J, H)
-        return y.permute(0, 2, 3, 1).flatten(-2).to(dtype), state
+        return y.permute(0, 2, 3, 1).flatten(-2), state
 
     # What the forms share.
 

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ...export.reference import save_reference
 from ...runtime.metrics import mpjpe
+from ...runtime.skeleton import H36M_ORDERS
 from ..data.mocap import Clip
 from ..data.takes import Chunk, Take, TakeStream, evaluation_takes
 from ..models.lifter import Lifter
@@ -94,7 +95,7 @@ def train(
     stream = TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=recipe.seed)
     state = model.initial_state(recipe.rows)
 
-    lift = torch.compile(model.chunk, dynamic=False) if recipe.compiled else model.chunk
+    lift = torch.compile(Speaking(model), dynamic=False) if recipe.compiled else Speaking(model)
 
     out.parent.mkdir(parents=True, exist_ok=True)
     started = saved = time.monotonic()
@@ -126,9 +127,25 @@ def train(
     return record
 
 
+class Speaking:
+    """A lifter's ``chunk`` on our data, Human3.6M-17 with confidence, whatever joints and channels it was made for."""
+
+    def __init__(self, model: Lifter) -> None:
+        self.model = model
+        order = H36M_ORDERS[model.config.skeleton]
+        self.order = list(order)
+        self.back = sorted(range(len(order)), key=self.order.__getitem__)
+
+    def __call__(
+        self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        y, state = self.model.chunk(x[..., self.order, : self.model.config.channels], state, dt, reset)
+        return y[..., self.back, :], state
+
+
 def evaluate(model: Lifter, takes: Sequence[Take], *, block: int = 108) -> float:
     """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
-    was = model.training
+    was, lift = model.training, Speaking(model)
     model.eval()
     wrong, frames = 0.0, 0
     with torch.no_grad():
@@ -137,7 +154,7 @@ def evaluate(model: Lifter, takes: Sequence[Take], *, block: int = 108) -> float
             for start in range(0, len(take), block):
                 span = slice(start, start + block)
                 x, dt = torch.from_numpy(take.keypoints[None, span]), torch.from_numpy(take.dt_s[None, span])
-                y, state = model.chunk(x, state, dt)
+                y, state = lift(x, state, dt)
                 n = y.shape[1]
                 wrong += n * float(mpjpe(y[0].numpy(), take.pose_m[span]))
                 frames += n

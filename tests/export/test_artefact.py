@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.models.topology import config_from
 from posemoe_edge.export import artefact, passes
 from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime import ArtefactError, UsageError, load
@@ -39,13 +39,19 @@ def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny: Tiny) -> None:
     assert manifest == read_manifest(tmp_path / "a" / "b") and stages == ["reference weights", "fp32 graph", "fp16 graph"]
     assert [graph.precision for graph in manifest.graphs] == ["fp32", "fp16"]  # fp32 always, and first
     assert (manifest.preset, manifest.mixer, manifest.mode, manifest.fps) == ("tiny-retention", "retention", "step", 50.0)
-    assert manifest.config == dataclasses.asdict(model.config) and manifest.training == {"updates": 3}
+    assert config_from(manifest.config) == model.config and manifest.training == {"updates": 3}
     assert manifest.parameters == sum(p.numel() for p in model.parameters())
     assert set(manifest.versions) >= {"posemoe-edge", "torch", "onnx", "onnxsim"}
     assert set(manifest.files) == {"reference.safetensors", "reference.json", "step.fp32.onnx", "step.fp16.onnx"}
     for name, record in manifest.files.items():
         path = tmp_path / "a" / "b" / name
         assert (sha256(path), path.stat().st_size) == (record.sha256, record.bytes)
+
+
+def test_chunks_of_a_lifter_without_a_state_are_refused_before_anything_is_written(tmp_path: Path, tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match="a lifter that carries a state"):
+        export(tiny("attention"), tmp_path / "a", preset="tiny", chunk=9)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_reference_weights_are_the_models(tmp_path: Path, tiny: Tiny) -> None:

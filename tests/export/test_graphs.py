@@ -14,11 +14,22 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 from posemoe_edge.export.passes import FORBIDDEN, check_contract
-from posemoe_edge.runtime import ArtefactError
+from posemoe_edge.export.trace import interface, trace
+from posemoe_edge.runtime import ArtefactError, UsageError
 from posemoe_edge.runtime.manifest import Graph, parse_manifest, read_manifest
 
 REL = 1e-4  # fp32: the same operations, in an order of the engine's own
-GRAPHS = [("retention", "fp32"), ("retention", "fp16"), ("dssm", "fp32"), ("attention", "fp32")]
+CHUNKED = ("retention-chunk", "lookahead-chunk", "gated-chunk")
+GRAPHS = [
+    ("retention", "fp32"),
+    ("retention", "fp16"),
+    ("dssm", "fp32"),
+    ("attention", "fp32"),
+    ("centre", "fp32"),
+    ("3dhp", "fp32"),
+    *((kind, "fp32") for kind in CHUNKED),
+]
+MODES = {"attention": ("window", 9), "centre": ("window", 9)} | {kind: ("chunk", 4) for kind in CHUNKED}
 each_graph = pytest.mark.parametrize(("mixer", "precision"), GRAPHS)
 Find = Callable[[str], Path]
 
@@ -56,8 +67,29 @@ def test_a_graph_has_the_inputs_and_outputs_of_its_manifest(mixer: str, precisio
     assert all(shape[0] == "B" and "B" not in shape[1:] for shape in shapes.values())
     for state in graph.states:
         assert shapes[state.input] == shapes[state.output] == state.shape and state.dtype == "float32"
-    assert len(graph.states) == (0 if mixer == "attention" else 1)
-    assert (graph.mode, graph.frames) == (("window", 9) if mixer == "attention" else ("step", 1))
+    assert (graph.mode, graph.frames) == MODES.get(mixer, ("step", 1))
+    assert len(graph.states) == (0 if graph.mode == "window" else 1)
+    assert graph.file == f"{graph.mode}{'' if graph.mode == 'step' else graph.frames}.{precision}.onnx"
+    assert shapes["pose"] == ("B", 1, 17, 3) if mixer == "centre" else (*shapes["keypoints"][:-1], 3) == shapes["pose"]
+    if graph.mode == "chunk":
+        assert shapes["dt"] == ("B", 4) and shapes["reset"] == ("B",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("retention", ("step", 0, "h36m17", ["step.fp32.onnx", "step.fp16.onnx"])),
+        ("lookahead-chunk", ("chunk", 3, "h36m17", ["chunk4.fp32.onnx"])),
+        ("centre", ("window", 4, "h36m17", ["window9.fp32.onnx"])),
+        ("3dhp", ("step", 0, "3dhp17", ["step.fp32.onnx"])),
+    ],
+)
+def test_a_manifest_says_how_time_goes_in_and_how_late_a_pose_is(
+    kind: str, told: tuple[Any, ...], artefact_of: Callable[[str], Path]
+) -> None:
+    manifest = read_manifest(artefact_of(kind))
+    assert (manifest.mode, manifest.latency_frames, manifest.skeleton, [g.file for g in manifest.graphs]) == told
+    assert {graph.mode for graph in manifest.graphs} == {manifest.mode}
 
 
 @each_graph
@@ -156,12 +188,42 @@ def test_the_step_graph_is_the_models_step(mixer: str, batch: int, artefact_of: 
     assert resets
 
 
-@pytest.mark.parametrize("mixer", ["retention", "dssm"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kind", CHUNKED)
+def test_the_chunk_graph_is_the_models_chunk(kind: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:
+    model, rng = tiny(kind), np.random.default_rng(batch)
+    session = onnxruntime.InferenceSession(artefact_of(kind) / "chunk4.fp32.onnx", providers=["CPUExecutionProvider"])
+    state = model.initial_state(batch)
+    carried = state.numpy()
+    resets = 0
+    for _ in range(12):
+        x = rng.uniform(-1, 1, (batch, 4, 17, 3)).astype(np.float32)
+        dt = rng.choice([0.008, 0.02, 0.04, 0.5], (batch, 4)).astype(np.float32)
+        reset = rng.random(batch) < 0.3
+        resets += int(reset.sum())
+        before_first = torch.from_numpy(reset[:, None] & (np.arange(4) == 0))  # the network's own, before any frame
+        with torch.no_grad():
+            y, state = model.chunk(torch.from_numpy(x), state, torch.from_numpy(dt), before_first)
+        pose, carried = session.run(None, {"keypoints": x, "state": carried, "dt": dt, "reset": reset})
+        for ours, theirs in ((pose, y.numpy()), (carried, state.numpy())):
+            assert np.abs(ours - theirs).max() <= REL * np.abs(theirs).max()
+    assert resets
+
+
+@pytest.mark.parametrize(("kind", "chunk"), [("attention", 4), ("centre", 4), ("retention", 1), ("retention", 0)])
+def test_chunks_are_refused_where_there_is_no_state_or_no_chunk(kind: str, chunk: int, tiny: Callable[[str], Any]) -> None:
+    for make in (trace, interface):
+        with pytest.raises(UsageError, match=f"chunks of {chunk} frames .*; expected at least 2 frames"):
+            make(tiny(kind), chunk)
+
+
+@pytest.mark.parametrize("mixer", ["retention", "dssm", "lookahead-chunk", "gated-chunk"])
 def test_a_reset_clears_the_state_inside_the_graph_whatever_it_holds(mixer: str, artefact_of: Find) -> None:
     graph, _ = opened(artefact_of(mixer), "fp32")
     session = onnxruntime.InferenceSession(artefact_of(mixer) / graph.file, providers=["CPUExecutionProvider"])
     empty = np.zeros((2, *graph.states[0].shape[1:]), np.float32)
-    inputs = {"keypoints": np.full((2, 17, 3), 0.3, np.float32), "dt": np.full(2, 0.02, np.float32)}
+    frames = () if graph.mode == "step" else (graph.frames,)
+    inputs = {"keypoints": np.full((2, *frames, 17, 3), 0.3, np.float32), "dt": np.full((2, *frames), 0.02, np.float32)}
     expected = session.run(None, inputs | {"state": empty, "reset": np.zeros(2, np.bool_)})
     for dirt in (1.0, 1e30, np.nan, np.inf):
         dirty = session.run(None, inputs | {"state": np.full_like(empty, dirt), "reset": np.ones(2, np.bool_)})
@@ -170,11 +232,13 @@ def test_a_reset_clears_the_state_inside_the_graph_whatever_it_holds(mixer: str,
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_window_graph_is_the_models_forward(batch: int, attention_artefact: Path, tiny: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("kind", ["attention", "centre"])
+def test_the_window_graph_is_the_models_forward(kind: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (batch, 9, 17, 3)).astype(np.float32)
-    session = onnxruntime.InferenceSession(attention_artefact / "window9.fp32.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(artefact_of(kind) / "window9.fp32.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = tiny("attention")(torch.from_numpy(x)).numpy()
+        expected = tiny(kind)(torch.from_numpy(x)).numpy()
+    assert expected.shape == (batch, 1 if kind == "centre" else 9, 17, 3)
     assert np.abs(session.run(None, {"keypoints": x})[0] - expected).max() <= REL * np.abs(expected).max()
 
 
@@ -208,8 +272,8 @@ def test_a_forbidden_operation_is_named(op: str, domain: str) -> None:
         check_contract(proto, (), ())
 
 
-@pytest.mark.parametrize(("mixer", "precision"), [("retention", "fp32"), ("retention", "fp16"), ("dssm", "fp32")])
-def test_tensorrt_reads_the_step_graphs(mixer: str, precision: str, artefact_of: Find) -> None:
+@pytest.mark.parametrize(("mixer", "precision"), [row for row in GRAPHS if row[0] != "attention"])
+def test_tensorrt_reads_the_graphs(mixer: str, precision: str, artefact_of: Find) -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="the package tensorrt-rtx-cu13 is not installed")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from posemoe_edge.calib.rollout import roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import real_motion, walker_motion
 from posemoe_edge.export import verify as verify_module
@@ -18,7 +19,7 @@ from posemoe_edge.export.verify import lift_reference, verify
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, UsageError, load
 from posemoe_edge.runtime.certificate import Budget, Certificate
 from posemoe_edge.runtime.manifest import check_file, read_manifest, record_file, write_manifest
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.skeleton import H36M17, MPI3DHP17
 
 FRAMES = 40
 WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # what random weights pass in half precision
@@ -46,7 +47,10 @@ def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray], name: str = 
     write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
-@pytest.mark.parametrize("mixer", ["retention", "dssm", "attention"])
+KINDS = ["retention", "dssm", "attention", "lookahead-chunk", "gated-chunk", "centre", "3dhp"]
+
+
+@pytest.mark.parametrize("mixer", KINDS)
 def test_a_float_graph_passes_by_a_thousandth_of_its_budget(mixer: str, copy_of: Callable[[str], Path]) -> None:
     ticks: list[int] = []
     folder = copy_of(mixer)
@@ -109,7 +113,7 @@ def test_a_broken_graph_fails_and_is_not_run(copied_artefact: Path) -> None:
 def test_a_memory_that_leaks_fails(copied_artefact: Path) -> None:
     """What a check of single frames cannot see: an error of the decay alone."""
     proto = onnx.load(copied_artefact / "step.fp32.onnx")
-    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_decay"))
+    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
     decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(0.7), decay.name))
     onnx.save(proto, copied_artefact / "step.fp32.onnx")
     spoil(copied_artefact, lambda weight: weight)
@@ -201,6 +205,58 @@ def test_the_reference_carries_its_state_over_blocks(tiny: Callable[[str], Any])
             )
             poses.append(y[0].numpy())
     np.testing.assert_allclose(lift_reference(model, recording), poses, atol=1e-5)
+
+
+@pytest.mark.parametrize(("chunk", "apart"), [(4, 4), (None, 1)])
+def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunks(
+    chunk: int | None, apart: int, tiny: Callable[[str], Any]
+) -> None:
+    import torch
+
+    recording, _ = walker_motion(frames=12)
+    model, poses = tiny("lookahead"), []
+    state = model.initial_state(1)
+    with torch.no_grad():
+        for start in range(0, 12, apart):
+            x, dt = (torch.from_numpy(a[None, start : start + apart]) for a in (recording.keypoints, recording.dt_s))
+            y, state = model.chunk(x, state, dt, None)
+            poses.append(y[0].numpy())
+    np.testing.assert_allclose(lift_reference(model, recording, chunk=chunk), np.concatenate(poses), atol=1e-5)
+    other = lift_reference(model, recording, chunk=6)
+    assert np.abs(other - np.concatenate(poses)).max() > 1e-3  # they do matter
+
+
+@pytest.mark.parametrize("kind", ["lookahead-chunk", "attention", "centre"])
+@pytest.mark.parametrize("frames", [1, 7, 9])
+def test_a_short_end_and_a_reset_are_lifted_alike_on_both_sides(
+    kind: str, frames: int, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any]
+) -> None:
+    recording, _ = walker_motion(frames=frames)
+    recording.reset[frames // 2] = True
+    folder = artefact_of(kind)
+    graph = read_manifest(folder).graph()
+    chunk = graph.frames if graph.mode == "chunk" else None
+    expected = lift_reference(tiny(kind), recording, chunk=chunk)
+    assert expected.shape == (frames, 17, 3)
+    np.testing.assert_allclose(roll_out(folder / graph.file, graph, recording), expected, atol=1e-5)
+
+
+def test_the_joints_of_a_certificate_are_the_models(copy_of: Callable[[str], Path]) -> None:
+    drift = certify(copy_of("3dhp")).drift("fp32")
+    assert drift is not None and tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == MPI3DHP17.joints
+
+
+def test_a_model_of_another_skeleton_is_verified_on_what_it_would_be_given(
+    copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    roll = verify_module.roll_out
+    monkeypatch.setattr(verify_module, "roll_out", lambda *args, **options: given.append(args[2]) or roll(*args, **options))
+    certify(copy_of("3dhp"))
+    recording, _ = walker_motion(frames=FRAMES)
+    names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
+    order = [H36M17.joints.index(names.get(name, name)) for name in MPI3DHP17.joints]
+    np.testing.assert_array_equal(given[0].keypoints, recording.keypoints[:, order, :2])
 
 
 def test_the_walker_is_the_same_for_the_same_seed() -> None:

@@ -187,6 +187,19 @@ def test_a_precision_that_is_not_there_is_answered_with_those_that_are(dssm_arte
     assert manifest.graph() is manifest.graph("fp32")
 
 
+@pytest.mark.parametrize("name", ["3dhp18", "coco17", ""])
+def test_a_skeleton_that_is_not_known_is_named(copied_artefact: Path, name: str) -> None:
+    tamper(copied_artefact, lambda data: data.update(skeleton=name))
+    with pytest.raises(ArtefactError, match=rf"field skeleton: '{name}' is not known; expected h36m17 or 3dhp17"):
+        read_manifest(copied_artefact)
+
+
+def test_a_mode_that_does_not_fit_the_shapes_is_refused_by_the_shape(copied_artefact: Path) -> None:
+    tamper(copied_artefact, lambda data: put(data, "graphs.0.mode", "chunk"))
+    with pytest.raises(ArtefactError, match=r"step.fp32.onnx of mode chunk has keypoints of shape \('B', 17, 3\)"):
+        read_manifest(copied_artefact)
+
+
 # What the schema lets through: each is a manifest somebody could have edited, and no run may end in a bare traceback.
 LIES = [
     ("fps", 0),
@@ -198,6 +211,11 @@ LIES = [
     ("graphs.0.mode", "window"),
     ("graphs.0.states", []),
     ("latency_frames", 5),
+    ("graphs.0.mode", "chunk"),
+    ("graphs.0.outputs.0.shape", ["B", 1, 17, 3]),
+    ("graphs.0.outputs.0.name", "poses"),
+    ("skeleton", "3dhp18"),
+    ("channels", 2),
 ]
 
 

@@ -79,7 +79,17 @@ def test_a_streaming_model_has_no_latency_to_choose(retention_artefact: Path) ->
         load(retention_artefact, latency_frames=1)
 
 
-@pytest.mark.parametrize("mixer", ["retention", "attention"])
+@pytest.mark.parametrize(("kind", "latency"), [("lookahead-chunk", 3), ("centre", 4)])
+def test_a_model_that_is_late_by_its_nature_is_just_so_late(
+    kind: str, latency: int, artefact_of: Callable[[str], Path]
+) -> None:
+    assert load(artefact_of(kind)).latency_frames == load(artefact_of(kind), latency_frames=latency).latency_frames == latency
+    for other in (0, latency - 1, latency + 1):
+        with pytest.raises(UsageError, match=f"a latency of {other} frames; expected {latency} to {latency} in mode"):
+            load(artefact_of(kind), latency_frames=other)
+
+
+@pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk", "gated-chunk", "centre"])
 def test_a_batch_is_the_same_as_steps_one_by_one(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
     together, apart = load(artefact_of(mixer)), load(artefact_of(mixer))
     left, right = [[model.stream() for _ in range(4)] for model in (together, apart)]

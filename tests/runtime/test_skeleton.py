@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime.skeleton import COCO17, COCO_TO_H36M, H36M17, SKELETONS, Skeleton, coco_to_h36m
+from posemoe_edge.runtime.skeleton import (
+    COCO17,
+    COCO_TO_H36M,
+    H36M17,
+    H36M_ORDERS,
+    MPI3DHP17,
+    SKELETONS,
+    Skeleton,
+    coco_to_h36m,
+)
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -18,10 +27,28 @@ def test_mirroring_twice_changes_nothing(skeleton: Skeleton) -> None:
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 def test_every_joint_hangs_on_the_root(skeleton: Skeleton) -> None:
     assert len(skeleton.bones) == 16
+    (root,) = (joint for joint in range(17) if skeleton.parents[joint] < 0)
     for joint in range(17):
         for _ in range(17):
-            joint = max(skeleton.parents[joint], 0)
-        assert joint == 0
+            joint = skeleton.parents[joint] if joint != root else root
+        assert joint == root
+
+
+@pytest.mark.parametrize("name", H36M_ORDERS)
+def test_an_order_of_joints_has_each_of_them_once(name: str) -> None:
+    assert sorted(H36M_ORDERS[name]) == list(range(17)) and len(SKELETONS[name]) == 17
+
+
+def test_the_joints_of_3dhp_are_those_of_h36m_by_other_names_in_another_order() -> None:
+    assert H36M_ORDERS["h36m17"] == tuple(range(17))
+    order = H36M_ORDERS["3dhp17"]
+    told = dict(zip(MPI3DHP17.joints, (H36M17.joints[joint] for joint in order), strict=True))
+    other = {ours: theirs for ours, theirs in told.items() if ours != theirs}
+    assert other == {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
+    bones = {(order[parent], order[child]) for parent, child in MPI3DHP17.bones}
+    assert bones == set(H36M17.bones)  # the same body
+    for ours, theirs in ((MPI3DHP17.left, H36M17.left), (MPI3DHP17.right, H36M17.right)):
+        assert {order[joint] for joint in ours} == set(theirs)
 
 
 @pytest.mark.parametrize("recipe", COCO_TO_H36M)

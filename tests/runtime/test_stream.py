@@ -117,11 +117,11 @@ def test_memory_matters(model: Model, walk: Walk) -> None:
     assert np.abs(a.xyz_m - b.xyz_m).max() > 1e-3
 
 
-@pytest.mark.parametrize("mixer", ["retention", "dssm", "attention"])
+@pytest.mark.parametrize("mixer", ["retention", "dssm", "attention", "lookahead-chunk"])
 def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
     model = load(artefact_of(mixer))
     stream, frames = model.stream(), walk(40)
-    play(stream, frames[:15])
+    play(stream, frames[:15])  # amid a chunk
     snapshot = stream.snapshot()
     expected = play(stream, frames[15:25], start=0.3)
     play(stream, frames[25:], start=0.5)
@@ -179,7 +179,7 @@ REFUSED = [
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-@pytest.mark.parametrize("mixer", ["retention", "attention"])
+@pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk"])
 @pytest.mark.parametrize(("keypoints", "t", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_a_refused_frame_leaves_no_trace(
     mixer: str, keypoints: Any, t: float, message: str, artefact_of: Callable[[str], Path], walk: Walk
@@ -270,7 +270,7 @@ def load_fresh(model: Model, walk: Walk) -> Pose:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("mixer", ["retention", "attention"])
+@pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk"])
 def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
     mixer: str, value: float, artefact_of: Callable[[str], Path], walk: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +312,7 @@ def test_an_engine_that_breaks_down_leaves_the_state(model: Model, walk: Walk, m
     np.testing.assert_array_equal(stream.step(walk(6)[5], t=0.1).xyz_m, twin.step(walk(6)[5], t=0.1).xyz_m)
 
 
-@pytest.mark.parametrize(("mixer", "steps"), [("retention", 2000), ("attention", 800)])
+@pytest.mark.parametrize(("mixer", "steps"), [("retention", 2000), ("attention", 800), ("lookahead-chunk", 2000)])
 def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
     mixer: str, steps: int, artefact_of: Callable[[str], Path], walk: Walk
 ) -> None:
@@ -353,3 +353,141 @@ def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path,
     for i, pose in enumerate(play(stream, frames)):
         assert pose.t_s == pytest.approx(max(0, i - 3) * DT_S)
         np.testing.assert_array_equal(pose.score, frames[max(0, i - 3), :, 2])
+
+
+def chunked(reference: Any, frames: np.ndarray, dt_s: np.ndarray) -> np.ndarray:
+    """(T, 17, 3) poses of the PyTorch model, chunk after chunk of four, from an empty memory."""
+    import torch
+
+    state, poses = reference.initial_state(1), []
+    for start in range(0, len(frames), 4):
+        span = slice(start, start + 4)
+        with torch.no_grad():
+            x, dt = torch.from_numpy(frames[None, span].copy()), torch.from_numpy(dt_s[None, span])
+            y, state = reference.chunk(x, state, dt, None)
+        poses.append(y[0].numpy())
+    return np.concatenate(poses)
+
+
+def uneven(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds between frames, and their times from 10 s on; the first comes a nominal step after nothing."""
+    dt_s = np.random.default_rng(1).choice([0.01, 0.02, 0.033, 0.1, 0.7], frames).astype(np.float32)
+    dt_s[0] = DT_S
+    return dt_s, 10 + np.cumsum(dt_s, dtype=np.float64)
+
+
+@pytest.mark.parametrize("kind", ["lookahead-chunk", "gated-chunk"])
+def test_a_stream_of_chunks_says_what_pytorch_says_three_frames_late(
+    kind: str, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+) -> None:
+    stream, frames, (dt_s, t_s) = load(artefact_of(kind)).stream(), walk(32), uneven(32)
+    expected = chunked(tiny(kind), frames, dt_s)
+    for i in range(32):
+        pose = stream.step(frames[i], t=t_s[i])
+        of = max(0, i - 3)
+        assert pose.latency_frames == 3 and pose.t_s == pytest.approx(t_s[of]) and pose.dt_s == pytest.approx(dt_s[of])
+        np.testing.assert_array_equal(pose.score, frames[of, :, 2])
+        if i >= 3:
+            same(pose.xyz_m, expected[of])
+
+
+def test_before_its_first_chunk_is_whole_a_stream_says_what_the_newest_frame_repeated_would_make_of_it(
+    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+) -> None:
+    stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk")).stream(), walk(4), uneven(4)
+    for i in range(4):
+        repeated = np.minimum(np.arange(4), i)
+        first = chunked(tiny("lookahead-chunk"), frames[repeated], dt_s[repeated])[0]
+        same(stream.step(frames[i], t=t_s[i]).xyz_m, first)
+
+
+@pytest.mark.parametrize("after", [2, 3, 4, 5, 7, 8])
+def test_a_reset_amid_a_chunk_begins_another(after: int, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+    model = load(artefact_of("lookahead-chunk"))
+    asked, late, fresh = model.stream(), model.stream(), model.stream()
+    for stream in (asked, late):
+        play(stream, walk(after, seed=1))
+    asked.reset()
+    expected = play(fresh, walk(10), start=20.0)
+    for stream in (asked, late):  # one was told, the other sees that it is long ago
+        for a, b in zip(play(stream, walk(10), start=20.0), expected, strict=True):
+            np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
+            assert (a.t_s, a.gap) == (b.t_s, b.gap)
+
+
+def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path], walk: Walk) -> None:
+    model, frames = load(artefact_of("lookahead-chunk")), walk(12)
+    stream, twin = model.stream(), model.stream()
+    for each in (stream, twin):
+        last = play(each, frames[:6])[-1]
+    held = stream.step(np.zeros((17, 3)), t=0.11)
+    assert held.gap == "hold" and not held.score.any()
+    np.testing.assert_array_equal(held.xyz_m, last.xyz_m)
+    for a, b in zip(play(stream, frames[6:], start=0.12), play(twin, frames[6:], start=0.12), strict=True):
+        np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
+
+
+def test_a_chunk_whose_later_pose_is_nonsense_is_refused_while_it_can_be(
+    artefact_of: Callable[[str], Path], walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, frames = load(artefact_of("lookahead-chunk")), walk(12)
+    stream, twin = model.stream(), model.stream()
+    for each in (stream, twin):
+        play(each, frames[:7])  # the next one makes the second chunk whole
+    before = remembered(stream)
+    slots: Any = model._slots
+    bound = slots._bound[1]
+
+    def spoilt_launch() -> None:
+        bound()
+        slots._outputs["pose"][0, 2, 3, 1] = np.nan
+
+    monkeypatch.setitem(slots._bound, 1, spoilt_launch)
+    with pytest.raises(ArtefactError, match="not finite; the state is as it was"):
+        stream.step(frames[7], t=0.14)
+    monkeypatch.undo()
+    assert remembered(stream) == before
+    for a, b in zip(play(stream, frames[7:], start=0.14), play(twin, frames[7:], start=0.14), strict=True):
+        np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
+
+
+def test_a_causal_model_says_the_same_in_chunks_as_in_steps(artefact_of: Callable[[str], Path], walk: Walk) -> None:
+    steps, chunks = load(artefact_of("retention")).stream(), load(artefact_of("retention-chunk")).stream()
+    frames, (_, t_s) = walk(20), uneven(20)
+    stepped = [steps.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
+    late = [chunks.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
+    for i in range(20):  # before the first chunk is whole as well: a causal pose needs no frame after it
+        same(late[i], stepped[max(0, i - 3)])
+
+
+def test_a_model_that_answers_for_the_middle_of_a_window_is_half_a_window_late(
+    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+) -> None:
+    import torch
+
+    stream, frames, reference = load(artefact_of("centre")).stream(), walk(24), tiny("centre")
+    for i, pose in enumerate(play(stream, frames)):
+        window = np.stack([frames[max(0, i - 8 + j)] for j in range(9)])
+        with torch.no_grad():
+            same(pose.xyz_m, reference(torch.from_numpy(window[None]))[0, 0].numpy())
+        assert pose.latency_frames == 4 and pose.t_s == pytest.approx(max(0, i - 4) * DT_S)
+
+
+def test_a_model_of_another_skeleton_is_spoken_to_in_its_own_order(
+    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+) -> None:
+    import torch
+    from posemoe_edge.runtime.skeleton import H36M17, MPI3DHP17
+
+    stream, reference = load(artefact_of("3dhp")).stream(), tiny("3dhp")
+    names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
+    state, rng = reference.initial_state(1), np.random.default_rng(0)
+    for frame in walk(10):
+        mixed = frame * rng.uniform(0.5, 1, (17, 1)).astype(np.float32)  # every joint another score
+        theirs = np.stack([mixed[H36M17.joints.index(names.get(name, name)), :2] for name in MPI3DHP17.joints])
+        with torch.no_grad():
+            y, state = reference.step(torch.from_numpy(theirs[None]), state, torch.tensor([DT_S]))
+        pose = stream.step(mixed)
+        np.testing.assert_array_equal(pose.score, mixed[:, 2])
+        for joint, name in enumerate(MPI3DHP17.joints):
+            same(pose.xyz_m[H36M17.joints.index(names.get(name, name))], y[0, joint].numpy())

@@ -83,3 +83,25 @@ def zoo(retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for module in (model, demo_verb, export_verb, models_verb):
         monkeypatch.setattr(module, "ZOO", folder)
     return folder
+
+
+@pytest.fixture
+def mixste_checkpoint(tmp_path: Path) -> Path:
+    """What MixSTE's own training leaves behind, in small: one layer of 8 channels over 4 frames, under DataParallel."""
+    import torch
+
+    dim, shapes = 8, {"Spatial_pos_embed": (1, 17, 8), "Temporal_pos_embed": (1, 4, 8), "Spatial_patch_to_embedding": (8, 2)}
+    for block in ("STEblocks.0", "TTEblocks.0"):
+        shapes |= {f"{block}.{norm}": (dim,) for norm in ("norm1", "norm2")}
+        shapes |= {f"{block}.attn.qkv": (24, 8), f"{block}.attn.proj": (8, 8)}
+        shapes |= {f"{block}.mlp.fc1": (16, 8), f"{block}.mlp.fc2": (8, 16)}
+    shapes |= {"Spatial_norm": (dim,), "Temporal_norm": (dim,), "head.0": (dim,), "head.1": (3, 8)}
+    weights = {}
+    for name, shape in shapes.items():
+        if name.endswith("embed"):
+            weights[name] = torch.randn(shape)
+        else:
+            weights |= {f"{name}.weight": torch.randn(shape), f"{name}.bias": torch.randn(shape[0])}
+    path = tmp_path / "mixste.bin"
+    torch.save({"epoch": 1, "model_pos": {f"module.{name}": weight for name, weight in weights.items()}}, path)
+    return path

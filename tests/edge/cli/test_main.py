@@ -22,11 +22,12 @@ def things(
     tiny_presets: None,
     zoo: Path,
     replayed_trace: None,
+    mixste_checkpoint: Path,
 ) -> dict[str, Path]:
-    """ARTEFACT and MOTION of the tables below."""
+    """ARTEFACT, MOTION and CHECKPOINT of the tables below."""
     splits = ("train", "val", "test", "test")
     clips = [walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(splits)]
-    return {"ARTEFACT": certified_artefact, "MOTION": write_motion(clips)}
+    return {"ARTEFACT": certified_artefact, "MOTION": write_motion(clips), "CHECKPOINT": mixste_checkpoint}
 
 
 GOOD: dict[str, str] = {
@@ -35,6 +36,7 @@ GOOD: dict[str, str] = {
     "models": "models",
     "train": "train tiny-retention --data MOTION --minutes 0.002 --rows 1 --frames 4 --no-compile",
     "eval": "eval ARTEFACT --data MOTION --clips 1",
+    "import": "import mixste CHECKPOINT --config num_heads=2",
     "export": "export tiny-retention --untrained",
     "verify": "verify ARTEFACT --frames 40 --mean-mm 50 --p99-mm 90 --max-mm 99 --slope-mm 200",
     "run": "run synthetic://walk --frames 20 --model ARTEFACT",
@@ -51,6 +53,12 @@ BAD: list[tuple[str, int, str]] = [
     ("train tiny-retention --data ARTEFACT/manifest.json", 4, "cannot be read"),
     ("eval ARTEFACT --data nowhere.npz", 3, "nowhere.npz"),
     ("eval nowhere --data MOTION", 3, "no artefact at nowhere"),
+    ("import mixste nowhere.bin", 3, "no checkpoint at nowhere.bin"),
+    ("import mixtse CHECKPOINT", 2, "mixste"),
+    ("import poseretnet CHECKPOINT", 4, "lacks TTEblocks.0.attn.retentions."),
+    ("import mixste CHECKPOINT --config depth=3", 2, "says depth 3"),
+    ("import mixste CHECKPOINT --config depth", 2, "KEY=VALUE"),
+    ("import mixste MOTION", 4, "damaged, or holds more than weights"),
     ("export posemoe-retentoin-s", 2, "no preset 'posemoe-retentoin-s'"),
     ("export tiny-dssm", 2, "no shipped weights yet"),
     ("export tiny-dssm --untrained --weights x.safetensors", 2, "one of them"),
@@ -104,9 +112,9 @@ def test_without_json_stdout_is_empty(verb: str, posemoe: Call, things: dict[str
 def test_what_goes_wrong_is_said_with_its_exit_code(
     line: str, code: int, message: str, posemoe: Call, things: dict[str, Path]
 ) -> None:
-    words = [
-        word.replace("ARTEFACT", str(things["ARTEFACT"])).replace("MOTION", str(things["MOTION"])) for word in line.split()
-    ]
+    words = line.split()
+    for thing, path in things.items():
+        words = [word.replace(thing, str(path)) for word in words]
     said = posemoe(*words, "--json")
     assert said.code == code, said.err
     assert message in said.err

@@ -1,0 +1,127 @@
+"""Official checkpoints, from a file of theirs to a network of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from posemoe_edge.edge.checkpoints import import_official, load_checkpoint
+
+Call = Callable[..., Any]
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    found = torch.load(checkpoint, weights_only=True)["model_pos"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_what_was_imported_loads_and_lifts_as_the_checkpoint(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--out", "mine", "--json")
+    assert said.code == 0 and said.json["weights"] == "mine/reference.safetensors" and said.json["family"] == "mixste"
+    assert "posemoe-edge export --weights mine/reference.safetensors" in said.err
+    model, record = load_checkpoint(desk / "mine" / "reference.safetensors")
+    expected = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2})
+    x = torch.rand(2, 4, 17, 2)
+    with torch.no_grad():
+        assert torch.equal(model(x), expected(x))
+    assert model.config == expected.config
+    assert said.json["params"] == sum(p.numel() for p in model.parameters())
+    assert record["training"]["imported"] == "mixste" and record["training"]["config"] == {"num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.json", '{"num_heads": 4, "depth": 1}'), ("c.toml", "num_heads = 4\ndepth = 1\n")]
+)
+def test_the_configuration_may_be_a_file_and_later_ones_win(
+    posemoe: Call, desk: Path, mixste_checkpoint: Path, name: str, text: str
+) -> None:
+    (desk / name).write_text(text)
+    assert posemoe("import", "mixste", mixste_checkpoint, "--config", name).code == 0
+    assert load_checkpoint(desk / "mixste" / "reference.safetensors")[0].config.heads == 4
+    assert posemoe("import", "mixste", mixste_checkpoint, "--config", name, "--config", "num_heads=2").code == 0
+    assert load_checkpoint(desk / "mixste" / "reference.safetensors")[0].config.heads == 2
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", ""])
+def test_a_configuration_that_is_none_is_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path, text: str) -> None:
+    (desk / "c.json").write_text(text)
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "c.json")
+    assert said.code == 2 and "c.json" in said.err
+    assert not (desk / "mixste").exists()
+
+
+def drop(weights: dict[str, Any]) -> None:
+    del weights["module.head.1.bias"]
+
+
+def add(weights: dict[str, Any]) -> None:
+    weights["module.surprise"] = torch.zeros(1)
+
+
+def bend(weights: dict[str, Any]) -> None:
+    weights["module.head.1.weight"] = torch.zeros(3, 9)
+
+
+def hide(weights: dict[str, Any]) -> None:
+    weights["module.head.1.bias"] = "text"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [(drop, "head.1.bias"), (add, "surprise"), (bend, "head.1.weight"), (hide, "no state dict")]
+)
+def test_a_checkpoint_that_does_not_fit_is_named_and_nothing_is_written(
+    posemoe: Call, desk: Path, mixste_checkpoint: Path, change: Callable[[dict[str, Any]], None], named: str
+) -> None:
+    weights = weights_of(mixste_checkpoint)
+    change(weights)
+    torch.save({"model_pos": weights}, mixste_checkpoint)
+    said = posemoe("import", "mixste", mixste_checkpoint, "--json")
+    assert said.code == 4 and named in said.json["what"]
+    assert list(desk.iterdir()) == []
+
+
+class Bomb:
+    """An object whose unpickling would leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(posemoe: Call, desk: Path, tmp_path: Path) -> None:
+    torch.save({"model_pos": Bomb(tmp_path / "boom")}, tmp_path / "evil.bin")
+    said = posemoe("import", "mixste", tmp_path / "evil.bin")
+    assert said.code == 4 and "damaged, or holds more than weights" in said.err
+    assert not (tmp_path / "boom").exists()
+
+
+def test_a_truncated_checkpoint_is_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+    mixste_checkpoint.write_bytes(mixste_checkpoint.read_bytes()[:1000])
+    assert posemoe("import", "mixste", mixste_checkpoint).code == 4
+
+
+def test_safetensors_are_read_too(posemoe: Call, desk: Path, mixste_checkpoint: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(weights_of(mixste_checkpoint), tmp_path / "mixste.safetensors")
+    assert posemoe("import", "mixste", tmp_path / "mixste.safetensors", "--config", "num_heads=2").code == 0
+
+
+def test_a_known_shape_is_called_by_its_preset(
+    posemoe: Call, desk: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from posemoe_edge.edge import presets
+
+    config = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2}).config
+    monkeypatch.setitem(presets.PRESETS, "mixste-tiny", presets.Preset("mixste-tiny", config, "in small"))
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
+    assert said.json["preset"] == "mixste-tiny"
+    record = json.loads((desk / "mixste" / "reference.json").read_text())
+    assert record["preset"] == "mixste-tiny" and record["config"]["topology"] == "alternating"

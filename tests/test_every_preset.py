@@ -1,0 +1,119 @@
+"""Every preset, at small width, the whole way: PyTorch, ONNX, runtime, certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from posemoe_edge.edge.checkpoints import load_reference
+from posemoe_edge.edge.data.motion import walker_motion
+from posemoe_edge.edge.models.config import LifterConfig
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.topology import build
+from posemoe_edge.edge.presets import PRESETS
+from posemoe_edge.export import verify as verify_module
+from posemoe_edge.export.artefact import export
+from posemoe_edge.export.verify import verify
+from posemoe_edge.runtime import load
+from posemoe_edge.runtime.skeleton import H36M_ORDERS
+
+WINDOW, CHUNK, FRAMES = 7, 3, 11
+SAME_M = 1e-5  # metres: float32, in an order of the engine's own
+
+
+def small(config: LifterConfig) -> LifterConfig:
+    """The same network with everything about it small that has a size."""
+    fields: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "mlp_ratio": 1, "state_size": 4}
+    if config.window is not None:
+        fields["window"] = WINDOW
+    if config.pruning is not None:
+        stages = min(len(config.pruning.keep), 2)
+        fields["layers"] = stages if config.pruning.layers[0] == 0 else stages + 1
+        layers = range(fields["layers"] - stages, fields["layers"])
+        fields["pruning"] = replace(config.pruning, keep=(5, 3)[-stages:], layers=tuple(layers))
+    if config.topology == "dual_stream":
+        fields["representation"] = 8
+    return replace(config, **fields)
+
+
+def distinct() -> dict[str, LifterConfig]:
+    """One preset of each kind: at small width some are the same."""
+    kinds: dict[LifterConfig, str] = {}
+    for name, preset in PRESETS.items():
+        kinds.setdefault(small(preset.config), name)
+    return {name: config for config, name in kinds.items()}
+
+
+KINDS = distinct()
+CHUNKED = [name for name, config in KINDS.items() if not config.windowed]
+
+
+def made(config: LifterConfig) -> Lifter:
+    """The network, with every weight away from its start."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = build(config).requires_grad_(False).eval()
+        frozen = {id(buffer) for module in model.modules() for name, buffer in module.named_parameters() if "decay" in name}
+        for weight in model.parameters():
+            if id(weight) not in frozen:
+                weight += 0.1 * torch.randn_like(weight)
+    return model
+
+
+def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndarray:
+    """(T, J, 3) what a stream answers, frame by frame, by the reference alone; the model's own order of joints."""
+    x = torch.from_numpy(keypoints)[None, ..., : model.config.channels]  # (1, T, J, c)
+    if chunk is not None:
+        state, poses = None, []
+        for start in range(0, FRAMES - FRAMES % chunk, chunk):
+            y, state = model.chunk(x[:, start : start + chunk], state)
+            poses.append(y[0])
+        early = []
+        for seen in range(1, chunk):  # until the first chunk is whole
+            newest = torch.cat([x[:, :seen], x[:, seen - 1 : seen].expand(-1, chunk - seen, -1, -1)], dim=1)
+            early.append(model.chunk(newest)[0][0, :1])
+        return torch.cat([*early, *poses])[:FRAMES].numpy()
+    if model.state_shape is not None:
+        state, poses = None, []
+        for t in range(FRAMES):
+            y, state = model.step(x[:, t], state)
+            poses.append(y)
+        return torch.cat(poses).numpy()
+    padded = torch.cat([x[:, :1].expand(-1, WINDOW - 1, -1, -1), x], dim=1)
+    windows = torch.cat([padded[:, t : t + WINDOW] for t in range(FRAMES)])  # (T, window, J, c)
+    return model(windows)[:, -1].numpy()
+
+
+@pytest.mark.parametrize(("name", "chunk"), [*((name, None) for name in KINDS), *((name, CHUNK) for name in CHUNKED)])
+def test_a_preset_runs_as_its_reference_and_is_certified(
+    name: str, chunk: int | None, tmp_path: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = made(KINDS[name])
+    folder = tmp_path / name
+    manifest = export(model, folder, preset=name, chunk=chunk)
+    mode = "chunk" if chunk else "window" if model.config.windowed else "step"
+    assert manifest.mode == mode and manifest.skeleton == model.config.skeleton
+
+    keypoints = walk(FRAMES)
+    order = list(H36M_ORDERS[model.config.skeleton])
+    runtime = load(folder)
+    assert runtime.latency_frames == (chunk - 1 if chunk else model.latency_frames)
+    with runtime.stream() as stream:
+        lifted = np.stack([stream.step(frame).xyz_m for frame in keypoints])[:, order]
+    reference = expected(model, keypoints[:, order], chunk)
+    assert np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max())
+    assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # it moves
+
+    monkeypatch.setattr(verify_module, "draw_lines", lambda path, lines: path.write_bytes(b"a plot"))  # it takes seconds
+    certificate = verify(folder, load_reference, *walker_motion(frames=20))
+    assert certificate.passed and certificate.drifts[0].measured.max_mm < 0.1
+
+
+def test_every_published_system_is_there() -> None:
+    papers = {preset.published.paper.split(",")[0].split(" ")[0] for preset in PRESETS.values() if preset.published}
+    assert papers == {"PoseMoE", "PoseRetNet", "HumMUSS", "H2OT", "MixSTE", "MotionBERT"}
