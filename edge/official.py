@@ -93,9 +93,17 @@ def shaped(rename: Rename, weights: Weights, shape: torch.Size) -> Tensor:
 def told(config: Config, found: int, *keys: str) -> int:
     """What the weights say, unless the configuration says something else."""
     for key in keys:
-        if key in config and int(config[key]) != found:
+        if key in config and number(config, key, found) != found:
             raise UsageError(f"the configuration says {key} {config[key]}", expected=f"{found}, as the weights have it")
     return found
+
+
+def number(config: Config, key: str, otherwise: float) -> float:
+    """A number of the configuration."""
+    try:
+        return float(config.get(key, otherwise))
+    except (TypeError, ValueError):
+        raise UsageError(f"the configuration says {key} {config[key]!r}", expected="a number") from None
 
 
 def size(weights: Weights, name: str, axis: int) -> int:
@@ -118,9 +126,9 @@ def count(weights: Weights, prefix: str) -> int:
 def norm_eps(config: Config) -> float:
     """Of the blocks' layer norms; those of the head and of retention's groups are fixed in every published code."""
     for key in ("head_layernorm_eps", "groupnorm_eps"):
-        if float(config.get(key, 1e-5)) != 1e-5:
+        if number(config, key, 1e-5) != 1e-5:
             raise UsageError(f"the configuration says {key} {config[key]}", expected="1e-05")
-    return float(config.get("layernorm_eps", 1e-6))
+    return number(config, "layernorm_eps", 1e-6)
 
 
 def ratio(weights: Weights, config: Config, name: str, dim: int) -> int:
@@ -129,7 +137,7 @@ def ratio(weights: Weights, config: Config, name: str, dim: int) -> int:
     if hidden % dim:
         raise ArtefactError(f"{name} makes {hidden} of {dim} channels", expected="a multiple")
     found = hidden // dim
-    if "mlp_ratio" in config and float(config["mlp_ratio"]) != found:
+    if number(config, "mlp_ratio", found) != found:
         raise UsageError(f"the configuration says mlp_ratio {config['mlp_ratio']}", expected=f"{found}, as the weights have it")
     return found
 
@@ -156,11 +164,11 @@ def mixste(weights: Weights, config: Config) -> AlternatingConfig:
     pruning = None
     if "pos_embed_token" in weights:
         keep = told(config, size(weights, "pos_embed_token", 1), "token_num")
-        layer = int(config.get("layer_index", 3))
+        layer = int(number(config, "layer_index", 3))
         pruning = Pruning(keep=(keep,), layers=(layer,), by="tpc", recover="tra", positions=True)
     elif "r" in config:
         pruning = Pruning(keep=tuple(config["r"]), layers=tuple(config["b"]))
-    heads = int(config.get("num_heads", 8))
+    heads = int(number(config, "num_heads", 8))
     return AlternatingConfig(mixer="attention", window=window, heads=heads, pruning=pruning, **alternating(weights, config))
 
 
@@ -197,7 +205,7 @@ def skeleton_of(weights: Weights, config: Config) -> str:
         raise UsageError(f"the configuration says dataset {said!r}", expected=f"one of {', '.join(DATASETS)}")
     gamma = weights.get("TTEblocks.0.attn.retentions.0.gamma", torch.zeros(()))
     for dataset, skeleton in DATASETS.items():
-        expected = 1 - 1 / (float(config.get("gamma_divider", 8)) * torch.tensor(DISTANCES[skeleton]))
+        expected = 1 - 1 / (number(config, "gamma_divider", 8) * torch.tensor(DISTANCES[skeleton]))
         if gamma.shape == expected.shape and torch.allclose(gamma.float(), expected, atol=1e-6):
             if said not in (None, dataset):
                 raise UsageError(f"the configuration says dataset {said}", expected=f"{dataset}, as the decays have it")
@@ -230,7 +238,7 @@ def retention(ours: str, block: str, heads: int, joints: int) -> Iterator[Rename
     yield from both(f"{ours}.project.norm", f"{block}.norm1")
     parts = [f"{block}.attn.retentions.{head}.W_{part}" for part in "QKV" for head in range(heads)]
     yield Rename(f"{ours}.project.own.weight", (*parts, f"{block}.attn.W_G"), lambda *w: fused(w, heads))
-    yield Rename(f"{ours}.out.weight", (f"{block}.attn.W_O",), lambda w: w.T)
+    yield Rename(f"{ours}.out.weight", (f"{block}.attn.W_O",), lambda w: w.mT)
     yield from both(f"{ours}.readout", f"{block}.attn.group_norm")
     gammas = tuple(f"{block}.attn.retentions.{head}.gamma" for head in range(heads))
     yield Rename(f"{ours}.mixer.decay", gammas, lambda *gamma: torch.stack([g.expand(joints) for g in gamma], dim=1))  # (J, H)
@@ -239,7 +247,7 @@ def retention(ours: str, block: str, heads: int, joints: int) -> Iterator[Rename
 def fused(weights: tuple[Tensor, ...], heads: int) -> Tensor:
     """Queries, keys, values and gate as one matrix (4 C, C). xPos pairs lie half a head apart here, side by side there."""
     turned = [torch.cat([w[:, 0::2], w[:, 1::2]], dim=1) for w in weights[: 2 * heads]]
-    return torch.cat([*turned, *weights[2 * heads :]], dim=1).T
+    return torch.cat([*turned, *weights[2 * heads :]], dim=1).mT
 
 
 def alternating_renames(config: AlternatingConfig) -> Iterator[Rename]:
@@ -282,7 +290,7 @@ def motionbert(weights: Weights, config: Config) -> DualStreamConfig:
     return DualStreamConfig(
         mixer="attention",
         dim=dim,
-        heads=int(config.get("num_heads", 8)),
+        heads=int(number(config, "num_heads", 8)),
         layers=told(config, count(weights, "blocks_st."), "depth"),
         mlp_ratio=ratio(weights, config, "blocks_st.0.mlp_s.fc1.weight", dim),
         window=told(config, size(weights, "temp_embed", 1), "maxlen"),

@@ -53,13 +53,17 @@ class Clock:
         return Clock(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
 
     def backwards(self) -> Clock:
-        """The clock of the same frames from the last to the first: each stands for the time until the one after it."""
+        """The clock of the same frames from the last to the first: each stands for the time until the one after it.
 
-        def reverse(x: Tensor, first: float) -> Tensor:
-            return torch.cat([torch.full_like(x[:, :1], first), x[:, 1:].flip(1)], dim=1)
-
-        reset = None if self.reset is None else reverse(self.reset, 0)
-        return Clock(reverse(self.elapsed, 1.0), reset, self.chunk_size, self.uniform)
+        How long the last one lasts is not told, nor is it before a reset: as long as the time before it.
+        """
+        until = torch.cat([self.elapsed[:, 1:], self.elapsed[:, -1:]], dim=1)
+        if self.reset is None:
+            return Clock(until.flip(1), None, self.chunk_size, self.uniform)
+        reset = self.reset.bool()
+        last = torch.cat([reset[:, 1:], torch.ones_like(reset[:, :1])], dim=1)
+        reset = torch.cat([torch.zeros_like(reset[:, :1]), reset[:, 1:].flip(1)], dim=1)
+        return Clock(torch.where(last, self.elapsed, until).flip(1), reset, self.chunk_size, self.uniform)
 
     @property
     def time(self) -> Tensor:

@@ -38,7 +38,8 @@ class Pruning:
         recover: tri interpolates the poses (after tps only: it needs frames in order, evenly apart), tra asks the kept frames
             by cross-attention with a learnt query for every frame; none where the middle frame alone is answered (seq2frame).
         output: "sequence" (seq2seq) or "centre" (seq2frame).
-        ties: which neighbour tps takes halfway between two frames: the even one ("round", numpy's rule) or the one before.
+        ties: which frame tps takes for a time between two: the nearest, of two as near the even one ("round", numpy's rule),
+            or always the one before ("floor").
         interpolate: tri between evenly spaced poses ("aligned") or at the frames' true times ("kept").
         positions: new position embeddings after each stage, as in HoT.
     """
@@ -84,8 +85,11 @@ def sampled(window: int, pruning: Pruning) -> list[int]:
 
 def even(frames: int, keep: int, ties: str) -> np.ndarray:
     """Positions of ``keep`` frames spread evenly over so many, both ends among them."""
-    spread = np.linspace(0, frames - 1, keep)
-    return (np.rint(spread) if ties == "round" else np.floor(spread)).astype(np.int64)
+    gaps = max(keep - 1, 1)
+    before, rest = np.divmod(np.arange(keep) * (frames - 1), gaps)  # in whole numbers, so that a half is a half
+    if ties == "floor":
+        return before  # type: ignore[no-any-return]
+    return before + ((2 * rest > gaps) | ((2 * rest == gaps) & (before % 2 == 1)))  # type: ignore[no-any-return]
 
 
 class Pruner(nn.Module):
@@ -140,7 +144,7 @@ class Pruned(Forward):
             score = self._score(features[0])
             if self.pruning.output == "centre":
                 score = torch.where(self.kept == self.pruner.window // 2, float("inf"), score)
-            frames = score.topk(keep, dim=-1).indices.sort(dim=-1).values  # (B, r) in the order of time
+            frames = highest(score, keep)
         self.kept = self.kept[frames] if self.kept.ndim == 1 else self.kept.gather(1, frames)
         features = tuple(take(x, frames) for x in features)
         if not self.pruning.positions:
@@ -183,14 +187,27 @@ def take(x: Tensor, frames: Tensor) -> Tensor:
     return x.gather(1, frames[..., None, None].expand(-1, -1, *x.shape[2:]))
 
 
+def highest(score: Tensor, keep: int) -> Tensor:
+    """The frames of the highest scores, (B, r) in the order of time, from (B, T); of equal ones the earlier.
+
+    Engines differ in whom a top-k takes among equals, and a camera that stands still makes equals: so they are ranked first.
+    """
+    index = torch.arange(score.shape[-1], device=score.device)
+    mine, others = score[:, :, None], score[:, None, :]
+    ahead = (others > mine) | ((others == mine) & (index < index[:, None]))
+    rank = ahead.float().sum(-1)
+    return rank.neg().topk(keep, dim=-1).indices.sort(dim=-1).values
+
+
 def cluster_score(x: Tensor) -> Tensor:
     """TPC: density peaks among k nearest neighbours, (B, T) from (B, T, C). Equations 1 and 2.
 
     A frame scores high where many are like it and none that has more like it is near. Of equally dense frames the earlier
     one counts as the denser, where the published code draws lots.
     """
-    square = (x * x).sum(-1)
-    apart2 = (square[:, :, None] + square[:, None, :] - 2 * x @ x.transpose(1, 2)).clamp(min=0) / x.shape[-1]  # (B, T, T)
+    square, product = (x * x).sum(-1), x @ x.mT
+    product = (product + product.mT) / 2  # exactly symmetric: two nearest neighbours are equally dense
+    apart2 = (square[:, :, None] + square[:, None, :] - 2 * product).clamp(min=0) / x.shape[-1]  # (B, T, T)
     index = torch.arange(x.shape[1], device=x.device)
     apart2 = torch.where(index[:, None] == index, 0.0, apart2)
     near = (-apart2).topk(NEIGHBOURS, dim=-1).values

@@ -16,6 +16,7 @@ from posemoe_edge.edge.models.attention import Attention
 from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dssm import BLOCK, DSSM
 from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.retention import DISTANCES as DISTANCES_OF
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor
@@ -33,7 +34,7 @@ CONSTANTS = 1e-6  # decays and angles are kept in float32 and multiplied by time
 DIGITS = 1.1e-7  # seven printed digits, and a float32 each
 LONG = 1e-4  # float32 after 20,000 frames: rounding is forgotten as fast as the frames are, and doesn't add up
 
-recurrent = pytest.mark.parametrize("kind", ["retention", "dssm"])
+recurrent = pytest.mark.parametrize("kind", ["retention", "published", "dssm"])
 reproducible = settings(max_examples=40, deadline=None, derandomize=True)
 any_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
@@ -101,8 +102,9 @@ def varying(frames: int, *, longest_s: float = 0.5, resets: Iterable[int] = (), 
 
 
 def make(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mixer:
+    """Retention with held keys, NC-RetNet's own ("published"), or dssm."""
     torch.manual_seed(seed)
-    mixer: Mixer = Retention(DIM, HEADS, DISTANCES) if kind == "retention" else DSSM(DIM, JOINTS, size=4)
+    mixer: Mixer = DSSM(DIM, JOINTS, size=4) if kind == "dssm" else Retention(DIM, HEADS, DISTANCES, held=kind == "retention")
     return mixer.to(dtype).requires_grad_(False)
 
 
@@ -326,7 +328,7 @@ def test_decays_are_the_published_ones() -> None:
         np.testing.assert_allclose(gamma[joint, heads], GAMMA[distance], atol=DIGITS)
 
 
-def retention_by_hand(stream: Stream, chunk_size: int) -> NDArray[np.float64]:
+def retention_by_hand(stream: Stream, chunk_size: int, *, held: bool) -> NDArray[np.float64]:
     """The formula of the docstring, frame by frame and pair by pair."""
     q, k, v = (x.unflatten(-1, (HEADS, -1)).numpy() for x in stream.qkv())  # (B, T, J, H, d)
     rows, frames, joints, heads, width = q.shape
@@ -347,16 +349,50 @@ def retention_by_hand(stream: Stream, chunk_size: int) -> NDArray[np.float64]:
                     key = complex(k[b, m, j, h, i], k[b, m, j, h, i + width // 2])
                     turned = query * key.conjugate() * complex(math.cos(theta * apart), math.sin(theta * apart))
                     score += turned.real * zeta ** (apart / 512)
-                gain = 1 - gamma ** dt[b, m]
-                y[b, n, j, h] += gamma ** abs(apart) * score / math.sqrt(width) * gain * v[b, m, j, h]
+                gain = (1 - gamma ** dt[b, m]) / math.sqrt(width) if held else 1.0
+                y[b, n, j, h] += gamma ** abs(apart) * score * gain * v[b, m, j, h]
     return y.reshape(rows, frames, joints, -1)
 
 
 @pytest.mark.parametrize("stream", [Stream(7), varying(7), varying(7, resets=[2, 3])], ids=["uniform", "varying", "reset"])
 @pytest.mark.parametrize("chunk_size", [1, 3])
-def test_retention_is_its_formula(stream: Stream, chunk_size: int) -> None:
-    expected = torch.from_numpy(retention_by_hand(stream, chunk_size))
-    assert_close(forward(make("retention"), stream, chunk_size=chunk_size), expected, CONSTANTS)
+@pytest.mark.parametrize("held", [True, False], ids=["held", "published"])
+def test_retention_is_its_formula(stream: Stream, chunk_size: int, held: bool) -> None:
+    expected = torch.from_numpy(retention_by_hand(stream, chunk_size, held=held))
+    mixer = make("retention" if held else "published")
+    assert_close(forward(mixer, stream, chunk_size=chunk_size), expected, CONSTANTS)
+
+
+def test_published_decays_are_weights_that_do_not_train() -> None:
+    held, published = Retention(64, 8), Retention(64, 8, held=False)
+    assert not held.state_dict() and list(published.state_dict()) == ["decay"]
+    assert published.decay.shape == (17, 8) and not published.decay.requires_grad
+    for joint, distance in enumerate(H36M_DISTANCES):
+        heads = [0, -1] if distance == 2 else slice(None)
+        np.testing.assert_allclose(published.decay[joint, heads], GAMMA[distance], atol=DIGITS)
+
+
+def test_decays_follow_the_weights_of_a_checkpoint() -> None:
+    mixer, stream = make("published"), Stream(4)
+    slower = make("published")
+    assert isinstance(slower, Retention) and isinstance(mixer, Retention)
+    slower.decay.copy_(mixer.decay.sqrt())
+    state = stream.state(mixer)
+    silence = torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
+    clock = Stream(1, np.array([[0.06]])).clock()
+    _, once = mixer.step(silence, silence, silence, state, clock)
+    _, half = slower.step(silence, silence, silence, state, clock)
+    faded = (half.square().sum((1, 2)) / once.square().sum((1, 2))).sqrt()  # (B, J, H), turned alike
+    assert_close(faded, (mixer.decay.double() ** -1.5).expand(2, -1, -1), CONSTANTS)
+
+
+@pytest.mark.parametrize("name", list(DISTANCES_OF))
+def test_decays_are_the_formula_of_their_distances(name: str) -> None:
+    """1 - exp of evenly spaced logarithms from 1 / (8 d) to 1 / (128 d)."""
+    decay = Retention(64, 8, DISTANCES_OF[name], held=False).decay
+    for joint, distance in enumerate(DISTANCES_OF[name]):
+        expected = 1 - np.exp(np.linspace(np.log(1 / (8 * distance)), np.log(1 / (128 * distance)), 8))
+        np.testing.assert_allclose(decay[joint], expected, atol=DIGITS)
 
 
 def test_two_silent_frames_age_a_memory_as_one_of_twice_the_time() -> None:

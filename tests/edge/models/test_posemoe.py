@@ -12,9 +12,9 @@ import torch
 from posemoe_edge.edge.models.aggregation import CrossExpert, CrossExpertAttention, StreamingCrossExpert
 from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.forms import Forward
-from posemoe_edge.edge.models.layers import JointAttention, TimeMixing
+from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
 from posemoe_edge.edge.models.mixer import Mixer
-from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig, PoseRouter
+from posemoe_edge.edge.models.posemoe import ABLATIONS, Part, PoseMoE, PoseMoEConfig, PoseRouter
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
@@ -281,7 +281,7 @@ def attention(block: JointAttention | TimeMixing, x: Tensor, context: Tensor | N
     if block.project.context is not None:
         assert context is not None
         norm, linear = block.project.context
-        kv = linear(normalised(norm, context)).chunk(2, dim=-1)
+        kv = linear(normalised(norm, context) if isinstance(norm, nn.LayerNorm) else context).chunk(2, dim=-1)
     k, v = kv
     heads = block.heads if isinstance(block, JointAttention) else HEADS
     maps, mixed = [], []
@@ -291,25 +291,37 @@ def attention(block: JointAttention | TimeMixing, x: Tensor, context: Tensor | N
     return x + block.out(torch.cat(mixed, dim=-1)), maps
 
 
-def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: list[Tensor]) -> Tensor:
-    """(16) to (18)"""
+def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: list[Tensor] | None) -> Tensor:
+    """(16) to (18), or TCPFormer's mixture of two softmax maps; self-attention where there is nothing aggregated."""
     q, k, v = block.project.own(normalised(block.project.norm, x)).chunk(3, dim=-1)
-    share, mixed = 1 / (1 + torch.exp(-block.mu)), []
-    for h, m in zip(np.split(np.arange(DIM), block.heads), aggregated, strict=True):
-        fused = share * m + (1 - share) * q[:, h] @ k[:, h].T
-        mixed.append(softmax(fused / math.sqrt(DIM)) @ v[:, h])
-    return x + torch.cat(mixed, dim=-1)
+    share = 0.0 if aggregated is None else 1 / (1 + torch.exp(-block.mu))
+    mixed = []
+    for index, h in enumerate(np.split(np.arange(DIM), block.heads)):
+        m: Tensor | float = 0.0 if aggregated is None else aggregated[index]
+        scores = q[:, h] @ k[:, h].T
+        if block.mode == "tcpformer":
+            fused = share * m + (1 - share) * softmax(scores / math.sqrt(len(h)))
+        else:
+            fused = softmax((share * m + (1 - share) * scores) / math.sqrt(DIM))
+        mixed.append(fused @ v[:, h])
+    y = torch.cat(mixed, dim=-1)
+    return x + (y @ block.out.weight.T + block.out.bias if isinstance(block.out, nn.Linear) else y)
 
 
 def aggregated_by_hand(ceka: CrossExpert, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
     """(12) to (18) for one sequence, (L, C) each."""
-    f_2d, to_depth = attention(ceka.cross_2d, f_2d, f_depth)
-    f_2d = ceka.feed[0](f_2d)
-    f_depth, to_2d = attention(ceka.cross_depth, f_depth, f_2d)
-    f_depth = ceka.feed[1](f_depth)
-    f_2d = cross_expert_attention(ceka.expert_2d, f_2d, [a @ b for a, b in zip(to_depth, to_2d, strict=True)])
-    f_depth = cross_expert_attention(ceka.expert_depth, f_depth, [b @ a for a, b in zip(to_depth, to_2d, strict=True)])
-    return ceka.feed[2](f_2d), ceka.feed[3](f_depth)
+    there = back = None
+    if ceka.cross:
+        f_2d, to_depth = attention(ceka.cross_2d, f_2d, f_depth)
+        f_2d = ceka.feed[0](f_2d)
+        f_depth, to_2d = attention(ceka.cross_depth, f_depth, f_2d)
+        f_depth = ceka.feed[1](f_depth)
+        there = [a @ b for a, b in zip(to_depth, to_2d, strict=True)]
+        back = [b @ a for a, b in zip(to_depth, to_2d, strict=True)]
+    if ceka.expert:
+        f_2d = ceka.feed[2](cross_expert_attention(ceka.expert_2d, f_2d, there))
+        f_depth = ceka.feed[3](cross_expert_attention(ceka.expert_depth, f_depth, back))
+    return f_2d, f_depth
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -421,6 +433,211 @@ def test_the_decoder_aggregates_both_ways() -> None:
     f_2d, f_depth = ceka.feed[0](f_2d), ceka.feed[1](f_depth)
     assert_close(got[0], ceka.feed[2](ceka.expert_2d(f_2d, form, lambda v: to_depth(to_2d(v)))), EXACT)
     assert_close(got[1], ceka.feed[3](ceka.expert_depth(f_depth, form, lambda v: to_2d(to_depth(v)))), EXACT)
+
+
+# Readings of the paper, and its ablations: each is what it says, and streams.
+
+READINGS: dict[str, dict[str, Any]] = {
+    "the defaults": {},
+    "F_P as it is": {"norm_pose": False},
+    "feed-forwards after pairs": {"feed": "pair"},
+    "no feed-forwards": {"feed": "none", "ceka_feed": "none"},
+    "compress with a hidden layer": {"compress": "mlp"},
+    "tokens of each layer": {"tokens_of": "layer"},
+    "F_P of each layer": {"pose_of": "layer"},
+    "positions of joints": {"positions": "joint"},
+    "positions of joints and frames": {"positions": "joint_time"},
+    "the router in turn": {"router": "in_turn"},
+    "TCPFormer's aggregation": {"ceka": "tcpformer"},
+    "feed-forwards after cross-attention": {"ceka_feed": "cross"},
+    "the decoder over time first": {"decoder": "time_first"},
+    "heads with a hidden layer": {"head": "mlp"},
+    "all at once": {
+        "norm_pose": False, "feed": "pair", "compress": "mlp", "tokens_of": "layer", "pose_of": "layer", "head": "mlp",
+        "positions": "joint_time", "router": "in_turn", "ceka": "tcpformer", "ceka_feed": "cross", "decoder": "time_first",
+    },
+}  # fmt: skip
+VARIANTS = READINGS | {name: {"without": parts} for name, parts in ABLATIONS.items()}
+BOTH_EXPERTS = ("joint_cross_2d", "time_cross_2d", "tokens", "router")
+VARIANTS["the tables' baseline"] = {"without": (*BOTH_EXPERTS, *ABLATIONS["VI encoder alone"])}
+variants = pytest.mark.parametrize("variant", list(VARIANTS))
+
+
+def variant_of(kind: str, variant: str) -> PoseMoE:
+    """Two layers, so that what is of each layer differs from what is of the model."""
+    torch.manual_seed(0)
+    window = WINDOW if kind == "attention" else None
+    config = PoseMoEConfig(
+        mixer=kind, dim=DIM, heads=HEADS, layers=2, window=window, state_size=4, **VARIANTS[variant]  # type: ignore[arg-type]
+    )  # fmt: skip
+    return stirred(PoseMoE(config)).eval()
+
+
+def linear(layer: nn.Module, x: Tensor, rows: slice = slice(None)) -> Tensor:
+    assert isinstance(layer, nn.Linear)
+    return x @ layer.weight[rows].T + layer.bias[rows]
+
+
+def fed_forward(feed: FeedForward, x: Tensor) -> Tensor:
+    return x + linear(feed.down, F.gelu(linear(feed.up, normalised(feed.norm, x))))
+
+
+def lifted_by_hand(model: PoseMoE, x: Tensor) -> Tensor:
+    """(2) to (18) for one window (T, J, channels), as the configuration reads them."""
+    c, frames = model.config, len(x)
+    parts: tuple[Part, ...]
+
+    def block(axis: int, parts: tuple[Part, ...], made: Any, feeds: Any, at: int, *features: Tensor) -> Tensor:
+        """Attention number ``at`` of an expert, if it is there, and what is fed after it."""
+        if c.has(parts[at]):
+            features = (over(axis, lambda *f: attention(made, *f)[0], *features), *features[1:])
+        pair = parts[at // 2 * 2 : at // 2 * 2 + 2] if len(parts) == 4 else parts[at : at + 1]
+        last = parts[at] == pair[-1]
+        fed = {"each": c.has(parts[at]), "pair": last and any(c.has(part) for part in pair), "none": False}[c.feed]
+        assert isinstance(feeds[at], FeedForward) is fed
+        return fed_forward(feeds[at], features[0]) if fed else features[0]
+
+    def shares(router: PoseRouter, branch: int, f_2d: Tensor, f_depth: Tensor) -> Tensor:
+        share = softmax(linear(router.gate, torch.cat([f_2d, f_depth], -1), slice(2 * branch, 2 * branch + 2)))
+        return share[..., :1] * f_2d + share[..., 1:] * f_depth
+
+    def position(branch: str) -> Tensor:
+        own = model.get_parameter(f"position_{branch}")
+        if c.positions == "joint_time":
+            return own + model.get_parameter(f"position_time_{branch}")[:frames]
+        return own[:frames] if c.positions == "full" else own
+
+    f_2d, f_depth = (linear(model.embed, x) + position(branch) for branch in ("2d", "depth"))
+    layer: Any
+    for n, layer in enumerate(model.encoder):
+        of_layer = slice(n * DIM, (n + 1) * DIM) if c.pose_of == "layer" else slice(DIM)
+        f_pose = linear(model.embed_pose, x, of_layer)
+        expert, parts = layer.expert_2d, ("joint_self_2d", "joint_cross_2d", "time_self_2d", "time_cross_2d")
+        f_2d = block(0, parts, expert.joint_self, expert.feed, 0, f_2d)
+        f_2d = block(0, parts, expert.joint_cross, expert.feed, 1, f_2d, f_pose)
+        f_2d = block(1, parts, expert.time_self, expert.feed, 2, f_2d)
+        f_2d = block(1, parts, expert.time_cross, expert.feed, 3, f_2d, f_pose)
+        depth, parts = layer.expert_depth, ("joint_self_depth", "time_self_depth")
+        if c.has("tokens"):
+            tokens = (model.tokens[n] if c.tokens_of == "layer" else model.tokens)[:frames]
+            f_depth = linear(depth.compress, f_depth) + tokens @ depth.compress_tokens.weight.T
+            f_depth = linear(depth.compress_out[1], F.gelu(f_depth)) if c.compress == "mlp" else f_depth
+        f_depth = block(0, parts, depth.joint_self, depth.feed, 0, f_depth)
+        f_depth = block(1, parts, depth.time_self, depth.feed, 1, f_depth)
+        if c.has("router"):
+            to_2d = shares(layer.router, 0, f_2d, f_depth)
+            f_2d, f_depth = to_2d, shares(layer.router, 1, to_2d if c.router == "in_turn" else f_2d, f_depth)
+    pairs = [(0, model.ceka_joints), (1, model.ceka_time)]
+    for axis, ceka in pairs if c.decoder == "joints_first" else pairs[::-1]:
+        pair = over(axis, lambda *f, ceka=ceka: torch.stack(aggregated_by_hand(ceka, *f), dim=-1), f_2d, f_depth)
+        f_2d, f_depth = pair.unbind(-1)
+    numbers = []
+    for head, f in ((model.head_2d, f_2d), (model.head_depth, f_depth)):
+        f = normalised(head[0], f)  # type: ignore[arg-type]
+        f = F.gelu(linear(head[1], f)) if c.head == "mlp" else f
+        numbers.append(linear(head[-1], f))
+    return torch.cat(numbers, dim=-1)
+
+
+@variants
+def test_a_variant_is_what_it_says(variant: str) -> None:
+    model, x = variant_of("attention", variant), call(frames=3).x[:1]
+    assert_close(model(x)[0], lifted_by_hand(model, x[0]), SAME)
+
+
+@pytest.mark.parametrize("variant", ["the router in turn", "the decoder over time first"])
+def test_a_variant_without_weights_of_its_own_changes_the_poses(variant: str) -> None:
+    changed, plain, x = variant_of("attention", variant), variant_of("attention", "the defaults"), call(frames=3).x
+    changed.load_state_dict(plain.state_dict())
+    assert (changed(x) - plain(x)).abs().max() > 1e-6
+
+
+@variants
+def test_a_variant_streams(variant: str) -> None:
+    model, made = variant_of("retention", variant), call("varying", "some")
+    expected = model(made.x, made.dt, made.reset)
+    poses, after = in_steps(model, made, model.initial_state(ROWS))
+    assert_close(poses, expected, SAME)
+    poses, state = in_chunks(model, made, model.initial_state(ROWS), cuts=(3, 4, 7))
+    assert_close(poses, expected, SAME)
+    assert_close(state, after, SAME)
+
+
+# What a part leaves in a state dict: its own weights, and those of the feed-forward after it.
+WEIGHTS_OF = {
+    "joint_self_2d": ("expert_2d.joint_self.", "expert_2d.feed.0."),
+    "joint_cross_2d": ("expert_2d.joint_cross.", "expert_2d.feed.1."),
+    "time_self_2d": ("expert_2d.time_self.", "expert_2d.feed.2."),
+    "time_cross_2d": ("expert_2d.time_cross.", "expert_2d.feed.3."),
+    "tokens": ("tokens", "expert_depth.compress"),
+    "joint_self_depth": ("expert_depth.joint_self.", "expert_depth.feed.0."),
+    "time_self_depth": ("expert_depth.time_self.", "expert_depth.feed.1."),
+    "router": (".router.",),
+    "ceka_joints_cross": ("ceka_joints.cross_", "ceka_joints.feed.0.", "ceka_joints.feed.1."),
+    "ceka_joints_expert": ("ceka_joints.expert_", "ceka_joints.feed.2.", "ceka_joints.feed.3."),
+    "ceka_time_cross": ("ceka_time.cross_", "ceka_time.feed.0.", "ceka_time.feed.1."),
+    "ceka_time_expert": ("ceka_time.expert_", "ceka_time.feed.2.", "ceka_time.feed.3."),
+}
+
+
+@pytest.mark.parametrize("kind", ["attention", "retention"])
+@pytest.mark.parametrize("ablation", list(ABLATIONS))
+def test_an_ablation_leaves_no_trace_of_its_parts_and_all_of_the_others(kind: str, ablation: str) -> None:
+    left, whole = (variant_of(kind, name).state_dict() for name in (ablation, "the defaults"))
+    gone = [trace for part in ABLATIONS[ablation] for trace in WEIGHTS_OF[part]]
+    assert left.keys() == {name for name in whole if not any(trace in name for trace in gone)} < whole.keys()
+
+
+def test_the_ablations_are_the_rows_of_the_papers_tables() -> None:
+    rows = {table: sum(name.startswith(f"{table} ") for name in ABLATIONS) for table in ("VI", "VII", "VIII", "X")}
+    assert rows == {"VI": 7, "VII": 4, "VIII": 3, "X": 4} and sum(rows.values()) == len(ABLATIONS)
+    assert {part for parts in ABLATIONS.values() for part in parts} == set(WEIGHTS_OF)
+
+
+@pytest.mark.parametrize("kind", ["attention", "retention"])
+def test_a_lifter_without_anything_over_time_is_refused(kind: str) -> None:
+    parts = ("time_self_2d", "time_cross_2d", "time_self_depth", "ceka_time_cross", "ceka_time_expert")
+    with pytest.raises(UsageError, match="over time"):
+        window = WINDOW if kind == "attention" else None
+        PoseMoE(PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, without=parts))  # type: ignore[arg-type]
+
+
+def test_a_streaming_lifter_has_one_place_for_each_joint() -> None:
+    places: tuple[Any, ...] = ("full", "joint", "joint_time")
+    for positions in places:
+        config = PoseMoEConfig(mixer="retention", dim=DIM, heads=HEADS, layers=2, positions=positions, tokens_of="layer")
+        model = PoseMoE(config)
+        assert model.position_2d.shape == model.position_depth.shape == (17, DIM)
+        assert model.tokens.shape == (2, 17, DIM)
+        assert not any("position_time" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("start", "deviation", "size", "within_one"),
+    [("gaussian", 1.0, (2 / math.pi) ** 0.5, 0.683), ("laplace", 1.0, 0.5**0.5, 1 - math.exp(-(2**0.5))), ("zero", 0, 0, 1)],
+)
+def test_tokens_start_as_their_distribution_has_it(start: Any, deviation: float, size: float, within_one: float) -> None:
+    torch.manual_seed(0)
+    model = PoseMoE(PoseMoEConfig(mixer="attention", dim=64, heads=2, layers=1, window=27, tokens=start))
+    tokens = model.tokens.detach()
+    statistics = tokens.mean(), tokens.std(), tokens.abs().mean(), (tokens.abs() <= 1).float().mean()
+    np.testing.assert_allclose(statistics, (0, deviation, size, within_one), atol=0.03)  # of 29,376 numbers
+    assert tokens.isfinite().all() and model.tokens.requires_grad
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"feed": "twice"}, {"compress": "conv"}, {"tokens": "uniform"}, {"tokens_of": "joint"}, {"pose_of": "joint"},
+        {"positions": "time"}, {"router": "hard"}, {"ceka": "mixste"}, {"ceka_feed": "pair"}, {"decoder": "both"},
+        {"head": "conv"}, {"without": ("time",)},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)  # fmt: skip
+def test_a_reading_that_is_not_there_is_refused(wrong: dict[str, Any]) -> None:
+    ((_, value),) = wrong.items()
+    with pytest.raises(UsageError, match=value if isinstance(value, str) else value[0]):
+        PoseMoEConfig(mixer="retention", dim=DIM, heads=HEADS, layers=1, **wrong)
 
 
 # Half precision.
