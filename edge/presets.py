@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..runtime.errors import UsageError
 from .models.alternating import AlternatingConfig
@@ -25,7 +25,8 @@ class Published:
 
     Args:
         paper, where: which one, and in which tables.
-        params, macs: as printed, however that was counted; ``macs`` of ``frames`` frames (half of what is printed as FLOPs).
+        params, macs: as printed; ``macs`` of ``frames`` frames (half of what is printed as FLOPs).
+        counts: what is in ``macs``: "thop", or "linear" layers alone.
         figures: what was measured, in millimetres and percent, by the paper's own name for it.
         remark: what to know before comparing.
     """
@@ -37,6 +38,7 @@ class Published:
     frames: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
+    counts: Literal["thop", "linear"] = "thop"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ hummuss = DualStreamConfig(
     mixer="dssm", block="gated", dim=256, heads=8, layers=7, channels=3, state_size=64, shared_modes=True, positions=False
 )
 
-RAW = "the printed figures omit the raw weights of retention's projections: 35.75 M and 147.7 G by the same count with them"
+RAW = "the printed figures omit retention's projections, which are raw weights in the published code"
 OMITTED = "the paper does not give the sizes; ours reproduce its count of parameters"
 ONE_OF_MANY = "the paper does not give the sizes: one of many that come near both printed counts"
 
@@ -162,19 +164,19 @@ PAPERS = [
         "mixste-hot-243",
         replace(mixste, pruning=Pruning(keep=(81,), layers=(3,), by="tpc", recover="tra", positions=True)),
         "MixSTE that prunes once by clustering (HoT)",
-        Published(H2OT, "Tables 2, 3, 4", 35.00e6, 167.52e9 / 2, 243, {"MPJPE CPN": 41.0}, "FLOPs are of linear layers"),
+        Published(H2OT, "Tables 2, 3, 4", 35.00e6, 167.52e9 / 2, 243, {"MPJPE CPN": 41.0}, counts="linear"),
     ),
     Preset(
         "mixste-h2ot-243",
         replace(mixste, pruning=Pruning(keep=(121, 81), layers=(0, 3))),
         "MixSTE that prunes 243 frames to 121 and 81, and interpolates",
-        Published(H2OT, "Tables 3, 4", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.5}, "FLOPs are of linear layers"),
+        Published(H2OT, "Tables 3, 4", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.5}, counts="linear"),
     ),
     Preset(
         "mixste-h2ot-centre-243",
         replace(mixste, pruning=Pruning(keep=(121, 81), layers=(0, 3), recover="none", output="centre")),
         "the same for the middle frame of each window alone (seq2frame)",
-        Published(H2OT, "Table 3", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.4}, "FLOPs are of linear layers"),
+        Published(H2OT, "Table 3", 33.78e6, 118.23e9 / 2, 243, {"MPJPE CPN": 40.4}, counts="linear"),
     ),
     Preset(
         "motionbert-lite-243",
@@ -182,7 +184,7 @@ PAPERS = [
         "joints then time beside time then joints, attention",
         Published(
             MOTIONBERT, "as H2OT's Table 3 prints it", 16.00e6, 131.09e9 / 2, 243, {"MPJPE SH": 39.8},
-            "FLOPs are of linear layers",
+            counts="linear",
         ),
     ),
     Preset(
@@ -195,7 +197,7 @@ PAPERS = [
         "motionbert-lite-h2ot-243",
         replace(motionbert, pruning=Pruning(keep=(121, 81), layers=(0, 1))),
         "MotionBERT lite that prunes 243 frames to 121 and 81, and interpolates",
-        Published(H2OT, "Table 3", 16.00e6, 47.98e9 / 2, 243, {"MPJPE SH": 39.9}, "FLOPs are of linear layers"),
+        Published(H2OT, "Table 3", 16.00e6, 47.98e9 / 2, 243, {"MPJPE SH": 39.9}, counts="linear"),
     ),
     Preset(
         "posemoe-h2ot-243",

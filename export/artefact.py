@@ -22,10 +22,9 @@ from .lifter import Lifter
 from .passes import add_metadata, check_contract, simplify
 from .precision import FP32_ISLANDS, halve
 from .reference import save_reference
-from .trace import OPSET, interface, trace
+from .trace import OPSET, UNITS, interface, trace
 
 PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")
-UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
 NORMALISATION = "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)"
 
 

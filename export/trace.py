@@ -17,6 +17,7 @@ from .lifter import Lifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
 MOST_STREAMS = 1024
+UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
 DTYPES = {"float32": torch.float32, "bool": torch.bool}
 
 
@@ -118,7 +119,10 @@ def interface(
         f"normalised {'x, y, confidence' if config.channels == 3 else 'x, y'}",
     )
     pose = _tensor(
-        "pose", ("B", *answered, config.joints, 3), ("stream", *over, "joint", "xyz"), "metres from the hip, camera axes"
+        "pose",
+        ("B", *answered, config.joints, 3),
+        ("stream", *over, "joint", "xyz"),
+        f"{UNITS[config.units]} from the hip, camera axes",
     )
     if model.state_shape is None:
         return (keypoints,), (pose,), ()

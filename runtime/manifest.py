@@ -104,6 +104,11 @@ class Manifest(Strict):
         return by_precision[precision]
 
     @property
+    def metric(self) -> bool:
+        """Whether poses are in metres; official MotionBERT weights answer in units of the image."""
+        return self.units.startswith("metres")
+
+    @property
     def state_bytes(self) -> int:
         """What one stream carries from frame to frame, in bytes."""
         total = 0

@@ -55,6 +55,8 @@ class Model:
         self.gaps = gaps
         self._lock = Lock()
         log.info("%s runs on %s", self, self.engine)
+        if not manifest.metric:
+            log.warning("%s answers in %s, not in metres", self, manifest.units)
 
     def _make_slots(self, engine: Engine) -> Slots:
         if self.graph.mode == "step":

@@ -63,7 +63,7 @@ def command(
             raise UsageError(
                 f"{preset} has no shipped weights yet",
                 expected="--weights FILE or --untrained",
-                run=f"posemoe-edge train {preset}",
+                run=f"posemoe-edge export {preset} --untrained, or train it, or import official weights",
             )
         model, record = load_checkpoint(source)
         if named and not named.fits(model.config):

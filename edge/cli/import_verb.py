@@ -26,7 +26,7 @@ FAMILIES = ("poseretnet", "mixste", "motionbert")
     metavar="KEY=VALUE",
     help="What the weights do not tell: num_heads=8, causal=true, dataset=mpii3d_univ; or a .json or .toml of such keys.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./FAMILY.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./FAMILY-weights.")
 @verb
 def command(out_: Output, family: str, file: Path, config: tuple[str, ...], out: Path | None) -> Result:
     """Read an official checkpoint: FILE of a published FAMILY becomes safetensors and a configuration."""
@@ -34,16 +34,20 @@ def command(out_: Output, family: str, file: Path, config: tuple[str, ...], out:
         raise MissingError(f"there is no checkpoint at {file}", expected=f"an official {family} checkpoint")
     try:
         from ...export.reference import save_reference
-        from ..checkpoints import import_official, read_weights
+        from ..checkpoints import import_official
+        from ..official.weights import read_weights
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "reading a checkpoint") from None
     told: dict[str, Any] = {}
     for entry in config:
         told |= read_config(entry)
-    model = import_official(family, read_weights(file), told)
+    unread: list[str] = []
+    model = import_official(family, read_weights(file), told, ignored=unread.extend)
+    if unread:
+        out_.warn(f"not read of the configuration: {', '.join(unread)}")
     preset = next((p.name for p in PRESETS.values() if p.fits(model.config)), family)
-    folder = out or Path(family)
+    folder = out or Path(f"{family}-weights")
     folder.mkdir(parents=True, exist_ok=True)
     source = {"imported": family, "file": file.name, "sha256": sha256(file), "config": told}
     save_reference(folder / REFERENCE, model, preset=preset, training=source)

@@ -53,14 +53,15 @@ def _list(out: Output, rows: list[dict[str, Any]]) -> None:
 
 def _compare(out: Output, rows: list[dict[str, Any]]) -> None:
     """Both counts of each published system, and what its paper measured. Nothing of it was measured here."""
-    out.say(f"{'':<26}{'':>7}{'parameters':>18}{'MACs':>26}")
-    out.say(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'thop':>10}{'all':>8}{'paper':>8}  the paper's figures (mm, %)")
+    out.say(f"{'':<26}{'':>7}{'parameters':>18}{'all MACs':>9}{'MACs as the paper counts':>26}")
+    out.say(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'here':>8}{'here':>10}{'paper':>8} {'':<7} figures (mm, %)")
     for row in rows:
         paper = row["published"]
         if paper is None:
             continue
         counts = f"{row['params'] / 1e6:8.2f}M{_or_dash(paper['params'], 1e6, 'M', 9)}"
-        macs = f"{row['macs_thop'] / 1e9:9.2f}G{row['macs_all'] / 1e9:7.1f}G{_or_dash(paper['macs'], 1e9, 'G', 8)}"
+        counted = row["macs_linear" if paper["counts"] == "linear" else "macs_thop"]
+        macs = f"{row['macs_all'] / 1e9:7.1f}G{counted / 1e9:9.2f}G{_or_dash(paper['macs'], 1e9, 'G', 8)} {paper['counts']:<7}"
         figures = ", ".join(f"{name} {value:g}" for name, value in paper["figures"].items())
         out.say(f"{row['name']:<26}{row['frames']:>7}{counts}{macs}  {figures}")
     out.say("\nremarks:")

@@ -57,6 +57,8 @@ def command(
         opened = stack.enter_context(open_source(uri, detector=found, frames=frames, recipe=lifter.manifest.keypoint_recipe))
         outlets = [stack.enter_context(open_sink(spec)) for spec in sink]
         out.say(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        if not lifter.manifest.metric:
+            out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")
         summary = run(out, lifter, opened, outlets)
     data = {
         "source": source,

@@ -53,7 +53,10 @@ def command(
         raise missing_extra(error.name or "torch", "export", "verifying against PyTorch") from None
     given = {"mean_mm": mean_mm, "p99_mm": p99_mm, "max_mm": max_mm, "slope_mm_per_1000": slope_mm}
     budget = DEFAULT_BUDGET.model_copy(update={name: value for name, value in given.items() if value is not None})
-    graphs = read_manifest(artefact).graphs
+    manifest = read_manifest(artefact)
+    graphs = manifest.graphs
+    if not manifest.metric:
+        out.warn(f"poses are in {manifest.units}: a millimetre below is a thousandth of that")
     recording, motion = choose_motion(out, data, frames=frames, seed=seed)
     out.say(f"Verifying {artefact} against PyTorch on {frames} frames of {motion.kind}")
     started = time.monotonic()

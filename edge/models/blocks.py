@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...runtime.errors import UsageError
 from .config import LifterConfig
 from .dssm import DSSM, Backwards
 from .forms import Form
@@ -49,6 +50,11 @@ class StackConfig(LifterConfig):
     bias: bool = True
     expansion: int = 3
     reduction: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gated and self.dim % self.reduction:
+            raise UsageError(f"{self.dim} channels reduced by {self.reduction}", expected="a divisor")
 
     @property
     def gated(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from ...runtime.errors import UsageError
+from ...runtime.skeleton import H36M_ORDERS
 from .attention import Attention
 from .choices import check_choices
 from .dssm import DSSM, Modes
@@ -63,8 +64,22 @@ class LifterConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if min(self.dim, self.heads, self.layers, self.mlp_ratio, self.fps, self.norm_eps) <= 0 or self.dim % self.heads:
-            raise UsageError(f"a lifter of {self}", expected="positive sizes, and heads that divide the channels")
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
+                raise UsageError(f"a lifter of {name} {value}", expected="more than 0")
+        for name in ("dim", "heads", "layers", "mlp_ratio", "joints", "channels", "state_size", "window"):
+            value = getattr(self, name)
+            if not isinstance(value, int | None):
+                raise UsageError(f"a lifter of {name} {value!r}", expected="a whole number")
+        if self.dim % self.heads:
+            raise UsageError(
+                f"a lifter of {self.dim} channels in {self.heads} heads", expected="heads that divide the channels"
+            )
+        if self.channels not in (2, 3):
+            raise UsageError(f"a lifter of {self.channels} channels a joint", expected="2 (x, y) or 3 (x, y, confidence)")
+        if self.skeleton not in H36M_ORDERS:
+            raise UsageError(f"there is no skeleton {self.skeleton!r}", expected=f"one of {', '.join(H36M_ORDERS)}")
         if self.windowed != (self.window is not None):
             direction = " in both directions" if self.lookahead else ""
             raise UsageError(

@@ -43,7 +43,7 @@ class Lifter(nn.Module, ABC):
         with torch.no_grad():
             self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), form)
         if not form.used:
-            raise UsageError(f"a lifter that never mixes over time: {self.config}", expected="some block over time")
+            raise UsageError("a lifter that never mixes over time", expected="some block over time left in it")
         self._uses = form.used
 
     @property
@@ -107,6 +107,11 @@ class Lifter(nn.Module, ABC):
 
     def _clock(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int | None) -> Clock:
         frames = x.shape[1]
+        if x.shape[2:] != (self.config.joints, self.config.channels) or frames == 0:
+            expected = f"(B, T, {self.config.joints}, {self.config.channels}), T at least 1"
+            raise UsageError(f"keypoints of shape {tuple(x.shape)}", expected=expected)
+        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+            raise UsageError(f"a chunk_size of {chunk_size}", expected="a whole number of frames, at least 1")
         if self.config.window is not None and frames > self.config.window:
             raise UsageError(f"{frames} frames at once", expected=f"at most the window of {self.config.window}")
         seen = (chunk_size or frames) if self.config.lookahead else 1

@@ -72,7 +72,7 @@ class Pruning:
         if self.by == "tpa" and self.layers[0] == 0:
             refuse("by tpa at layer 0", "a later layer: before it no frame has attended to another")
         if self.output == "centre" and self.by == "tps" and window // 2 not in sampled(window, self):
-            refuse(f"to {self.keep} of {window} frames", "odd numbers, so that the middle frame is kept")
+            refuse(f"to {self.keep} of {window} frames", "odd numbers from 3 on, so that the middle frame is kept")
 
 
 def sampled(window: int, pruning: Pruning) -> list[int]:
@@ -88,7 +88,7 @@ def even(frames: int, keep: int, ties: str) -> np.ndarray:
     gaps = max(keep - 1, 1)
     before, rest = np.divmod(np.arange(keep) * (frames - 1), gaps)  # in whole numbers, so that a half is a half
     if ties == "floor":
-        return before  # type: ignore[no-any-return]
+        return before
     return before + ((2 * rest > gaps) | ((2 * rest == gaps) & (before % 2 == 1)))  # type: ignore[no-any-return]
 
 

@@ -30,7 +30,7 @@ class Retention(Mixer):
 
     Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is turned
     on when it is passed on: exact, with nothing that grows. The published absolute positions overflow float32 after some
-    36,000 frames; here one call may span that long, and the number of calls does not matter. t is elapsed time in nominal
+    36,000 frames; here the number of calls does not matter, and one call may span that long. t is elapsed time in nominal
     frames, not an index: decay and rotation know the true spacing.
 
     g is 1 and the decays are weights (frozen, as in the published checkpoints), or with ``held`` what sets our own lifters
@@ -139,8 +139,12 @@ class Retention(Mixer):
         """cos and sin for the queries, which shrink with time, and for the keys, which grow, each (B, 1, 1, T, d/2)."""
         time = clock.time[:, None, None, :, None]
         angle = phase(time, self.angle)
-        cos, sin, shrink = angle.cos(), angle.sin(), torch.exp(time.to(angle.dtype) * self.log_shrink)
+        cos, sin, shrink = angle.cos(), angle.sin(), self._shrink(time)
         return (cos * shrink, sin * shrink), (cos / shrink, sin / shrink)
+
+    def _shrink(self, time: Tensor) -> Tensor:
+        """zeta_i^(t / 512). It stays at e^-80 where a call with many long gaps would go on, so that its inverse is finite."""
+        return torch.exp((time.to(self.angle.dtype) * self.log_shrink).clamp(min=-80.0))
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
         """What the frames of one call tell one another, (B, J, H, T, d)."""
@@ -175,7 +179,7 @@ class Retention(Mixer):
     def _turn_back(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin by which the key axis turns back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""
         elapsed = elapsed[:, None]
-        shrink, angle = torch.exp(elapsed.to(self.angle.dtype) * self.log_shrink), phase(elapsed, self.angle)
+        shrink, angle = self._shrink(elapsed), phase(elapsed, self.angle)
         return (angle.cos() * shrink)[..., None, None], (angle.sin() * shrink)[..., None, None]
 
 

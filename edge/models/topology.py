@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,11 @@ def config_from(record: Mapping[str, Any]) -> LifterConfig:
         raise UsageError(f"there is no topology {topology!r}", expected=f"one of {', '.join(TOPOLOGIES)}")
     if fields.get("pruning") is not None:
         fields["pruning"] = Pruning(**_tuples(fields["pruning"]))
-    return TOPOLOGIES[topology][0](**fields)
+    known = TOPOLOGIES[topology][0]
+    strange = sorted(set(fields) - {field.name for field in dataclasses.fields(known)})
+    if strange:
+        raise UsageError(f"a configuration with {', '.join(strange)}", expected=f"fields of {topology}")
+    return known(**fields)
 
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,11 +118,11 @@ def train(
         val = None
         if now - saved > 60 * recipe.save_every_minutes:
             saved = now
-            val = evaluate(averaged, watched) if watched else None
+            val = evaluate(averaged, watched, block=recipe.frames) if watched else None
             save_reference(out, averaged, preset=preset.name, training=_record(recipe, clips, updates, done, val))
         report(Progress(done=done, updates=updates, loss=smoothed, frames_per_second=speed, val_mpjpe_mm=val))
 
-    record = _record(recipe, clips, updates, 1.0, evaluate(averaged, watched) if watched else None)
+    record = _record(recipe, clips, updates, 1.0, evaluate(averaged, watched, block=recipe.frames) if watched else None)
     save_reference(out, averaged, preset=preset.name, training=record)
     return record
 
@@ -143,7 +143,7 @@ class Speaking:
         return y[..., self.back, :], state
 
 
-def evaluate(model: Lifter, takes: Sequence[Take], *, block: int = 108) -> float:
+def evaluate(model: Lifter, takes: Sequence[Take], *, block: int) -> float:
     """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
     was, lift = model.training, Speaking(model)
     model.eval()
@@ -151,7 +151,7 @@ def evaluate(model: Lifter, takes: Sequence[Take], *, block: int = 108) -> float
     with torch.no_grad():
         for take in takes:
             state = model.initial_state(1)
-            for start in range(0, len(take), block):
+            for start in range(0, len(take), block):  # what one with lookahead says depends on where the chunks end
                 span = slice(start, start + block)
                 x, dt = torch.from_numpy(take.keypoints[None, span]), torch.from_numpy(take.dt_s[None, span])
                 y, state = lift(x, state, dt)

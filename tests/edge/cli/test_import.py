@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.checkpoints import import_official, load_checkpoint
+from posemoe_edge.edge.cli.import_verb import FAMILIES
+from posemoe_edge.edge.official import families
 
 Call = Callable[..., Any]
 
@@ -42,9 +45,9 @@ def test_the_configuration_may_be_a_file_and_later_ones_win(
 ) -> None:
     (desk / name).write_text(text)
     assert posemoe("import", "mixste", mixste_checkpoint, "--config", name).code == 0
-    assert load_checkpoint(desk / "mixste" / "reference.safetensors")[0].config.heads == 4
+    assert load_checkpoint(desk / "mixste-weights" / "reference.safetensors")[0].config.heads == 4
     assert posemoe("import", "mixste", mixste_checkpoint, "--config", name, "--config", "num_heads=2").code == 0
-    assert load_checkpoint(desk / "mixste" / "reference.safetensors")[0].config.heads == 2
+    assert load_checkpoint(desk / "mixste-weights" / "reference.safetensors")[0].config.heads == 2
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", ""])
@@ -52,7 +55,7 @@ def test_a_configuration_that_is_none_is_refused(posemoe: Call, desk: Path, mixs
     (desk / "c.json").write_text(text)
     said = posemoe("import", "mixste", mixste_checkpoint, "--config", "c.json")
     assert said.code == 2 and "c.json" in said.err
-    assert not (desk / "mixste").exists()
+    assert list(desk.iterdir()) == [desk / "c.json"]
 
 
 def drop(weights: dict[str, Any]) -> None:
@@ -98,8 +101,42 @@ class Bomb:
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(posemoe: Call, desk: Path, tmp_path: Path) -> None:
     torch.save({"model_pos": Bomb(tmp_path / "boom")}, tmp_path / "evil.bin")
     said = posemoe("import", "mixste", tmp_path / "evil.bin")
-    assert said.code == 4 and "damaged, or holds more than weights" in said.err
+    assert said.code == 4 and "damaged, or holds code" in said.err
     assert not (tmp_path / "boom").exists()
+
+
+def test_numpy_objects_beside_the_weights_are_left_out(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+    weights = weights_of(mixste_checkpoint)
+    beside = {"random_state": np.random.RandomState(1), "min_loss": np.float64(3.0), "optimizer": {"state": {}}}
+    torch.save({"epoch": 1, **beside, "model_pos": weights}, mixste_checkpoint)
+    assert posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
+    model, _ = load_checkpoint(desk / "mixste-weights" / "reference.safetensors")
+    assert torch.equal(model.state_dict()["head.1.bias"], weights["module.head.1.bias"])
+
+
+def test_the_older_format_of_torch_is_read_too(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+    torch.save({"model_pos": weights_of(mixste_checkpoint)}, mixste_checkpoint, _use_new_zipfile_serialization=False)
+    assert posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
+
+
+def test_keys_that_nobody_reads_are_listed_and_near_misses_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--config", "dropout=0.1")
+    assert said.code == 0 and "not read of the configuration: dropout" in said.err
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_head=2", "--json")
+    assert said.code == 2 and "'num_head'" in said.json["what"] and "num_heads" in said.json["expected"]
+
+
+def test_the_command_that_it_suggests_works(
+    posemoe: Call, desk: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2")
+    suggested = said.err.rsplit("Next: posemoe-edge ", 1)[1].split()
+    assert posemoe(*suggested).code == 0
+    assert (desk / "mixste" / "manifest.json").is_file()
+
+
+def test_it_knows_the_families_that_there_are() -> None:
+    assert set(FAMILIES) == set(families.FAMILIES)
 
 
 def test_a_truncated_checkpoint_is_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
@@ -123,5 +160,5 @@ def test_a_known_shape_is_called_by_its_preset(
     monkeypatch.setitem(presets.PRESETS, "mixste-tiny", presets.Preset("mixste-tiny", config, "in small"))
     said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
     assert said.json["preset"] == "mixste-tiny"
-    record = json.loads((desk / "mixste" / "reference.json").read_text())
+    record = json.loads((desk / "mixste-weights" / "reference.json").read_text())
     assert record["preset"] == "mixste-tiny" and record["config"]["topology"] == "alternating"

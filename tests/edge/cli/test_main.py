@@ -58,7 +58,7 @@ BAD: list[tuple[str, int, str]] = [
     ("import poseretnet CHECKPOINT", 4, "lacks TTEblocks.0.attn.retentions."),
     ("import mixste CHECKPOINT --config depth=3", 2, "says depth 3"),
     ("import mixste CHECKPOINT --config depth", 2, "KEY=VALUE"),
-    ("import mixste MOTION", 4, "damaged, or holds more than weights"),
+    ("import mixste MOTION", 4, "damaged, or holds code"),
     ("export posemoe-retentoin-s", 2, "no preset 'posemoe-retentoin-s'"),
     ("export tiny-dssm", 2, "no shipped weights yet"),
     ("export tiny-dssm --untrained --weights x.safetensors", 2, "one of them"),

@@ -406,6 +406,19 @@ def test_two_silent_frames_age_a_memory_as_one_of_twice_the_time() -> None:
     assert_close(y_twice, y_long, EXACT)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_a_call_with_many_long_gaps_is_finite_and_what_its_steps_are(dtype: torch.dtype) -> None:
+    mixer = make("retention", dtype)
+    clock = Clock.since(torch.full((2, 8), 200.0, dtype=dtype), None, fps=FPS)  # 80,000 frames, more than xPos can span
+    q, k, v = Stream(frames=8).qkv(dtype)
+    state = empty(mixer, 2, dtype)
+    y, end = mixer.chunk(q, k, v, state, clock)
+    for frame in range(8):
+        one, state = mixer.step(q[:, frame], k[:, frame], v[:, frame], state, clock.during(slice(frame, frame + 1)))
+        assert_close(y[:, frame], one, 1e-6)  # after 10,000 frames the slowest memory keeps 2e-9 of itself
+    assert_close(end, state, 1e-6)
+
+
 def test_a_memory_does_not_depend_on_the_age_of_its_stream() -> None:
     frames, recent, piece = 20_000, 4_000, 500  # gamma^4000 < 1e-13 for these joints
     torch.manual_seed(0)

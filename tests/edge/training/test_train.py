@@ -70,7 +70,7 @@ def test_the_loss_falls_and_the_weights_say_how_they_were_made(
     assert beside["training"] == json.loads(json.dumps(record))
     assert record["updates"] == len(seen) and record["frames"] == len(seen) * 2 * 9
     assert (record["clips"], record["clip_frames"]) == (3, 600) and record["recipe"]["rows"] == 2
-    assert record["val_mpjpe_mm"] == pytest.approx(evaluate(model, evaluation_takes(validation, noisy=True)))
+    assert record["val_mpjpe_mm"] == pytest.approx(evaluate(model, evaluation_takes(validation, noisy=True), block=8))
     assert record["torch"] == torch.__version__
 
 

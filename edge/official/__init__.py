@@ -1,0 +1,1 @@
+"""Official checkpoints of the published systems, read into networks of ours."""

@@ -1,0 +1,53 @@
+"""Shapes: what the weights of a checkpoint say of its network, where the options agree."""
+
+from __future__ import annotations
+
+from ...runtime.errors import ArtefactError, UsageError
+from ..models.pruning import Pruning
+from .options import Options
+from .rename import Weights
+
+DATASETS = {"h36m": "h36m17", "mpii3d_univ": "3dhp17"}
+
+
+def size(weights: Weights, name: str, axis: int) -> int:
+    """The length of a weight's axis."""
+    if name not in weights:
+        raise ArtefactError(f"the checkpoint lacks {name}", expected="a state dict of this family")
+    shape = tuple(weights[name].shape)
+    if len(shape) <= axis or not all(shape):
+        raise ArtefactError(
+            f"the checkpoint's {name} has the shape {shape}", expected=f"more than {axis} axes, none of them empty"
+        )
+    return shape[axis]
+
+
+def count(weights: Weights, prefix: str) -> int:
+    """How many there are of a numbered part."""
+    numbers = {name[len(prefix) :].split(".")[0] for name in weights if name.startswith(prefix)}
+    if not numbers:
+        raise ArtefactError(f"the checkpoint lacks {prefix}*", expected="a state dict of this family")
+    return len(numbers)
+
+
+def norm_eps(options: Options) -> float:
+    """Of the blocks' layer norms; those of the head and of retention's groups are fixed in every published code."""
+    for key in ("head_layernorm_eps", "groupnorm_eps"):
+        if options.number(key, 1e-5) != 1e-5:
+            raise UsageError(f"the configuration says another {key}", expected="1e-05")
+    return options.number("layernorm_eps", 1e-6)
+
+
+def ratio(weights: Weights, options: Options, name: str, dim: int) -> int:
+    """The width of the feed-forward over C."""
+    hidden = size(weights, name, 0)
+    if hidden % dim:
+        raise ArtefactError(f"{name} makes {hidden} of {dim} channels", expected="a multiple")
+    options.agree(hidden // dim, "mlp_ratio")
+    return hidden // dim
+
+
+def pruning_of(options: Options) -> Pruning | None:
+    """H2OT around a network that was trained without: r frames go on from stage to stage, at layers b."""
+    keep, layers = options.wholes("r"), options.wholes("b")
+    return Pruning(keep=keep, layers=layers) if keep or layers else None
