@@ -54,6 +54,7 @@ WIDE = {"dim": 144, "feed": "pair", "compress": "mlp", "ceka_feed": "cross", "he
         (of("posemoe-h36m-243"), 17_791_799),
         (of("posemoe-h36m-243", positions="joint"), 16_738_615),
         (of("posemoe-h36m-243", **WIDE), 17_892_919),
+        (of("posemoe-h36m-243", dim=160, mlp_ratio=2, positions="joint", ceka_feed="cross"), 17_310_455),
         (of("mixste-243"), 33_783_811),
         (of("mixste-h2ot-243"), 33_783_811),
         (of("mixste-h2ot-centre-243"), 33_783_811),
