@@ -2,82 +2,148 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...runtime.errors import UsageError, missing_extra
+from ...runtime.errors import missing_extra
 from ...runtime.model import DEFAULT_MODEL
 from .output import Output, Result, megabytes, verb
+
+if TYPE_CHECKING:
+    from ..training.recipe import Progress
 
 
 @click.command("train")
 @click.argument("preset", default=DEFAULT_MODEL)
+@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz).")
 @click.option(
-    "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Motion capture (.npz); train and val splits.",
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors); default: PRESET.safetensors."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The weights to write; default: ./PRESET.safetensors."
-)
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Wall-clock budget."
-)
-@click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams side by side.")
-@click.option("--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames between two updates.")
+@click.option("--updates", type=click.IntRange(min=1), default=4000, show_default=True, help="Length of the training.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop for now after so long; call again to go on.")
+@click.option("--save-every", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Minutes; a crash loses them.")
+@click.option("--fresh", is_flag=True, help="Begin anew, whatever training is there.")
+@click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams, or windows, side by side.")
+@click.option("--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames of a stream between updates.")
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
 )
+@click.option(
+    "--loss", type=click.Choice(["posemoe", "mixste", "hummuss"]), default="posemoe", show_default=True, help="Of which paper."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--compile/--no-compile", default=True, help="Fuse the network first: minutes of waiting, then faster.")
+@click.option("--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="A folder for TensorBoard.")
 @verb
 def command(
     out_: Output,
     preset: str,
     data: Path,
     out: Path | None,
-    minutes: float,
+    updates: int,
+    minutes: float | None,
+    save_every: float,
+    fresh: bool,
     rows: int,
     frames: int,
     rate: float,
+    loss: Any,
     seed: int,
     compile: bool,
+    tensorboard: Path | None,
 ) -> Result:
-    """Train PRESET on motion capture filmed by random cameras, as it will run: memory carried from chunk to chunk."""
+    """Train PRESET on motion capture filmed by random cameras, as it will run. Interrupted, it goes on where it was saved."""
+    if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one talks
+        out_.console.quiet, out_.as_json = True, False
     try:
         from ..data.mocap import load_clips
         from ..presets import find_preset
-        from ..training.train import Progress, Recipe, train
+        from ..training.recipe import Recipe
+        from ..training.train import train
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train", "training") from None
     chosen = find_preset(preset)
-    if chosen.config.window is not None:
-        raise UsageError(
-            f"{preset} is a window model, and training of those is not built yet", expected="a retention or dssm preset"
-        )
     weights = out or Path(f"{preset}.safetensors")
+    writer = _writer(tensorboard)
     clips, validation = load_clips(data, "train"), load_clips(data, "val")
-    out_.say(f"Training {preset} for {minutes:g} minutes on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}")
-    recipe = Recipe(minutes=minutes, rows=rows, frames=frames, rate=rate, seed=seed, compiled=compile)
+    until = f", at most {minutes:g} minutes for now" if minutes else ""
+    out_.say(
+        f"Training {preset} to update {updates}{until}, on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}"
+    )
+    recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)
 
-    with out_.progress("training", total=1000, unit="thousandths of the budget") as tick:
+    with out_.progress("training", total=updates, unit="updates") as tick:
         reached = 0
 
         def report(progress: Progress) -> None:
             nonlocal reached
-            tick(int(1000 * progress.done) - reached)
-            reached = int(1000 * progress.done)
+            tick(progress.updates - reached)
+            reached = progress.updates
+            if writer is not None:
+                writer.add_scalar("loss", progress.loss, progress.updates)
+                writer.add_scalar("frames_per_second", progress.frames_per_second, progress.updates)
+                if progress.val_mpjpe_mm is not None:
+                    writer.add_scalar("val_mpjpe_mm", progress.val_mpjpe_mm, progress.updates)
             if progress.val_mpjpe_mm is not None:
                 pace = f"{progress.updates} updates, {progress.frames_per_second:.0f} frames/s"
                 out_.say(f"  {pace}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
 
-        record = train(chosen, clips, out=weights, recipe=recipe, validation=validation, report=report)
-    size = megabytes(weights.stat().st_size)
+        record = train(
+            chosen,
+            clips,
+            out=weights,
+            recipe=recipe,
+            minutes=minutes,
+            save_every_minutes=save_every,
+            validation=validation,
+            report=report,
+            fresh=fresh,
+        )
+    if writer is not None:
+        writer.close()
+    picture = _draw(weights.with_suffix(".png"), record)
     val = record["val_mpjpe_mm"]
     watched = "" if val is None else f": val MPJPE {val:.1f} mm"
-    out_.say(f"Wrote {weights} ({size}){watched} after {record['frames']} frames")
+    size = megabytes(weights.stat().st_size)
+    out_.say(f"{weights} ({size}) is at update {record['updates']} of {updates}{watched}; {record['frames']} frames so far")
+    if picture:
+        out_.say(f"Drew {picture}")
+    again = f"posemoe-edge train {preset} --data {data} --out {weights} --updates {updates}"
+    done = record["updates"] >= updates
     return Result(
-        {"weights": str(weights), "preset": preset, **record}, next_command=f"posemoe-edge export {preset} --weights {weights}"
+        {"weights": str(weights), "preset": preset, **record},
+        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else again,
     )
+
+
+def _writer(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise missing_extra("tensorboard", "train", "writing for TensorBoard") from None
+    return SummaryWriter(str(folder))
+
+
+def _draw(path: Path, record: dict[str, Any]) -> Path | None:
+    """Loss and validation error over the updates, once there is something to see."""
+    from ...runtime.errors import MissingError
+    from ...runtime.picture import Lines, draw_lines
+
+    curve = record["curve"]
+    if len(curve) < 2:
+        return None
+    updates, losses, errors = zip(*curve, strict=True)
+    plots = [Lines(x=updates, y={"loss": losses}, title="training loss", x_label="updates", y_label="m", from_zero=True)]
+    if None not in errors:
+        title = f"validation: {errors[-1]:.1f} mm"
+        plots.append(Lines(x=updates, y={"MPJPE": errors}, title=title, x_label="updates", y_label="mm", from_zero=True))
+    try:
+        draw_lines(path, plots)
+    except MissingError:  # no matplotlib: the numbers are in the record
+        return None
+    return path

@@ -149,7 +149,7 @@ class TakeStream(Iterator[Chunk]):
         *,
         rows: int,
         frames: int,
-        seed: int,
+        seed: int | Sequence[int],
         strides: Sequence[tuple[int, float]] = ((1, 0.6), (2, 0.25), (4, 0.15)),
         longest_take: int = 600,
         irregular: float = 0.1,

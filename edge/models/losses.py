@@ -1,6 +1,8 @@
-"""PoseMoE's losses (equations 19 to 21). Poses are (B, T, J, 3) in metres."""
+"""The losses of the papers. Poses are (B, T, J, 3) in metres, joints in Human3.6M's order."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,12 +28,12 @@ def smoothness_loss(predicted: Tensor, reset: Tensor | None = None) -> Tensor:
         reset: (B, T) true where another take begins: there is no motion into such a frame.
     """
     motion = _motion(predicted, reset)
-    return (motion.square() * motion.new_tensor(SMOOTHNESS)[:, None]).mean()
+    return _mean(motion.square() * motion.new_tensor(SMOOTHNESS)[:, None])
 
 
 def velocity_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None) -> Tensor:
     """Mean distance between the motion from frame to frame and the true one: MPJVE, metres per frame."""
-    return torch.linalg.vector_norm(_motion(predicted - target, reset), dim=-1).mean()  # type: ignore[no-any-return]
+    return _mean(torch.linalg.vector_norm(_motion(predicted - target, reset), dim=-1))
 
 
 def posemoe_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None, *, smoothness: float = 0.5) -> Tensor:
@@ -39,7 +41,38 @@ def posemoe_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None,
     return pose_2d_loss(predicted, target) + depth_loss(predicted, target) + smoothness * smoothness_loss(predicted, reset)
 
 
+def mixste_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None) -> Tensor:
+    """MixSTE's and PoseRetNet's: weighted MPJPE + 0.5 times the smoothness + 2 times the velocity error.
+
+    The joints' weights are those of the smoothness. The published trainers multiply the gradient by the loss too; this
+    does not.
+    """
+    distance: Tensor = torch.linalg.vector_norm(predicted - target, dim=-1) * predicted.new_tensor(SMOOTHNESS)
+    return distance.mean() + 0.5 * smoothness_loss(predicted, reset) + 2 * velocity_loss(predicted, target, reset)
+
+
+def hummuss_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None, *, velocity: float = 20.0) -> Tensor:
+    """HumMUSS's L_3D (3): squared errors of joints and of their motion; means here, where the paper sums.
+
+    Args:
+        velocity: lambda. The paper gives none; 20 is MotionBERT's, whose training it follows.
+    """
+    return (predicted - target).square().sum(-1).mean() + velocity * _mean(_motion(predicted - target, reset).square().sum(-1))
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "posemoe": posemoe_loss,
+    "mixste": mixste_loss,
+    "hummuss": hummuss_loss,
+}
+
+
 def _motion(x: Tensor, reset: Tensor | None) -> Tensor:
     """(B, T - 1, J, 3) from frame to frame, zero into a frame where another take begins."""
     motion = x[:, 1:] - x[:, :-1]
     return motion if reset is None else torch.where(reset[:, 1:, None, None], 0.0, motion)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """The mean, 0 of nothing: one frame alone has no motion."""
+    return x.sum() / max(x.numel(), 1)

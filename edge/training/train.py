@@ -1,68 +1,54 @@
-"""Training as the model will run: endless streams, memory carried from chunk to chunk, gradients through one chunk."""
+"""Training as the model will run: endless streams whose memory is carried on, or whole windows; interrupted and resumed."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...export.reference import save_reference
 from ...runtime.metrics import mpjpe
 from ...runtime.skeleton import H36M_ORDERS
 from ..data.mocap import Clip
 from ..data.takes import Chunk, Take, TakeStream, evaluation_takes
+from ..data.windows import WindowStream
 from ..models.lifter import Lifter
-from ..models.losses import posemoe_loss, velocity_loss
-from ..models.mixer import Mixer
+from ..models.losses import LOSSES, velocity_loss
 from ..presets import Preset
+from .optimizers import make_optimizers, momenta, restore, set_rate
+from .recipe import Progress, Recipe, schedule
+from .saved import History, load_training, save_training
+
+STRIDES = ((1, 0.6), (2, 0.25), (4, 0.15))  # cameras of the data's rate, half and a quarter of it
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
+class Speaking(nn.Module):
+    """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for."""
 
-    Args:
-        minutes: wall-clock budget; the learning rate follows it.
-        rows, frames: streams side by side, and frames between two updates.
-        rate: peak learning rate, after a warm-up of 2 % and down to 1 % of it by a cosine.
-        muon: learning rate of the hidden weight matrices, by Muon (updates of AdamW's size); 0 leaves them to AdamW.
-        velocity: weight of the velocity loss beside PoseMoE's own (21).
-        half: matrix products in bfloat16, by autocast (sums, norms and the carried state stay float32).
-        compiled: fuse the network with torch.compile first: minutes of waiting, then a third faster on a CPU.
-    """
+    def __init__(self, model: Lifter) -> None:
+        super().__init__()
+        self.model = model
+        self.order = list(H36M_ORDERS[model.config.skeleton])
+        self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
 
-    minutes: float = 60.0
-    rows: int = 16
-    frames: int = 27
-    rate: float = 1e-3
-    muon: float = 2e-3
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    velocity: float = 2.0
-    average: float = 0.999
-    seed: int = 0
-    half: bool = True
-    compiled: bool = True
-    save_every_minutes: float = 5.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a training run reports: how far it is, and how well it does."""
-
-    done: float
-    updates: int
-    loss: float
-    frames_per_second: float
-    val_mpjpe_mm: float | None
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, T, J, 3) and the next state; of a window lifter (B, T or 1, J, 3) and None."""
+        x = x[..., self.order, : self.model.config.channels]
+        if self.model.config.windowed:
+            return self.model(x, dt)[..., self.back, :], None
+        y, state = self.model.chunk(x, state, dt, reset)
+        return y[..., self.back, :], state
 
 
 def train(
@@ -71,154 +57,203 @@ def train(
     *,
     out: Path,
     recipe: Recipe,
+    minutes: float | None = None,
+    save_every_minutes: float = 5.0,
     validation: Sequence[Clip] = (),
     report: Callable[[Progress], None] = lambda progress: None,
-    resume: Lifter | None = None,
+    fresh: bool = False,
+    start: Lifter | None = None,
 ) -> dict[str, Any]:
-    """Train a streaming preset and write ``out`` (safetensors, with a .json): the averaged weights.
+    """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
+
+    A training that was interrupted, at most ``save_every_minutes`` after it was last saved, goes on when it is called again:
+    weights, their mean and the optimizers' momenta are as they were; the cameras are others. Under torchrun every process
+    trains on streams of its own, and the first one reports and saves.
 
     Args:
         clips: what to train on, and nothing else.
+        minutes: stop for now after so long; None trains to the end.
         validation: clips to watch; they choose nothing.
+        fresh: begin anew, whatever is there.
+        start: a network to begin with, instead of fresh weights.
 
     Returns:
         The record of the training, as written to the .json.
     """
-    torch.manual_seed(recipe.seed)
-    model = resume or preset.build()
-    model.train()
-    averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-    averaged = averaging.module
-    assert isinstance(averaged, Lifter)
-    optimizers = _optimizers(model, recipe)
-    watched = evaluation_takes(validation, noisy=True)
-    stream = TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=recipe.seed)
-    state = model.initial_state(recipe.rows)
+    with _processes() as (rank, device):
+        torch.manual_seed(recipe.seed)
+        model = (start or preset.build()).to(device).train()
+        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        averaged = averaging.module
+        assert isinstance(averaged, Lifter)
+        optimizers = make_optimizers(model, recipe)
+        history = History()
+        found = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
+        if found is not None:
+            tensors, history = found
+            model.load_state_dict(_part(tensors, "model"))
+            averaged.load_state_dict(_part(tensors, "average"))
+            averaging.n_averaged.fill_(history.updates)
+            restore(optimizers, _part(tensors, "optimizer"))
+        history.runs += 1
+        watched = evaluation_takes(validation, noisy=True) if rank == 0 else []
+        stream = _stream(clips, model, recipe, rank, history.updates)
+        lift: nn.Module = Speaking(model)
+        if dist.is_initialized():
+            lift = DistributedDataParallel(lift)
+        lift = torch.compile(lift, dynamic=False) if recipe.compiled else lift  # type: ignore[assignment]
 
-    lift = torch.compile(Speaking(model), dynamic=False) if recipe.compiled else Speaking(model)
+        def save(val: float | None) -> dict[str, Any]:
+            tensors = {
+                **_named("model", model.state_dict()),
+                **_named("average", averaged.state_dict()),
+                **_named("optimizer", momenta(optimizers)),
+            }
+            record = _record(recipe, clips, model, history, val)
+            save_training(out, averaged, tensors, history, preset=preset.name, record=record)
+            return record
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    started = saved = time.monotonic()
-    updates, smoothed = 0, float("nan")
-    for chunk in stream:
-        if updates == 1:  # the budget is for training: compiling is over with the first update
-            started = saved = time.monotonic()
-        now = time.monotonic()
-        done = (now - started) / 60 / recipe.minutes
-        if done >= 1:
-            break
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * _schedule(done)
-        loss, state = _update(lift, model, optimizers, state, chunk, recipe)
-        averaging.update_parameters(model)
-        updates += 1
-        smoothed = loss if updates == 1 else smoothed + 0.02 * (loss - smoothed)
-        speed = updates * recipe.rows * recipe.frames / (time.monotonic() - started)
-        val = None
-        if now - saved > 60 * recipe.save_every_minutes:
-            saved = now
-            val = evaluate(averaged, watched, block=recipe.frames) if watched else None
-            save_reference(out, averaged, preset=preset.name, training=_record(recipe, clips, updates, done, val))
-        report(Progress(done=done, updates=updates, loss=smoothed, frames_per_second=speed, val_mpjpe_mm=val))
-
-    record = _record(recipe, clips, updates, 1.0, evaluate(averaged, watched, block=recipe.frames) if watched else None)
-    save_reference(out, averaged, preset=preset.name, training=record)
-    return record
-
-
-class Speaking:
-    """A lifter's ``chunk`` on our data, Human3.6M-17 with confidence, whatever joints and channels it was made for."""
-
-    def __init__(self, model: Lifter) -> None:
-        self.model = model
-        order = H36M_ORDERS[model.config.skeleton]
-        self.order = list(order)
-        self.back = sorted(range(len(order)), key=self.order.__getitem__)
-
-    def __call__(
-        self, x: Tensor, state: Tensor, dt: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        y, state = self.model.chunk(x[..., self.order, : self.model.config.channels], state, dt, reset)
-        return y[..., self.back, :], state
+        out.parent.mkdir(parents=True, exist_ok=True)
+        state = None if model.config.windowed else model.initial_state(recipe.rows)
+        began = saved = time.monotonic()
+        spent, smoothed, first = history.seconds, float("nan"), history.updates
+        record: dict[str, Any] = {}
+        while history.updates < recipe.updates:
+            set_rate(optimizers, schedule(history.updates / recipe.updates))
+            loss, state = _update(lift, model, optimizers, state, next(stream), recipe)
+            averaging.update_parameters(model)
+            history.updates += 1
+            if history.updates == first + 1:  # compiling is over with the first update: what follows is training
+                began = saved = time.monotonic()
+            smoothed = loss if smoothed != smoothed else smoothed + 0.02 * (loss - smoothed)
+            now = time.monotonic()
+            history.seconds = spent + now - began
+            over = history.updates == recipe.updates or (minutes is not None and now - began >= 60 * minutes)
+            val = None
+            if rank == 0:
+                if over or now - saved >= 60 * save_every_minutes:
+                    val = evaluate(averaged, watched, block=recipe.frames) if watched else None
+                    history.curve.append([history.updates, smoothed, val])
+                    record, saved = save(val), time.monotonic()
+                pace = (history.updates - first - 1) * recipe.rows * _frames(model, recipe) / max(now - began, 1e-9)
+                report(Progress(history.updates / recipe.updates, history.updates, smoothed, pace, val))
+            if _agreed(over, device):
+                break
+        return record or _record(recipe, clips, model, history, None)
 
 
 def evaluate(model: Lifter, takes: Sequence[Take], *, block: int) -> float:
-    """Mean MPJPE over the takes' frames in mm, each take streamed whole from an empty memory."""
-    was, lift = model.training, Speaking(model)
+    """Mean MPJPE over the takes' frames in mm: each take streamed whole from an empty memory, or window after window.
+
+    Args:
+        block: frames of a call; what a lifter with lookahead says depends on where its chunks end.
+    """
+    was, lift, device = model.training, Speaking(model), next(model.parameters()).device
     model.eval()
     wrong, frames = 0.0, 0
+    window = model.config.window if model.config.windowed else None
     with torch.no_grad():
         for take in takes:
-            state = model.initial_state(1)
-            for start in range(0, len(take), block):  # what one with lookahead says depends on where the chunks end
-                span = slice(start, start + block)
-                x, dt = torch.from_numpy(take.keypoints[None, span]), torch.from_numpy(take.dt_s[None, span])
+            state = None
+            for start in range(0, len(take), window or block):
+                given = min(window or block, len(take) - start)
+                seen = torch.arange(start, start + (window or given)).clamp(max=len(take) - 1).numpy()
+                x, dt = (torch.from_numpy(a[seen][None]).to(device) for a in (take.keypoints, take.dt_s))
                 y, state = lift(x, state, dt)
-                n = y.shape[1]
-                wrong += n * float(mpjpe(y[0].numpy(), take.pose_m[span]))
-                frames += n
+                poses, truth = y[0].cpu().numpy()[:given], take.pose_m[start : start + given]
+                if len(poses) < given:  # seq2frame: the middle frame's pose alone
+                    poses, truth = poses[:1], take.pose_m[seen[len(seen) // 2]][None]
+                wrong += len(poses) * float(mpjpe(poses, truth))
+                frames += len(poses)
     model.train(was)
     return 1000 * wrong / frames
 
 
+def _stream(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[Chunk]:
+    """What to train on: other cameras in every process, and after every interruption."""
+    seed = (recipe.seed, rank, updates)
+    if model.config.windowed:
+        return WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
+    return TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed, strides=STRIDES)
+
+
+def _frames(model: Lifter, recipe: Recipe) -> int:
+    """Of one row of an update."""
+    return model.config.window or recipe.frames
+
+
 def _update(
-    lift: Callable[..., tuple[Tensor, Tensor]],
+    lift: nn.Module,
     model: Lifter,
     optimizers: Sequence[torch.optim.Optimizer],
-    state: Tensor,
+    state: Tensor | None,
     chunk: Chunk,
     recipe: Recipe,
-) -> tuple[float, Tensor]:
+) -> tuple[float, Tensor | None]:
     """One chunk, one step; the memory goes on, its gradient does not."""
-    x, target, dt, reset = (torch.from_numpy(a) for a in (chunk.keypoints, chunk.pose_m, chunk.dt_s, chunk.reset))
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
+    device = next(model.parameters()).device
+    given = (chunk.keypoints, chunk.pose_m, chunk.dt_s, chunk.reset)
+    x, target, dt, reset = (torch.from_numpy(a).to(device, non_blocking=True) for a in given)
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.half):
         predicted, state = lift(x, state, dt, reset)
-    loss = posemoe_loss(predicted, target, reset) + recipe.velocity * velocity_loss(predicted, target, reset)
-    model.zero_grad()
+    predicted = predicted.float()
+    if predicted.shape[1] < target.shape[1]:  # seq2frame
+        target, reset = target[:, target.shape[1] // 2, None], reset[:, :1]
+    loss = LOSSES[recipe.loss](predicted, target, reset) + recipe.velocity * velocity_loss(predicted, target, reset)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     for optimizer in optimizers:
         optimizer.step()
-    return float(loss.detach()), state.detach()
+    return float(loss.detach()), None if state is None else state.detach()
 
 
-def _optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden weight matrices; AdamW for the rest, which decays no norm, bias, token or mixer's parameter."""
-    hidden, decayed, plain = [], [], []
-    mixers = {id(p) for module in model.modules() if isinstance(module, Mixer) for p in module.parameters()}
-    for name, p in model.named_parameters():
-        if p.ndim != 2 or id(p) in mixers or "position" in name or name == "tokens":
-            plain.append(p)
-        elif name.startswith(("embed", "head")) or not recipe.muon:
-            decayed.append(p)
-        else:
-            hidden.append(p)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.rate)]
-    if hidden:
-        muon = torch.optim.Muon(hidden, lr=recipe.muon, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
-        optimizers.append(muon)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-    return optimizers
+@contextmanager
+def _processes() -> Iterator[tuple[int, torch.device]]:
+    """This process's number, and where it trains; among several under torchrun, joined to the others."""
+    cuda = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        yield 0, device
+        return
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield dist.get_rank(), device
+    finally:
+        dist.destroy_process_group()
 
 
-def _schedule(done: float) -> float:
-    """The learning rate's share of its peak."""
-    warm = min(1.0, done / 0.02)
-    return warm * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * done))))
+def _agreed(over: bool, device: torch.device) -> bool:
+    """Whether it is over for the first process, and so for all: clocks differ."""
+    if not dist.is_initialized():
+        return over
+    told = torch.tensor([over], dtype=torch.int32, device=device)
+    dist.broadcast(told, 0)
+    return bool(told)
 
 
-def _record(recipe: Recipe, clips: Sequence[Clip], updates: int, done: float, val: float | None) -> dict[str, Any]:
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _record(recipe: Recipe, clips: Sequence[Clip], model: Lifter, history: History, val: float | None) -> dict[str, Any]:
+    processes = dist.get_world_size() if dist.is_initialized() else 1
     return {
         "recipe": dataclasses.asdict(recipe),
-        "done": round(done, 3),
-        "updates": updates,
-        "frames": updates * recipe.rows * recipe.frames,
+        "done": round(history.updates / recipe.updates, 3),
+        "updates": history.updates,
+        "frames": history.updates * recipe.rows * _frames(model, recipe) * processes,
+        "minutes": round(history.seconds / 60, 1),
+        "runs": history.runs,
         "clips": len(clips),
         "clip_frames": sum(len(clip) for clip in clips),
         "val_mpjpe_mm": val,
+        "curve": history.curve,
         "torch": torch.__version__,
     }

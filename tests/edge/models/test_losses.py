@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from posemoe_edge.edge.models import losses
+from posemoe_edge.edge.models.losses import LOSSES, SMOOTHNESS, hummuss_loss, mixste_loss
 from torch import Tensor
 
 ROUNDING = 1e-6  # float32
@@ -69,3 +70,41 @@ def test_a_perfect_pose_has_a_finite_gradient() -> None:
     got = poses((1, 2, 3), (1, 2, 3)).requires_grad_()
     (losses.posemoe_loss(got, got.detach()) + losses.velocity_loss(got, got.detach())).backward()  # type: ignore[no-untyped-call]
     assert got.grad is not None and got.grad.isfinite().all()
+
+
+def test_mixstes_loss_is_its_three_terms() -> None:
+    torch.manual_seed(0)
+    predicted, target = torch.randn(2, 2, 5, 17, 3, dtype=torch.float64)
+    weight = torch.tensor(SMOOTHNESS, dtype=torch.float64)
+    distance = ((predicted - target).square().sum(-1).sqrt() * weight).mean()
+    motion, wrong = predicted.diff(dim=1), (predicted - target).diff(dim=1)
+    smooth = (motion.square() * weight[:, None]).mean()
+    speed = wrong.square().sum(-1).sqrt().mean()
+    assert mixste_loss(predicted, target) == pytest.approx(float(distance + 0.5 * smooth + 2 * speed), rel=1e-12)
+
+
+def test_hummuss_loss_is_squared_errors_of_places_and_motion() -> None:
+    torch.manual_seed(0)
+    predicted, target = torch.randn(2, 2, 5, 17, 3, dtype=torch.float64)
+    wrong = predicted - target
+    expected = wrong.square().sum(-1).mean() + 20 * wrong.diff(dim=1).square().sum(-1).mean()
+    assert hummuss_loss(predicted, target) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_every_loss_is_zero_where_all_is_right_and_still_and_knows_one_frame(loss: str) -> None:
+    still = torch.randn(2, 1, 17, 3).expand(-1, 4, -1, -1)
+    assert LOSSES[loss](still, still, torch.zeros(2, 4, dtype=torch.bool)) == 0
+    one = torch.randn(2, 1, 17, 3)
+    assert torch.isfinite(LOSSES[loss](one, one + 1, torch.ones(2, 1, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("loss", ["mixste", "hummuss"])
+def test_no_loss_sees_motion_into_another_take(loss: str) -> None:
+    torch.manual_seed(0)
+    target = torch.randn(1, 4, 17, 3)
+    predicted, reset = target.clone(), torch.tensor([[True, False, True, False]])
+    predicted[:, 2:] += 5.0  # two takes, each wrong by a constant
+    apart = LOSSES[loss](predicted, target, reset)
+    together = LOSSES[loss](predicted, target, torch.zeros_like(reset))
+    assert apart < together

@@ -1,8 +1,14 @@
-"""Training: the loss falls, the weights load and say how they were made, validation stays unseen."""
+"""Training: the loss falls, an interruption costs an interval, validation stays unseen."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +19,38 @@ import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data import takes as takes_module
+from posemoe_edge.edge.data import windows as windows_module
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.takes import evaluation_takes
+from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.config import LifterConfig
+from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training import train as train_module
-from posemoe_edge.edge.training.train import Progress, Recipe, evaluate, train
+from posemoe_edge.edge.training.recipe import Progress, Recipe, schedule
+from posemoe_edge.edge.training.saved import load_training, training_path
+from posemoe_edge.edge.training.train import evaluate, train
+from posemoe_edge.runtime.errors import ArtefactError, UsageError
 
 TINY = Preset("tiny-retention", PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1), "for tests")
-SHORT = Recipe(minutes=1, compiled=False, rows=2, frames=9)
+SHORT = Recipe(updates=8, compiled=False, rows=2, frames=9)
+
+KINDS: dict[str, LifterConfig] = {
+    "attention": PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=7),
+    "gated both": DualStreamConfig(
+        mixer="dssm", block="gated", dim=16, heads=2, layers=1, window=7, lookahead=True, state_size=4, representation=16
+    ),
+    "seq2frame": AlternatingConfig(
+        mixer="attention", dim=16, heads=2, layers=2, window=7, channels=2,
+        pruning=Pruning(keep=(5, 3), layers=(0, 1), recover="none", output="centre"),
+    ),
+    "3dhp, two channels": AlternatingConfig(
+        mixer="retention", dim=16, heads=2, layers=1, channels=2, lookahead=True, held=False, bias=False,
+        skeleton="3dhp17", distances="3dhp17",
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -55,27 +84,44 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_the_loss_falls_and_the_weights_say_how_they_were_made(
-    tmp_path: Path, clips: list[Clip], validation: list[Clip], tick: Callable[[float], None]
+    tmp_path: Path, clips: list[Clip], validation: list[Clip]
 ) -> None:
     seen: list[Progress] = []
-    tick(0.75)  # 40 updates, however busy the machine is
     out = tmp_path / "new" / "tiny.safetensors"
-    record = train(TINY, clips, out=out, recipe=SHORT, validation=validation, report=seen.append)
+    recipe = dataclasses.replace(SHORT, updates=40)
+    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, report=seen.append)
     assert seen[-1].loss < 0.9 * seen[0].loss and all(np.isfinite(p.loss) for p in seen)
-    assert [p.updates for p in seen] == list(range(1, len(seen) + 1)) and seen[-1].done < 1
-    done = [p.done for p in seen[1:]]  # the budget begins behind the first update
-    assert sorted(done) == done
+    assert [p.updates for p in seen] == list(range(1, 41)) and [p.done for p in seen] == [n / 40 for n in range(1, 41)]
     model, beside = load_checkpoint(out)
     assert model.config == TINY.config and beside["preset"] == "tiny-retention" and not model.training
     assert beside["training"] == json.loads(json.dumps(record))
-    assert record["updates"] == len(seen) and record["frames"] == len(seen) * 2 * 9
+    assert (record["updates"], record["frames"], record["done"], record["runs"]) == (40, 40 * 2 * 9, 1.0, 1)
     assert (record["clips"], record["clip_frames"]) == (3, 600) and record["recipe"]["rows"] == 2
-    assert record["val_mpjpe_mm"] == pytest.approx(evaluate(model, evaluation_takes(validation, noisy=True), block=8))
+    assert record["val_mpjpe_mm"] == pytest.approx(evaluate(model, evaluation_takes(validation, noisy=True), block=9))
+    assert record["curve"] == [[40, pytest.approx(seen[-1].loss), record["val_mpjpe_mm"]]]
     assert record["torch"] == torch.__version__
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip], validation: list[Clip]) -> None:
+    seen: list[Progress] = []
+    recipe = dataclasses.replace(SHORT, updates=40, rows=4)
+    preset = Preset("tiny", KINDS[kind], "for tests")
+    record = train(preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, report=seen.append)
+    assert seen[-1].loss < 0.95 * seen[0].loss and 0 < record["val_mpjpe_mm"] < 5000
+    assert record["frames"] == 40 * 4 * (preset.config.window or 9)
+
+
+@pytest.mark.parametrize("loss", ["posemoe", "mixste", "hummuss"])
+def test_each_papers_loss_teaches(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
+    seen: list[Progress] = []
+    recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, report=seen.append)
+    assert seen[-1].loss < seen[0].loss
+
+
 def test_validation_is_watched_and_never_trained_on(
-    tmp_path: Path, clips: list[Clip], validation: list[Clip], monkeypatch: pytest.MonkeyPatch, tick: Callable[[float], None]
+    tmp_path: Path, clips: list[Clip], validation: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_take, trained, watched = takes_module.make_take, set(), set()
 
@@ -84,28 +130,84 @@ def test_validation_is_watched_and_never_trained_on(
         return make_take(clip, rng, **options)
 
     monkeypatch.setattr(takes_module, "make_take", spy)
-    recipe = Recipe(minutes=1, compiled=False, rows=6, frames=20, seed=1)
-    tick(8)
+    monkeypatch.setattr(windows_module, "make_take", spy)
+    recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
     assert trained and trained <= {"train0", "train1", "train2"} and watched == {"val"}
-    tick(8)
     without = train(TINY, clips, out=tmp_path / "b.safetensors", recipe=recipe)
-    assert with_it["updates"] == without["updates"] > 2
     assert with_it["val_mpjpe_mm"] > 0 and without["val_mpjpe_mm"] is None
     a, b = weights_of(tmp_path / "a.safetensors"), weights_of(tmp_path / "b.safetensors")
     assert all(torch.equal(a[name], b[name]) for name in a)  # what was watched chose nothing
 
 
-def test_the_same_seed_trains_the_same_weights(tmp_path: Path, clips: list[Clip], tick: Callable[[float], None]) -> None:
+def test_the_same_seed_trains_the_same_weights(tmp_path: Path, clips: list[Clip]) -> None:
     made = []
     for i, seed in enumerate((3, 3, 4)):
-        tick(6)
-        recipe = Recipe(minutes=1, compiled=False, rows=2, frames=9, seed=seed)
-        train(TINY, clips, out=tmp_path / f"{i}.safetensors", recipe=recipe)
+        train(TINY, clips, out=tmp_path / f"{i}.safetensors", recipe=dataclasses.replace(SHORT, seed=seed))
         made.append(weights_of(tmp_path / f"{i}.safetensors"))
     first, again, other = made
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_rate_warms_up_stays_and_falls() -> None:
+    assert schedule(0) < 0.01 and schedule(0.01) == pytest.approx(0.5, abs=0.01)
+    assert schedule(0.02) == schedule(0.5) == schedule(0.75) == 1
+    assert schedule(0.875) == pytest.approx(0.505) and schedule(1) == pytest.approx(0.01)
+
+
+# Interruptions.
+
+
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path, clips: list[Clip], tick: Callable[[float], None]) -> None:
+    out = tmp_path / "tiny.safetensors"
+    recipe = dataclasses.replace(SHORT, updates=20)
+    tick(3)
+    first = train(TINY, clips, out=out, recipe=recipe, minutes=0.5)
+    at = first["updates"]
+    assert 0 < at < 20 and first["done"] == at / 20
+    kept = load_training(out, TINY.build(), dataclasses.asdict(recipe))
+    assert kept is not None and kept[1].updates == at
+    seen: list[int] = []
+    second = train(TINY, clips, out=out, recipe=recipe, report=lambda progress: seen.append(progress.updates))
+    assert seen == list(range(at + 1, 21)) and second["runs"] == 2 and second["minutes"] > first["minutes"]
+    assert [row[0] for row in second["curve"]] == [at, 20]
+    third = train(TINY, clips, out=out, recipe=recipe)  # there is nothing left to do
+    assert third["updates"] == 20 and third["curve"] == second["curve"]
+
+
+def test_going_on_begins_with_what_was_there(tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "tiny.safetensors"
+    train(TINY, clips, out=out, recipe=dataclasses.replace(SHORT, updates=5))
+    kept = load_training(out, TINY.build(), dataclasses.asdict(SHORT))
+    assert kept is not None
+    found: dict[str, torch.Tensor] = {}
+
+    def look(lift: Any, model: Any, optimizers: Any, *others: Any) -> Any:
+        found.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
+        found.update({f"optimizer.{name}": value.clone() for name, value in train_module.momenta(optimizers).items()})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module, "_update", look)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, clips, out=out, recipe=SHORT)
+    assert found and all(torch.equal(found[name], kept[0][name]) for name in found)
+    assert {name.partition(".")[0] for name in kept[0]} == {"model", "average", "optimizer"}
+
+
+def test_a_training_may_grow_longer_but_its_recipe_stays(tmp_path: Path, clips: list[Clip]) -> None:
+    out = tmp_path / "tiny.safetensors"
+    train(TINY, clips, out=out, recipe=SHORT)
+    assert train(TINY, clips, out=out, recipe=dataclasses.replace(SHORT, updates=10))["updates"] == 10
+    with pytest.raises(UsageError, match=r"trained with rows 2, not 3"):
+        train(TINY, clips, out=out, recipe=dataclasses.replace(SHORT, rows=3))
+    other = Preset("other", dataclasses.replace(TINY.config, layers=2), "for tests")
+    with pytest.raises(UsageError, match="another network"):
+        train(other, clips, out=out, recipe=SHORT)
+    assert train(other, clips, out=out, recipe=SHORT, fresh=True)["runs"] == 1
+    training_path(out).write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        train(other, clips, out=out, recipe=SHORT)
 
 
 def test_what_was_learnt_is_saved_on_the_way(
@@ -120,29 +222,78 @@ def test_what_was_learnt_is_saved_on_the_way(
             assert on_the_way[-1]["val_mpjpe_mm"] == progress.val_mpjpe_mm
 
     tick(3)
-    recipe = Recipe(minutes=1, compiled=False, rows=2, frames=9, save_every_minutes=0.3)
-    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, report=report)
-    assert on_the_way and 0 < on_the_way[0]["done"] < 1 and on_the_way[0]["updates"] < record["updates"]
-    assert record["done"] == 1.0
+    recipe = dataclasses.replace(SHORT, updates=15)
+    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, save_every_minutes=0.3, report=report)
+    assert len(on_the_way) > 1 and 0 < on_the_way[0]["done"] < 1 and on_the_way[0]["updates"] < record["updates"]
+    assert len(record["curve"]) == len(on_the_way) and record["done"] == 1.0
 
 
-def test_training_goes_on_from_weights_that_are_there(tmp_path: Path, clips: list[Clip], tick: Callable[[float], None]) -> None:
-    tick(5)
-    recipe = Recipe(minutes=1, compiled=False, rows=2, frames=9, rate=1e-6, muon=1e-6)
+KILLED = """
+import sys
+from pathlib import Path
+from posemoe_edge.edge.data.mocap import load_clips
+from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.presets import Preset
+from posemoe_edge.edge.training.recipe import Recipe
+from posemoe_edge.edge.training.train import train
+preset = Preset("tiny", PoseMoEConfig(mixer="dssm", dim=8, heads=2, layers=1, state_size=4), "for tests")
+recipe = Recipe(updates=100_000, rows=1, frames=4, compiled=False)
+train(preset, load_clips(Path(sys.argv[1])), out=Path(sys.argv[2]), recipe=recipe, save_every_minutes=0)
+"""
+
+
+def test_a_training_that_was_killed_loses_an_interval_at_most(
+    tmp_path: Path, clips: list[Clip], write_motion: Callable[..., Path]
+) -> None:
+    out, preset = tmp_path / "killed.safetensors", PoseMoEConfig(mixer="dssm", dim=8, heads=2, layers=1, state_size=4)
+    program = [sys.executable, "-c", KILLED, str(write_motion(clips)), str(out)]
+    process = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        until = time.monotonic() + 120
+        while not training_path(out).is_file() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)  # it saves after every update: most likely it is at it
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    model, record = load_checkpoint(out)
+    recipe = record["training"]["recipe"]
+    kept = load_training(out, model, recipe)
+    assert model.config == preset and kept is not None
+    assert abs(kept[1].updates - record["training"]["updates"]) <= 1  # the files move into place one after the other
+
+
+def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], write_motion: Callable[..., Path]) -> None:
+    out = tmp_path / "both.safetensors"
+    program = KILLED.replace("updates=100_000", "updates=3").replace("save_every_minutes=0", "save_every_minutes=9")
+    script = tmp_path / "both.py"
+    script.write_text(program)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, str(script), str(write_motion(clips)), str(out)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    model, record = load_checkpoint(out)
+    assert record["training"]["updates"] == 3 and record["training"]["frames"] == 3 * 4 * 2  # both processes' frames
+    assert all(torch.isfinite(weight).all() for weight in model.state_dict().values())
+
+
+def test_training_goes_on_from_weights_that_are_there(tmp_path: Path, clips: list[Clip]) -> None:
     model = TINY.build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, resume=model)
+    recipe = dataclasses.replace(SHORT, rate=1e-6, muon=1e-6)
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, start=model)
     after = weights_of(tmp_path / "a.safetensors")
     assert all(torch.allclose(after[name], before[name], atol=1e-3) for name in before)
     assert any(not torch.equal(after[name], before[name]) for name in before)
 
 
-def test_every_weight_learns(tmp_path: Path, clips: list[Clip], tick: Callable[[float], None]) -> None:
-    tick(5)
+def test_every_weight_learns(tmp_path: Path, clips: list[Clip]) -> None:
     torch.manual_seed(0)
     model = TINY.build()
     before = {name: value.clone() for name, value in model.named_parameters()}
-    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=Recipe(minutes=1, compiled=False, rows=2, frames=9), resume=model)
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=SHORT, start=model)
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
     # The first layer norm of a constant, and a bias in front of a softmax, have no gradient; nothing else may stand still.
     assert still == []

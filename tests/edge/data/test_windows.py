@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.data.windows import WindowStream
+from posemoe_edge.runtime.errors import UsageError
+
+MILLIMETRE = 1e-3
+
+
+@pytest.fixture
+def clips(walker_clip: Callable[..., Clip]) -> list[Clip]:
+    return [walker_clip("long", 200), walker_clip("short", 12, seed=1)]
+
+
+def test_a_window_is_of_one_person_at_one_rate(clips: list[Clip]) -> None:
+    stream = WindowStream(clips, rows=8, frames=9, seed=0, strides=((1, 0.5), (4, 0.5)))
+    rates = set()
+    for _ in range(5):
+        chunk = next(stream)
+        assert chunk.keypoints.shape == (8, 9, 17, 3) and chunk.pose_m.shape == (8, 9, 17, 3)
+        assert chunk.reset[:, 0].all() and not chunk.reset[:, 1:].any()
+        assert (chunk.dt_s == chunk.dt_s[:, :1]).all()
+        rates |= set(np.round(chunk.dt_s[:, 0], 3).tolist())
+        # One body: its bones are of one length from the first frame to the last.
+        thigh = np.linalg.norm(chunk.pose_m[:, :, 2] - chunk.pose_m[:, :, 1], axis=-1)
+        assert np.ptp(thigh, axis=1).max() < MILLIMETRE
+    assert sorted(rates) == pytest.approx([0.02, 0.08])
+
+
+def test_a_clip_that_is_too_short_stands_still_at_its_end(clips: list[Clip]) -> None:
+    stream = WindowStream(clips[1:], rows=2, frames=20, seed=0)
+    chunk = next(stream)
+    assert (chunk.pose_m[:, 12:] == chunk.pose_m[:, 11:12]).all()
+    assert (chunk.keypoints[:, 12:] == chunk.keypoints[:, 11:12]).all()
+    assert (chunk.pose_m[:, 10] != chunk.pose_m[:, 11]).any()
+
+
+def test_the_same_seed_films_the_same_windows_and_another_one_others(clips: list[Clip]) -> None:
+    first, again, other = (next(WindowStream(clips, rows=3, frames=9, seed=seed)) for seed in (1, 1, (1, 2)))
+    assert (first.keypoints == again.keypoints).all() and (first.keypoints != other.keypoints).any()
+
+
+def test_targets_are_relative_to_the_hip_and_missing_joints_are_nowhere(clips: list[Clip]) -> None:
+    chunk = next(WindowStream(clips, rows=16, frames=9, seed=2, clean=0.0))
+    assert np.abs(chunk.pose_m[:, :, 0]).max() == 0
+    missing = chunk.keypoints[..., 2] == 0
+    assert missing.any() and (chunk.keypoints[missing] == 0).all()
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(0, 9), (2, 0)])
+def test_windows_of_nothing_are_refused(rows: int, frames: int, clips: list[Clip]) -> None:
+    with pytest.raises(UsageError, match="windows"):
+        WindowStream(clips, rows=rows, frames=frames, seed=0)
+
+
+def test_without_clips_there_is_nothing_to_film() -> None:
+    with pytest.raises(UsageError, match="no clips"):
+        WindowStream([], rows=1, frames=9, seed=0)
