@@ -11,6 +11,7 @@ from ..runtime.errors import UsageError
 from .models.alternating import AlternatingConfig
 from .models.config import LifterConfig, MixerKind
 from .models.dual_stream import DualStreamConfig
+from .models.frame import FrameConfig
 from .models.lifter import Lifter
 from .models.posemoe import PoseMoEConfig
 from .models.pruning import Pruning
@@ -81,6 +82,8 @@ OURS = [
     for size, shape in SIZES.items()
     for mixer, (window, note) in MIXERS.items()
 ]
+
+OURS.append(Preset("frame-s", FrameConfig(dim=512, layers=2), "the baseline without time: an MLP over the joints of one frame"))
 
 # The papers'. Sizes that a paper does not give are chosen as docs/ says, page by page.
 

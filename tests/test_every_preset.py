@@ -29,7 +29,7 @@ SAME_M = 1e-5  # metres: float32, in an order of the engine's own
 def small(config: LifterConfig) -> LifterConfig:
     """The same network with everything about it small that has a size."""
     fields: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "mlp_ratio": 1, "state_size": 4}
-    if config.window is not None:
+    if config.window is not None and config.window > 1:
         fields["window"] = WINDOW
     if config.pruning is not None:
         stages = min(len(config.pruning.keep), 2)
@@ -84,8 +84,9 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
             y, state = model.step(x[:, t], state)
             poses.append(y)
         return torch.cat(poses).numpy()
-    padded = torch.cat([x[:, :1].expand(-1, WINDOW - 1, -1, -1), x], dim=1)
-    windows = torch.cat([padded[:, t : t + WINDOW] for t in range(FRAMES)])  # (T, window, J, c)
+    window = model.config.window or 0
+    padded = torch.cat([x[:, :1].expand(-1, window - 1, -1, -1), x], dim=1)
+    windows = torch.cat([padded[:, t : t + window] for t in range(FRAMES)])  # (T, window, J, c)
     return model(windows)[:, -1].numpy()
 
 

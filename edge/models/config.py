@@ -14,8 +14,8 @@ from .mixer import Mixer
 from .pruning import Pruning
 from .retention import DISTANCES, Retention
 
-MixerKind = Literal["attention", "retention", "dssm"]
-TopologyKind = Literal["alternating", "dual_stream", "moe"]
+MixerKind = Literal["attention", "retention", "dssm", "none"]
+TopologyKind = Literal["alternating", "dual_stream", "moe", "frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class LifterConfig:
 
     Args:
         topology: which of the topologies; each has a configuration class of its own.
-        mixer: the temporal mixer.
+        mixer: the temporal mixer; "none" is for topologies that see one frame.
         dim, heads, layers, mlp_ratio: C, H, number of layers, width of the feed-forward over C.
         window: T of a lifter that sees a window and carries nothing: attention, and dssm in both directions. None for one
             that streams.
@@ -86,6 +86,10 @@ class LifterConfig:
                 f"mixer {self.mixer}{direction} with window {self.window}",
                 expected="a window for attention and for dssm in both directions, and for them alone",
             )
+        if (self.mixer == "none") != (self.topology == "frame" and self.window == 1):
+            raise UsageError(
+                f"{self.topology} with mixer {self.mixer} and window {self.window}", expected="none with frame and 1"
+            )
         if self.gated and self.mixer != "dssm":
             raise UsageError(f"gated blocks of {self.mixer}", expected="dssm: that is what they gate")
         if self.mixer == "dssm" and self.lookahead and not self.gated:
@@ -104,7 +108,7 @@ class LifterConfig:
     @property
     def windowed(self) -> bool:
         """Whether it sees a window at once, and carries nothing from frame to frame."""
-        return self.mixer == "attention" or (self.mixer == "dssm" and self.lookahead)
+        return self.mixer in ("attention", "none") or (self.mixer == "dssm" and self.lookahead)
 
     @property
     def gated(self) -> bool:

@@ -10,6 +10,7 @@ from ...runtime.errors import UsageError
 from .alternating import Alternating, AlternatingConfig
 from .config import LifterConfig
 from .dual_stream import DualStream, DualStreamConfig
+from .frame import FrameConfig, FrameLifter
 from .lifter import Lifter
 from .posemoe import PoseMoE, PoseMoEConfig
 from .pruning import Pruning
@@ -18,6 +19,7 @@ TOPOLOGIES: dict[str, tuple[type[LifterConfig], type[Lifter]]] = {
     "alternating": (AlternatingConfig, Alternating),
     "dual_stream": (DualStreamConfig, DualStream),
     "moe": (PoseMoEConfig, PoseMoE),
+    "frame": (FrameConfig, FrameLifter),
 }
 
 

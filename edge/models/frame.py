@@ -1,0 +1,54 @@
+"""A single-frame baseline: what can be said of a pose without time (Martinez et al., ICCV 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import LifterConfig
+from .forms import Form
+from .layers import Norm
+from .lifter import Lifter
+from .precision import wide
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameConfig(LifterConfig):
+    """A residual MLP over all joints of one frame; ``heads`` and ``mlp_ratio`` mean nothing to it."""
+
+    topology: Literal["frame"] = "frame"
+    mixer: Literal["none"] = "none"  # type: ignore[assignment]  # narrower than the base's, and that is the point
+    window: int | None = 1
+    heads: int = 1
+
+
+class FrameBlock(nn.Module):
+    """x + W2 GELU(W1 GELU(LN(x)))"""
+
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__()
+        self.norm = Norm(config.dim, config.norm_eps)
+        self.up = nn.Linear(config.dim, config.dim)
+        self.down = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(F.gelu(self.up(F.gelu(self.norm(x)))))  # type: ignore[no-any-return]
+
+
+class FrameLifter(Lifter):
+    """Lifts each frame by itself: all its joints at once, and no other frame's."""
+
+    config: FrameConfig
+
+    def __init__(self, config: FrameConfig) -> None:
+        super().__init__(config)
+        self.embed = nn.Linear(config.joints * config.channels, config.dim)
+        self.blocks = nn.Sequential(*(FrameBlock(config) for _ in range(config.layers)))
+        self.head = nn.Sequential(Norm(config.dim, config.norm_eps), nn.Linear(config.dim, 3 * config.joints))
+
+    def lift(self, x: Tensor, form: Form) -> Tensor:
+        features = self.embed(x.to(self.embed.weight.dtype).flatten(-2))  # (..., C)
+        return form.answer(wide(self.head(self.blocks(features))).unflatten(-1, (self.config.joints, 3)))
