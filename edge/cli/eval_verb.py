@@ -19,10 +19,19 @@ from .output import Output, Result, verb
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU.")
 @click.option("--clips", type=click.IntRange(min=1), help="Only the first so many clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
+@click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
 def command(
-    out: Output, artefact: str | None, data: Path, split: str, precision: Any, clips: int | None, seed: int, allow_failed: bool
+    out: Output,
+    artefact: str | None,
+    data: Path,
+    split: str,
+    precision: Any,
+    clips: int | None,
+    seed: int,
+    flip: bool,
+    allow_failed: bool,
 ) -> Result:
     """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy."""
     from ..data.mocap import load_clips
@@ -35,7 +44,7 @@ def command(
     results = {}
     with out.progress("lifting", total=2 * frames) as tick:
         for name, noisy in (("clean", False), ("noisy", True)):
-            results[name] = evaluate(model, evaluation_takes(chosen, noisy=noisy, seed=seed), tick=tick)
+            results[name] = evaluate(model, evaluation_takes(chosen, noisy=noisy, seed=seed), flip=flip, tick=tick)
     out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
         errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm'] or float('nan'):>5.1f} mm/frame"
@@ -49,6 +58,7 @@ def command(
         "clips": len(chosen),
         "frames": frames,
         "seed": seed,
+        "flip": flip,
         "root": "aligned",
         **results,
     }

@@ -31,12 +31,14 @@ class Take:
         pose_m: (T, 17, 3) float32, metres from the root, camera axes: x right, y down, z forward.
         dt_s: (T,) float32, seconds since the previous frame; the first frame counts as one nominal step.
         clip_id: the clip that was filmed.
+        action: what is done in it, if that is known.
     """
 
     keypoints: Floats
     pose_m: Floats
     dt_s: Floats
     clip_id: str
+    action: str = ""
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -108,6 +110,7 @@ def make_take(
         pose_m=points - points[:, :1],
         dt_s=frame_steps(kept, fps=clip.fps, stride=stride),
         clip_id=clip.id,
+        action=clip.action,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.takes import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import evaluate
+from posemoe_edge.edge.evaluation import evaluate, lift, mirrored
 from posemoe_edge.runtime import PoseEdgeError, load
 from posemoe_edge.runtime.skeleton import H36M17
 
@@ -103,3 +104,35 @@ def test_no_clips_are_a_clear_error(retention_artefact: Path) -> None:
 def test_a_clip_of_one_frame_is_evaluated(retention_artefact: Path, walker_clip: Callable[..., Any]) -> None:
     made = evaluate(load(retention_artefact), evaluation_takes([walker_clip("one", 1)], noisy=False))
     assert np.isfinite(made["mpjpe_mm"])
+
+
+def test_actions_are_averaged_by_frames_and_then_plainly(walker_clip: Callable[..., Any]) -> None:
+    clips = [walker_clip("a", 40), walker_clip("b", 20, seed=2), walker_clip("c", 30, seed=3)]
+    takes = evaluation_takes([replace(clip, action=action) for clip, action in zip(clips, "xxy", strict=True)], noisy=False)
+    off = {"a": 0.017, "b": 0.034, "c": 0.051}
+
+    class Off(Oracle):
+        def stream(self) -> Oracle:
+            made = super().stream()
+            self.off_m = np.eye(17, 3, k=-5) * 0
+            self.off_m[5, 0] = off[self.take.clip_id]
+            return made
+
+    made = evaluate(Off(takes), takes)  # type: ignore[arg-type]
+    assert made["mpjpe_mm_by_action"] == {"x": pytest.approx((40 + 2 * 20) / 60, abs=0.01), "y": pytest.approx(3, abs=0.01)}
+    assert made["mpjpe_mm_of_actions"] == pytest.approx(((40 + 2 * 20) / 60 + 3) / 2, rel=1e-3)
+
+
+def test_a_mirror_of_a_mirror_is_the_person(takes: list[Take]) -> None:
+    np.testing.assert_array_equal(mirrored(mirrored(takes[0].pose_m)), takes[0].pose_m)
+    left, right = (H36M17.joints.index(f"{side}_wrist") for side in ("left", "right"))
+    np.testing.assert_array_equal(mirrored(takes[0].pose_m)[:, left], takes[0].pose_m[:, right] * [-1, 1, 1])
+
+
+def test_flipping_averages_a_person_and_the_mirrored_one(retention_artefact: Path, takes: list[Take]) -> None:
+    model = load(retention_artefact)
+    poses = lift(model, takes[0], lambda frames: None)
+    other = lift(model, replace(takes[0], keypoints=mirrored(takes[0].keypoints)), lambda frames: None)
+    average = (poses + mirrored(other)) / 2
+    error = np.linalg.norm((average - average[:, :1]) - (takes[0].pose_m - takes[0].pose_m[:, :1]), axis=-1).mean()
+    assert evaluate(model, takes[:1], flip=True)["mpjpe_mm"] == pytest.approx(1000 * error, rel=1e-5)
