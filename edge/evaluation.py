@@ -37,7 +37,8 @@ def evaluate(
     for take in takes:
         poses = lift(model, take, tick)
         if flip:
-            poses = (poses + mirrored(lift(model, replace(take, keypoints=mirrored(take.keypoints)), lambda frames: None))) / 2
+            other = lift(model, replace(take, keypoints=mirrored(take.keypoints)), lambda frames: None)
+            poses = ((poses + mirrored(other)) / 2).astype(np.float32)
         late = model.latency_frames
         if len(take) <= late:
             continue  # it was over before the first pose

@@ -1,0 +1,124 @@
+"""Recorded takes: what real cameras saw of real people, with the truth, as stored in one npz per data set."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.files import Draft
+from .takes import JOINTS, Take
+
+RECORDED_SPLITS = ("train", "test")
+_LABELS = ("clip_id", "subject", "action", "split")
+_ARRAYS = ("keypoints", "pose_m", "dt_s", "valid")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A take of a published data set, and what its protocol asks about it.
+
+    Args:
+        take: the take; exact keypoints and those of a detector without scores have confidence 1.
+        subject: who.
+        action: what, in the data set's words, without the number of the take.
+        split: one of ``RECORDED_SPLITS``.
+        valid: (T,) true where the pose counts; a model is fed the other frames too, but not judged on them.
+    """
+
+    take: Take
+    subject: str
+    action: str
+    split: str
+    valid: NDArray[np.bool_]
+
+
+def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[str]:
+    """Write takes one after the other, so that a data set need not fit into memory. Returns their ids."""
+    labels: dict[str, list[str]] = {key: [] for key in _LABELS}
+    draft = Draft(path)
+    try:
+        with zipfile.ZipFile(draft.draft, "w") as archive:
+
+            def write(name: str, array: NDArray[Any]) -> None:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+
+            for i, one in enumerate(recorded):
+                for key, text in zip(_LABELS, (one.take.clip_id, one.subject, one.action, one.split), strict=True):
+                    labels[key].append(text)
+                for key, array in zip(_ARRAYS, (one.take.keypoints, one.take.pose_m, one.take.dt_s, one.valid), strict=True):
+                    write(f"{key}.{i}", array)
+            for key, texts in labels.items():
+                write(key, np.array(texts, np.str_))
+        draft.keep()
+    except BaseException:
+        draft.drop()
+        raise
+    return labels["clip_id"]
+
+
+def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[str] | None = None) -> list[Recorded]:
+    """The takes of a file that ``h36m.convert`` or ``mpi3dhp.convert`` wrote; only those asked for are read.
+
+    Args:
+        path: the npz.
+        split: one of ``RECORDED_SPLITS``; None keeps all.
+        subjects: keep these alone; None keeps all.
+    """
+    if split is not None and split not in RECORDED_SPLITS:
+        raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(RECORDED_SPLITS))
+    wanted = None if subjects is None else set(subjects)
+    if not path.is_file():
+        raise MissingError(
+            f"there is no file of recorded takes {path}", expected="one that h36m.convert or mpi3dhp.convert wrote"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            labels = _labels(path, file)
+            if wanted and (unknown := wanted - set(labels["subject"])):
+                raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
+            made = []
+            for i in range(len(labels["clip_id"])):
+                label = {key: texts[i] for key, texts in labels.items()}
+                if (split is None or label["split"] == split) and (wanted is None or label["subject"] in wanted):
+                    clip_id = label.pop("clip_id")
+                    arrays = {key: file[f"{key}.{i}"] for key in _ARRAYS}
+                    _check(path, clip_id, arrays)
+                    valid = arrays.pop("valid")
+                    made.append(Recorded(take=Take(**arrays, clip_id=clip_id), valid=valid, **label))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise _odd(path, f"cannot be read ({error})", "an npz that h36m.convert or mpi3dhp.convert wrote") from error
+    return made
+
+
+def _labels(path: Path, file: Any) -> dict[str, list[str]]:
+    if missing := [key for key in _LABELS if key not in file]:
+        raise _odd(path, "lacks " + ", ".join(missing), "a file of converted takes, not the data set itself")
+    labels = {key: [str(text) for text in np.atleast_1d(file[key])] for key in _LABELS}
+    if len({len(texts) for texts in labels.values()}) != 1:
+        raise _odd(path, "has labels of unequal lengths", "one of each per take")
+    if unknown := set(labels["split"]) - set(RECORDED_SPLITS):
+        raise _odd(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(RECORDED_SPLITS))
+    return labels
+
+
+def _check(path: Path, clip_id: str, arrays: dict[str, NDArray[Any]]) -> None:
+    frames = len(np.atleast_1d(arrays["dt_s"]))
+    shapes = {"keypoints": (frames, JOINTS, 3), "pose_m": (frames, JOINTS, 3), "dt_s": (frames,), "valid": (frames,)}
+    for key, shape in shapes.items():
+        array, kind = arrays[key], np.bool_ if key == "valid" else np.float32
+        if array.shape != shape or array.dtype != kind or not frames:
+            raise _odd(path, f"has {key} of {clip_id} as {array.dtype} {array.shape}", f"{np.dtype(kind)} {shape}")
+        if not np.isfinite(array).all():
+            raise _odd(path, f"has {key} of {clip_id} that are not finite", "numbers")
+
+
+def _odd(path: Path, what: str, expected: str) -> ArtefactError:
+    return ArtefactError(f"file of recorded takes {path} {what}", expected=expected)

@@ -1,0 +1,358 @@
+"""BVH files that the tests write: a walker by position channels, and random trees by angles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from posemoe_edge.edge.data.bvh import FPS, Bone, Motion, joints_of, load_bvh, place_bones, read_bvh, save_clips, stature
+from posemoe_edge.edge.data.mocap import load_clips
+from posemoe_edge.edge.data.rigs import RIGS, find_rig, own_rig
+from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
+from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.sources.walker import walk_world
+
+WRITTEN_MM = 0.05  # six digits in the file, float32 in the clip
+RESAMPLED_MM = 0.5
+STATURE_SHARE = 0.06  # proportions differ
+SAME = {name: name for name in H36M17.joints}
+Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # ours to the file's axes
+
+
+def tree_text(bones: tuple[Bone, ...]) -> str:
+    """The HIERARCHY of bones in depth-first order."""
+    children: dict[int, list[int]] = {n: [] for n in range(-1, len(bones))}
+    for n, bone in enumerate(bones):
+        children[bone.parent].append(n)
+
+    def lines(n: int, depth: int) -> list[str]:
+        bone, pad = bones[n], "\t" * depth
+        end = bone.name.endswith(" end")
+        word = "End Site" if end else f"{'ROOT' if bone.parent < 0 else 'JOINT'} {bone.name}"
+        made = [pad + word, pad + "{", pad + "\tOFFSET " + " ".join(f"{x:.6f}" for x in bone.offset)]
+        if not end:
+            words = [f"{'XYZ'[axis]}{'position' if position else 'rotation'}" for position, axis in bone.channels]
+            made.append(pad + f"\tCHANNELS {len(words)} " + " ".join(words))
+        for child in children[n]:
+            made += lines(child, depth + 1)
+        return [*made, pad + "}"]
+
+    return "\n".join(["HIERARCHY", *lines(0, 0)])
+
+
+def write(path: Path, motion: Motion) -> Path:
+    rows = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in motion.values)
+    path.write_text(
+        f"{tree_text(motion.bones)}\nMOTION\nFrames: {len(motion.values)}\nFrame Time: {1 / motion.fps:.7f}\n{rows}\n"
+    )
+    return path
+
+
+def depth_first(parents: tuple[int, ...]) -> list[int]:
+    def below(n: int) -> list[int]:
+        return [n, *(m for child, parent in enumerate(parents) if parent == n for m in below(child))]
+
+    return below(parents.index(-1))
+
+
+def walker(path: Path, *, fps: float = 50.0, frames: int = 200, unit_m: float = 0.01, axes: Any = Y_UP) -> Path:
+    """The walker as a BVH with position channels at every joint."""
+    joints = walk_world(np.arange(frames) / fps) @ np.asarray(axes).T / unit_m
+    order = depth_first(H36M17.parents)
+    bones, columns = [], []
+    for n in order:
+        parent = H36M17.parents[n]
+        way = joints[:, n] - (joints[:, parent] if parent >= 0 else 0)
+        x, y, z = way[0] if parent >= 0 else (0, 0, 0)
+        channels = tuple((True, axis) for axis in range(3))
+        bones.append(Bone(H36M17.joints[n], order.index(parent) if parent >= 0 else -1, (x, y, z), channels))
+        columns.append(way)
+    return write(path, Motion(tuple(bones), np.concatenate(columns, axis=1), fps))
+
+
+def expected_walk(frames: int, fps: float = 50.0) -> NDArray[Any]:
+    walk = walk_world(np.arange(frames) / fps)
+    low = np.percentile(walk[:, [3, 6], 2].min(axis=1), 3) - 0.08
+    return walk - np.array([*walk[:, 0, :2].mean(axis=0), low])
+
+
+@pytest.mark.parametrize("axes", [Y_UP, np.eye(3)], ids=["y up", "z up"])
+@pytest.mark.parametrize("unit_m", [1.0, 0.01, 0.0254])
+def test_a_walker_comes_back_in_metres_z_up_on_the_floor(tmp_path: Path, axes: Any, unit_m: float) -> None:
+    clip = load_bvh(walker(tmp_path / "walk.bvh", axes=axes, unit_m=unit_m), mapping=SAME, unit_m=unit_m, action="walk")
+    assert (clip.id, clip.subject, clip.action, clip.split, clip.fps) == ("walk", "own", "walk", "train", FPS)
+    assert clip.joints_m.dtype == np.float32
+    np.testing.assert_allclose(clip.joints_m, expected_walk(200), atol=WRITTEN_MM / 1000)
+
+
+def test_another_rate_becomes_50_hz(tmp_path: Path) -> None:
+    clip = load_bvh(walker(tmp_path / "walk.bvh", fps=120, frames=481), mapping=SAME)
+    assert clip.fps == 50 and len(clip) == 201
+    expected = expected_walk(201)
+    moved = (clip.joints_m - clip.joints_m[:, :1].mean(axis=0)) - (expected - expected[:, :1].mean(axis=0))
+    assert np.abs(moved[5:-5]).max() < RESAMPLED_MM / 1000
+
+
+def test_a_stature_is_a_scale(tmp_path: Path) -> None:
+    clip = load_bvh(walker(tmp_path / "walk.bvh", unit_m=0.37), mapping=SAME, stature_m=1.8)
+    assert stature(clip.joints_m.astype(np.float64)) == pytest.approx(1.8, rel=1e-3)
+    legs = np.linalg.norm(clip.joints_m[:, 3] - clip.joints_m[:, 2], axis=-1)
+    np.testing.assert_allclose(legs, 0.445 * 1.8 / 1.75, rtol=STATURE_SHARE)
+
+
+def test_a_unit_that_makes_a_giant_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"would be 1\d\d m tall; expected another unit_m, or a stature_m"):
+        load_bvh(walker(tmp_path / "walk.bvh"), mapping=SAME, unit_m=1.0)
+    with pytest.raises(UsageError, match="both a unit and a stature"):
+        load_bvh(tmp_path / "walk.bvh", mapping=SAME, unit_m=1.0, stature_m=1.8)
+    with pytest.raises(UsageError, match="a stature of -1 m"):
+        load_bvh(tmp_path / "walk.bvh", mapping=SAME, stature_m=-1)
+    with pytest.raises(UsageError, match="'dev'; expected one of train, val, test"):
+        load_bvh(tmp_path / "walk.bvh", mapping=SAME, split="dev")
+
+
+def random_tree(seed: int) -> Motion:
+    rng = np.random.default_rng(seed)
+    bones = []
+    for n, parent in enumerate((-1, 0, 1, 2, 3, 1, 5, 0)):
+        axes = tuple(int(a) for a in rng.permutation(3))
+        turns = tuple((False, a) for a in (axes if n % 3 else (axes[0], axes[1], axes[0])))  # proper Euler angles too
+        channels = (tuple((True, a) for a in axes) if n == 0 else ()) + turns
+        bones.append(Bone(f"Bone {n}", parent, tuple(rng.normal(size=3)), channels))
+    return Motion(tuple(bones), rng.uniform(-180, 180, (4, sum(len(bone.channels) for bone in bones))), 30.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
+    motion = random_tree(seed)
+    made = place_bones(motion)
+    for t, row in enumerate(motion.values):
+        values, world = list(row), []
+        for bone in motion.bones:
+            local = np.eye(4)
+            local[:3, 3] = bone.offset
+            for position, axis in bone.channels:
+                value, step = values.pop(0), np.eye(4)
+                if position:
+                    local[axis, 3] = value
+                    continue
+                a, b = [i for i in range(3) if i != axis]
+                c, s = np.cos(np.radians(value)), np.sin(np.radians(value)) * (-1 if axis == 1 else 1)
+                step[[a, a, b, b], [a, b, a, b]] = c, -s, s, c
+                local = local @ step
+            world.append(world[bone.parent] @ local if bone.parent >= 0 else local)
+        np.testing.assert_allclose(made[t], [matrix[:3, 3] for matrix in world], atol=1e-9)
+
+
+def test_positions_below_the_root_are_understood_in_both_habits() -> None:
+    turns = tuple((False, axis) for axis in (2, 0, 1))
+    places = tuple((True, axis) for axis in range(3))
+    bones = (Bone("hip", -1, (0, 0, 0), places + turns), Bone("knee", 0, (0, -40.0, 2.0), places))
+    values = np.zeros((5, 9))
+    values[:, 6:] = [0.0, 0.3, 0.1]
+    np.testing.assert_allclose(place_bones(Motion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+    values[:, 6:] = [0.0, -39.7, 2.1]
+    np.testing.assert_allclose(place_bones(Motion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    motion = random_tree(0)
+    read = read_bvh(write(tmp_path / "tree.bvh", motion))
+    assert [bone.name for bone in read.bones] == [bone.name for bone in motion.bones]
+    assert [(bone.parent, bone.channels) for bone in read.bones] == [(bone.parent, bone.channels) for bone in motion.bones]
+    np.testing.assert_allclose([bone.offset for bone in read.bones], [bone.offset for bone in motion.bones], atol=1e-6)
+    np.testing.assert_allclose(read.values, motion.values, atol=1e-6)
+    assert read.fps == 30
+
+
+def test_habits_of_writers_are_understood(tmp_path: Path) -> None:
+    """Braces in the line, Windows' line ends, tabs, a byte order mark, lower-case channels, a colon apart."""
+    text = tree_text(random_tree(0).bones).replace("\n{", " {").replace("rotation", "Rotation")
+    rows = "\r\n".join("\t".join("0" for _ in range(27)) for _ in range(2))
+    (tmp_path / "odd.bvh").write_bytes(
+        ("\ufeff" + text + f"\nMOTION\nFrames:2\nFrame Time:\t0.008333\n{rows}\n").replace("\n", "\r\n").encode()
+    )
+    read = read_bvh(tmp_path / "odd.bvh")
+    assert read.fps == 120 and read.values.shape == (2, 27)
+
+
+# A standing person, in centimetres or CMU's inches, from the joint above: y up, x to the left.
+
+
+def standing(names: dict[str, tuple[str, tuple[float, float, float]]]) -> Motion:
+    """A motion of one frame in the rest pose: joint -> (its parent, the way from it)."""
+    order, bones = list(names), []
+    for name, (parent, offset) in names.items():
+        channels = () if name.endswith(" end") else tuple((False, axis) for axis in (2, 0, 1))
+        bones.append(Bone(name, order.index(parent) if parent else -1, offset, channels))
+    return Motion(tuple(bones), np.zeros((1, sum(len(bone.channels) for bone in bones))), 120.0)
+
+
+def limbs(root: str, chest: str, names: tuple[str, ...], sizes: tuple[float, ...]) -> dict[str, Any]:
+    hip, knee, ankle, shoulder, elbow, wrist = names
+    wide, thigh, shin, broad, upper, fore = sizes
+    made: dict[str, Any] = {}
+    for side, sign in (("Left", 1), ("Right", -1)):
+        made |= {
+            side + hip: (root, (sign * wide, -3.0, 0.0)),
+            side + knee: (side + hip, (0.0, -thigh, 0.0)),
+            side + ankle: (side + knee, (0.0, -shin, 0.0)),
+            side + shoulder: (chest, (sign * broad, 0.0, 0.0)),
+            side + elbow: (side + shoulder, (sign * upper, 0.0, 0.0)),
+            side + wrist: (side + elbow, (sign * fore, 0.0, 0.0)),
+        }
+    return made
+
+
+SIZES = (9.0, 42.0, 43.0, 18.0, 29.0, 26.0)
+GAME = ("UpLeg", "Leg", "Foot", "Arm", "ForeArm", "Hand")
+FIGURES = {
+    "mixamo": {
+        "Hips": ("", (0.0, 95.0, 0.0)), "Spine": ("Hips", (0.0, 10.0, 0.0)), "Spine1": ("Spine", (0.0, 12.0, 0.0)),
+        "Spine2": ("Spine1", (0.0, 13.0, 0.0)), "Neck": ("Spine2", (0.0, 15.0, 0.0)), "Head": ("Neck", (0.0, 10.0, 2.0)),
+        "HeadTop_End": ("Head", (0.0, 19.0, 2.0)), **limbs("Hips", "Spine2", GAME, SIZES),
+    },
+    "xsens": {
+        "Hips": ("", (0.0, 95.0, 0.0)), "Chest": ("Hips", (0.0, 9.0, 0.0)), "Chest2": ("Chest", (0.0, 11.0, 0.0)),
+        "Chest3": ("Chest2", (0.0, 10.0, 0.0)), "Chest4": ("Chest3", (0.0, 10.0, 0.0)), "Neck": ("Chest4", (0.0, 13.0, 0.0)),
+        "Head": ("Neck", (0.0, 10.0, 2.0)), "Head end": ("Head", (0.0, 18.0, 2.0)),
+        **limbs("Hips", "Chest4", ("Hip", "Knee", "Ankle", "Shoulder", "Elbow", "Wrist"), SIZES),
+    },
+    "rokoko": {
+        "Hips": ("", (0.0, 95.0, 0.0)), "Spine1": ("Hips", (0.0, 10.0, 0.0)), "Spine2": ("Spine1", (0.0, 12.0, 0.0)),
+        "Spine3": ("Spine2", (0.0, 13.0, 0.0)), "Neck": ("Spine3", (0.0, 15.0, 0.0)), "Head": ("Neck", (0.0, 10.0, 2.0)),
+        "Head end": ("Head", (0.0, 0.0, 0.0)),
+        **limbs("Hips", "Spine3", ("Thigh", "Shin", "Foot", "Arm", "ForeArm", "Hand"), SIZES),
+    },
+    "plain": {
+        "Hips": ("", (0.0, 95.0, 0.0)), "Spine": ("Hips", (0.0, 10.0, 0.0)), "Spine1": ("Spine", (0.0, 12.0, 0.0)),
+        "Spine2": ("Spine1", (0.0, 13.0, 0.0)), "Neck": ("Spine2", (0.0, 15.0, 0.0)), "Head": ("Neck", (0.0, 10.0, 2.0)),
+        "Head end": ("Head", (0.0, 18.0, 2.0)), **limbs("Hips", "Spine2", GAME, SIZES),
+    },
+}  # fmt: skip
+CMU = {
+    "Hips": ("", (0.0, 17.0, 0.0)), "LowerBack": ("Hips", (0.0, 0.0, 0.0)), "Spine": ("LowerBack", (0.0, 2.0, 0.0)),
+    "Spine1": ("Spine", (0.0, 2.1, 0.0)), "Neck": ("Spine1", (0.0, 0.0, 0.0)), "Neck1": ("Neck", (0.0, 1.6, 0.2)),
+    "Head": ("Neck1", (0.0, 1.6, 0.2)), "Head end": ("Head", (0.0, 1.6, 0.1)),
+    "LeftShoulder": ("Spine1", (0.0, 0.0, 0.0)), "RightShoulder": ("Spine1", (0.0, 0.0, 0.0)),
+    "LeftArm": ("LeftShoulder", (3.4, 0.8, 0.0)), "LeftForeArm": ("LeftArm", (5.2, 0.0, 0.0)),
+    "LeftHand": ("LeftForeArm", (3.2, 0.0, 0.0)), "LeftFingerBase": ("LeftHand", (0.0, 0.0, 0.0)),
+    "RightArm": ("RightShoulder", (-3.4, 0.8, 0.0)), "RightForeArm": ("RightArm", (-5.2, 0.0, 0.0)),
+    "RightHand": ("RightForeArm", (-3.2, 0.0, 0.0)), "RightFingerBase": ("RightHand", (0.0, 0.0, 0.0)),
+    "LeftUpLeg": ("Hips", (1.6, -1.8, 0.0)), "LeftLeg": ("LeftUpLeg", (0.0, -7.1, 0.0)),
+    "LeftFoot": ("LeftLeg", (0.0, -7.7, 0.0)),
+    "RightUpLeg": ("Hips", (-1.6, -1.8, 0.0)), "RightLeg": ("RightUpLeg", (0.0, -7.1, 0.0)),
+    "RightFoot": ("RightLeg", (0.0, -7.7, 0.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "mixamorig:", "Actor_01:"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, prefix: str) -> None:
+    figure = {prefix + joint: (prefix + parent if parent else "", way) for joint, (parent, way) in FIGURES[name].items()}
+    assert find_rig(list(figure)).name == name
+    clip = load_bvh(write(tmp_path / "stand.bvh", standing(figure)))
+    at = dict(zip(H36M17.joints, clip.joints_m[0], strict=True))
+    column = [at[joint][2] for joint in ("left_ankle", "left_knee", "hip", "spine", "thorax", "nose", "head")]
+    assert (np.diff(column) > 0.05).all() and column[0] == pytest.approx(0.08, abs=1e-3)
+    assert at["spine"][2] - at["hip"][2] == pytest.approx(0.22, abs=0.05)  # CMU's 0.218 and 0.282
+    assert at["thorax"][2] - at["spine"][2] == pytest.approx(0.29, abs=0.06)
+    assert at["head"][2] - at["thorax"][2] == pytest.approx(0.235, abs=0.03)
+    assert np.abs(at["hip"] - (at["left_hip"] + at["right_hip"]) / 2).max() < 1e-6
+    for side, sign in (("left", 1), ("right", -1)):
+        assert all(sign * at[f"{side}_{joint}"][0] > 0 for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"))
+
+
+def test_cmus_lost_bones_are_put_back() -> None:
+    joints = joints_of(standing(CMU), find_rig(list(CMU)))[0]
+    at = dict(zip(H36M17.joints, joints, strict=True))
+    np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2 * 2.1 + 0.8, 0.1])  # the upper back twice, half the neck
+    np.testing.assert_allclose(at["left_shoulder"] - at["spine"], [3.4, 2 * 2.1 + 0.8, 0])
+    np.testing.assert_allclose(at["right_wrist"] - at["right_elbow"], [-3.2 * 1.5, 0, 0])
+    assert find_rig(list(CMU)).name == "cgspeed"
+    whole = CMU | {"Neck": ("Spine1", (0.0, 1.9, 0.0))}  # a repaired file is left alone
+    at = dict(zip(H36M17.joints, joints_of(standing(whole), find_rig(list(whole)))[0], strict=True))
+    np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2.1 + 1.9 + 0.8, 0.1])
+
+
+def test_cmus_unit_is_known(tmp_path: Path) -> None:
+    clip = load_bvh(write(tmp_path / "cmu.bvh", standing(CMU)))
+    assert 1.6 < stature(clip.joints_m.astype(np.float64)) < 1.85
+
+
+def test_unknown_joints_are_named(tmp_path: Path) -> None:
+    names = [name for name in FIGURES["plain"] if name != "LeftForeArm"]
+    with pytest.raises(UsageError, match=r"plain is nearest and lacks leftforearm; expected cgspeed, .* your own mapping"):
+        find_rig(names)
+    with pytest.raises(UsageError, match=r"no joints Tail; expected some of Hips"):
+        own_rig(SAME | {"head": "Tail"}, [*H36M17.joints, "Hips"][::-1])
+    with pytest.raises(UsageError, match="the mapping lacks head; expected all of hip"):
+        own_rig({name: name for name in H36M17.joints if name != "head"}, H36M17.joints)
+    with pytest.raises(UsageError, match="unknown joints tail"):
+        own_rig(SAME | {"tail": "tail"}, [*H36M17.joints, "tail"])
+    with pytest.raises(UsageError, match="weights of head do not sum to 1"):
+        own_rig(SAME | {"head": {"nose": 0.5, "head": 0.6}}, H36M17.joints)
+
+
+def test_a_joint_may_be_a_mean_of_several(tmp_path: Path) -> None:
+    path = walker(tmp_path / "walk.bvh")
+    clip = load_bvh(path, mapping=SAME | {"head": {"nose": 0.5, "head": 0.5}})
+    plain = load_bvh(path, mapping=SAME)
+    np.testing.assert_allclose(clip.joints_m[:, 10], plain.joints_m[:, 9:11].mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("rig", RIGS, ids=lambda rig: rig.name)
+def test_recipes_are_weighted_means_of_all_joints(rig: Any) -> None:
+    assert set(rig.recipe) == set(H36M17.joints)
+    assert all(sum(row.values()) == pytest.approx(1) for row in rig.recipe.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("HIERARCHY", ""), "is no BVH"),
+        (("MOTION", "NOTION"), "is no BVH"),
+        (("Frames: 3", "Frames: 4"), "has 153 values; expected 4 frames of 51 channels"),
+        (("Frames: 3", "Frames: 0"), "has 153 values"),
+        (("Frames: 3", "Frames: many"), "cannot be read: invalid literal"),
+        (("Frame Time: 0.0200000", ""), "cannot be read: MOTION starts with"),
+        (("Frame Time: 0.0200000", "Frame Time: 0"), "frame time that are not finite"),
+        (("CHANNELS 3", "CHANNELS 4"), "cannot be read at 'CHANNELS 4 Xposition Yposition Zposition'"),
+        (("Xposition", "Wposition"), "unknown channel Wposition"),
+        (("OFFSET 0.000000 0.000000 0.000000", "OFFSET 0 0"), "cannot be read at 'OFFSET 0 0'"),
+        (("OFFSET 0.000000 0.000000 0.000000", "OFFSET 0 0 nan"), "offsets that are not finite"),
+        (("JOINT spine", "BONE spine"), "unknown word BONE"),
+        (("\n}", ""), "a hierarchy that does not close"),
+        (("\n}", "\n}\n}"), "cannot be read at '}'"),
+    ],
+)
+def test_broken_files_are_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = walker(tmp_path / "broken.bvh", frames=3)
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change, 1))
+    with pytest.raises(ArtefactError, match=message) as error:
+        read_bvh(path)
+    assert "broken.bvh" in error.value.what and error.value.expected
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    motion = random_tree(0)
+    motion.values[2, 3] = np.nan
+    with pytest.raises(ArtefactError, match="not finite"):
+        read_bvh(write(tmp_path / "nan.bvh", motion))
+    with pytest.raises(MissingError, match=r"nowhere\.bvh"):
+        read_bvh(tmp_path / "nowhere.bvh")
+
+
+def test_clips_become_a_file_to_train_on(tmp_path: Path) -> None:
+    path = walker(tmp_path / "walk.bvh")
+    clips = [load_bvh(path, mapping=SAME, subject="a"), load_bvh(path, mapping=SAME, subject="b", split="val")]
+    save_clips(tmp_path / "own.npz", clips)
+    for got, stored in zip(load_clips(tmp_path / "own.npz"), clips, strict=True):
+        assert (got.id, got.subject, got.split, got.fps, got.native) == ("walk", stored.subject, stored.split, 50, True)
+        np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=0.1e-3)
+    with pytest.raises(UsageError, match="0 clips"):
+        save_clips(tmp_path / "none.npz", [])

@@ -1,0 +1,132 @@
+"""A 3DHP of walkers: univ-like millimetres in camera axes, files written as P-STMO's converters write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from posemoe_edge.edge.data.camera import Camera, sample_camera
+from posemoe_edge.edge.data.mpi3dhp import convert
+from posemoe_edge.edge.data.recorded import load_recorded
+from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
+from posemoe_edge.runtime.skeleton import H36M_ORDERS
+from posemoe_edge.runtime.sources.walker import walk_world
+
+POSE_M = 1e-6  # float32, by way of millimetres
+PIXEL = 1e-6
+TO_3DHP = list(H36M_ORDERS["3dhp17"])
+FRAMES = 40
+
+
+def filmed(seed: int, *, fps: float = 25.0) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]:
+    """What the file holds of one view; and the pose and pixels in Human3.6M's order."""
+    joints_m = walk_world(np.arange(FRAMES) / fps, seed=seed).astype(np.float32)
+    camera: Camera = sample_camera(np.random.default_rng(seed), joints_m)
+    points = camera.to_camera(joints_m)
+    pixels = camera.project(points)
+    held = {"data_2d": pixels[:, TO_3DHP].astype(np.float64), "data_3d": 1000 * points[:, TO_3DHP].astype(np.float64)}
+    return held, points - points[:, :1], pixels
+
+
+def write(path: Path, data: Any) -> Path:
+    np.savez_compressed(path, data=np.array(data, dtype=object))
+    return path
+
+
+@pytest.fixture
+def train() -> dict[str, Any]:
+    return {
+        "S1 Seq1": [{"0": filmed(0)[0], "4": filmed(1)[0]}, 25],
+        "S8 Seq2": [{"8": filmed(2)[0]}, 50],
+    }
+
+
+@pytest.fixture
+def held_out() -> dict[str, Any]:
+    valid = np.arange(FRAMES) % 2
+    return {"TS1": filmed(3)[0] | {"valid": valid.astype(np.float64)}, "TS5": filmed(4)[0] | {"valid": np.ones(FRAMES)}}
+
+
+def test_takes_speak_human36m_in_metres(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
+    out = tmp_path / "3dhp.npz"
+    ids = convert(write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out), out)
+    assert ids == ["S1/Seq1/cam0", "S1/Seq1/cam4", "S8/Seq2/cam8", "TS1", "TS5"]
+    for seed, one in enumerate(load_recorded(out)):
+        _, pose_m, pixels = filmed(seed)
+        width_px, height_px = (1920, 1080) if one.subject == "TS5" else (2048, 2048)
+        np.testing.assert_allclose(one.take.pose_m, pose_m, atol=POSE_M)
+        np.testing.assert_allclose(one.take.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
+        np.testing.assert_allclose(one.take.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL)
+        assert (one.take.keypoints[..., 2] == 1).all()
+
+
+def test_rates_are_the_files_or_said(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
+    paths = write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)
+    convert(*paths, tmp_path / "a.npz")
+    steps = {one.take.clip_id: one.take.dt_s[0] for one in load_recorded(tmp_path / "a.npz")}
+    assert steps["S1/Seq1/cam4"] == pytest.approx(0.04) and steps["S8/Seq2/cam8"] == pytest.approx(0.02)
+    assert steps["TS1"] == pytest.approx(0.04)
+    convert(*paths, tmp_path / "b.npz", fps_test=50)
+    assert load_recorded(tmp_path / "b.npz", "test")[0].take.dt_s[0] == pytest.approx(0.02)
+
+
+def test_frames_that_do_not_count_are_kept_and_marked(tmp_path: Path, held_out: dict[str, Any]) -> None:
+    held_out["TS1"]["data_3d"][0] = np.nan  # frame 0 is not valid
+    held_out["TS1"]["data_2d"][2, 3] = np.nan
+    convert(None, write(tmp_path / "test.npz", held_out), tmp_path / "3dhp.npz")
+    one = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
+    np.testing.assert_array_equal(one.valid, np.arange(FRAMES) % 2 == 1)
+    assert len(one.take) == FRAMES and (one.take.pose_m[0] == 0).all()
+    missing = one.take.keypoints[2][one.take.keypoints[2, :, 2] == 0]
+    assert len(missing) == 1 and (missing == 0).all()
+
+
+def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any]) -> None:
+    path = write(tmp_path / "train.npz", train)
+    convert(path, None, tmp_path / "a.npz")
+    assert {one.split for one in load_recorded(tmp_path / "a.npz")} == {"train"}
+    with pytest.raises(UsageError, match="neither"):
+        convert(None, None, tmp_path / "a.npz")
+    with pytest.raises(UsageError, match="0 frames per second"):
+        convert(path, None, tmp_path / "a.npz", fps_test=0)
+    with pytest.raises(MissingError, match=r"nowhere\.npz"):
+        convert(tmp_path / "nowhere.npz", None, tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda held: held.pop("data_2d"), "lacks data_2d in TS1"),
+        (lambda held: held.pop("valid"), "lacks valid in TS1"),
+        (lambda held: held.update(data_3d=np.zeros((FRAMES, 28, 3))), r"data_3d of shape \(40, 28, 3\) in TS1"),
+        (lambda held: held.update(data_2d=np.zeros((FRAMES - 1, 17, 2))), r"data_2d of shape \(39, 17, 2\) in TS1"),
+        (lambda held: held.update(valid=np.ones(FRAMES + 1)), r"valid of shape \(41,\) in TS1"),
+        (lambda held: held["data_3d"].__setitem__((1, 0, 0), np.nan), "frames of TS1 that are valid and not finite"),
+        (lambda held: held["data_2d"].__setitem__((1, 0, 0), np.inf), "frames of TS1 that are valid and not finite"),
+        (lambda held: held.update(data_2d=[1, 2]), "lacks data_2d"),
+    ],
+)
+def test_odd_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], change: Any, message: str) -> None:
+    change(held_out["TS1"])
+    with pytest.raises(ArtefactError, match=message):
+        convert(None, write(tmp_path / "test.npz", held_out), tmp_path / "3dhp.npz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.npz"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"S1 Seq1": [{}, 0]}, "0 frames per second in S1 Seq1"),
+        ({"S1 Seq1": [{}, "fast"]}, "fast frames per second"),
+        ({"S1": [{}, 25]}, "sequence 'S1' of another form"),
+        ({"S1 Seq1": {}}, "sequence 'S1 Seq1' of another form"),
+        ({}, "not by sequence"),
+        ([1], "not by sequence"),
+    ],
+)
+def test_odd_training_files_are_refused(tmp_path: Path, data: Any, message: str) -> None:
+    with pytest.raises(ArtefactError, match=message):
+        convert(write(tmp_path / "train.npz", data), None, tmp_path / "3dhp.npz")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.recorded import Recorded, load_recorded, save_recorded
+from posemoe_edge.edge.data.takes import Take
+from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
+
+
+def recorded(name: str, frames: int, *, subject: str = "S1", split: str = "train") -> Recorded:
+    rng = np.random.default_rng(frames)
+    keypoints, pose_m = rng.uniform(0.1, 1, (2, frames, 17, 3)).astype(np.float32)
+    take = Take(keypoints, pose_m, np.full(frames, 0.02, np.float32), name)
+    return Recorded(take, subject, "walk", split, rng.random(frames) < 0.5)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("b", 9, subject="S9", split="test")])
+    return tmp_path / "a.npz"
+
+
+def test_takes_come_back_as_they_were(path: Path) -> None:
+    for got, stored in zip(load_recorded(path), [recorded("a", 5), recorded("b", 9, subject="S9", split="test")], strict=True):
+        assert (got.take.clip_id, got.subject, got.action, got.split) == (
+            stored.take.clip_id, stored.subject, stored.action, stored.split
+        )  # fmt: skip
+        for name in ("keypoints", "pose_m", "dt_s"):
+            np.testing.assert_array_equal(getattr(got.take, name), getattr(stored.take, name))
+        np.testing.assert_array_equal(got.valid, stored.valid)
+
+
+def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
+    assert [one.take.clip_id for one in load_recorded(path, "test")] == ["b"]
+    assert [one.take.clip_id for one in load_recorded(path, subjects=["S1"])] == ["a"]
+    with pytest.raises(UsageError, match="'val'; expected one of train, test"):
+        load_recorded(path, "val")
+    with pytest.raises(UsageError, match="no subject S2; expected S1, S9"):
+        load_recorded(path, subjects=["S2"])
+
+
+def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
+    def broken() -> Iterator[Recorded]:
+        yield recorded("c", 5)
+        raise UsageError("broken")
+
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="broken"):
+        save_recorded(path, broken())
+    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"split": None}, "lacks split"),
+        ({"split": np.array(["train", "dev"])}, "unknown splits dev"),
+        ({"action": np.array(["walk"])}, "unequal lengths"),
+        ({"keypoints.1": np.zeros((9, 16, 3), np.float32)}, r"keypoints of b as float32 \(9, 16, 3\)"),
+        ({"pose_m.1": np.zeros((9, 17, 3))}, "pose_m of b as float64"),
+        ({"pose_m.0": np.full((5, 17, 3), np.nan, np.float32)}, "pose_m of a that are not finite"),
+        ({"valid.0": np.ones(4, np.bool_)}, "valid of a"),
+        ({"dt_s.0": None}, "cannot be read"),
+        ({"dt_s.0": np.array([{}] * 5)}, "cannot be read"),  # pickled objects are refused
+    ],
+)
+def test_odd_files_are_refused(path: Path, odd: dict[str, Any], message: str) -> None:
+    with np.load(path) as file:
+        fields = {key: file[key] for key in file} | odd
+    np.savez(path, **{key: value for key, value in fields.items() if value is not None})
+    with pytest.raises(ArtefactError, match=message) as error:
+        load_recorded(path)
+    assert "a.npz" in error.value.what and error.value.expected
+
+
+def test_what_is_no_such_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"nowhere\.npz"):
+        load_recorded(tmp_path / "nowhere.npz")
+    (tmp_path / "broken.npz").write_bytes(b"not a zip")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        load_recorded(tmp_path / "broken.npz")

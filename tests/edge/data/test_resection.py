@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from posemoe_edge.edge.data.camera import Camera, sample_camera
+from posemoe_edge.edge.data.resection import resect
+from posemoe_edge.runtime.errors import UsageError
+from posemoe_edge.runtime.sources.walker import walk_world
+
+EXACT_MM = 0.02  # float32 pixels and a float32 camera; the promise is a tenth of a millimetre
+NOISY_MM = 10.0  # 1 px at 4 m is 3.5 mm, and 300 points average little of it away at the rim
+BENT = np.array([-0.2, 0.24, -0.002, -0.001, -0.0014])  # of the size of Human3.6M's
+
+
+def filmed(seed: int, *, frames: int = 300) -> tuple[Camera, NDArray[np.float32], NDArray[np.float64]]:
+    """A camera, points of a walk (N, 3) and their bent pixels (N, 2), by the formula in words of its own."""
+    path = walk_world(np.linspace(0, 60, frames), seed=seed).astype(np.float32)
+    camera = sample_camera(np.random.default_rng(seed), path)
+    x, y, z = ((path.reshape(-1, 3).astype(np.float64) - camera.eye_m) @ camera.rotation.T.astype(np.float64)).T
+    x, y = x / z, y / z
+    k1, k2, k3, p1, p2 = BENT
+    r2 = x**2 + y**2
+    grow = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
+    pixels = np.stack([x * grow + p1 * r2, y * grow + p2 * r2], -1) * camera.focal_px + camera.centre_px
+    return camera, path.reshape(-1, 3), pixels
+
+
+def worst_mm(a: Camera, b: Camera, points: NDArray[np.float32]) -> float:
+    return 1000 * float(np.linalg.norm(a.to_camera(points) - b.to_camera(points), axis=-1).max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bent_camera_is_found_again(seed: int) -> None:
+    camera, points, pixels = filmed(seed)
+    found = resect(points, pixels.astype(np.float32), width_px=1000, height_px=1002)
+    assert found.median_px < 1e-3 and worst_mm(found.camera, camera, points) < EXACT_MM
+    np.testing.assert_allclose(found.distortion, BENT, atol=1e-3)
+    np.testing.assert_allclose(found.camera.focal_px, camera.focal_px, rtol=1e-5)
+    np.testing.assert_allclose(found.project(points), pixels, atol=2e-3)
+
+
+def test_pixels_that_belong_elsewhere_are_left_out() -> None:
+    camera, points, pixels = filmed(0)
+    rng = np.random.default_rng(0)
+    wrong = rng.random(len(pixels)) < 0.03
+    pixels[wrong] += rng.normal(0, 150, (wrong.sum(), 2))
+    found = resect(points, pixels, width_px=1000, height_px=1002)
+    assert worst_mm(found.camera, camera, points) < EXACT_MM
+
+
+def test_noise_is_averaged_and_reported() -> None:
+    camera, points, pixels = filmed(0)
+    found = resect(points, pixels + np.random.default_rng(0).normal(0, 1, pixels.shape), width_px=1000, height_px=1002)
+    assert 1 < found.median_px < 1.4  # the median of a Rayleigh distribution is 1.18
+    assert worst_mm(found.camera, camera, points) < NOISY_MM
+
+
+def test_what_determines_no_camera_is_said() -> None:
+    _, points, pixels = filmed(0)
+    with pytest.raises(UsageError, match="20 points for a camera"):
+        resect(points[:20], pixels[:20], width_px=1000, height_px=1002)
+    with pytest.raises(UsageError, match="finite"):
+        resect(points, np.where(pixels == pixels[5], np.nan, pixels), width_px=1000, height_px=1002)
+    with pytest.raises(UsageError, match=r"points .* and pixels"):
+        resect(points[:-1], pixels, width_px=1000, height_px=1002)
+    with pytest.raises(UsageError, match="in one plane"):
+        resect(points * [1, 1, 0], pixels, width_px=1000, height_px=1002)
+    with pytest.raises(UsageError, match="mirror image"):
+        resect(points, pixels * [-1, 1], width_px=1000, height_px=1002)
