@@ -1,8 +1,8 @@
 """Frame rates: the error of a streaming model at 50, 25, 12.5 and 6.25 Hz and at irregular times, told the time or not.
 
 After HumMUSS's Figure 5, on motion capture: one model, no training in between; but ours are trained on cameras of 50, 25 and
-12.5 Hz and on irregular ones. "without dt" tells the model that every frame came one nominal step after the last. Errors are those
-of the frames that a slow camera sees.
+12.5 Hz and on irregular ones. "without dt" tells the model that every frame came one nominal step after the last. Errors are
+those of the frames that a slow camera sees.
 
 Run: python benchmarks/rates.py --data cmu_h36m17.npz [--model ARTEFACT] [--split test] [--clips N] [--json FILE] [--plot FILE]
 """
