@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pytest
+# The workers are as many as the cores: threads of their own would only wait for each other. Before numpy and torch come in.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
