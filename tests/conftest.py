@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 # The workers are as many as the cores: threads of their own would only wait for each other. Before numpy and torch come in.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
