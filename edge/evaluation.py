@@ -13,6 +13,7 @@ from ..runtime.errors import UsageError
 from ..runtime.metrics import auc, mpjpe, mpjve, p_mpjpe, pck
 from ..runtime.model import Model
 from ..runtime.skeleton import H36M17
+from .data.augment import mirror
 from .data.takes import Take
 
 
@@ -37,8 +38,8 @@ def evaluate(
     for take in takes:
         poses = lift(model, take, tick)
         if flip:
-            other = lift(model, replace(take, keypoints=mirrored(take.keypoints)), lambda frames: None)
-            poses = ((poses + mirrored(other)) / 2).astype(np.float32)
+            other = lift(model, replace(take, keypoints=mirror(take.keypoints)), lambda frames: None)
+            poses = ((poses + mirror(other)) / 2).astype(np.float32)
         late = model.latency_frames
         if len(take) <= late:
             continue  # it was over before the first pose
@@ -77,9 +78,3 @@ def lift(model: Model, take: Take, tick: Callable[[int], None]) -> NDArray[np.fl
             poses[i] = stream.step(take.keypoints[i], t=t).xyz_m
             tick(1)
     return poses
-
-
-def mirrored(joints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(T, 17, 3) keypoints or poses of the mirrored person."""
-    made: NDArray[np.float32] = joints[:, list(H36M17.mirrored)] * np.array([-1, 1, 1], np.float32)
-    return made

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
+from torch import Tensor
 
 from ..runtime.errors import UsageError
 from ..runtime.files import write_together
@@ -16,9 +18,18 @@ from .lifter import Lifter
 
 def save_reference(path: Path, model: Lifter, *, preset: str, training: dict[str, Any] | None = None) -> None:
     """``path`` (safetensors) and, beside it, its record (.json): preset, configuration, how the weights were made."""
+    write_together(reference_files(path, model, preset=preset, training=training))
+
+
+def reference_files(path: Path, model: Lifter, *, preset: str, training: dict[str, Any] | None = None) -> dict[Path, bytes]:
+    """What ``save_reference`` writes, for whoever has more to write with it."""
     record = {"preset": preset, "config": dataclasses.asdict(model.config), "training": training or {}}
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_together({path: save(weights), beside(path): json.dumps(record, indent=1).encode()})
+    return {path: save(stored(model.state_dict())), beside(path): json.dumps(record, indent=1).encode()}
+
+
+def stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def beside(path: Path) -> Path:

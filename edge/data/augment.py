@@ -74,7 +74,7 @@ def frame_steps(kept: NDArray[np.int64], *, fps: float, stride: int = 1) -> Floa
 
 
 def mirror(joints_m: Floats) -> Floats:
-    """The same motion by a mirrored person: x negated, left and right swapped."""
+    """Joints or keypoints of the mirrored person: x negated, left and right swapped."""
     mirrored: Floats = joints_m[:, _MIRRORED] * np.array([-1, 1, 1], np.float32)
     return mirrored
 

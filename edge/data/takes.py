@@ -19,6 +19,7 @@ from .mocap import Clip
 Floats = NDArray[np.float32]
 
 JOINTS = len(H36M17)
+STRIDES = ((1, 0.6), (2, 0.25), (4, 0.15))  # cameras of a clip's rate, half and a quarter of it, and how often
 MOST_DROPPED = 0.4  # an irregular take loses up to this share of its frames
 
 
@@ -55,6 +56,16 @@ class Chunk:
     pose_m: Floats
     dt_s: Floats
     reset: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, rows: int, frames: int) -> Chunk:
+        """Room for that many, to be filled."""
+        return cls(
+            keypoints=np.empty((rows, frames, JOINTS, 3), np.float32),
+            pose_m=np.empty((rows, frames, JOINTS, 3), np.float32),
+            dt_s=np.empty((rows, frames), np.float32),
+            reset=np.zeros((rows, frames), np.bool_),
+        )
 
 
 def make_take(
@@ -128,6 +139,29 @@ def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> li
     ]
 
 
+class Draw:
+    """What is drawn for each take of a stream: a clip, in proportion to its length, and a camera's stride."""
+
+    def __init__(self, clips: Sequence[Clip], strides: Sequence[tuple[int, float]]) -> None:
+        if not clips:
+            raise UsageError("there are no clips to train on", expected="at least one clip")
+        weights = np.array([weight for _, weight in strides], np.float64)
+        if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
+            raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
+        self.clips = list(clips)
+        self._strides = [stride for stride, _ in strides]
+        self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
+        self._clip_upto = np.cumsum([len(clip) for clip in clips])
+
+    def clip(self, rng: np.random.Generator) -> Clip:
+        """The clip of a frame of all frames."""
+        return self.clips[int(np.searchsorted(self._clip_upto, rng.integers(self._clip_upto[-1]), side="right"))]
+
+    def stride(self, rng: np.random.Generator) -> int:
+        """One of the strides."""
+        return self._strides[int(np.searchsorted(self._stride_upto, rng.random(), side="right"))]
+
+
 class TakeStream(Iterator[Chunk]):
     """Endless training chunks for truncated back-propagation through time.
 
@@ -153,34 +187,21 @@ class TakeStream(Iterator[Chunk]):
         rows: int,
         frames: int,
         seed: int | Sequence[int],
-        strides: Sequence[tuple[int, float]] = ((1, 0.6), (2, 0.25), (4, 0.15)),
+        strides: Sequence[tuple[int, float]] = STRIDES,
         longest_take: int = 600,
         irregular: float = 0.1,
         clean: float = 0.15,
     ) -> None:
-        if not clips:
-            raise UsageError("there are no clips to train on", expected="at least one clip")
+        self._drawn = Draw(clips, strides)
         if rows < 1 or frames < 1 or longest_take < 1:
             raise UsageError(f"{rows} rows of {frames} frames from takes of {longest_take}", expected="at least one of each")
-        weights = np.array([weight for _, weight in strides], np.float64)
-        if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
-            raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
-        self.clips, self.rows, self.frames = list(clips), rows, frames
+        self.rows, self.frames = rows, frames
         self.longest_take, self.irregular, self.clean = longest_take, irregular, clean
-        self._strides = [stride for stride, _ in strides]
-        self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
-        self._clip_upto = np.cumsum([len(clip) for clip in clips])
         self._rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(rows)]
         self._playing: list[tuple[Take, int] | None] = [None] * rows  # each row's take and its next frame
 
     def __next__(self) -> Chunk:
-        shape = (self.rows, self.frames)
-        chunk = Chunk(
-            keypoints=np.empty((*shape, JOINTS, 3), np.float32),
-            pose_m=np.empty((*shape, JOINTS, 3), np.float32),
-            dt_s=np.empty(shape, np.float32),
-            reset=np.zeros(shape, np.bool_),
-        )
+        chunk = Chunk.empty(self.rows, self.frames)
         for row in range(self.rows):
             filled = 0
             while filled < self.frames:
@@ -196,8 +217,7 @@ class TakeStream(Iterator[Chunk]):
         return chunk
 
     def _draw(self, rng: np.random.Generator) -> Take:
-        frame = rng.integers(self._clip_upto[-1])  # a frame of all frames: its clip is drawn in proportion to length
-        clip = self.clips[int(np.searchsorted(self._clip_upto, frame, side="right"))]
+        clip = self._drawn.clip(rng)
         exact = rng.random() < self.clean
         return make_take(
             clip,
@@ -205,7 +225,7 @@ class TakeStream(Iterator[Chunk]):
             augment=True,
             noisy=not exact,
             masked=not exact,
-            stride=self._strides[int(np.searchsorted(self._stride_upto, rng.random(), side="right"))],
+            stride=self._drawn.stride(rng),
             frames=self.longest_take,
             drop=rng.uniform(0, MOST_DROPPED) if rng.random() < self.irregular else 0.0,
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...runtime.errors import UsageError
 from .mocap import Clip
-from .takes import JOINTS, Chunk, make_take
+from .takes import Chunk, Draw, make_take
 
 
 class WindowStream(Iterator[Chunk]):
@@ -35,29 +35,17 @@ class WindowStream(Iterator[Chunk]):
         strides: Sequence[tuple[int, float]] = ((1, 1.0),),
         clean: float = 0.15,
     ) -> None:
-        if not clips:
-            raise UsageError("there are no clips to train on", expected="at least one clip")
+        self._drawn = Draw(clips, strides)
         if rows < 1 or frames < 1:
             raise UsageError(f"{rows} windows of {frames} frames", expected="at least one of each")
-        self.clips, self.rows, self.frames, self.clean = list(clips), rows, frames, clean
-        self._strides = [stride for stride, _ in strides]
-        weights = np.array([weight for _, weight in strides])
-        self._weights = weights / weights.sum()
-        self._upto = np.cumsum([len(clip) for clip in clips])
+        self.rows, self.frames, self.clean = rows, frames, clean
         self._rng = np.random.default_rng(seed)
 
     def __next__(self) -> Chunk:
-        shape, rng = (self.rows, self.frames), self._rng
-        chunk = Chunk(
-            keypoints=np.empty((*shape, JOINTS, 3), np.float32),
-            pose_m=np.empty((*shape, JOINTS, 3), np.float32),
-            dt_s=np.empty(shape, np.float32),
-            reset=np.zeros(shape, np.bool_),
-        )
+        rng, chunk = self._rng, Chunk.empty(self.rows, self.frames)
         chunk.reset[:, 0] = True
         for row in range(self.rows):
-            clip = self.clips[int(np.searchsorted(self._upto, rng.integers(self._upto[-1]), side="right"))]
-            stride, exact = int(rng.choice(self._strides, p=self._weights)), rng.random() < self.clean
+            clip, stride, exact = self._drawn.clip(rng), self._drawn.stride(rng), rng.random() < self.clean
             span = (self.frames - 1) * stride + 1
             take = make_take(clip, rng, augment=True, noisy=not exact, masked=not exact, stride=stride, frames=span)
             seen = np.minimum(np.arange(self.frames), len(take) - 1)

@@ -88,16 +88,16 @@ class CrossExpert(nn.Module):
     def forward(self, f_2d: Tensor, f_depth: Tensor, form: Form) -> tuple[Tensor, Tensor]:
         if self.over_time:
             f_2d, f_depth = f_2d.transpose(-3, -2), f_depth.transpose(-3, -2)  # (B, J, T, C)
-        to_depth = to_2d = None
+        there = back = None
         if self.cross:
             f_2d, to_depth = self.cross_2d.mapped(f_2d, f_depth)  # (12), map (..., H, L, L)
             f_2d = self.feed[0](f_2d)
             f_depth, to_2d = self.cross_depth.mapped(f_depth, f_2d)  # (13)
             f_depth = self.feed[1](f_depth)
+            there, back = to_depth @ to_2d, to_2d @ to_depth  # (14), (15)
         if self.expert:
-            there, back = (None, None) if to_depth is None or to_2d is None else (to_depth @ to_2d, to_2d @ to_depth)
-            f_2d = self.feed[2](self.expert_2d(f_2d, there))  # (14), (16) to (18)
-            f_depth = self.feed[3](self.expert_depth(f_depth, back))  # (15)
+            f_2d = self.feed[2](self.expert_2d(f_2d, there))  # (16) to (18)
+            f_depth = self.feed[3](self.expert_depth(f_depth, back))
         if self.over_time:
             f_2d, f_depth = f_2d.transpose(-3, -2), f_depth.transpose(-3, -2)
         return f_2d, f_depth

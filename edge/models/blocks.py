@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,18 +22,6 @@ from .layers import FeedForward, JointAttention, Norm, TimeMixing
 from .mixer import Mixer
 
 BlockKind = Literal["transformer", "gated"]
-
-
-class JointBlock(Protocol):
-    """Mixes the joints of each frame."""
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-
-class TimeBlock(Protocol):
-    """Mixes the frames of each joint."""
-
-    def __call__(self, x: Tensor, form: Form) -> Tensor: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +49,11 @@ class StackConfig(LifterConfig):
         return self.block == "gated"
 
     def joint_block(self) -> nn.Module:
-        """One block over joints: a ``JointBlock``."""
+        """One block over joints, called with x."""
         return GatedJoints(self) if self.gated else TransformerJoints(self)
 
     def time_block(self) -> nn.Module:
-        """One block over time: a ``TimeBlock``."""
+        """One block over time, called with x and the form."""
         return GatedTime(self) if self.gated else TransformerTime(self)
 
 

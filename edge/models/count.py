@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .config import LifterConfig
+from .lifter import Lifter
 from .topology import build
 
 
@@ -32,9 +33,17 @@ class Macs:
 
 def macs(config: LifterConfig, frames: int) -> Macs:
     """Of ``frames`` frames of one person in one call: a step where a lifter streams and frames is 1, else a forward."""
+    return _counted(_weightless(config), frames)
+
+
+def _weightless(config: LifterConfig) -> Lifter:
     with torch.device("meta"):
-        model = build(config).eval().requires_grad_(False)
-        x = torch.zeros(1, frames, config.joints, config.channels)
+        return build(config).eval().requires_grad_(False)
+
+
+def _counted(model: Lifter, frames: int) -> Macs:
+    with torch.device("meta"):
+        x = torch.zeros(1, frames, model.config.joints, model.config.channels)
         counted = {"linear": 0, "norm": 0}
 
         def linear(module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -43,11 +52,8 @@ def macs(config: LifterConfig, frames: int) -> Macs:
         def norm(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             counted["norm"] += 4 * output.numel()
 
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                module.register_forward_hook(linear)
-            elif isinstance(module, nn.LayerNorm):
-                module.register_forward_hook(norm)
+        hooks = [module.register_forward_hook(linear) for module in model.modules() if isinstance(module, nn.Linear)]
+        hooks += [module.register_forward_hook(norm) for module in model.modules() if isinstance(module, nn.LayerNorm)]
         state = 0
         with FlopCounterMode(display=False) as counter:
             if model.state_shape is not None and frames == 1:
@@ -55,6 +61,8 @@ def macs(config: LifterConfig, frames: int) -> Macs:
                 state = 2 * math.prod(model.state_shape)  # reading and writing it are two products of its size
             else:
                 model(x)
+        for hook in hooks:
+            hook.remove()
     return Macs(counted["linear"], counted["linear"] + counted["norm"], int(counter.get_total_flops()) // 2 + state)
 
 
@@ -66,10 +74,9 @@ def describe(config: LifterConfig, *, frames: int | None = None) -> dict[str, An
     Args:
         frames: of the call that ``macs_linear``, ``macs_thop`` and ``macs_all`` are of; None is the window, or a step.
     """
-    with torch.device("meta"):
-        model = build(config)
+    model = _weightless(config)
     streaming = config.window or 1
-    call = macs(config, frames or streaming)
+    call = _counted(model, frames or streaming)
     return {
         "topology": config.topology,
         "mixer": config.mixer,
@@ -80,7 +87,7 @@ def describe(config: LifterConfig, *, frames: int | None = None) -> dict[str, An
         "macs_linear": call.linear,
         "macs_thop": call.thop,
         "macs_all": call.all,
-        "macs_per_frame": call.all if (frames or streaming) == streaming else macs(config, streaming).all,
+        "macs_per_frame": call.all if (frames or streaming) == streaming else _counted(model, streaming).all,
         "latency_frames": model.latency_frames,
         "state_bytes": 0 if model.state_shape is None else 4 * math.prod(model.state_shape),
     }

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ...export.reference import beside
+from ...export.reference import reference_files, stored
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.files import write_together
 from ..models.lifter import Lifter
@@ -41,22 +41,13 @@ def save_training(
     out: Path, averaged: Lifter, tensors: dict[str, Tensor], history: History, *, preset: str, record: dict[str, Any]
 ) -> None:
     """Weights, their record, and the training: all on the disk before the first moves into its place."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in averaged.state_dict().items()}
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    config = dataclasses.asdict(averaged.config)
-    about = {"preset": preset, "config": config, "training": record}
     state = {
         "history": json.dumps(dataclasses.asdict(history)),
-        "config": json.dumps(config),
+        "config": json.dumps(dataclasses.asdict(averaged.config)),
         "recipe": json.dumps(record["recipe"]),
     }
-    write_together(
-        {
-            out: save(weights),
-            beside(out): json.dumps(about, indent=1).encode(),
-            training_path(out): save(kept, metadata=state),
-        }
-    )
+    files = reference_files(out, averaged, preset=preset, training=record)
+    write_together({**files, training_path(out): save(stored(tensors), metadata=state)})
 
 
 def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], History] | None:

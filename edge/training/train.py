@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ...runtime.metrics import mpjpe
 from ...runtime.skeleton import H36M_ORDERS
 from ..data.mocap import Clip
-from ..data.takes import Chunk, Take, TakeStream, evaluation_takes
+from ..data.takes import STRIDES, Chunk, Take, TakeStream, evaluation_takes
 from ..data.windows import WindowStream
 from ..models.lifter import Lifter
 from ..models.losses import LOSSES, velocity_loss
@@ -27,8 +27,6 @@ from ..presets import Preset
 from .optimizers import make_optimizers, momenta, restore, set_rate
 from .recipe import Progress, Recipe, schedule
 from .saved import History, load_training, save_training
-
-STRIDES = ((1, 0.6), (2, 0.25), (4, 0.15))  # cameras of the data's rate, half and a quarter of it
 
 
 class Speaking(nn.Module):
@@ -174,7 +172,7 @@ def _stream(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, upd
     seed = (recipe.seed, rank, updates)
     if model.config.windowed:
         return WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
-    return TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed, strides=STRIDES)
+    return TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed)
 
 
 def _frames(model: Lifter, recipe: Recipe) -> int:

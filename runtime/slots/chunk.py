@@ -54,11 +54,7 @@ class ChunkSlots:
         self._row: dict[int, int] = {}  # where the last launch had whom
 
     def join(self) -> int:
-        slot = self._seats.take()
-        if slot is None:
-            self._allocate(self._seats.grow())
-            slot = self._seats.take()
-        assert slot is not None
+        slot = self._seats.take(self._allocate)
         states = [np.zeros([int(axis) for axis in state.shape[1:]], state.dtype) for state in self._graph.states]
         buffers = self._inputs["keypoints"], self._inputs["dt"], self._outputs["pose"]
         self._kept[slot] = _Kept(states, *(np.zeros_like(buffer[0]) for buffer in buffers))

@@ -31,11 +31,7 @@ class StepSlots:
         self._bound: dict[tuple[int, int, int], Launch] = {}
 
     def join(self) -> int:
-        slot = self._seats.take()
-        if slot is None:
-            self._allocate(self._seats.grow())
-            slot = self._seats.take()
-        assert slot is not None
+        slot = self._seats.take(self._allocate)
         for state in self._graph.states:
             for slab in self._slabs:
                 slab[state.input][slot] = 0

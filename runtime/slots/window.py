@@ -34,17 +34,7 @@ class WindowSlots:
         self._poses = np.zeros((0, *map(int, graph.outputs[0].shape[2:])), np.float32)
 
     def join(self) -> int:
-        slot = self._seats.take()
-        if slot is None:
-            rows = self._seats.grow()
-            shape = self._graph.inputs[0].shape
-            for _ in range(rows - len(self._rings)):
-                self._rings.append(np.zeros((2 * self._graph.frames, *map(int, shape[2:])), np.float32))
-                self._at.append(-1)
-                self._next.append(None)
-            self._poses = np.zeros((rows, *self._poses.shape[1:]), np.float32)
-            slot = self._seats.take()
-        assert slot is not None
+        slot = self._seats.take(self._allocate)
         self._at[slot] = -1
         return slot
 
@@ -90,6 +80,15 @@ class WindowSlots:
     def paste(self, slot: int, memory: Memory) -> None:
         self._rings[slot][:] = memory[0]
         self._at[slot] = int(memory[1])
+
+    def _allocate(self, rows: int) -> None:
+        """Rings for that many."""
+        shape = self._graph.inputs[0].shape
+        for _ in range(rows - len(self._rings)):
+            self._rings.append(np.zeros((2 * self._graph.frames, *map(int, shape[2:])), np.float32))
+            self._at.append(-1)
+            self._next.append(None)
+        self._poses = np.zeros((rows, *self._poses.shape[1:]), np.float32)
 
     def _window(self, slot: int) -> Floats:
         """(T, J, channels), oldest first."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.takes import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import evaluate, lift, mirrored
+from posemoe_edge.edge.evaluation import evaluate, lift
 from posemoe_edge.runtime import PoseEdgeError, load
 from posemoe_edge.runtime.skeleton import H36M17
 
@@ -124,15 +125,15 @@ def test_actions_are_averaged_by_frames_and_then_plainly(walker_clip: Callable[.
 
 
 def test_a_mirror_of_a_mirror_is_the_person(takes: list[Take]) -> None:
-    np.testing.assert_array_equal(mirrored(mirrored(takes[0].pose_m)), takes[0].pose_m)
+    np.testing.assert_array_equal(mirror(mirror(takes[0].pose_m)), takes[0].pose_m)
     left, right = (H36M17.joints.index(f"{side}_wrist") for side in ("left", "right"))
-    np.testing.assert_array_equal(mirrored(takes[0].pose_m)[:, left], takes[0].pose_m[:, right] * [-1, 1, 1])
+    np.testing.assert_array_equal(mirror(takes[0].pose_m)[:, left], takes[0].pose_m[:, right] * [-1, 1, 1])
 
 
 def test_flipping_averages_a_person_and_the_mirrored_one(retention_artefact: Path, takes: list[Take]) -> None:
     model = load(retention_artefact)
     poses = lift(model, takes[0], lambda frames: None)
-    other = lift(model, replace(takes[0], keypoints=mirrored(takes[0].keypoints)), lambda frames: None)
-    average = (poses + mirrored(other)) / 2
+    other = lift(model, replace(takes[0], keypoints=mirror(takes[0].keypoints)), lambda frames: None)
+    average = (poses + mirror(other)) / 2
     error = np.linalg.norm((average - average[:, :1]) - (takes[0].pose_m - takes[0].pose_m[:, :1]), axis=-1).mean()
     assert evaluate(model, takes[:1], flip=True)["mpjpe_mm"] == pytest.approx(1000 * error, rel=1e-5)
