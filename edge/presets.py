@@ -83,6 +83,13 @@ OURS = [
     for mixer, (window, note) in MIXERS.items()
 ]
 
+OURS.append(
+    Preset(
+        "posemoe-frame-s",
+        PoseMoEConfig(mixer="none", window=1, **SIZES["s"]),
+        "PoseMoE without time: one frame in, one pose out; what the others of its size learn to move from",
+    )
+)
 OURS.append(Preset("frame-s", FrameConfig(dim=512, layers=2), "the baseline without time: an MLP over the joints of one frame"))
 
 # The papers'. Sizes that a paper does not give are chosen as docs/ says, page by page.

@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams, or windows, side by side.")
 @click.option("--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames of a stream between updates.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True, help="Peak learning rate."
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True, help="Peak learning rate."
 )
 @click.option(
     "--loss", type=click.Choice(["posemoe", "mixste", "hummuss"]), default="posemoe", show_default=True, help="Of which paper."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--compile/--no-compile", default=True, help="Fuse the network first: minutes of waiting, then faster.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights to begin with: the preset's own, or posemoe-frame-s's, with fresh blocks over time.",
+)
+@click.option("--compile/--no-compile", default=False, help="Fuse the network first: minutes of waiting, then faster.")
 @click.option("--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="A folder for TensorBoard.")
 @verb
 def command(
@@ -52,6 +57,7 @@ def command(
     rate: float,
     loss: Any,
     seed: int,
+    start: Path | None,
     compile: bool,
     tensorboard: Path | None,
 ) -> Result:
@@ -61,6 +67,7 @@ def command(
     try:
         from ..data.mocap import load_clips
         from ..presets import find_preset
+        from ..training.inflate import start_from
         from ..training.recipe import Recipe
         from ..training.train import train
     except ImportError as error:
@@ -101,6 +108,7 @@ def command(
             validation=validation,
             report=report,
             fresh=fresh,
+            start=None if start is None else start_from(start, chosen.config),
         )
     if writer is not None:
         writer.close()

@@ -1,7 +1,8 @@
 """What training does to motion and to keypoints: other bodies, other frame rates, a detector's errors, missing joints.
 
-Each transform is a function that returns new arrays. Joints are (T, 17, 3) in metres, keypoints are (T, 17, 3) normalised
-x, y (image width = 2) and confidence. A missing joint is (0, 0, 0), so confidence 0 means missing and nothing else does.
+Each transform is a function that returns new arrays, of one take or, with more axes before T, of many at once, each with luck
+of its own. Joints are (..., T, 17, 3) in metres, keypoints (..., T, 17, 3) normalised x, y (image width = 2) and confidence.
+A missing joint is (0, 0, 0), so confidence 0 means missing and nothing else does.
 """
 
 from __future__ import annotations
@@ -75,40 +76,49 @@ def frame_steps(kept: NDArray[np.int64], *, fps: float, stride: int = 1) -> Floa
 
 def mirror(joints_m: Floats) -> Floats:
     """Joints or keypoints of the mirrored person: x negated, left and right swapped."""
-    mirrored: Floats = joints_m[:, _MIRRORED] * np.array([-1, 1, 1], np.float32)
+    mirrored: Floats = joints_m[..., _MIRRORED, :] * np.array([-1, 1, 1], np.float32)
     return mirrored
 
 
+def mirror_half(joints_m: Floats, rng: np.random.Generator) -> Floats:
+    """Every other take as its mirror image."""
+    chosen = rng.random(joints_m.shape[:-3]) < 0.5
+    return np.where(chosen[..., None, None, None], mirror(joints_m), joints_m)
+
+
 def reshape_body(joints_m: Floats, rng: np.random.Generator) -> Floats:
-    """The same motion by another body (T, 17, 3): another size, other proportions, the same left and right.
+    """The same motion by another body: another size, other proportions, the same left and right.
 
     The whole body and its path are scaled by one factor, then each bone group by its own, chained from the root along
     unchanged bone directions.
     """
-    factors = np.ones(len(H36M17))
-    body = rng.uniform(*BODY_RANGE)
+    takes = joints_m.shape[:-3]
+    factors = np.ones((*takes, len(H36M17)))
+    body = rng.uniform(*BODY_RANGE, takes)
     for bones, limits in BONE_GROUPS.values():
-        factors[list(bones)] = rng.uniform(*limits)
-    rebuild = (_CHAIN * factors @ _BONES * body).astype(np.float32)  # (17, 17): all of it is linear in the joints
-    reshaped: Floats = np.matmul(rebuild, joints_m)
+        factors[..., list(bones)] = rng.uniform(*limits, takes)[..., None]
+    rebuild = (
+        _CHAIN * factors[..., None, :] @ _BONES * body[..., None, None]
+    )  # (..., 17, 17): all of it is linear in the joints
+    reshaped: Floats = np.matmul(rebuild[..., None, :, :].astype(np.float32), joints_m)
     return reshaped
 
 
 def detector_noise(rng: np.random.Generator, xy: Floats) -> tuple[Floats, Floats]:
-    """Normalised keypoints (T, 17, 2) as a detector would find them, and its confidence (T, 17).
+    """Normalised keypoints (..., T, 17, 2) as a detector would find them, and its confidence (..., T, 17).
 
     The error is a mixture per joint and key frame, a Gaussian or now and then an outlier, that lasts for some frames,
     plus white jitter. Confidence is about 1 without error and about 0.3 at 0.03, with noise of its own.
     """
-    frames, joints = xy.shape[:2]
-    keys = (frames - 1) // KEY_FRAMES + 2
-    gaussian = rng.standard_normal((keys, joints, 2), np.float32) * SIGMA[:, None]
-    outlier = (rng.random((keys, joints, 2), np.float32) * 2 - 1) * np.float32(OUTLIER)
-    error_at_key = np.where(rng.random((keys, joints, 1)) < GAUSSIAN_SHARE, gaussian, outlier)
+    *takes, frames, joints, _ = xy.shape
+    keys = (*takes, (frames - 1) // KEY_FRAMES + 2, joints)
+    gaussian = rng.standard_normal((*keys, 2), np.float32) * SIGMA[:, None]
+    outlier = (rng.random((*keys, 2), np.float32) * 2 - 1) * np.float32(OUTLIER)
+    error_at_key = np.where(rng.random((*keys, 1)) < GAUSSIAN_SHARE, gaussian, outlier)
 
     key, between = np.divmod(np.arange(frames), KEY_FRAMES)
     weight = (between / KEY_FRAMES).astype(np.float32)[:, None, None]
-    error = (1 - weight) * error_at_key[key] + weight * error_at_key[key + 1]
+    error = (1 - weight) * error_at_key[..., key, :, :] + weight * error_at_key[..., key + 1, :, :]
     error += rng.standard_normal(error.shape, np.float32) * np.float32(JITTER)
 
     squared = (error**2).sum(axis=-1)
@@ -118,35 +128,39 @@ def detector_noise(rng: np.random.Generator, xy: Floats) -> tuple[Floats, Floats
 
 
 def mask(rng: np.random.Generator, keypoints: Floats) -> Floats:
-    """Keypoints (T, 17, 3) with what goes missing or astray in use; see the parts for how often."""
+    """Keypoints with what goes missing or astray in use; see the parts for how often."""
     return lose_joints(rng, lose_limbs(rng, swap_limbs(rng, keypoints)))
 
 
 def lose_joints(rng: np.random.Generator, keypoints: Floats, *, joints: float = 0.05, frames: float = 0.10) -> Floats:
     """Single joints and whole frames missing, independently of each other (MotionBERT's 5 % and 10 %)."""
-    lost = rng.random(keypoints.shape[:2]) < joints  # (T, 17)
-    lost |= rng.random((len(keypoints), 1)) < frames
+    lost = rng.random(keypoints.shape[:-1]) < joints  # (..., T, 17)
+    lost |= rng.random((*keypoints.shape[:-2], 1)) < frames
     return np.where(lost[..., None], np.float32(0), keypoints)
 
 
 def lose_limbs(rng: np.random.Generator, keypoints: Floats, *, every: float = 250.0) -> Floats:
     """One limb missing for 5 to 30 frames, on average once in ``every`` frames."""
-    masked = keypoints.copy()
-    for _ in range(rng.poisson(len(keypoints) / every)):
-        start = rng.integers(len(keypoints))
-        masked[start : start + rng.integers(5, 31), LIMBS[rng.integers(len(LIMBS))]] = 0
+    masked, frames = keypoints.copy(), keypoints.shape[-3]
+    times = rng.poisson(frames / every, keypoints.shape[:-3])
+    for take in np.argwhere(times):
+        for _ in range(times[tuple(take)]):
+            start = rng.integers(frames)
+            masked[(*take, slice(start, start + rng.integers(5, 31)), LIMBS[rng.integers(len(LIMBS))])] = 0
     return masked
 
 
 def swap_limbs(rng: np.random.Generator, keypoints: Floats, *, chance: float = 0.01) -> Floats:
     """The legs or the arms taken for each other for 1 to 5 frames, in this share of the takes."""
-    if rng.random() >= chance:
+    chosen = np.argwhere(rng.random(keypoints.shape[:-3]) < chance)
+    if not len(chosen):
         return keypoints
     swapped = keypoints.copy()
-    start = rng.integers(len(keypoints))
-    span = slice(start, start + rng.integers(1, 6))
-    a, b = _PAIRS[rng.integers(len(_PAIRS))]
-    swapped[span, a], swapped[span, b] = keypoints[span, b], keypoints[span, a]
+    for take in chosen:
+        start = rng.integers(keypoints.shape[-3])
+        span = slice(start, start + rng.integers(1, 6))
+        a, b = _PAIRS[rng.integers(len(_PAIRS))]
+        swapped[(*take, span, a)], swapped[(*take, span, b)] = keypoints[(*take, span, b)], keypoints[(*take, span, a)]
     return swapped
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import UsageError
 from ...runtime.keypoints import normalise_screen
 from ...runtime.skeleton import H36M17
-from .augment import detector_noise, frame_steps, mask, mirror, pick_frames, reshape_body
+from .augment import detector_noise, frame_steps, mask, mirror_half, pick_frames, reshape_body
 from .camera import sample_camera
 from .mocap import Clip
 
@@ -102,27 +102,27 @@ def make_take(
             expected=f"at least one frame, a stride of at least 1, a start from 0 to {len(clip) - 1}",
         )
     kept = pick_frames(rng, min(span, len(clip) - start), stride=stride, drop=drop)
-    joints_m = clip.joints_m[start + kept]  # (T, 17, 3) world
-    if augment:
-        joints_m = reshape_body(joints_m, rng)
-        if rng.random() < 0.5:
-            joints_m = mirror(joints_m)
-
-    camera = sample_camera(rng, joints_m)
-    points = camera.to_camera(joints_m)  # (T, 17, 3) camera axes
-    keypoints_px = np.concatenate([camera.project(points), np.ones_like(points[..., :1])], axis=-1)
-    keypoints = normalise_screen(keypoints_px, width_px=camera.width_px, height_px=camera.height_px)
-    if noisy:
-        keypoints[..., :2], keypoints[..., 2] = detector_noise(rng, keypoints[..., :2])
-    if masked:
-        keypoints = mask(rng, keypoints)
+    keypoints, pose_m = film(clip.joints_m[start + kept], rng, augment=augment, noisy=noisy, masked=masked)
     return Take(
         keypoints=keypoints,
-        pose_m=points - points[:, :1],
+        pose_m=pose_m,
         dt_s=frame_steps(kept, fps=clip.fps, stride=stride),
         clip_id=clip.id,
         action=clip.action,
     )
+
+
+def film(joints_m: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[Floats, Floats]:
+    """Keypoints and poses, both (..., T, 17, 3), of joints in the world: each take by its own camera. See ``make_take``."""
+    if augment:
+        joints_m = mirror_half(reshape_body(joints_m, rng), rng)
+    camera = sample_camera(rng, joints_m)
+    points = camera.to_camera(joints_m)  # camera axes
+    keypoints_px = np.concatenate([camera.project(points), np.ones_like(points[..., :1])], axis=-1)
+    keypoints = normalise_screen(keypoints_px, width_px=camera.width_px, height_px=camera.height_px)
+    if noisy:
+        keypoints[..., :2], keypoints[..., 2] = detector_noise(rng, keypoints[..., :2])
+    return mask(rng, keypoints) if masked else keypoints, points - points[..., :1, :]
 
 
 def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> list[Take]:
@@ -140,7 +140,7 @@ def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> li
 
 
 class Draw:
-    """What is drawn for each take of a stream: a clip, in proportion to its length, and a camera's stride."""
+    """What is drawn for the takes of a stream: a clip, in proportion to its length, and a camera's stride."""
 
     def __init__(self, clips: Sequence[Clip], strides: Sequence[tuple[int, float]]) -> None:
         if not clips:
@@ -148,14 +148,13 @@ class Draw:
         weights = np.array([weight for _, weight in strides], np.float64)
         if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
             raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
-        self.clips = list(clips)
         self._strides = [stride for stride, _ in strides]
         self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
         self._clip_upto = np.cumsum([len(clip) for clip in clips])
 
-    def clip(self, rng: np.random.Generator) -> Clip:
-        """The clip of a frame of all frames."""
-        return self.clips[int(np.searchsorted(self._clip_upto, rng.integers(self._clip_upto[-1]), side="right"))]
+    def clips(self, rng: np.random.Generator, many: int) -> NDArray[np.int64]:
+        """(many,) numbers of clips, each the clip of a frame of all frames."""
+        return np.searchsorted(self._clip_upto, rng.integers(self._clip_upto[-1], size=many), side="right")
 
     def stride(self, rng: np.random.Generator) -> int:
         """One of the strides."""
@@ -192,7 +191,7 @@ class TakeStream(Iterator[Chunk]):
         irregular: float = 0.1,
         clean: float = 0.15,
     ) -> None:
-        self._drawn = Draw(clips, strides)
+        self._clips, self._drawn = list(clips), Draw(clips, strides)
         if rows < 1 or frames < 1 or longest_take < 1:
             raise UsageError(f"{rows} rows of {frames} frames from takes of {longest_take}", expected="at least one of each")
         self.rows, self.frames = rows, frames
@@ -217,7 +216,7 @@ class TakeStream(Iterator[Chunk]):
         return chunk
 
     def _draw(self, rng: np.random.Generator) -> Take:
-        clip = self._drawn.clip(rng)
+        clip = self._clips[int(self._drawn.clips(rng, 1)[0])]
         exact = rng.random() < self.clean
         return make_take(
             clip,

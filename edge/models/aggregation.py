@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .attention import attention_map, join_heads
 from .forms import Form
-from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing
+from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing, silence
 from .mixer import Mixer
 from .precision import wide
 
@@ -51,6 +51,15 @@ class CrossExpertAttention(nn.Module):
                 fused = share * aggregated + (1 - share) * fused
             weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)
         return x + self.out(join_heads(weights @ v))  # type: ignore[no-any-return]
+
+    def hush(self) -> None:
+        if isinstance(self.out, nn.Linear):
+            silence(self.out)
+            return
+        dim = self.project.own.in_features  # nothing follows the values: they are zeroed
+        with torch.no_grad():
+            self.project.own.weight[2 * dim :] = 0
+            self.project.own.bias[2 * dim :] = 0
 
 
 class CrossExpert(nn.Module):
@@ -170,3 +179,6 @@ class StreamingExpert(nn.Module):
         if aggregate is None:
             return x + self.readout(form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
         return x + self.readout(share * aggregate(v) + (1 - share) * form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
+
+    def hush(self) -> None:
+        nn.init.zeros_(self.readout.weight)

@@ -24,7 +24,7 @@ class LifterConfig:
 
     Args:
         topology: which of the topologies; each has a configuration class of its own.
-        mixer: the temporal mixer; "none" is for topologies that see one frame.
+        mixer: the temporal mixer; "none" leaves all blocks over time out, and sees one frame.
         dim, heads, layers, mlp_ratio: C, H, number of layers, width of the feed-forward over C.
         window: T of a lifter that sees a window and carries nothing: attention, and dssm in both directions. None for one
             that streams.
@@ -86,9 +86,11 @@ class LifterConfig:
                 f"mixer {self.mixer}{direction} with window {self.window}",
                 expected="a window for attention and for dssm in both directions, and for them alone",
             )
-        if (self.mixer == "none") != (self.topology == "frame" and self.window == 1):
+        timeless = self.topology in ("frame", "moe") and self.window == 1
+        if (self.mixer == "none" and not timeless) or (self.mixer != "none" and self.topology == "frame"):
             raise UsageError(
-                f"{self.topology} with mixer {self.mixer} and window {self.window}", expected="none with frame and 1"
+                f"{self.topology} with mixer {self.mixer} and window {self.window}",
+                expected="mixer none with a window of 1, in frame and moe; frame has no other",
             )
         if self.gated and self.mixer != "dssm":
             raise UsageError(f"gated blocks of {self.mixer}", expected="dssm: that is what they gate")

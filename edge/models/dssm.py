@@ -17,7 +17,7 @@ from .precision import wide
 
 Modes = Literal["lin", "inv"]
 SHORT = 64  # up to that many places, sums are quicker than a transform
-BLOCK = 32  # frames per block of a forward over uneven time: the kernel matrix of a block is BLOCK x BLOCK
+BLOCK = 9  # frames whose pairs are weighed at once where each stream has a clock of its own
 
 
 class DSSM(Mixer):
@@ -69,17 +69,12 @@ class DSSM(Mixer):
         u = wide(k) * wide(v)  # (B, T, J, C)
         if clock.uniform and clock.reset is None:
             return wide(q) * self.convolve(u, dim=1)
-        state = u.new_zeros(u.shape[0], *self.state_shape)
-        blocks = []
-        for start in range(0, u.shape[1], BLOCK):
-            span = slice(start, start + BLOCK)
-            y, state = self._filter(u[:, span], state, clock.during(span))
-            blocks.append(y)
-        return wide(q) * torch.cat(blocks, dim=1)
+        return wide(q) * self._filter(u, None, clock)[0]
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        y, state = self._filter(wide(k) * wide(v), state, clock)
-        return wide(q) * y, state
+        y, after = self._filter(wide(k) * wide(v), state, clock)
+        assert after is not None
+        return wide(q) * y, after
 
     @classmethod
     def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
@@ -145,33 +140,56 @@ class DSSM(Mixer):
             y = torch.fft.irfft(torch.fft.rfft(u, n=2 * places) * spectrum, n=2 * places)[..., :places]
         return (y + self.skip[:, None] * u).movedim(-1, dim)
 
-    def _filter(self, u: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        """(B, T, J, C) and the state after it, from the state before it, in any spacing."""
+    def _filter(self, u: Tensor, state: Tensor | None, clock: Clock) -> tuple[Tensor, Tensor | None]:
+        """(B, T, J, C) and the state after it, from the state before it (None: empty, and nobody asks for the next one)."""
+        frames = u.shape[1]
+        one_clock = clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting()
+        size = max(SHORT, BLOCK) if one_clock else BLOCK
+        carried, parts = state is not None or frames > size, []
+        if carried and state is None:
+            state = u.new_zeros(u.shape[0], *self.state_shape)
+        for start in range(0, frames, size):
+            span = slice(start, start + size)
+            y, state = self._block(u[:, span], state, clock if frames <= size else clock.during(span))
+            parts.append(y)
+        return (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]), state
+
+    def _block(self, u: Tensor, state: Tensor | None, clock: Clock) -> tuple[Tensor, Tensor | None]:
+        """As ``_filter``, with a weight for each pair of frames."""
         held = self._hold(clock.elapsed)  # 2 x (B, T, C, N/2)
         age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0)  # (B, T, T), rows now, columns then
         past = torch.ones_like(age[0]).tril().bool() & clock.visible  # causal within a chunk of any size
-        weights = self._response((held[0][:, None], held[1][:, None]), age)  # (B, T, T, C)
+        # An age is a short time, or one after which all is forgotten: its phase needs no float64.
+        weights = self._response((held[0][:, None], held[1][:, None]), age.to(u.dtype))  # (B, T, T, C)
         weights = torch.where(past[..., None], weights, 0.0).permute(0, 3, 1, 2)  # (B, C, T, T)
-        y = (weights @ u.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, T, J, C)
+        y = _along(weights, u) + self.skip * u
+        if state is None:
+            return y, None
 
         state = self.recall([self], state[:, None], clock)[:, 0]  # (B, J, C, N) at the first frame
-        x_re, x_im = state.chunk(2, dim=-1)  # (B, J, C, N/2)
-        re, im = (p[:, :, None] for p in self._power(clock.time))  # (B, T, 1, C, N/2)
-        now_re = re * x_re[:, None] - im * x_im[:, None]  # (B, T, J, C, N/2)
-        now_im = re * x_im[:, None] + im * x_re[:, None]
-        recalled = 2 * (self.read[0] * now_re - self.read[1] * now_im).sum(-1)
-        last_re, last_im = now_re[:, -1], now_im[:, -1]
+        re, im = self._power(clock.time)  # (B, T, C, N/2)
+        c_re, c_im = 2 * self.read[0], 2 * self.read[1]
+        reads = torch.cat([c_re * re - c_im * im, -(c_re * im + c_im * re)], dim=-1)  # (B, T, C, N)
+        recalled = _along(reads.transpose(1, 2), state.permute(0, 3, 1, 2))  # (B, T, J, C)
+        x_re, x_im = state.chunk(2, dim=-1)
+        re, im = re[:, -1:], im[:, -1:]  # (B, 1, C, N/2)
+        last = torch.cat([re * x_re - im * x_im, re * x_im + im * x_re], dim=-1)  # (B, J, C, N)
         re, im = self._power(clock.time[:, -1:] - clock.time)  # (B, T, C, N/2)
-        left_re, left_im = re * held[0] - im * held[1], re * held[1] + im * held[0]
+        left = torch.cat([re * held[0] - im * held[1], re * held[1] + im * held[0]], dim=-1)  # (B, T, C, N)
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, :, None, None], recalled, 0.0)
-            alive = (clock.life[:, -1] == 0)[:, None, None, None]
-            last_re, last_im = torch.where(alive, last_re, 0.0), torch.where(alive, last_im, 0.0)
-            counts = (clock.life == clock.life[:, -1:])[:, :, None, None]
-            left_re, left_im = torch.where(counts, left_re, 0.0), torch.where(counts, left_im, 0.0)
-        new_re = last_re + (left_re[:, :, None] * u[..., None]).sum(1)  # (B, J, C, N/2)
-        new_im = last_im + (left_im[:, :, None] * u[..., None]).sum(1)
-        return y + recalled + self.skip * u, torch.cat([new_re, new_im], dim=-1)
+            last = torch.where((clock.life[:, -1] == 0)[:, None, None, None], last, 0.0)
+            left = torch.where((clock.life == clock.life[:, -1:])[:, :, None, None], left, 0.0)
+        new = _along(left.permute(0, 2, 3, 1), u)  # (B, N, J, C)
+        return y + recalled, last + new.permute(0, 2, 3, 1)
+
+
+def _along(weights: Tensor, x: Tensor) -> Tensor:
+    """Each channel's matrix (B or 1, C, M, L) along the second axis of (B, L, J, C): (B, M, J, C)."""
+    if weights.shape[0] == 1 and not torch.compiler.is_exporting():  # one matrix for all: a wider product
+        y = weights[0] @ x.permute(3, 1, 0, 2).flatten(2)  # (C, M, B J)
+        return y.unflatten(2, (x.shape[0], x.shape[2])).permute(2, 1, 3, 0)  # type: ignore[no-any-return]
+    return (weights @ x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class Backwards(Mixer):

@@ -29,6 +29,13 @@ class Norm(nn.LayerNorm):
         return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
 
 
+def silence(layer: nn.Linear) -> None:
+    """Zero what a block adds, so that its residual passes unchanged until it has learnt something (its ``hush``)."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class FeedForward(nn.Module):
     """x + W2 GELU(W1 LN(x))"""
 
@@ -40,6 +47,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.down(F.gelu(self.up(self.norm(x))))  # type: ignore[no-any-return]
+
+    def hush(self) -> None:
+        silence(self.down)
 
 
 class Projections(nn.Module):
@@ -100,6 +110,9 @@ class JointAttention(nn.Module):
         weights = attention_map(q, k)
         return x + self.out(join_heads(weights @ v)), weights
 
+    def hush(self) -> None:
+        silence(self.out)
+
 
 class Readout(nn.Module):
     """What follows a mixer without a softmax: a norm of each head, and a gate (NC-RetNet's group norm and swish gate)."""
@@ -149,3 +162,6 @@ class TimeMixing(nn.Module):
         if self.readout is not None:
             y = self.readout(y, *gate)
         return x + self.out(y), lambda values: form.mix(self.mixer, q, k, values)
+
+    def hush(self) -> None:
+        silence(self.out)

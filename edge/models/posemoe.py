@@ -87,8 +87,8 @@ class PoseMoEConfig(LifterConfig):
             raise UsageError(f"a PoseMoE without {sorted(strange)}", expected=f"parts of {', '.join(get_args(Part))}")
 
     def has(self, part: Part) -> bool:
-        """Whether a part is there."""
-        return part not in self.without
+        """Whether a part is there. Without a mixer there are none over time."""
+        return part not in self.without and not (self.mixer == "none" and "time" in part)
 
 
 class Skip(nn.Module):
@@ -233,8 +233,11 @@ class PoseMoE(Lifter):
         self.number_memories()
 
     def _decoder(self, *, over_time: bool) -> nn.Module:
-        c, axis = self.config, "time" if over_time else "joints"
-        cross, expert = (f"ceka_{axis}_{part}" not in c.without for part in ("cross", "expert"))
+        c = self.config
+        parts: tuple[Part, Part] = (
+            ("ceka_time_cross", "ceka_time_expert") if over_time else ("ceka_joints_cross", "ceka_joints_expert")
+        )
+        cross, expert = map(c.has, parts)
         if over_time and c.window is None:
             return StreamingCrossExpert(
                 c.dim, c.heads, c.mlp_ratio, c.make_mixer, cross=cross, expert=expert, feed=c.ceka_feed, eps=c.norm_eps

@@ -7,10 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -30,7 +33,10 @@ from .saved import History, load_training, save_training
 
 
 class Speaking(nn.Module):
-    """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for."""
+    """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for.
+
+    With a state it goes on from there; without one it lifts a window, from an empty memory.
+    """
 
     def __init__(self, model: Lifter) -> None:
         super().__init__()
@@ -41,9 +47,9 @@ class Speaking(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, J, 3) and the next state; of a window lifter (B, T or 1, J, 3) and None."""
+        """(B, T, J, 3) and the next state; of a window (B, T or 1, J, 3) and None."""
         x = x[..., self.order, : self.model.config.channels]
-        if self.model.config.windowed:
+        if state is None:
             return self.model(x, dt)[..., self.back, :], None
         y, state = self.model.chunk(x, state, dt, reset)
         return y[..., self.back, :], state
@@ -81,7 +87,8 @@ def train(
     with _processes() as (rank, device):
         torch.manual_seed(recipe.seed)
         model = (start or preset.build()).to(device).train()
-        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        keep = 1 - 1 / max(1.0, recipe.average * recipe.updates)
+        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(keep))
         averaged = averaging.module
         assert isinstance(averaged, Lifter)
         optimizers = make_optimizers(model, recipe)
@@ -95,11 +102,12 @@ def train(
             restore(optimizers, _part(tensors, "optimizer"))
         history.runs += 1
         watched = evaluation_takes(validation, noisy=True) if rank == 0 else []
-        stream = _stream(clips, model, recipe, rank, history.updates)
+        chunks = _chunks(clips, model, recipe, rank, history.updates)
         lift: nn.Module = Speaking(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
         lift = torch.compile(lift, dynamic=False) if recipe.compiled else lift  # type: ignore[assignment]
+        half = recipe.half and _multiplies_halves(device)
 
         def save(val: float | None) -> dict[str, Any]:
             tensors = {
@@ -112,13 +120,16 @@ def train(
             return record
 
         out.parent.mkdir(parents=True, exist_ok=True)
-        state = None if model.config.windowed else model.initial_state(recipe.rows)
+        state = None
         began = saved = time.monotonic()
         spent, smoothed, first = history.seconds, float("nan"), history.updates
         record: dict[str, Any] = {}
         while history.updates < recipe.updates:
             set_rate(optimizers, schedule(history.updates / recipe.updates))
-            loss, state = _update(lift, model, optimizers, state, next(stream), recipe)
+            chunk, carried = next(chunks)
+            if carried and state is None:
+                state = model.initial_state(recipe.rows)
+            loss, state = _update(lift, model, optimizers, state, chunk, recipe, half=half)
             averaging.update_parameters(model)
             history.updates += 1
             if history.updates == first + 1:  # compiling is over with the first update: what follows is training
@@ -149,35 +160,59 @@ def evaluate(model: Lifter, takes: Sequence[Take], *, block: int) -> float:
     was, lift, device = model.training, Speaking(model), next(model.parameters()).device
     model.eval()
     wrong, frames = 0.0, 0
-    window = model.config.window if model.config.windowed else None
     with torch.no_grad():
         for take in takes:
-            state = None
-            for start in range(0, len(take), window or block):
-                given = min(window or block, len(take) - start)
-                seen = torch.arange(start, start + (window or given)).clamp(max=len(take) - 1).numpy()
-                x, dt = (torch.from_numpy(a[seen][None]).to(device) for a in (take.keypoints, take.dt_s))
-                y, state = lift(x, state, dt)
-                poses, truth = y[0].cpu().numpy()[:given], take.pose_m[start : start + given]
-                if len(poses) < given:  # seq2frame: the middle frame's pose alone
-                    poses, truth = poses[:1], take.pose_m[seen[len(seen) // 2]][None]
-                wrong += len(poses) * float(mpjpe(poses, truth))
-                frames += len(poses)
+            given = torch.from_numpy(take.keypoints).to(device), torch.from_numpy(take.dt_s).to(device)
+            poses, truth = _lifted(lift, *given, block), take.pose_m
+            if len(poses) < len(truth):  # seq2frame: the middle frame's pose of each window
+                window = (len(poses) and model.config.window) or 1
+                middles = (np.arange(len(poses)) * window + window // 2).clip(max=len(truth) - 1)
+                truth = truth[middles]
+            wrong += len(poses) * float(mpjpe(poses, truth))
+            frames += len(poses)
     model.train(was)
     return 1000 * wrong / frames
 
 
-def _stream(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[Chunk]:
-    """What to train on: other cameras in every process, and after every interruption."""
-    seed = (recipe.seed, rank, updates)
-    if model.config.windowed:
-        return WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
-    return TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed)
+def _lifted(lift: Speaking, x: Tensor, dt: Tensor, block: int) -> NDArray[np.float32]:
+    """(T, J, 3) of one take (T, J, 3), (T,); of seq2frame one pose per window. The last one stands still at its end."""
+    model, frames = lift.model, len(x)
+    if not model.config.windowed:
+        parts, state = [], model.initial_state(1)
+        for start in range(0, frames, block):
+            now = slice(start, start + block)
+            y, after = lift(x[None, now], state, dt[None, now])
+            assert after is not None
+            parts.append(y[0])
+            state = after
+        return torch.cat(parts).cpu().numpy()
+    window = model.config.window or 1
+    seen = torch.arange(-(-frames // window) * window, device=x.device).clamp(max=frames - 1).view(-1, window)
+    poses = torch.cat([lift(x[some], None, dt[some])[0] for some in seen.split(max(1, 1024 // window))])
+    return poses.flatten(0, 1)[:frames].cpu().numpy()
+
+
+def _chunks(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
+    """What to train on, and whether memory is carried into it: other cameras in every process, and after every interruption."""
+    seed, opening = (recipe.seed, rank, updates), max(0, round(recipe.windows * recipe.updates) - updates)
+    windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
+    for chunk in windows if model.config.windowed else islice(windows, opening):
+        yield chunk, False
+    for chunk in TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed):
+        yield chunk, True
 
 
 def _frames(model: Lifter, recipe: Recipe) -> int:
     """Of one row of an update."""
     return model.config.window or recipe.frames
+
+
+def _multiplies_halves(device: torch.device) -> bool:
+    """Whether bfloat16 pays: a processor without it takes many times longer than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    known = torch.cpu.get_capabilities()
+    return any(known.get(kind, False) for kind in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def _update(
@@ -187,13 +222,18 @@ def _update(
     state: Tensor | None,
     chunk: Chunk,
     recipe: Recipe,
+    *,
+    half: bool,
 ) -> tuple[float, Tensor | None]:
-    """One chunk, one step; the memory goes on, its gradient does not."""
+    """One chunk, one step; the memory goes on, its gradient does not. Without a memory the chunk is of windows."""
     device = next(model.parameters()).device
     given = (chunk.keypoints, chunk.pose_m, chunk.dt_s, chunk.reset)
     x, target, dt, reset = (torch.from_numpy(a).to(device, non_blocking=True) for a in given)
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.half):
-        predicted, state = lift(x, state, dt, reset)
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        if state is None:
+            predicted, state = lift(x, None, dt[:1])  # windows of one batch are of one rate: one clock for all
+        else:
+            predicted, state = lift(x, state, dt, reset)
     predicted = predicted.float()
     if predicted.shape[1] < target.shape[1]:  # seq2frame
         target, reset = target[:, target.shape[1] // 2, None], reset[:, :1]

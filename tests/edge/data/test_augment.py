@@ -120,3 +120,34 @@ def test_swaps_exchange_both_legs_or_both_arms_for_a_few_frames() -> None:
         np.testing.assert_array_equal(after[frames][:, moved], before[frames][:, H36M17.mirrored][:, moved])
     swapped = [augment.swap_limbs(np.random.default_rng(seed), before) is not before for seed in range(3000)]
     assert np.mean(swapped) == pytest.approx(0.01, abs=0.006)
+
+
+# Many takes at once.
+
+TRANSFORMS = {
+    "body": lambda rng, x: augment.reshape_body(x, rng),
+    "mirror": lambda rng, x: augment.mirror_half(x, rng),
+    "noise": lambda rng, x: np.concatenate(
+        [a if a.ndim == x.ndim else a[..., None] for a in augment.detector_noise(rng, x[..., :2])], -1
+    ),
+    "limbs": lambda rng, x: augment.lose_limbs(rng, x, every=5),
+    "joints": lambda rng, x: augment.lose_joints(rng, x),
+    "swaps": lambda rng, x: augment.swap_limbs(rng, x, chance=0.5),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_one_take_in_a_batch_is_treated_as_one_alone(name: str) -> None:
+    x = keypoints(20)
+    alone, batched = (TRANSFORMS[name](np.random.default_rng(5), given) for given in (x, x[None]))
+    np.testing.assert_array_equal(batched[0], alone)
+    assert batched.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_take_of_a_batch_has_luck_of_its_own(name: str) -> None:
+    x = np.repeat(keypoints(20)[None], 40, axis=0)
+    made = TRANSFORMS[name](np.random.default_rng(6), x)
+    assert made.shape == x.shape and len(np.unique(made.reshape(40, -1), axis=0)) >= 2
+    if name == "mirror":
+        assert 8 <= (made != x).any(axis=(1, 2, 3)).sum() <= 32

@@ -64,3 +64,24 @@ def test_a_camera_stands_as_in_a_room(clip: Clip) -> None:
     distance = np.array([np.linalg.norm(c.eye_m[:2] - still[0, 0, :2]) for c in cameras])
     assert height.min() >= 1 and height.max() <= 2 and distance.min() >= 2.5 and distance.max() <= 6
     assert np.ptp([c.focal_px for c in cameras]) <= 5 and np.min([c.centre_px for c in cameras]) >= 508
+
+
+def test_a_batch_of_cameras_films_as_each_of_them_would(clip: Clip) -> None:
+    paths = np.stack([clip.joints_m[:5] + np.float32([i, 0, 0]) for i in range(6)])
+    camera = sample_camera(np.random.default_rng(0), paths)
+    points = camera.to_camera(paths)
+    px = camera.project(points)
+    assert camera.sees(paths).all() and points.shape == paths.shape and px.shape == (*paths.shape[:-1], 2)
+    for i, path in enumerate(paths):
+        one = Camera(camera.rotation[i], camera.eye_m[i], camera.focal_px[i], camera.centre_px[i])
+        np.testing.assert_allclose(one.to_camera(path), points[i], atol=1e-5)
+        np.testing.assert_allclose(one.project(one.to_camera(path)), px[i], atol=1e-2)
+        assert one.sees(path)
+
+
+def test_a_batch_of_one_is_filmed_as_the_path_alone(clip: Clip) -> None:
+    path = clip.joints_m.copy()
+    path[..., 0] += np.linspace(-8, 8, len(path), dtype=np.float32)[:, None]  # redrawn, and then steps back
+    alone, batch = sample_camera(np.random.default_rng(3), path), sample_camera(np.random.default_rng(3), path[None])
+    for name in ("rotation", "eye_m", "focal_px", "centre_px"):
+        np.testing.assert_array_equal(getattr(batch, name)[0], getattr(alone, name))

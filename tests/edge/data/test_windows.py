@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,14 +17,14 @@ def clips(walker_clip: Callable[..., Clip]) -> list[Clip]:
     return [walker_clip("long", 200), walker_clip("short", 12, seed=1)]
 
 
-def test_a_window_is_of_one_person_at_one_rate(clips: list[Clip]) -> None:
+def test_a_window_is_of_one_person_and_a_batch_of_one_rate(clips: list[Clip]) -> None:
     stream = WindowStream(clips, rows=8, frames=9, seed=0, strides=((1, 0.5), (4, 0.5)))
     rates = set()
-    for _ in range(5):
+    for _ in range(12):
         chunk = next(stream)
         assert chunk.keypoints.shape == (8, 9, 17, 3) and chunk.pose_m.shape == (8, 9, 17, 3)
         assert chunk.reset[:, 0].all() and not chunk.reset[:, 1:].any()
-        assert (chunk.dt_s == chunk.dt_s[:, :1]).all()
+        assert (chunk.dt_s == chunk.dt_s[0, 0]).all()
         rates |= set(np.round(chunk.dt_s[:, 0], 3).tolist())
         # One body: its bones are of one length from the first frame to the last.
         thigh = np.linalg.norm(chunk.pose_m[:, :, 2] - chunk.pose_m[:, :, 1], axis=-1)
@@ -35,13 +36,33 @@ def test_a_clip_that_is_too_short_stands_still_at_its_end(clips: list[Clip]) -> 
     stream = WindowStream(clips[1:], rows=2, frames=20, seed=0)
     chunk = next(stream)
     assert (chunk.pose_m[:, 12:] == chunk.pose_m[:, 11:12]).all()
-    assert (chunk.keypoints[:, 12:] == chunk.keypoints[:, 11:12]).all()
     assert (chunk.pose_m[:, 10] != chunk.pose_m[:, 11]).any()
 
 
 def test_the_same_seed_films_the_same_windows_and_another_one_others(clips: list[Clip]) -> None:
     first, again, other = (next(WindowStream(clips, rows=3, frames=9, seed=seed)) for seed in (1, 1, (1, 2)))
     assert (first.keypoints == again.keypoints).all() and (first.keypoints != other.keypoints).any()
+
+
+def test_each_row_is_filmed_by_a_camera_of_its_own(clips: list[Clip]) -> None:
+    chunk = next(WindowStream(clips[1:], rows=64, frames=1, seed=3, clean=1.0))
+    up = chunk.pose_m[:, 0, 10] - chunk.pose_m[:, 0, 3]  # ankle to head, camera axes
+    across = chunk.pose_m[:, 0, 14] - chunk.pose_m[:, 0, 11]
+    facing = np.degrees(np.arctan2(across[:, 2], across[:, 0]))
+    assert np.histogram(facing, bins=4, range=(-180, 180))[0].min() >= 5  # from all sides
+    assert len(np.unique(np.linalg.norm(up, axis=-1).round(4))) > 50  # and nobody is of another's size
+    assert (chunk.keypoints[..., 2] == 1).all() and np.abs(chunk.keypoints[..., :2]).max() < 1.5
+
+
+def test_as_many_windows_are_clean_as_said(clips: list[Clip]) -> None:
+    chunk = next(WindowStream(clips, rows=400, frames=3, seed=4, clean=0.25))
+    clean = (chunk.keypoints[..., 2] == 1).all(axis=(1, 2))
+    assert clean.mean() == pytest.approx(0.25, abs=0.07)
+
+
+def test_clips_of_several_rates_are_refused(clips: list[Clip]) -> None:
+    with pytest.raises(UsageError, match="several frame rates"):
+        WindowStream([clips[0], replace(clips[1], fps=30.0)], rows=1, frames=9, seed=0)
 
 
 def test_targets_are_relative_to_the_hip_and_missing_joints_are_nowhere(clips: list[Clip]) -> None:

@@ -19,9 +19,9 @@ import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data import takes as takes_module
-from posemoe_edge.edge.data import windows as windows_module
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.takes import evaluation_takes
+from posemoe_edge.edge.data.windows import WindowStream
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
@@ -35,7 +35,7 @@ from posemoe_edge.edge.training.train import evaluate, train
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 
 TINY = Preset("tiny-retention", PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1), "for tests")
-SHORT = Recipe(updates=8, compiled=False, rows=2, frames=9)
+SHORT = Recipe(updates=8, rows=2, frames=9)
 
 KINDS: dict[str, LifterConfig] = {
     "attention": PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=7),
@@ -129,8 +129,12 @@ def test_validation_is_watched_and_never_trained_on(
         (trained if options["augment"] else watched).add(clip.id)
         return make_take(clip, rng, **options)
 
+    def windows(given: list[Clip], **options: Any) -> WindowStream:
+        trained.update(clip.id for clip in given)
+        return WindowStream(given, **options)
+
     monkeypatch.setattr(takes_module, "make_take", spy)
-    monkeypatch.setattr(windows_module, "make_take", spy)
+    monkeypatch.setattr(train_module, "WindowStream", windows)
     recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
     assert trained and trained <= {"train0", "train1", "train2"} and watched == {"val"}
@@ -183,7 +187,7 @@ def test_going_on_begins_with_what_was_there(tmp_path: Path, clips: list[Clip], 
     assert kept is not None
     found: dict[str, torch.Tensor] = {}
 
-    def look(lift: Any, model: Any, optimizers: Any, *others: Any) -> Any:
+    def look(lift: Any, model: Any, optimizers: Any, *others: Any, **options: Any) -> Any:
         found.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
         found.update({f"optimizer.{name}": value.clone() for name, value in train_module.momenta(optimizers).items()})
         raise KeyboardInterrupt

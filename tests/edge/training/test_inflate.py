@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.frame import FrameConfig
+from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.topology import build
+from posemoe_edge.edge.training.inflate import inflate, start_from
+from posemoe_edge.export.reference import reference_files
+from posemoe_edge.runtime.errors import UsageError
+from posemoe_edge.runtime.files import write_together
+
+TRUNK = PoseMoEConfig(mixer="none", window=1, dim=16, heads=2, layers=2)
+FULL: dict[str, dict[str, Any]] = {
+    "retention": {"mixer": "retention", "window": None},
+    "dssm": {"mixer": "dssm", "window": None, "state_size": 4},
+    "attention": {"mixer": "attention", "window": 9},
+    "attention as tcpformer reads it": {"mixer": "attention", "window": 9, "ceka": "tcpformer"},
+    "no feed-forwards": {"mixer": "retention", "window": None, "feed": "none", "ceka_feed": "none"},
+    "a set of tokens for each layer": {"mixer": "attention", "window": 9, "tokens_of": "layer"},
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_an_inflated_lifter_says_of_each_frame_what_the_trunk_says(name: str) -> None:
+    config = replace(TRUNK, **FULL[name])
+    shared = {key: FULL[name][key] for key in ("feed", "ceka_feed", "tokens_of", "ceka") if key in FULL[name]}
+    trunk = build(replace(TRUNK, **shared))
+    with torch.no_grad():
+        for p in trunk.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    model = inflate(trunk, config)
+    x = torch.randn(2, 7, 17, 3)
+    with torch.no_grad():
+        each = torch.cat([trunk(x[:, t : t + 1]) for t in range(7)], dim=1)
+        torch.testing.assert_close(model(x), each, atol=1e-5, rtol=0)
+        assert each.std() > 0.01
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_an_inflated_lifter_learns_to_move(name: str) -> None:
+    config = replace(TRUNK, **FULL[name])
+    shared = {key: FULL[name][key] for key in ("feed", "ceka_feed", "tokens_of", "ceka") if key in FULL[name]}
+    model = inflate(build(replace(TRUNK, **shared)), config)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    x = torch.randn(2, 7, 17, 3)
+    for _ in range(3):  # what is silent wakes first, and what is behind it after that
+        optimizer.zero_grad()
+        model(x).sub(torch.randn(2, 7, 17, 3)).square().mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    still = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert not [n for n in still if not n.endswith("mu")], still
+    changed = x.clone()
+    changed[:, 0] += 1
+    with torch.no_grad():
+        assert not torch.equal(model(x)[:, 6], model(changed)[:, 6])  # the past matters now
+
+
+def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="the trunk"):
+        inflate(build(TRUNK), PoseMoEConfig(mixer="retention", dim=32, heads=2, layers=2))
+    with pytest.raises(UsageError, match="alone"):
+        inflate(build(TRUNK), PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=3))
+    with pytest.raises(UsageError, match="alone"):
+        inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer="retention", window=None))
+    with pytest.raises(UsageError, match="alone"):
+        inflate(build(TRUNK), AlternatingConfig(mixer="retention", dim=16, heads=2, layers=2))
+
+
+def test_a_start_of_the_same_kind_is_taken_as_it_is(tmp_path: Path) -> None:
+    config = replace(TRUNK, mixer="retention", window=None)
+    model = build(config)
+    write_together(reference_files(tmp_path / "a.safetensors", model, preset="p", training={}))
+    found = start_from(tmp_path / "a.safetensors", config)
+    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), model.state_dict().values(), strict=True))
