@@ -32,24 +32,28 @@ def evaluate(
     """
     if not takes:
         raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
-    predicted, truth = [], []
-    by_clip: dict[str, float] = {}
-    by_action: dict[str, list[float]] = {}
-    for take in takes:
+    late, predicted = model.latency_frames, []
+    seen = [take for take in takes if len(take) > late]  # the others were over before the first pose
+    if not seen:
+        raise UsageError(f"no clip is longer than the latency of {late} frames", expected="longer clips")
+    for take in seen:
         poses = lift(model, take, tick)
         if flip:
             other = lift(model, replace(take, keypoints=mirror(take.keypoints)), lambda frames: None)
             poses = ((poses + mirror(other)) / 2).astype(np.float32)
-        late = model.latency_frames
-        if len(take) <= late:
-            continue  # it was over before the first pose
         predicted.append(poses[late:])
-        truth.append(take.pose_m[: len(take) - late])
-        by_clip[take.clip_id] = 1000 * mpjpe(predicted[-1], truth[-1], root="align")
+    return judge(seen, predicted)
+
+
+def judge(takes: Sequence[Take], predicted: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """What ``evaluate`` returns, of poses (n, 17, 3) for the first n frames of each take."""
+    truth = [take.pose_m[: len(poses)] for take, poses in zip(takes, predicted, strict=True)]
+    by_clip: dict[str, float] = {}
+    by_action: dict[str, list[float]] = {}
+    for take, p, g in zip(takes, predicted, truth, strict=True):
+        by_clip[take.clip_id] = 1000 * mpjpe(p, g, root="align")
         total, frames = by_action.setdefault(take.action, [0.0, 0.0])
-        by_action[take.action] = [total + by_clip[take.clip_id] * len(truth[-1]), frames + len(truth[-1])]
-    if not truth:
-        raise UsageError(f"no clip is longer than the latency of {model.latency_frames} frames", expected="longer clips")
+        by_action[take.action] = [total + by_clip[take.clip_id] * len(g), frames + len(g)]
     sizes = [len(part) - 1 for part in truth]
     speeds = [mpjve(p, g, root="align") for p, g in zip(predicted, truth, strict=True) if len(p) > 1]
     p, g = np.concatenate(predicted), np.concatenate(truth)

@@ -80,6 +80,7 @@ def command(
     out_.say(
         f"Training {preset} to update {updates}{until}, on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}"
     )
+    begun, origin = (None, None) if start is None else start_from(start, chosen.config)
     recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)
 
     with out_.progress("training", total=updates, unit="updates") as tick:
@@ -108,7 +109,8 @@ def command(
             validation=validation,
             report=report,
             fresh=fresh,
-            start=None if start is None else start_from(start, chosen.config),
+            start=begun,
+            origin=origin,
         )
     if writer is not None:
         writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,7 +52,12 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     return model
 
 
-def start_from(path: Path, config: LifterConfig) -> Lifter:
-    """The lifter of a file of weights if it is of that configuration, else one of that configuration inflated from it."""
-    found = load_checkpoint(path)[0]
-    return found if found.config == config else inflate(found, config)
+def start_from(path: Path, config: LifterConfig) -> tuple[Lifter, dict[str, Any]]:
+    """The lifter of a file of weights if it is of that configuration, else one of that configuration inflated from it.
+
+    And what to remember of it: its preset, and on how many frames it was trained.
+    """
+    found, record = load_checkpoint(path)
+    training = record.get("training") or {}
+    origin = {"preset": record.get("preset"), "frames": training.get("frames"), "minutes": training.get("minutes")}
+    return (found, origin) if found.config == config else (inflate(found, config), origin)

@@ -5,54 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...runtime.metrics import mpjpe
-from ...runtime.skeleton import H36M_ORDERS
 from ..data.mocap import Clip
-from ..data.takes import STRIDES, Chunk, Take, TakeStream, evaluation_takes
+from ..data.takes import STRIDES, Chunk, TakeStream, evaluation_takes
 from ..data.windows import WindowStream
+from ..lifting import Speaking, mean_error_mm
 from ..models.lifter import Lifter
 from ..models.losses import LOSSES, velocity_loss
 from ..presets import Preset
 from .optimizers import make_optimizers, momenta, restore, set_rate
 from .recipe import Progress, Recipe, schedule
 from .saved import History, load_training, save_training
-
-
-class Speaking(nn.Module):
-    """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for.
-
-    With a state it goes on from there; without one it lifts a window, from an empty memory.
-    """
-
-    def __init__(self, model: Lifter) -> None:
-        super().__init__()
-        self.model = model
-        self.order = list(H36M_ORDERS[model.config.skeleton])
-        self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
-
-    def forward(
-        self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, J, 3) and the next state; of a window (B, T or 1, J, 3) and None."""
-        x = x[..., self.order, : self.model.config.channels]
-        if state is None:
-            return self.model(x, dt)[..., self.back, :], None
-        y, state = self.model.chunk(x, state, dt, reset)
-        return y[..., self.back, :], state
 
 
 def train(
@@ -67,6 +41,7 @@ def train(
     report: Callable[[Progress], None] = lambda progress: None,
     fresh: bool = False,
     start: Lifter | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
@@ -80,6 +55,7 @@ def train(
         validation: clips to watch; they choose nothing.
         fresh: begin anew, whatever is there.
         start: a network to begin with, instead of fresh weights.
+        origin: what to write down of how that network was made.
 
     Returns:
         The record of the training, as written to the .json.
@@ -115,7 +91,7 @@ def train(
                 **_named("average", averaged.state_dict()),
                 **_named("optimizer", momenta(optimizers)),
             }
-            record = _record(recipe, clips, model, history, val)
+            record = _record(recipe, clips, model, history, val, origin)
             save_training(out, averaged, tensors, history, preset=preset.name, record=record)
             return record
 
@@ -141,55 +117,14 @@ def train(
             val = None
             if rank == 0:
                 if over or now - saved >= 60 * save_every_minutes:
-                    val = evaluate(averaged, watched, block=recipe.frames) if watched else None
+                    val = mean_error_mm(averaged, watched, block=recipe.frames) if watched else None
                     history.curve.append([history.updates, smoothed, val])
                     record, saved = save(val), time.monotonic()
                 pace = (history.updates - first - 1) * recipe.rows * _frames(model, recipe) / max(now - began, 1e-9)
                 report(Progress(history.updates / recipe.updates, history.updates, smoothed, pace, val))
             if _agreed(over, device):
                 break
-        return record or _record(recipe, clips, model, history, None)
-
-
-def evaluate(model: Lifter, takes: Sequence[Take], *, block: int) -> float:
-    """Mean MPJPE over the takes' frames in mm: each take streamed whole from an empty memory, or window after window.
-
-    Args:
-        block: frames of a call; what a lifter with lookahead says depends on where its chunks end.
-    """
-    was, lift, device = model.training, Speaking(model), next(model.parameters()).device
-    model.eval()
-    wrong, frames = 0.0, 0
-    with torch.no_grad():
-        for take in takes:
-            given = torch.from_numpy(take.keypoints).to(device), torch.from_numpy(take.dt_s).to(device)
-            poses, truth = _lifted(lift, *given, block), take.pose_m
-            if len(poses) < len(truth):  # seq2frame: the middle frame's pose of each window
-                window = (len(poses) and model.config.window) or 1
-                middles = (np.arange(len(poses)) * window + window // 2).clip(max=len(truth) - 1)
-                truth = truth[middles]
-            wrong += len(poses) * float(mpjpe(poses, truth))
-            frames += len(poses)
-    model.train(was)
-    return 1000 * wrong / frames
-
-
-def _lifted(lift: Speaking, x: Tensor, dt: Tensor, block: int) -> NDArray[np.float32]:
-    """(T, J, 3) of one take (T, J, 3), (T,); of seq2frame one pose per window. The last one stands still at its end."""
-    model, frames = lift.model, len(x)
-    if not model.config.windowed:
-        parts, state = [], model.initial_state(1)
-        for start in range(0, frames, block):
-            now = slice(start, start + block)
-            y, after = lift(x[None, now], state, dt[None, now])
-            assert after is not None
-            parts.append(y[0])
-            state = after
-        return torch.cat(parts).cpu().numpy()
-    window = model.config.window or 1
-    seen = torch.arange(-(-frames // window) * window, device=x.device).clamp(max=frames - 1).view(-1, window)
-    poses = torch.cat([lift(x[some], None, dt[some])[0] for some in seen.split(max(1, 1024 // window))])
-    return poses.flatten(0, 1)[:frames].cpu().numpy()
+        return record or _record(recipe, clips, model, history, None, origin)
 
 
 def _chunks(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
@@ -280,10 +215,19 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _record(recipe: Recipe, clips: Sequence[Clip], model: Lifter, history: History, val: float | None) -> dict[str, Any]:
+def _record(
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    model: Lifter,
+    history: History,
+    val: float | None,
+    origin: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     processes = dist.get_world_size() if dist.is_initialized() else 1
     return {
         "recipe": dataclasses.asdict(recipe),
+        "start": None if origin is None else dict(origin),
+        "processes": processes,
         "done": round(history.updates / recipe.updates, 3),
         "updates": history.updates,
         "frames": history.updates * recipe.rows * _frames(model, recipe) * processes,

@@ -75,6 +75,7 @@ def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
 def test_a_start_of_the_same_kind_is_taken_as_it_is(tmp_path: Path) -> None:
     config = replace(TRUNK, mixer="retention", window=None)
     model = build(config)
-    write_together(reference_files(tmp_path / "a.safetensors", model, preset="p", training={}))
-    found = start_from(tmp_path / "a.safetensors", config)
+    write_together(reference_files(tmp_path / "a.safetensors", model, preset="p", training={"frames": 7, "minutes": 1.5}))
+    found, origin = start_from(tmp_path / "a.safetensors", config)
+    assert origin == {"preset": "p", "frames": 7, "minutes": 1.5}
     assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), model.state_dict().values(), strict=True))

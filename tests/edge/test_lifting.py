@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.lifting import judged, lift_take, mean_error_mm
+from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.pruning import Pruning
+from posemoe_edge.edge.models.topology import build
+
+RETENTION = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+WINDOW = PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=9)
+CENTRE = AlternatingConfig(
+    mixer="attention", dim=16, heads=2, layers=2, window=9, channels=2,
+    pruning=Pruning(keep=(5, 3), layers=(0, 1), recover="none", output="centre"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def takes(walker_clip: Callable[..., Clip]) -> list[Take]:
+    return evaluation_takes([walker_clip("a", 60, seed=9), walker_clip("b", 25, seed=2)], noisy=True)
+
+
+def test_a_stream_is_lifted_alike_in_blocks_of_any_size(takes: list[Take]) -> None:
+    model = build(RETENTION).train()
+    whole = lift_take(model, takes[0], block=1000)
+    np.testing.assert_allclose(lift_take(model, takes[0], block=7), whole, atol=1e-4)
+    assert whole.shape == takes[0].pose_m.shape and model.training
+    assert mean_error_mm(model, takes, block=7) == pytest.approx(mean_error_mm(model, takes), rel=1e-4)
+
+
+def test_windows_are_lifted_one_after_the_other(takes: list[Take]) -> None:
+    model, take = build(WINDOW).eval(), takes[1]
+    made = lift_take(model, take)  # 25 frames: 9, 9 and 7
+    with torch.no_grad():
+        second = model(torch.from_numpy(take.keypoints[None, 9:18]), torch.from_numpy(take.dt_s[None, 9:18]))[0]
+        seen = [*range(18, 25), 24, 24]
+        last = model(torch.from_numpy(take.keypoints[None, seen]), torch.from_numpy(take.dt_s[None, seen]))[0, :7]
+    np.testing.assert_allclose(made[9:18], second, atol=1e-5)
+    np.testing.assert_allclose(made[18:], last, atol=1e-5)
+    assert len(made) == 25
+
+
+def test_seq2frame_is_judged_by_the_frame_that_it_answers(takes: list[Take]) -> None:
+    model, take = build(CENTRE).eval(), takes[1]
+    poses, truth = lift_take(model, take), judged(model, take)
+    assert poses.shape == truth.shape == (3, 17, 3)
+    np.testing.assert_array_equal(truth, take.pose_m[[4, 13, 22]])
+
+
+def test_every_frame_counts_once(takes: list[Take]) -> None:
+    model = build(RETENTION)
+    errors = [np.linalg.norm(lift_take(model, take) - take.pose_m, axis=-1).mean(axis=-1) for take in takes]
+    assert mean_error_mm(model, takes) == pytest.approx(1000 * np.concatenate(errors).mean(), rel=1e-5)
+    still = [replace(take, pose_m=lift_take(model, take)) for take in takes]
+    assert mean_error_mm(model, still) == 0
