@@ -17,7 +17,8 @@ from .precision import wide
 
 Modes = Literal["lin", "inv"]
 SHORT = 64  # up to that many places, sums are quicker than a transform
-BLOCK = 9  # frames whose pairs are weighed at once where each stream has a clock of its own
+BLOCK = 9  # frames whose pairs are weighed one by one, where each stream has a clock of its own
+BRIEF = 60.0  # up to e^60, a decay may be undone in float32
 
 
 class DSSM(Mixer):
@@ -143,33 +144,42 @@ class DSSM(Mixer):
     def _filter(self, u: Tensor, state: Tensor | None, clock: Clock) -> tuple[Tensor, Tensor | None]:
         """(B, T, J, C) and the state after it, from the state before it (None: empty, and nobody asks for the next one)."""
         frames = u.shape[1]
-        one_clock = clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting()
-        size = max(SHORT, BLOCK) if one_clock else BLOCK
+        brief = self._brief(clock)
+        size = max(SHORT, BLOCK) if brief or clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else BLOCK
         carried, parts = state is not None or frames > size, []
         if carried and state is None:
             state = u.new_zeros(u.shape[0], *self.state_shape)
         for start in range(0, frames, size):
             span = slice(start, start + size)
-            y, state = self._block(u[:, span], state, clock if frames <= size else clock.during(span))
+            y, state = self._block(u[:, span], state, clock if frames <= size else clock.during(span), brief)
             parts.append(y)
         return (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]), state
 
-    def _block(self, u: Tensor, state: Tensor | None, clock: Clock) -> tuple[Tensor, Tensor | None]:
-        """As ``_filter``, with a weight for each pair of frames."""
+    def _brief(self, clock: Clock) -> bool:
+        """Whether no mode decays so much within the call that its inverse would overflow. A graph cannot look."""
+        if torch.compiler.is_compiling():
+            return False
+        return float(clock.time[:, -1].max() * -self._exponent[0].detach().min()) < BRIEF
+
+    def _block(self, u: Tensor, state: Tensor | None, clock: Clock, brief: bool) -> tuple[Tensor, Tensor | None]:
+        """As ``_filter``, with a weight for each pair of frames: of a brief call as a product of what each of the two knows."""
         held = self._hold(clock.elapsed)  # 2 x (B, T, C, N/2)
-        age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0)  # (B, T, T), rows now, columns then
-        past = torch.ones_like(age[0]).tril().bool() & clock.visible  # causal within a chunk of any size
-        # An age is a short time, or one after which all is forgotten: its phase needs no float64.
-        weights = self._response((held[0][:, None], held[1][:, None]), age.to(u.dtype))  # (B, T, T, C)
-        weights = torch.where(past[..., None], weights, 0.0).permute(0, 3, 1, 2)  # (B, C, T, T)
-        y = _along(weights, u) + self.skip * u
+        re, im = self._power(clock.time)  # (B, T, C, N/2)
+        c_re, c_im = 2 * self.read[0], 2 * self.read[1]
+        reads = torch.cat([c_re * re - c_im * im, -(c_re * im + c_im * re)], dim=-1)  # (B, T, C, N), of the first frame's state
+        past = torch.ones_like(clock.visible[0]).tril() & clock.visible  # (B, T, T), causal within a chunk of any size
+        if brief:
+            back_re, back_im = self._power(-clock.time)
+            given = torch.cat([back_re * held[0] - back_im * held[1], back_re * held[1] + back_im * held[0]], dim=-1)
+            weights = reads.transpose(1, 2) @ given.permute(0, 2, 3, 1)  # (B, C, T, T), rows now, columns then
+        else:
+            age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0).to(u.dtype)  # (B, T, T)
+            weights = self._response((held[0][:, None], held[1][:, None]), age).permute(0, 3, 1, 2)
+        y = _along(torch.where(past[:, None], weights, 0.0), u) + self.skip * u
         if state is None:
             return y, None
 
         state = self.recall([self], state[:, None], clock)[:, 0]  # (B, J, C, N) at the first frame
-        re, im = self._power(clock.time)  # (B, T, C, N/2)
-        c_re, c_im = 2 * self.read[0], 2 * self.read[1]
-        reads = torch.cat([c_re * re - c_im * im, -(c_re * im + c_im * re)], dim=-1)  # (B, T, C, N)
         recalled = _along(reads.transpose(1, 2), state.permute(0, 3, 1, 2))  # (B, T, J, C)
         x_re, x_im = state.chunk(2, dim=-1)
         re, im = re[:, -1:], im[:, -1:]  # (B, 1, C, N/2)
