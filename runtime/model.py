@@ -13,7 +13,7 @@ from .certificate import Certificate, read_certificate
 from .engines import Engine, open_engine
 from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
 from .gaps import GapPolicy
-from .manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
+from .manifest import MANIFEST, Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
 from .pose import Pose
 from .slots import ChunkSlots, Slots, StepSlots, WindowSlots
 from .stream import Stream, step_all
@@ -148,9 +148,15 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
     path = Path(artefact)
     if path.exists():
         return path
-    if (ZOO / str(artefact)).is_dir():
+    if (ZOO / str(artefact) / MANIFEST).is_file():
         return ZOO / str(artefact)
-    shipped = ", ".join(sorted(p.name for p in ZOO.iterdir() if p.is_dir())) if ZOO.is_dir() else "none"
+    if (ZOO / str(artefact)).is_dir():
+        raise MissingError(
+            f"{artefact} is shipped as weights, not as an artefact",
+            expected="a folder that export made of them",
+            run=f"posemoe-edge export {artefact}",
+        )
+    shipped = ", ".join(sorted(p.parent.name for p in ZOO.glob(f"*/{MANIFEST}"))) or "none"
     name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
     raise MissingError(
         f"there is no artefact at {artefact}",

@@ -156,8 +156,8 @@ class DSSM(Mixer):
         return (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]), state
 
     def _brief(self, clock: Clock) -> bool:
-        """Whether no mode decays so much within the call that its inverse would overflow. A graph cannot look."""
-        if torch.compiler.is_compiling():
+        """Whether no mode decays so much within the call that its inverse would overflow. A graph cannot look, nor a count."""
+        if torch.compiler.is_compiling() or self.skip.is_meta:
             return False
         return float(clock.time[:, -1].max() * -self._exponent[0].detach().min()) < BRIEF
 

@@ -66,6 +66,9 @@ def test_a_shipped_artefact_is_found_by_its_name(
     assert str(load()) == str(load("posemoe-retention-s")) == "tiny-retention fp32 step"
     with pytest.raises(MissingError, match=r"shipped one \(posemoe-retention-s\); run: posemoe-edge export posemoe-dssm-s"):
         load("posemoe-dssm-s")
+    (zoo / "posemoe-dssm-s").mkdir()
+    with pytest.raises(MissingError, match="shipped as weights, .*; run: posemoe-edge export posemoe-dssm-s"):
+        load("posemoe-dssm-s")
 
 
 @pytest.mark.parametrize("latency", [-1, 9, 100])
