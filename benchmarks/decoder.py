@@ -1,0 +1,130 @@
+"""PoseMoE's decoder in streaming form: what it gains and what it costs, at equal budget.
+
+After PoseMoE's Table VI, whose decoder multiplies attention maps over a window; here the maps are passes of a recurrence, so it
+is a question of its own. The whole network and the one without its decoder (or without one half of it) are trained by the same
+recipe, updates, batches and seed, or given as weights; both are judged on exact keypoints and on a detector's. One seed is one
+sample: what differs less than two seeds do is no difference.
+
+Run: python benchmarks/decoder.py --data cmu_h36m17.npz [--updates 4000] [--seed 0] [--without encoder-alone ...] [--out FOLDER]
+     [--split test] [--clips N] [--json FILE] [--plot FILE]
+     python benchmarks/decoder.py --data cmu_h36m17.npz --weights whole=FILE none=FILE    (judge these, train nothing)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from experiment import Bars, Row, clips_of, exact_and_noisy, finish, lifters, parsed, parser, told
+from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.models.count import describe
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.posemoe import ABLATIONS, PoseMoEConfig
+from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
+from posemoe_edge.edge.training.recipe import Progress, Recipe
+from posemoe_edge.edge.training.train import train
+from posemoe_edge.runtime.errors import UsageError
+
+CUTS = {
+    "encoder-alone": "VI encoder alone",
+    "no-spatial-ceka": "VI w/o SpatialCEKA",
+    "no-temporal-ceka": "VI w/o TemporalCEKA",
+}
+WHOLE = "whole"
+
+
+def cut(preset: Preset, name: str) -> Preset:
+    """The preset without what an ablation leaves out; ``WHOLE`` leaves out nothing."""
+    config = posemoe(preset.config, preset.name)
+    if name == WHOLE:
+        return preset
+    return replace(preset, name=f"{preset.name}-{name}", config=replace(config, without=ABLATIONS[CUTS[name]]))
+
+
+def posemoe(config: object, name: str) -> PoseMoEConfig:
+    """The configuration, of a PoseMoE."""
+    if not isinstance(config, PoseMoEConfig):
+        raise UsageError(f"{name} is no PoseMoE", expected="a lifter with its decoder")
+    return config
+
+
+def trained(
+    preset: Preset, cuts: Sequence[str], clips: Sequence[Clip], recipe: Recipe, folder: Path, device: str
+) -> tuple[dict[str, Lifter], dict[str, Any]]:
+    """The whole network and each cut one, and the records of their trainings. A training that was interrupted goes on."""
+    models, records = {}, {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (WHOLE, *cuts):
+        path = folder / f"{name}.safetensors"
+
+        def report(progress: Progress, name: str = name) -> None:
+            if progress.updates % max(1, recipe.updates // 10) == 0:
+                pace = f"{progress.frames_per_second:.0f} frames/s"
+                print(f"{name}: update {progress.updates} of {recipe.updates}, loss {progress.loss:.4f}, {pace}", flush=True)
+
+        record = train(cut(preset, name), clips, out=path, recipe=recipe, report=report)
+        records[name] = {key: record[key] for key in ("updates", "frames", "minutes")}
+        models[name] = load_checkpoint(path)[0].to(device)
+    return models, records
+
+
+def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
+    """Two rows for each; "over" is MPJPE as a multiple of the first one's on the same input."""
+    rows: list[Row] = []
+    for name, model in models.items():
+        without = set(posemoe(model.config, name).without)
+        known = (ablation for ablation, parts in ABLATIONS.items() if set(parts) == without)
+        about = describe(model.config)
+        size = {key: about[key] for key in ("params", "macs_per_frame")}
+        left_out = next(known, ", ".join(sorted(without))) if without else "nothing"
+        rows += [{"weights": name, "ablation": left_out, **size, **row} for row in exact_and_noisy(model, clips)]
+    first = next(iter(models))
+    errors = {row["input"]: row["mpjpe_mm"] for row in rows if row["weights"] == first}
+    return [{**row, f"over {first}": round(row["mpjpe_mm"] / errors[row["input"]], 3)} for row in rows]
+
+
+def picture(rows: Sequence[Row]) -> Bars:
+    values: dict[str, dict[str, float]] = {}
+    for row in rows:
+        label = f"{row['weights']}\n{row['params'] / 1e6:.2f} M, {row['macs_per_frame'] / 1e6:.0f} M products"
+        values.setdefault(label, {})[row["input"]] = row["mpjpe_mm"]
+    return Bars(values, title="PoseMoE that streams, with its decoder and without", x_label="MPJPE (mm)")
+
+
+def arguments() -> argparse.ArgumentParser:
+    made, usual = parser(__doc__), Recipe()
+    made.add_argument("--preset", default=DEFAULT_PRESET, help="the whole network")
+    made.add_argument("--without", nargs="+", choices=list(CUTS), default=["encoder-alone"], help="what to leave out")
+    made.add_argument("--out", type=Path, default=Path("decoder"), help="the folder of the trained weights")
+    made.add_argument("--updates", type=int, default=usual.updates)
+    made.add_argument("--rows", type=int, default=usual.rows)
+    made.add_argument("--frames", type=int, default=usual.frames)
+    made.add_argument("--seed", type=int, default=usual.seed)
+    made.add_argument("--compile", action="store_true", help="fuse the networks first")
+    return made
+
+
+def main() -> None:
+    options = parsed(arguments())
+    clips = clips_of(options)
+    about: dict[str, Any] = {"clips": len(clips), "frames": sum(map(len, clips))}
+    if options.weights:
+        models = lifters(options)
+    else:
+        recipe = Recipe(
+            updates=options.updates, rows=options.rows, frames=options.frames, seed=options.seed, compiled=options.compile
+        )
+        preset = find_preset(options.preset)
+        clips_seen = clips_of(options, "train")
+        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device)
+        about |= {"preset": preset.name, "recipe": asdict(recipe), "trainings": records}
+    rows = measure(models, clips)
+    finish(options, {**about, "rows": rows}, picture(rows))
+
+
+if __name__ == "__main__":
+    told(main)

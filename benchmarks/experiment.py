@@ -1,0 +1,224 @@
+"""What the benchmarks on motion capture share: options, weights, what is measured, the table, JSON and picture of a result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.data.mocap import Clip, load_clips
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.runtime.certificate import REFERENCE
+from posemoe_edge.runtime.errors import PoseEdgeError, UsageError
+from posemoe_edge.runtime.model import DEFAULT_MODEL, ZOO
+from posemoe_edge.runtime.picture import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
+
+Floats = NDArray[np.float32]
+Row = dict[str, Any]
+
+MEASURES = {"mpjpe_mm": 2, "p_mpjpe_mm": 2, "mpjve_mm": 2, "pck150": 2, "auc": 2}
+"""What ``judge`` measures, and the digits of it that are reported."""
+
+
+# Options, and what they name.
+
+
+def parser(doc: str | None, *, split: str = "test", weights: bool = True) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    made.add_argument("--data", type=Path, required=True, help="motion capture (.npz)")
+    if weights:
+        made.add_argument(
+            "--weights", type=named, action="extend", nargs="+", metavar="NAME=FILE", help="default: the shipped ones"
+        )
+        made.add_argument("--device", default="cpu", help="where whole takes are lifted, e.g. cuda")
+    made.add_argument("--split", default=split)
+    made.add_argument("--clips", type=int, help="the first so many alone")
+    made.add_argument("--json", type=Path)
+    made.add_argument("--plot", type=Path)
+    return made
+
+
+def named(text: str) -> tuple[str, Path]:
+    """NAME=FILE"""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r}: NAME=FILE is expected")
+    return name, Path(path)
+
+
+def told(run: Callable[[], None]) -> None:
+    """Run a benchmark; what it cannot do is said in a line."""
+    try:
+        run()
+    except PoseEdgeError as error:
+        sys.exit(f"Error: {error}")
+
+
+def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options given. That nothing can be written is found now, and not after an hour's work."""
+    options = made.parse_args()
+    for path in (options.json, options.plot):
+        if path is not None and not path.parent.is_dir():
+            made.error(f"there is no folder {path.parent}")
+    if options.plot is not None:
+        check_available()
+    return options
+
+
+def lifters(options: argparse.Namespace) -> dict[str, Lifter]:
+    """The networks of ``--weights``, by name."""
+    given = options.weights or [(DEFAULT_MODEL, ZOO / DEFAULT_MODEL / REFERENCE)]
+    if len({name for name, _ in given}) < len(given):
+        raise UsageError("two weights of one name", expected="names that differ")
+    models = {name: load_checkpoint(path)[0].to(options.device) for name, path in given}
+    if odd := [name for name, model in models.items() if model.latency_frames]:
+        raise UsageError(f"{', '.join(odd)} answers for one frame of a window", expected="lifters of every frame")
+    return models
+
+
+def clips_of(options: argparse.Namespace, split: str | None = None) -> list[Clip]:
+    """The clips of ``--split``, or of another one."""
+    clips = load_clips(options.data, split or options.split)[: options.clips]
+    if not clips:
+        raise UsageError(f"no clips in {options.data}", expected=f"some of the {split or options.split} split")
+    return clips
+
+
+# What is measured.
+
+
+def luck(clip_id: str, seed: int = 0) -> np.random.Generator:
+    """A generator that follows from a clip's name: whatever else is chosen, a clip meets the same luck."""
+    return np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
+
+
+def measured(model: Lifter, takes: Sequence[Take], lift: Callable[[Lifter, Take], Floats] = lift_take) -> dict[str, Any]:
+    """What ``judge`` says of a model on takes."""
+    return judge(takes, [lift(model, take) for take in takes])
+
+
+def measures(made: Mapping[str, Any]) -> Row:
+    """The columns that are reported of what ``judge`` says."""
+    return {key: None if made[key] is None else round(made[key], digits) for key, digits in MEASURES.items()}
+
+
+def exact_and_noisy(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
+    """A row on exact keypoints, and one on a detector's."""
+    inputs = {"exact": False, "noisy": True}
+    return [
+        {"input": name, **measures(measured(model, evaluation_takes(clips, noisy=noisy)))} for name, noisy in inputs.items()
+    ]
+
+
+def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2) -> dict[str, float]:
+    """Median seconds of each, all in turn and every other time backwards: a noisy machine is noisy for all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for i in range(warm_up + rounds):
+        order = list(contestants.items())
+        for name, run in order if i % 2 else order[::-1]:
+            began = time.perf_counter()
+            run()
+            if i >= warm_up:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+# The result.
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Numbers beside names, where there is no axis to draw a line over.
+
+    Args:
+        values: name -> series -> number.
+        title, x_label: texts, the label with its unit.
+    """
+
+    values: Mapping[str, Mapping[str, float]]
+    title: str
+    x_label: str
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as plain text under their keys; text to the left, numbers to the right."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    digits = [max(_digits(row.get(key)) for row in rows) for key in keys]
+    cells = [[_cell(row.get(key), most) for key, most in zip(keys, digits, strict=True)] for row in rows]
+    widths = [max(len(key), *(len(line[i]) for line in cells)) for i, key in enumerate(keys)]
+    left = [any(isinstance(row.get(key), str) for row in rows) for key in keys]
+    lines = []
+    for line in (keys, *cells):
+        placed = zip(line, widths, left, strict=True)
+        lines.append("  ".join(f"{text:{'<' if to_left else '>'}{width}}" for text, width, to_left in placed))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def finish(options: argparse.Namespace, result: dict[str, Any], picture: Sequence[Lines] | Bars) -> None:
+    """Write what was asked for, and print a result's rows and notes."""
+    result = {"data": options.data.name, "split": options.split, **result}
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1, allow_nan=False))
+    if options.plot:
+        if isinstance(picture, Bars):
+            _draw_bars(options.plot, picture)
+        else:
+            draw_lines(options.plot, picture)
+    print(table(result["rows"]))
+    for note in result.get("notes", []):
+        print(f"Note: {note}")
+
+
+def _digits(value: object) -> int:
+    """After the point, as it was rounded."""
+    return len(str(value).partition(".")[2]) if isinstance(value, float) else 0
+
+
+def _cell(value: object, digits: int) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _draw_bars(path: Path, bars: Bars) -> None:
+    """Bars lying below each other, those of one name together."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    series = list(dict.fromkeys(name for values in bars.values.values() for name in values))
+    figure = Figure(figsize=(9.0, 1.2 + 0.3 * len(series) * len(bars.values)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    places, height = np.arange(len(bars.values)), 0.8 / len(series)
+    for i, name in enumerate(series):
+        lengths = [values.get(name, np.nan) for values in bars.values.values()]
+        colour = (LEFT, RIGHT, TRUTH)[i % 3]
+        drawn = axes.barh(places + (i - (len(series) - 1) / 2) * height, lengths, 0.92 * height, label=name, color=colour)
+        axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
+    axes.set_yticks(places, list(bars.values), fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_title(bars.title, fontsize=10, loc="left")
+    axes.set_xlabel(bars.x_label, fontsize=9)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if len(series) > 1:
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=8, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)

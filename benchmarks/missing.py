@@ -1,0 +1,120 @@
+"""Missing joints and frames: what it is worth to tell a lifter that it does not see something.
+
+A question of our own, after no paper's figure. From exact keypoints a share of the joints goes missing, each
+frame anew; or of the frames, whole; or one limb at a time, in bursts of a second with a second between them. A model is told
+in one of three ways:
+
+    confidence   as it is trained: a missing joint is (0, 0) with confidence 0
+    nothing      the same with confidence 1 everywhere, as if a joint in the middle of the picture had been seen there
+    held         where the joint was seen last, with confidence 1: what a robot does without confidence
+
+Errors are over all frames and joints, and over the missing joints alone. What goes missing at a lower share is missing at a
+higher one too. A joint that has never been seen yet is at (0, 0), whatever is told.
+
+Run: python benchmarks/missing.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
+     [--json FILE] [--plot FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from experiment import Row, clips_of, finish, lifters, luck, parsed, parser, told
+from numpy.typing import NDArray
+from posemoe_edge.edge.data.augment import LIMBS
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.runtime.metrics import mpjpe
+from posemoe_edge.runtime.picture import Lines
+
+Mask = NDArray[np.bool_]
+
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+BURST_S = 1.0
+HOWS = ("confidence", "nothing", "held")
+
+
+def lost(take: Take, what: str, share: float) -> Mask:
+    """(T, J): which joints go missing."""
+    rng, (frames, joints) = luck(take.clip_id, seed=2), take.keypoints.shape[:2]
+    if what == "joints":
+        return rng.random((frames, joints)) < share
+    if what == "frames":
+        return np.broadcast_to(rng.random((frames, 1)) < share, (frames, joints))
+    mask = np.zeros((frames, joints), np.bool_)
+    burst = max(1, round(BURST_S / float(take.dt_s[0])))
+    for start in range(burst, frames, 2 * burst):
+        mask[start : start + burst, LIMBS[rng.integers(len(LIMBS))]] = True
+    return mask
+
+
+def without(take: Take, mask: Mask, how: str) -> Take:
+    """The take without those joints, told in one of the ways."""
+    keypoints = take.keypoints.copy()
+    keypoints[mask] = 0
+    if how == "held":
+        frame = np.where(mask, -1, np.arange(len(take))[:, None])
+        last = np.maximum.accumulate(frame, axis=0)  # (T, J) the frame that saw the joint last, -1 for none
+        keypoints = np.take_along_axis(keypoints, last.clip(min=0)[..., None], axis=0)
+    if how != "confidence":
+        keypoints[..., 2] = 1
+    return replace(take, keypoints=keypoints)
+
+
+def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
+    cases = [(what, share) for what in ("joints", "frames") for share in SHARES] + [("limb", 1.0)]
+    rows = []
+    for what, share in cases:
+        masks = [lost(take, what, share) for take in takes]
+        missing = np.concatenate(masks)
+        for name, model in models.items():
+            for how in HOWS:
+                given = [without(take, mask, how) for take, mask in zip(takes, masks, strict=True)]
+                poses = [lift_take(model, take) for take in given]
+                p, g = np.concatenate(poses), np.concatenate([take.pose_m for take in takes])
+                of_missing = 1000 * mpjpe(p, g, valid=missing, root="align") if missing.any() else None
+                rows.append(
+                    {
+                        "weights": name,
+                        "missing": what,
+                        "asked_percent": round(100 * share, 1) if what != "limb" else None,
+                        "percent": round(100 * float(missing.mean()), 2),
+                        "told": how,
+                        "mpjpe_mm": round(judge(given, poses)["mpjpe_mm"], 2),
+                        "mpjpe_of_missing_mm": None if of_missing is None else round(of_missing, 2),
+                    }
+                )
+    return rows
+
+
+def pictures(rows: Sequence[Row]) -> list[Lines]:
+    return [
+        Lines(
+            x=[100 * share for share in SHARES],
+            y={
+                how: [row["mpjpe_mm"] for row in rows if (row["weights"], row["missing"], row["told"]) == (name, what, how)]
+                for how in HOWS
+            },
+            title=name,
+            x_label=f"missing {what} (%)",
+            y_label="MPJPE (mm)",
+            from_zero=True,
+        )
+        for name in dict.fromkeys(row["weights"] for row in rows)
+        for what in ("joints", "frames")
+    ]
+
+
+def main() -> None:
+    options = parsed(parser(__doc__))
+    clips = clips_of(options)
+    rows = measure(lifters(options), evaluation_takes(clips, noisy=False))
+    finish(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, pictures(rows))
+
+
+if __name__ == "__main__":
+    told(main)

@@ -1,0 +1,86 @@
+"""Noise: how the error in the picture and the error in depth grow with the noise of the keypoints.
+
+After PoseMoE's Figures 3 and 7, on motion capture: white Gaussian noise on x and y of exact keypoints, in pixels of a picture
+that is 1000 px wide. A clip meets the same noise at each sigma, only larger. Confidence stays 1: nothing tells the model.
+Beside MPJPE, the error is split into its part along the picture (the length of x and y) and its part in depth (|z|), both in
+mm in space and averaged over joints. Erosion is an error as a multiple of that at sigma 0. Nothing is trained in between.
+
+Run: python benchmarks/noise.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
+     [--json FILE] [--plot FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from experiment import Floats, Row, clips_of, finish, lifters, luck, parsed, parser, told
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.runtime.picture import Lines
+
+SIGMAS_PX = (0, 2, 5, 10, 15, 20)
+PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px
+PARTS = {"mpjpe": "MPJPE", "xy": "error along the picture", "z": "error in depth"}
+
+
+def spoiled(take: Take, sigma_px: float) -> Take:
+    """The take with white noise on x and y."""
+    keypoints = take.keypoints.copy()
+    drawn = luck(take.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
+    keypoints[..., :2] += np.float32(sigma_px * PX) * drawn
+    return replace(take, keypoints=keypoints)
+
+
+def split_error(predicted: Sequence[Floats], truth: Sequence[Floats]) -> dict[str, float]:
+    """Mean length of the x, y part of the error and mean |z|, in mm, hips at the same place."""
+    p, g = np.concatenate(predicted).astype(np.float64), np.concatenate(truth).astype(np.float64)
+    wrong = (p - p[:, :1]) - (g - g[:, :1])  # (T, J, 3)
+    return {
+        "xy_mm": 1000 * float(np.linalg.norm(wrong[..., :2], axis=-1).mean()),
+        "z_mm": 1000 * float(np.abs(wrong[..., 2]).mean()),
+    }
+
+
+def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
+    rows = []
+    for name, model in models.items():
+        exact: dict[str, float] = {}
+        for sigma_px in SIGMAS_PX:
+            predicted = [lift_take(model, spoiled(take, sigma_px)) for take in takes]
+            errors = {"mpjpe_mm": judge(takes, predicted)["mpjpe_mm"]}
+            errors |= split_error(predicted, [take.pose_m for take in takes])
+            exact = exact or errors
+            eroded = {f"{part}_erosion": round(errors[f"{part}_mm"] / exact[f"{part}_mm"], 3) for part in PARTS}
+            rounded = {key: round(value, 2) for key, value in errors.items()}
+            rows.append({"weights": name, "sigma_px": sigma_px, **rounded, **eroded})
+    return rows
+
+
+def pictures(rows: Sequence[Row]) -> list[Lines]:
+    names = dict.fromkeys(row["weights"] for row in rows)
+    return [
+        Lines(
+            x=SIGMAS_PX,
+            y={name: [row[f"{part}_mm"] for row in rows if row["weights"] == name] for name in names},
+            title=title,
+            x_label="sigma (px of 1000)",
+            y_label="mm",
+            from_zero=True,
+        )
+        for part, title in PARTS.items()
+    ]
+
+
+def main() -> None:
+    options = parsed(parser(__doc__))
+    clips = clips_of(options)
+    rows = measure(lifters(options), evaluation_takes(clips, noisy=False))
+    finish(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, pictures(rows))
+
+
+if __name__ == "__main__":
+    told(main)

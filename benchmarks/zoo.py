@@ -1,0 +1,61 @@
+"""The zoo: several weights side by side, on exact keypoints and on a detector's.
+
+After the papers' comparisons (PoseMoE's Table I, NC-RetNet's 1, HumMUSS's 1, H2OT's 3), with their measures, but on motion
+capture and each as it runs: streams from an empty memory, windows one after the other. Each one's MPJPE is also given as a
+multiple of what it should reach (``--against``) and of what it should beat (``--baseline``).
+
+Run: python benchmarks/zoo.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--against NAME] [--baseline NAME] [--split test]
+     [--clips N] [--device cpu] [--json FILE] [--text FILE] [--plot FILE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiment import Bars, Row, clips_of, exact_and_noisy, finish, lifters, parsed, parser, table, told
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.models.count import describe
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.runtime.errors import UsageError
+
+
+def measure(models: Mapping[str, Lifter], clips: Sequence[Clip], relative_to: Sequence[str]) -> list[Row]:
+    """A row for each of the weights and each input; MPJPE as a multiple of those of the named ones on the same input."""
+    if unknown := [name for name in relative_to if name not in models]:
+        raise UsageError(f"no weights named {', '.join(unknown)}", expected=f"one of {', '.join(models)}")
+    rows: list[Row] = []
+    for name, model in models.items():
+        about = describe(model.config)
+        size = {key: about[key] for key in ("mode", "params", "macs_per_frame")}
+        rows += [{"weights": name, **size, **row} for row in exact_and_noisy(model, clips)]
+    errors = {(row["weights"], row["input"]): row["mpjpe_mm"] for row in rows}
+    for row in rows:
+        row |= {f"over {name}": round(row["mpjpe_mm"] / errors[name, row["input"]], 3) for name in relative_to}
+    return rows
+
+
+def picture(rows: Sequence[Row]) -> Bars:
+    values: dict[str, dict[str, float]] = {}
+    for row in rows:
+        values.setdefault(row["weights"], {})[row["input"]] = row["mpjpe_mm"]
+    return Bars(values, title="error on exact keypoints and on a detector's", x_label="MPJPE (mm)")
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--against", help="the weights whose error is to be reached")
+    made.add_argument("--baseline", help="the weights whose error is to be beaten")
+    made.add_argument("--text", type=Path, help="the table as plain text")
+    options = parsed(made)
+    clips = clips_of(options)
+    relative_to = [name for name in (options.against, options.baseline) if name is not None]
+    rows = measure(lifters(options), clips, relative_to)
+    if options.text:
+        options.text.write_text(table(rows) + "\n")
+    about = {"against": options.against, "baseline": options.baseline, "clips": len(clips), "frames": sum(map(len, clips))}
+    finish(options, {**about, "rows": rows}, picture(rows))
+
+
+if __name__ == "__main__":
+    told(main)

@@ -1,0 +1,311 @@
+"""Each benchmark runs as a command on tiny models, and finds what was planted."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from posemoe_edge.edge import presets
+from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.data.mocap import Clip, load_clips
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.presets import Preset
+from posemoe_edge.export.reference import save_reference
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROUNDED = 0.006  # results are rounded to hundredths
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(autouse=True)
+def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A script finds its neighbours, as when it is run; afterwards nothing of them is left."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def data(walker_clip: Callable[..., Clip], write_motion: Callable[..., Path]) -> Path:
+    test = [walker_clip("a", 60, seed=1, split="test"), walker_clip("b", 45, seed=2, split="test")]
+    return write_motion([*test, walker_clip("c", 90, seed=3), walker_clip("d", 90, seed=4)])
+
+
+@pytest.fixture
+def clips(data: Path) -> list[Clip]:
+    """As the file has them, to 0.1 mm."""
+    return load_clips(data, "test")
+
+
+@pytest.fixture
+def exact(clips: list[Clip]) -> list[Take]:
+    return evaluation_takes(clips, noisy=False)
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """run("noise", "--clips", 1): the result of the command, which has also drawn a picture."""
+
+    def command(name: str, *arguments: object) -> dict[str, Any]:
+        result, picture = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
+        given = ["--data", data, *arguments, "--json", result, "--plot", picture]
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, given)])
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        assert picture.read_bytes().startswith(PNG)
+        made: dict[str, Any] = json.loads(result.read_text())
+        assert made["rows"]
+        return made
+
+    return command
+
+
+@pytest.fixture
+def weights(tmp_path: Path, tiny: Callable[[str], Lifter]) -> Callable[..., list[str]]:
+    """weights("retention"): --weights retention=FILE."""
+
+    def given(*kinds: str) -> list[str]:
+        for kind in kinds:
+            save_reference(tmp_path / f"{kind}.safetensors", tiny(kind), preset=kind)
+        return ["--weights", *(f"{kind}={tmp_path / kind}.safetensors" for kind in kinds)]
+
+    return given
+
+
+def module(name: str) -> Namespace:
+    """What a benchmark defines."""
+    return Namespace(**runpy.run_path(str(BENCHMARKS / f"{name}.py")))
+
+
+def of(result: dict[str, Any], **wanted: object) -> dict[str, Any]:
+    """The one row that has these values."""
+    found = [row for row in result["rows"] if all(row[key] == value for key, value in wanted.items())]
+    assert len(found) == 1
+    return dict(found[0])
+
+
+def error_mm(model: Lifter, takes: list[Take]) -> float:
+    return float(judge(takes, [lift_take(model, take) for take in takes])["mpjpe_mm"])
+
+
+# chunks
+
+
+def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny: Any, clips: list[Clip]) -> None:
+    made = run("chunks", *weights("retention", "attention", "lookahead", "dssm"), "--rounds", 1)
+    noisy = evaluation_takes(clips, noisy=True)
+    step = of(made, weights="retention", mode="step")
+    assert step["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), noisy), abs=ROUNDED)
+    assert step["worst_latency_frames"] == 0 and step["over_step"] == 1 and step["as_trained"]
+    chunk = of(made, weights="retention", mode="chunk 27")
+    assert (chunk["worst_latency_frames"], chunk["mean_latency_frames"], chunk["mean_latency_ms"]) == (26, 13, 260)
+    assert not chunk["as_trained"] and chunk["mpjpe_mm"] != step["mpjpe_mm"]
+    windows = of(made, weights="attention", mode="windows 9")
+    assert windows["mpjpe_mm"] == pytest.approx(error_mm(tiny("attention"), noisy), abs=ROUNDED)
+    assert windows["mean_latency_frames"] == 4 and of(made, weights="attention", mode="sliding 9")["mean_latency_ms"] == 0
+    assert not of(made, weights="lookahead", mode="step")["as_trained"]
+    assert of(made, weights="lookahead", mode="chunk 81")["mpjpe_mm"] == pytest.approx(
+        error_mm(tiny("lookahead"), noisy), abs=ROUNDED
+    )
+    assert [note.split(" was not trained for ")[0] for note in made["notes"]] == ["retention", "lookahead"]
+
+
+def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(tiny: Callable[[str], Lifter], exact: list[Take]) -> None:
+    model, frames = tiny("attention"), list(torch.from_numpy(exact[1].keypoints))
+    ring = frames[:1] * (model.config.window or 1)  # until a window is full its oldest frame is repeated
+    answers = []
+    for frame in frames:
+        ring = [*ring[1:], frame]
+        with torch.no_grad():
+            answers.append(model(torch.stack(ring)[None])[0, -1].numpy())
+    np.testing.assert_allclose(module("chunks").slide(model, exact[1]), np.stack(answers), atol=1e-5)
+
+
+# rates
+
+
+def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, tiny: Any, clips: list[Clip]) -> None:
+    made = run("rates", *weights("retention", "attention"))
+    nominal = of(made, weights="retention", camera="50 Hz")
+    assert nominal["with_dt_mm"] == nominal["without_dt_mm"]
+    noisy = evaluation_takes(clips, noisy=True)  # filmed alike
+    assert nominal["with_dt_mm"] == pytest.approx(error_mm(tiny("retention"), noisy), abs=ROUNDED)
+    slow = of(made, weights="retention", camera="6.25 Hz")
+    assert slow["with_dt_mm"] != slow["without_dt_mm"] and slow["frames"] == 8 + 6
+    assert of(made, weights="attention", camera="25 Hz")["with_dt_mm"] is None
+
+
+# noise
+
+
+def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny: Any, exact: list[Take]) -> None:
+    made = run("noise", *weights("retention"))
+    still = of(made, sigma_px=0)
+    assert still["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), exact), abs=ROUNDED)
+    assert [still[f"{part}_erosion"] for part in ("mpjpe", "xy", "z")] == [1, 1, 1]
+    assert of(made, sigma_px=20)["mpjpe_mm"] != still["mpjpe_mm"]
+
+
+def test_noise_has_the_size_that_it_says(exact: list[Take]) -> None:
+    spoiled = module("noise").spoiled(exact[0], 10).keypoints - exact[0].keypoints
+    assert 500 * float(spoiled[..., :2].std()) == pytest.approx(10, rel=0.1)  # 1000 px are 2
+    assert not spoiled[..., 2].any()
+
+
+def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[Take]) -> None:
+    truth = exact[0].pose_m
+    off = np.ones(17)[:, None] * [0.003, 0.004, -0.010]
+    off[0] = 0  # the hip stays
+    made = module("noise").split_error([truth + off.astype(np.float32)], [truth])
+    assert made == pytest.approx({"xy_mm": 5 * 16 / 17, "z_mm": 10 * 16 / 17}, rel=1e-3)
+
+
+# missing
+
+
+def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny: Any, exact: list[Take]) -> None:
+    made = run("missing", *weights("retention"))
+    clean = error_mm(tiny("retention"), exact)
+    for what in ("joints", "frames"):
+        for how in ("confidence", "nothing", "held"):
+            row = of(made, missing=what, asked_percent=0, told=how)
+            assert row["mpjpe_mm"] == pytest.approx(clean, abs=ROUNDED) and row["mpjpe_of_missing_mm"] is None
+    assert of(made, missing="joints", asked_percent=40, told="confidence")["percent"] == pytest.approx(40, abs=4)
+    assert of(made, missing="joints", asked_percent=40, told="nothing")["mpjpe_mm"] != pytest.approx(clean, abs=ROUNDED)
+
+
+def test_what_is_missing_is_told_in_three_ways(exact: list[Take]) -> None:
+    benchmark, take = module("missing"), exact[0]
+    mask = np.zeros((len(take), 17), bool)
+    mask[10:20, 3] = mask[:5, 7] = True
+    told, silent, held = (benchmark.without(take, mask, how).keypoints for how in ("confidence", "nothing", "held"))
+    assert not told[mask].any() and (told[~mask] == take.keypoints[~mask]).all()
+    assert not silent[mask][:, :2].any() and (silent[..., 2] == 1).all()
+    assert (held[10:20, 3, :2] == take.keypoints[9, 3, :2]).all() and (held[20:, 3] == take.keypoints[20:, 3]).all()
+    assert not held[:5, 7, :2].any() and (held[..., 2] == 1).all()
+
+
+def test_limbs_are_missing_every_other_second(walker_clip: Callable[..., Clip]) -> None:
+    (take,) = evaluation_takes([walker_clip("a", 220)], noisy=False)
+    mask = module("missing").lost(take, "limb", 1.0)
+    seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
+    assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
+
+
+# decoder
+
+
+def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clips: list[Clip]
+) -> None:
+    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
+    made = run(
+        "decoder", "--preset", "tiny", "--updates", 2, "--rows", 2, "--frames", 9, "--seed", 3, "--out", tmp_path / "out",
+        "--without", "encoder-alone", "no-spatial-ceka",
+    )  # fmt: skip
+    whole, none = (of(made, weights=name, input="exact") for name in ("whole", "encoder-alone"))
+    assert whole["params"] > of(made, weights="no-spatial-ceka", input="exact")["params"] > none["params"]
+    assert whole["macs_per_frame"] > none["macs_per_frame"]
+    assert (whole["ablation"], none["ablation"], whole["over whole"]) == ("nothing", "VI encoder alone", 1)
+    assert made["recipe"]["seed"] == 3 and {one["updates"] for one in made["trainings"].values()} == {2}
+
+    paths = {name: tmp_path / "out" / f"{name}.safetensors" for name in ("whole", "encoder-alone")}
+    again = run("decoder", "--weights", *(f"{name}={path}" for name, path in paths.items()))
+    assert again["rows"] == [row for row in made["rows"] if row["weights"] in paths] and "recipe" not in again
+    model, _ = load_checkpoint(paths["encoder-alone"])
+    assert none["mpjpe_mm"] == pytest.approx(error_mm(model, evaluation_takes(clips, noisy=False)), abs=ROUNDED)
+
+
+def test_only_a_posemoe_has_a_decoder(run: Any, weights: Any) -> None:
+    with pytest.raises(SystemExit, match="gated is no PoseMoE"):
+        run("decoder", *weights("gated"))
+
+
+# loader
+
+
+def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
+    made = run("loader", "--preset", "tiny", "--updates", 2, "--played", 3)
+    assert {(row["loader"], row["rows"] * row["frames"]) for row in made["rows"]} == {("takes", 486), ("windows", 486)}
+    assert made["training_frames_per_second"] > 0 and made["split"] == "train"
+    for row in made["rows"]:
+        ratio = row["frames_per_second"] / made["training_frames_per_second"]
+        assert row["over_training"] == pytest.approx(ratio, rel=0.02, abs=0.1)
+
+
+# zoo
+
+
+def test_the_zoo_compares_with_those_that_are_named(
+    run: Any, weights: Any, tiny: Any, tmp_path: Path, exact: list[Take]
+) -> None:
+    text = tmp_path / "zoo.txt"
+    made = run(
+        "zoo", *weights("retention", "attention", "dssm"), "--against", "attention", "--baseline", "dssm", "--text", text
+    )
+    row, other = (of(made, weights=name, input="exact") for name in ("retention", "attention"))
+    assert row["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), exact), abs=ROUNDED)
+    assert (
+        row["over attention"] == pytest.approx(row["mpjpe_mm"] / other["mpjpe_mm"], abs=1e-3) and other["over attention"] == 1
+    )
+    assert row["params"] == sum(p.numel() for p in tiny("retention").parameters())
+    assert of(made, weights="dssm", input="noisy")["over dssm"] == 1
+    assert len(text.read_text().splitlines()) == 1 + 6
+    with pytest.raises(SystemExit, match="no weights named nobody"):
+        run("zoo", *weights("retention"), "--against", "nobody")
+
+
+# experiment
+
+
+def test_a_table_has_its_columns_below_each_other() -> None:
+    rows = [{"name": "a", "mm": 1.5, "ok": True}, {"name": "bcd", "mm": 12.25, "frames": 12000}]
+    assert module("experiment").table(rows).splitlines() == [
+        "name     mm   ok  frames",
+        "a      1.50  yes       -",
+        "bcd   12.25    -  12,000",
+    ]
+
+
+def test_lifters_that_answer_for_one_frame_of_a_window_are_refused(run: Any, weights: Any) -> None:
+    with pytest.raises(SystemExit, match="centre answers for one frame"):
+        run("noise", *weights("centre"))
+
+
+def test_the_shipped_weights_are_the_default() -> None:
+    (name,) = module("experiment").lifters(Namespace(weights=None, device="cpu"))
+    assert name == presets.DEFAULT_PRESET
+
+
+def test_turns_are_taken() -> None:
+    order: list[str] = []
+    made = module("experiment").interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=2, warm_up=1)
+    assert "".join(order) == "baabba" and set(made) == {"a", "b"} and min(made.values()) >= 0
+
+
+def test_looking_ahead_changes_no_weight(tiny: Callable[[str], Lifter], exact: list[Take]) -> None:
+    looking = module("chunks").looking
+    model = tiny("retention")
+    ahead = looking(model, True)
+    assert ahead.config == replace(model.config, lookahead=True)
+    assert all(torch.equal(a, b) for a, b in zip(ahead.parameters(), model.parameters(), strict=True))
+    np.testing.assert_allclose(lift_take(looking(ahead, False), exact[0]), lift_take(model, exact[0]), atol=1e-6)
+    np.testing.assert_allclose(lift_take(ahead, exact[0], block=1), lift_take(model, exact[0]), atol=1e-4)
