@@ -27,8 +27,9 @@ def evaluate(
 
     Returns:
         mpjpe_mm, p_mpjpe_mm, mpjve_mm (per frame; None if no clip has two), pck150 and auc (percent, 17 joints), all with
-        both roots at the hip and every frame of all takes counted once; mpjpe_mm_by_joint, _by_clip and _by_action (every
-        frame of an action once), and mpjpe_mm_of_actions, the plain mean over actions that papers put first.
+        both roots at the hip and every frame of all takes that counts counted once, and how many ``frames`` those are;
+        mpjpe_mm_by_joint, _by_clip and _by_action (every frame of an action once), and mpjpe_mm_of_actions, the plain mean
+        over actions that papers put first.
     """
     if not takes:
         raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
@@ -46,23 +47,38 @@ def evaluate(
 
 
 def judge(takes: Sequence[Take], predicted: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """What ``evaluate`` returns, of poses (n, 17, 3) for the first n frames of each take."""
-    truth = [take.pose_m[: len(poses)] for take, poses in zip(takes, predicted, strict=True)]
+    """What ``evaluate`` returns, of poses (n, 17, 3) for the first n frames of each take.
+
+    A frame that is not valid is left out, and so is a velocity into it or out of it.
+    """
     by_clip: dict[str, float] = {}
     by_action: dict[str, list[float]] = {}
-    for take, p, g in zip(takes, predicted, truth, strict=True):
+    speeds: list[float] = []
+    pairs: list[int] = []  # of neighbours that both count, of which each speed is the mean
+    kept: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    for take, poses in zip(takes, predicted, strict=True):
+        truth, counted = take.pose_m[: len(poses)], take.counted[: len(poses)]
+        if not counted.any():
+            continue
+        p, g = poses[counted], truth[counted]
+        kept.append((p, g))
         by_clip[take.clip_id] = 1000 * mpjpe(p, g, root="align")
         total, frames = by_action.setdefault(take.action, [0.0, 0.0])
         by_action[take.action] = [total + by_clip[take.clip_id] * len(g), frames + len(g)]
-    sizes = [len(part) - 1 for part in truth]
-    speeds = [mpjve(p, g, root="align") for p, g in zip(predicted, truth, strict=True) if len(p) > 1]
-    p, g = np.concatenate(predicted), np.concatenate(truth)
+        if both := int((counted[1:] & counted[:-1]).sum()):
+            joints = np.broadcast_to(counted[:, None], truth.shape[:2])
+            speeds.append(mpjve(poses, truth, valid=joints, root="align"))
+            pairs.append(both)
+    if not kept:
+        raise UsageError("no frame of these clips counts", expected="clips with valid frames")
+    p, g = (np.concatenate(parts) for parts in zip(*kept, strict=True))
     of_actions = {action: total / frames for action, (total, frames) in by_action.items()}
     wrong = np.linalg.norm((p - p[:, :1]) - (g - g[:, :1]), axis=-1)  # (T, J)
     return {
+        "frames": len(p),
         "mpjpe_mm": 1000 * mpjpe(p, g, root="align"),
         "p_mpjpe_mm": 1000 * p_mpjpe(p, g),
-        "mpjve_mm": 1000 * float(np.average(speeds, weights=[size for size in sizes if size > 0])) if speeds else None,
+        "mpjve_mm": 1000 * float(np.average(speeds, weights=pairs)) if speeds else None,
         "pck150": pck(p, g, root="align", joints=17),
         "auc": auc(p, g, root="align", joints=17),
         "mpjpe_mm_by_joint": dict(zip(H36M17.joints, (1000 * wrong.mean(axis=0)).round(2).tolist(), strict=True)),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..runtime.errors import UsageError
 from ..runtime.metrics import mpjpe
 from ..runtime.skeleton import H36M_ORDERS
 from .data.takes import Take
@@ -70,21 +71,30 @@ def lift_take(model: Lifter, take: Take, *, block: int = 81) -> NDArray[np.float
     return poses.cpu().numpy()
 
 
-def judged(model: Lifter, take: Take) -> NDArray[np.float32]:
-    """The true poses of the frames that ``lift_take`` answers: all, or of seq2frame the middle one of each window."""
+def answered(model: Lifter, take: Take) -> NDArray[np.int64]:
+    """(n,) numbers of the frames that ``lift_take`` answers: all, or of seq2frame the middle one of each window."""
     if model.latency_frames == 0 or model.config.window is None:
-        return take.pose_m
+        return np.arange(len(take))
     window, frames = model.config.window, len(take)
     middles = np.arange(-(-frames // window)) * window + window // 2
-    truth: NDArray[np.float32] = take.pose_m[middles.clip(max=frames - 1)]
+    return np.minimum(middles, frames - 1)
+
+
+def judged(model: Lifter, take: Take) -> NDArray[np.float32]:
+    """(n, J, 3): the true poses of the frames that ``lift_take`` answers."""
+    truth: NDArray[np.float32] = take.pose_m[answered(model, take)]
     return truth
 
 
 def mean_error_mm(model: Lifter, takes: Sequence[Take], *, block: int = 81) -> float:
-    """MPJPE over the frames of all takes, in mm; roots as they are."""
+    """MPJPE over the frames of all takes that count, in mm; roots as they are."""
     wrong, frames = 0.0, 0
     for take in takes:
-        truth = judged(model, take)
-        wrong += len(truth) * float(mpjpe(lift_take(model, take, block=block), truth))
-        frames += len(truth)
+        counted = take.counted[answered(model, take)]
+        if counted.any():
+            truth = judged(model, take)[counted]
+            wrong += len(truth) * float(mpjpe(lift_take(model, take, block=block)[counted], truth))
+            frames += len(truth)
+    if not frames:
+        raise UsageError("no frame of these takes counts", expected="takes with valid frames")
     return 1000 * wrong / frames

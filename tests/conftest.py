@@ -190,22 +190,10 @@ def walker_clip() -> Callable[..., Clip]:
 @pytest.fixture
 def write_motion(tmp_path: Path) -> Callable[..., Path]:
     """write_motion(clips): a motion-capture file of them."""
-    from posemoe_edge.runtime.skeleton import H36M17
+    from posemoe_edge.edge.data.mocap import save_clips
 
     def write(clips: list[Clip], name: str = "motion.npz") -> Path:
-        joints_m = np.concatenate([clip.joints_m for clip in clips])
-        path = tmp_path / name
-        np.savez(
-            path,
-            rel=np.round((joints_m - joints_m[:, :1]) * 1e4).astype(np.int16),
-            root=joints_m[:, 0],
-            offsets=np.cumsum([0, *map(len, clips)]),
-            **{key: np.array([getattr(clip, key) for clip in clips]) for key in ("subject", "action", "split")},
-            clip_id=np.array([clip.id for clip in clips]),
-            skeleton=np.array(["native"] * len(clips)),
-            parents=np.array(H36M17.parents),
-            fps=np.array(50),
-        )
-        return path
+        save_clips(tmp_path / name, clips)
+        return tmp_path / name
 
     return write

@@ -14,11 +14,13 @@ from .output import Output, Result, verb
 
 @click.command("eval")
 @click.argument("artefact", required=False)
-@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz).")
+@click.option(
+    "--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion to lift (.npz): see import."
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 on a CPU.")
 @click.option("--clips", type=click.IntRange(min=1), help="Only the first so many clips.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of cameras and noise.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the cameras and the noise that clips are filmed with.")
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
@@ -33,22 +35,23 @@ def command(
     flip: bool,
     allow_failed: bool,
 ) -> Result:
-    """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy."""
-    from ..data.mocap import load_clips
-    from ..data.takes import evaluation_takes
+    """Accuracy of ARTEFACT as it runs: every clip streamed whole through the runtime, clean and noisy, or as recorded."""
+    from ..data.dataset import evaluation_sets, open_data
 
     model = load(find_artefact(artefact), precision=precision, allow_failed=allow_failed)
-    chosen = load_clips(data, split)[:clips]
+    chosen = open_data(data, split)[:clips]
+    sets = evaluation_sets(chosen, seed=seed)
     frames = sum(map(len, chosen))
     out.say(f"{model} on {model.engine}: {len(chosen)} clips of {split}, {frames} frames, streamed whole, root aligned")
     results = {}
-    with out.progress("lifting", total=2 * frames) as tick:
-        for name, noisy in (("clean", False), ("noisy", True)):
-            results[name] = evaluate(model, evaluation_takes(chosen, noisy=noisy, seed=seed), flip=flip, tick=tick)
-    out.say(f"{'':<8}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
+    with out.progress("lifting", total=len(sets) * frames) as tick:
+        for name, takes in sets.items():
+            results[name] = evaluate(model, takes, flip=flip, tick=tick)
+    out.say(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
         errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm'] or float('nan'):>5.1f} mm/frame"
-        out.say(f"{name:<8}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
+        row = "as recorded" if name == "recorded" else name
+        out.say(f"{row:<12}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
     record = {
         "artefact": str(find_artefact(artefact)),
         "preset": model.manifest.preset,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ...runtime.certificate import REFERENCE
 from ...runtime.errors import MissingError, UsageError, missing_extra
@@ -15,23 +17,72 @@ from .config import read_toml
 from .output import Output, Result, megabytes, verb
 
 FAMILIES = ("poseretnet", "mixste", "motionbert")
+OPTIONS = {
+    **dict.fromkeys(FAMILIES, ("config",)),
+    "h36m": ("keypoints", "cameras"),
+    "3dhp": ("fps",),
+    "bvh": ("split", "fps", "unit_m", "stature_m"),
+}
+"""What is imported, and which options are its own."""
 
 
 @click.command("import")
-@click.argument("family", type=click.Choice(FAMILIES))
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("kind", type=click.Choice(list(OPTIONS)))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The .npz, or of weights the folder; default: by KIND.")
 @click.option(
     "--config",
     multiple=True,
     metavar="KEY=VALUE",
-    help="What the weights do not tell: num_heads=8, causal=true, dataset=mpii3d_univ; or a .json or .toml of such keys.",
+    help="What weights do not tell: num_heads=8, causal=true, dataset=mpii3d_univ; or a .json or .toml of such keys.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./FAMILY-weights.")
+@click.option(
+    "--keypoints", type=click.Path(path_type=Path, dir_okay=False), help="h36m: data_2d_h36m_gt.npz, or a detector's."
+)
+@click.option(
+    "--cameras",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="h36m: data_2d_h36m_gt.npz to find them from, or a .json; default: from --keypoints.",
+)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="bvh: of what no folder assigns; default: train.")
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="bvh: of the clips, default 50; 3dhp: of the test sequences, default 25.",
+)
+@click.option("--unit-m", type=click.FloatRange(min=0, min_open=True), help="bvh: metres in a unit of the files.")
+@click.option("--stature-m", type=click.FloatRange(min=0, min_open=True), help="bvh: how tall the person is, instead.")
 @verb
-def command(out_: Output, family: str, file: Path, config: tuple[str, ...], out: Path | None) -> Result:
-    """Read an official checkpoint: FILE of a published FAMILY becomes safetensors and a configuration."""
+def command(
+    out_: Output, kind: str, files: tuple[Path, ...], out: Path | None, config: tuple[str, ...], **options: Any
+) -> Result:
+    """Bring what others published, or motion of your own: KIND says what FILE is.
+
+    poseretnet, mixste, motionbert: an official checkpoint becomes safetensors and a configuration, for export.
+    h36m, 3dhp: a data set becomes an .npz of recorded takes; bvh: motion becomes an .npz of clips; for train and eval.
+    """
+    context = click.get_current_context()
+    for name in ("config", *options):
+        if name not in OPTIONS[kind] and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            own = [f"--{option.replace('_', '-')}" for option in (*OPTIONS[kind], "out")]
+            raise UsageError(f"--{name.replace('_', '-')} is no option of import {kind}", expected=" or ".join(own))
+    if kind in FAMILIES:
+        if len(files) > 1:
+            raise UsageError(f"{len(files)} files of {kind}", expected="one checkpoint")
+        return _weights(out_, kind, files[0], config, out or Path(f"{kind}-weights"))
+    out = out or Path(f"{kind}.npz")
+    read = [*files, *(options[name] for name in ("keypoints", "cameras") if options[name])]
+    if out.exists() and any(path.exists() and out.samefile(path) for path in read):
+        raise UsageError(f"{out} would be written over what is read", expected="another --out")
+    given = {name: options[name] for name in OPTIONS[kind] if options[name] is not None}
+    return DATA[kind](out_, files, out, **given)
+
+
+def _weights(out_: Output, family: str, file: Path, config: tuple[str, ...], folder: Path) -> Result:
     if not file.is_file():
         raise MissingError(f"there is no checkpoint at {file}", expected=f"an official {family} checkpoint")
+    if folder.is_file():
+        raise UsageError(f"--out {folder} is a file", expected="a folder for the weights")
     try:
         from ...export.reference import save_reference
         from ..checkpoints import import_official
@@ -47,7 +98,6 @@ def command(out_: Output, family: str, file: Path, config: tuple[str, ...], out:
     if unread:
         out_.warn(f"not read of the configuration: {', '.join(unread)}")
     preset = next((p.name for p in PRESETS.values() if p.fits(model.config)), family)
-    folder = out or Path(f"{family}-weights")
     folder.mkdir(parents=True, exist_ok=True)
     source = {"imported": family, "file": file.name, "sha256": sha256(file), "config": told}
     save_reference(folder / REFERENCE, model, preset=preset, training=source)
@@ -59,6 +109,56 @@ def command(out_: Output, family: str, file: Path, config: tuple[str, ...], out:
     out_.say(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
     data = {"weights": str(folder / REFERENCE), "family": family, "preset": preset, "params": params}
     return Result(data, next_command=f"posemoe-edge export --weights {folder / REFERENCE}")
+
+
+def _h36m(
+    out_: Output, files: tuple[Path, ...], out: Path, *, keypoints: Path | None = None, cameras: Path | None = None
+) -> Result:
+    from ..data import h36m
+
+    if len(files) > 1 or keypoints is None:
+        raise UsageError("Human3.6M is two files", expected="import h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz")
+    report = h36m.convert(files[0], keypoints, out, cameras=cameras)
+    for subject, errors in report.error_px.items():
+        out_.say(
+            f"  {subject:<4} keypoints lie {', '.join(f'{error:.2g}' for error in errors)} px from the positions, by camera"
+        )
+    made = _written(out_, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), what="recorded takes")
+    made.data["error_px"] = {subject: list(errors) for subject, errors in report.error_px.items()}
+    return made
+
+
+def _3dhp(out_: Output, files: tuple[Path, ...], out: Path, *, fps: float | None = None) -> Result:
+    from ..data import mpi3dhp
+
+    saved = mpi3dhp.convert(files, out, fps_test=fps or mpi3dhp.TEST_FPS)
+    return _written(out_, "3dhp", out, ((entry.split, entry.frames) for entry in saved), what="recorded takes")
+
+
+def _bvh(out_: Output, files: tuple[Path, ...], out: Path, **options: Any) -> Result:
+    from ..data.bvh import load_all
+    from ..data.mocap import save_clips
+
+    clips = [clip for path in files for clip in load_all(path, **options)]
+    save_clips(out, clips)
+    return _written(out_, "bvh", out, ((clip.split, len(clip)) for clip in clips), what="clips")
+
+
+DATA: dict[str, Callable[..., Result]] = {"h36m": _h36m, "3dhp": _3dhp, "bvh": _bvh}
+
+
+def _written(out_: Output, kind: str, out: Path, parts: Iterable[tuple[str, int]], *, what: str) -> Result:
+    """What was written: how many takes and frames in each split."""
+    splits: dict[str, dict[str, int]] = {}
+    for split, frames in parts:
+        count = splits.setdefault(split, {"takes": 0, "frames": 0})
+        count["takes"] += 1
+        count["frames"] += frames
+    for split, count in splits.items():
+        out_.say(f"  {split:<6} {count['takes']} {what}, {count['frames']} frames")
+    out_.say(f"Wrote {out} ({megabytes(out.stat().st_size)})")
+    data = {"data": str(out), "kind": kind, "splits": splits}
+    return Result(data, next_command=f"posemoe-edge {'train' if 'train' in splits else 'eval'} --data {out}")
 
 
 def read_config(entry: str) -> dict[str, Any]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("preset", default=DEFAULT_MODEL)
-@click.option("--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion capture (.npz).")
+@click.option(
+    "--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion to learn from (.npz): see import."
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors); default: PRESET.safetensors."
 )
@@ -61,11 +63,12 @@ def command(
     compile: bool,
     tensorboard: Path | None,
 ) -> Result:
-    """Train PRESET on motion capture filmed by random cameras, as it will run. Interrupted, it goes on where it was saved."""
+    """Train PRESET as it will run, on motion filmed by random cameras or on recorded takes. Called again, it goes on."""
     if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one talks
         out_.console.quiet, out_.as_json = True, False
     try:
-        from ..data.mocap import load_clips
+        from ..data.dataset import open_data
+        from ..data.mocap import Clip, load_clips
         from ..presets import find_preset
         from ..training.inflate import start_from
         from ..training.recipe import Recipe
@@ -75,10 +78,13 @@ def command(
     chosen = find_preset(preset)
     weights = out or Path(f"{preset}.safetensors")
     writer = _writer(tensorboard)
-    clips, validation = load_clips(data, "train"), load_clips(data, "val")
+    footage = open_data(data, "train")
+    filmed = any(isinstance(one, Clip) for one in footage)
+    validation = load_clips(data, "val") if filmed else []  # recorded takes have no such split
     until = f", at most {minutes:g} minutes for now" if minutes else ""
     out_.say(
-        f"Training {preset} to update {updates}{until}, on {len(clips)} clips, {sum(map(len, clips))} frames; to {weights}"
+        f"Training {preset} to update {updates}{until}, on {len(footage)} {'clips' if filmed else 'recorded takes'}, "
+        f"{sum(map(len, footage))} frames; to {weights}"
     )
     begun, origin = (None, None) if start is None else start_from(start, chosen.config)
     recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)
@@ -101,7 +107,7 @@ def command(
 
         record = train(
             chosen,
-            clips,
+            footage,
             out=weights,
             recipe=recipe,
             minutes=minutes,

@@ -6,7 +6,7 @@ Blender write, or goes through the frames one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import ArtefactError, MissingError, UsageError
-from ...runtime.files import Draft
 from ...runtime.skeleton import H36M17
 from .mocap import SPLITS, Clip
 from .resample import resample
@@ -68,8 +67,9 @@ def load_bvh(
     subject: str = "own",
     action: str = "",
     split: str = "train",
+    fps: float = FPS,
 ) -> Clip:
-    """A BVH as a clip at 50 Hz, z up, its mean place at x = y = 0 and its feet on the floor.
+    """A BVH as a clip, z up, its mean place at x = y = 0 and its feet on the floor.
 
     Args:
         path: the file; its stem is the clip's id.
@@ -78,17 +78,23 @@ def load_bvh(
         stature_m: scale to a person of this height instead.
         up: the file's vertical axis; None takes the axis along which the head is above the hip.
         subject, action, split: what the clip says of itself.
+        fps: its frames per second; the file's are resampled.
     """
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(SPLITS))
     if unit_m is not None and stature_m is not None:
         raise UsageError("both a unit and a stature", expected="one of them: each is a scale")
+    if not (fps > 0 and np.isfinite(fps)):
+        raise UsageError(f"{fps} frames per second", expected="a positive rate")
     for what, scale in (("unit", unit_m), ("stature", stature_m)):
         if scale is not None and not 0 < scale < np.inf:
             raise UsageError(f"a {what} of {scale} m", expected="a positive length")
     motion = read_bvh(path)
     names = [bone.name for bone in motion.bones]
-    rig = find_rig(names) if mapping is None else own_rig(mapping, names)
+    try:
+        rig = find_rig(names) if mapping is None else own_rig(mapping, names)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", expected=error.expected) from None
     joints = joints_of(motion, rig)  # (T, 17, 3) units
     if up is None:
         up = "y" if np.abs((joints[:, 10] - joints[:, 0]).mean(axis=0)).argmax() == 1 else "z"
@@ -102,39 +108,42 @@ def load_bvh(
             raise UsageError(
                 f"the person of {path} would be {stature(joints):.3g} m tall", expected="another unit_m, or a stature_m"
             )
-    joints = _on_floor(resample(joints, fps=motion.fps, to_fps=FPS))
-    return Clip(path.stem, subject, action, split, native=True, fps=FPS, joints_m=joints.astype(np.float32))
+    joints = _on_floor(resample(joints, fps=motion.fps, to_fps=fps))
+    return Clip(path.stem, subject, action, split, native=True, fps=fps, joints_m=joints.astype(np.float32))
 
 
-def save_clips(path: Path, clips: Sequence[Clip]) -> None:
-    """Write clips as the npz that ``load_clips`` reads, joints to 0.1 mm."""
-    if not clips or len({clip.fps for clip in clips}) > 1:
-        raise UsageError(f"{len(clips)} clips at {sorted({clip.fps for clip in clips})} Hz", expected="clips of one rate")
-    joints_m = np.concatenate([clip.joints_m for clip in clips])
-    rel = np.round((joints_m - joints_m[:, :1]) * 1e4)
-    if np.abs(rel).max() > np.iinfo(np.int16).max:
-        raise UsageError("joints more than 3.2 m from the hip", expected="one person, in metres")
-    draft = Draft(path)
-    try:
-        with draft.draft.open("wb") as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                rel=rel.astype(np.int16),
-                root=joints_m[:, 0],
-                offsets=np.cumsum([0, *map(len, clips)]),
-                skeleton=np.array(["native" if clip.native else "retargeted" for clip in clips]),
-                parents=np.array(H36M17.parents),
-                fps=np.array(clips[0].fps),
-                clip_id=np.array([clip.id for clip in clips]),
-                subject=np.array([clip.subject for clip in clips]),
-                action=np.array([clip.action for clip in clips], np.str_),
-                split=np.array([clip.split for clip in clips]),
-            )
-        draft.keep()
-    except BaseException:
-        draft.drop()
-        raise
+def load_all(
+    path: Path,
+    *,
+    unit_m: float | None = None,
+    stature_m: float | None = None,
+    split: str = "train",
+    fps: float = FPS,
+) -> list[Clip]:
+    """A BVH, or every one below a folder, called by its path there: ``test/anna/dance``.
+
+    Files below a folder named for a split are of that split, the others of ``split``. The folder that a file lies in is its
+    subject, unless it is the top one or a split.
+    """
+    if not path.is_dir():
+        return [load_bvh(path, unit_m=unit_m, stature_m=stature_m, split=split, fps=fps)]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".bvh" and file.is_file())
+    if not files:
+        raise MissingError(f"there is no BVH file in {path}", expected="names ending in .bvh")
+    clips = []
+    for file in files:
+        name = file.relative_to(path).with_suffix("")
+        above = name.parts[:-1]
+        clip = load_bvh(
+            file,
+            unit_m=unit_m,
+            stature_m=stature_m,
+            subject=above[-1] if above and above[-1] not in SPLITS else "own",
+            split=next((part for part in above if part in SPLITS), split),
+            fps=fps,
+        )
+        clips.append(replace(clip, id=name.as_posix()))
+    return clips
 
 
 def read_bvh(path: Path) -> Motion:

@@ -20,7 +20,7 @@ from ...runtime.files import write_atomically
 from ...runtime.keypoints import normalise_screen
 from .camera import Camera
 from .pickled import read_pickled
-from .recorded import Recorded, save_recorded
+from .recorded import Recorded, Saved, save_recorded
 from .resection import Resection, resect
 from .takes import JOINTS, Take
 
@@ -41,9 +41,9 @@ FITTING_PX = 40.0  # median error up to which given cameras can be meant: a dete
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did: the takes' ids, and by subject and camera the median distance of the keypoints in pixels."""
+    """What a conversion did: the takes written, and by subject and camera the median distance of the keypoints in pixels."""
 
-    clip_ids: list[str]
+    saved: list[Saved]
     cameras: Cameras
     error_px: dict[str, tuple[float, ...]]
 
@@ -227,8 +227,9 @@ def _recorded(
                     pose_m=points - points[:, :1],
                     dt_s=np.full(len(joints_m), 1 / FPS, np.float32),
                     clip_id=clip_id,
+                    action=action.partition(" ")[0],
                 )
-                yield Recorded(take, subject, action.partition(" ")[0], SPLIT_OF[subject], np.ones(len(take), np.bool_))
+                yield Recorded(take, subject, SPLIT_OF[subject])
 
 
 def _odd(path: Path, what: str, expected: str) -> ArtefactError:

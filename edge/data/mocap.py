@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.files import Draft
 from ...runtime.skeleton import H36M17
+from .film import film
 
 SPLITS = ("train", "val", "test")
 _FIELDS = ("rel", "root", "offsets", "clip_id", "subject", "action", "split", "skeleton", "parents", "fps")
@@ -43,6 +47,18 @@ class Clip:
     def __len__(self) -> int:
         return len(self.joints_m)
 
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """(T, 17, 3): what is filmed."""
+        return self.joints_m
+
+    @staticmethod
+    def show(
+        frames: NDArray[np.float32], rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keypoints and poses, both (..., T, 17, 3), by cameras drawn at random. See ``film``."""
+        return film(frames, rng, augment=augment, noisy=noisy, masked=masked)
+
 
 def load_clips(path: Path, split: str | None = None) -> list[Clip]:
     """The clips of a file, in the file's order.
@@ -72,6 +88,42 @@ def load_clips(path: Path, split: str | None = None) -> list[Clip]:
             )
         )
     return clips
+
+
+def save_clips(path: Path, clips: Sequence[Clip]) -> None:
+    """Write clips as the npz that ``load_clips`` reads, joints to 0.1 mm."""
+    if not clips or len({clip.fps for clip in clips}) > 1:
+        raise UsageError(f"{len(clips)} clips at {sorted({clip.fps for clip in clips})} Hz", expected="clips of one rate")
+    if twice := sorted(name for name, times in Counter(clip.id for clip in clips).items() if times > 1):
+        raise UsageError(f"several clips are called {', '.join(twice)}", expected="names of their own")
+    joints_m = np.concatenate([clip.joints_m for clip in clips])
+    rel = np.round((joints_m - joints_m[:, :1]) / _REL_UNIT_M)
+    if np.abs(rel).max() > np.iinfo(np.int16).max:
+        raise UsageError("joints more than 3.2 m from the hip", expected="one person, in metres")
+    texts = {
+        "clip_id": [clip.id for clip in clips],
+        "subject": [clip.subject for clip in clips],
+        "action": [clip.action for clip in clips],
+        "split": [clip.split for clip in clips],
+        "skeleton": ["native" if clip.native else "retargeted" for clip in clips],
+    }
+    draft = Draft(path)
+    try:
+        with draft.draft.open("wb") as file:
+            np.savez(
+                file,
+                allow_pickle=False,
+                rel=rel.astype(np.int16),
+                root=joints_m[:, 0],
+                offsets=np.cumsum([0, *map(len, clips)]),
+                parents=np.array(H36M17.parents),
+                fps=np.array(clips[0].fps),
+                **{key: np.array(values, np.str_) for key, values in texts.items()},
+            )
+        draft.keep()
+    except BaseException:
+        draft.drop()
+        raise
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

@@ -17,31 +17,40 @@ from .takes import JOINTS, Take
 
 RECORDED_SPLITS = ("train", "test")
 _LABELS = ("clip_id", "subject", "action", "split")
-_ARRAYS = ("keypoints", "pose_m", "dt_s", "valid")
+_KINDS = {"keypoints": np.float32, "pose_m": np.float32, "dt_s": np.float32, "valid": np.bool_}
+_WRITTEN = "one that posemoe-edge import wrote"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A take of a published data set, and what its protocol asks about it.
+    """A take of a published data set, and where its protocol puts it.
 
     Args:
-        take: the take; exact keypoints and those of a detector without scores have confidence 1.
+        take: the take; exact keypoints and those of a detector without scores have confidence 1. Its action is in the data
+            set's words, without the number of the take.
         subject: who.
-        action: what, in the data set's words, without the number of the take.
         split: one of ``RECORDED_SPLITS``.
-        valid: (T,) true where the pose counts; a model is fed the other frames too, but not judged on them.
     """
 
     take: Take
     subject: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a file of recorded takes says of one of them."""
+
+    clip_id: str
+    subject: str
     action: str
     split: str
-    valid: NDArray[np.bool_]
+    frames: int
 
 
-def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[str]:
-    """Write takes one after the other, so that a data set need not fit into memory. Returns their ids."""
-    labels: dict[str, list[str]] = {key: [] for key in _LABELS}
+def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
+    """Write takes one after the other, so that a data set need not fit into memory. Returns what was written."""
+    saved: dict[str, Saved] = {}
     draft = Draft(path)
     try:
         with zipfile.ZipFile(draft.draft, "w") as archive:
@@ -51,21 +60,24 @@ def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[str]:
                     np.lib.format.write_array(file, array, allow_pickle=False)
 
             for i, one in enumerate(recorded):
-                for key, text in zip(_LABELS, (one.take.clip_id, one.subject, one.action, one.split), strict=True):
-                    labels[key].append(text)
-                for key, array in zip(_ARRAYS, (one.take.keypoints, one.take.pose_m, one.take.dt_s, one.valid), strict=True):
-                    write(f"{key}.{i}", array)
-            for key, texts in labels.items():
-                write(key, np.array(texts, np.str_))
+                take = one.take
+                if take.clip_id in saved:
+                    raise UsageError(f"two takes are called {take.clip_id}", expected="each file once")
+                saved[take.clip_id] = Saved(take.clip_id, one.subject, take.action, one.split, len(take))
+                for key in _KINDS:
+                    if (array := getattr(take, key)) is not None:
+                        write(f"{key}.{i}", array)
+            for key in _LABELS:
+                write(key, np.array([getattr(entry, key) for entry in saved.values()], np.str_))
         draft.keep()
     except BaseException:
         draft.drop()
         raise
-    return labels["clip_id"]
+    return list(saved.values())
 
 
 def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[str] | None = None) -> list[Recorded]:
-    """The takes of a file that ``h36m.convert`` or ``mpi3dhp.convert`` wrote; only those asked for are read.
+    """The takes of a file that ``save_recorded`` wrote; only those asked for are read.
 
     Args:
         path: the npz.
@@ -76,9 +88,7 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(RECORDED_SPLITS))
     wanted = None if subjects is None else set(subjects)
     if not path.is_file():
-        raise MissingError(
-            f"there is no file of recorded takes {path}", expected="one that h36m.convert or mpi3dhp.convert wrote"
-        )
+        raise MissingError(f"there is no file of recorded takes {path}", expected=_WRITTEN)
     try:
         with np.load(path, allow_pickle=False) as file:
             labels = _labels(path, file)
@@ -88,13 +98,13 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
             for i in range(len(labels["clip_id"])):
                 label = {key: texts[i] for key, texts in labels.items()}
                 if (split is None or label["split"] == split) and (wanted is None or label["subject"] in wanted):
-                    clip_id = label.pop("clip_id")
-                    arrays = {key: file[f"{key}.{i}"] for key in _ARRAYS}
+                    clip_id = label["clip_id"]
+                    arrays = {key: file[f"{key}.{i}"] for key in _KINDS if key != "valid" or f"valid.{i}" in file}
                     _check(path, clip_id, arrays)
-                    valid = arrays.pop("valid")
-                    made.append(Recorded(take=Take(**arrays, clip_id=clip_id), valid=valid, **label))
+                    take = Take(**arrays, clip_id=clip_id, action=label["action"])
+                    made.append(Recorded(take, label["subject"], label["split"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise _odd(path, f"cannot be read ({error})", "an npz that h36m.convert or mpi3dhp.convert wrote") from error
+        raise _odd(path, f"cannot be read ({error})", _WRITTEN) from error
     return made
 
 
@@ -112,12 +122,14 @@ def _labels(path: Path, file: Any) -> dict[str, list[str]]:
 def _check(path: Path, clip_id: str, arrays: dict[str, NDArray[Any]]) -> None:
     frames = len(np.atleast_1d(arrays["dt_s"]))
     shapes = {"keypoints": (frames, JOINTS, 3), "pose_m": (frames, JOINTS, 3), "dt_s": (frames,), "valid": (frames,)}
-    for key, shape in shapes.items():
-        array, kind = arrays[key], np.bool_ if key == "valid" else np.float32
+    for key, array in arrays.items():
+        shape, kind = shapes[key], _KINDS[key]
         if array.shape != shape or array.dtype != kind or not frames:
             raise _odd(path, f"has {key} of {clip_id} as {array.dtype} {array.shape}", f"{np.dtype(kind)} {shape}")
         if not np.isfinite(array).all():
             raise _odd(path, f"has {key} of {clip_id} that are not finite", "numbers")
+    if arrays["dt_s"].min() <= 0:
+        raise _odd(path, f"has times of {clip_id} that do not go on", "positive steps in seconds")
 
 
 def _odd(path: Path, what: str, expected: str) -> ArtefactError:

@@ -1,19 +1,18 @@
-"""Takes: one clip seen by one camera, as pairs of 2D keypoints and 3D poses, one by one or as an endless stream."""
+"""Takes: a person seen by one camera, as pairs of 2D keypoints and 3D poses, one by one or as an endless stream."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import UsageError
-from ...runtime.keypoints import normalise_screen
 from ...runtime.skeleton import H36M17
-from .augment import detector_noise, frame_steps, mask, mirror_half, pick_frames, reshape_body
-from .camera import sample_camera
+from .augment import frame_steps, mask, mirror, pick_frames
 from .mocap import Clip
 
 Floats = NDArray[np.float32]
@@ -21,11 +20,37 @@ Floats = NDArray[np.float32]
 JOINTS = len(H36M17)
 STRIDES = ((1, 0.6), (2, 0.25), (4, 0.15))  # cameras of a clip's rate, half and a quarter of it, and how often
 MOST_DROPPED = 0.4  # an irregular take loses up to this share of its frames
+STEADY_S = 1e-5  # steps that differ by less are of one rate
+
+
+class Footage(Protocol):
+    """What takes are cut from: a ``Clip``, filmed by a camera drawn at random, or a recorded ``Take``, which keeps its own."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def action(self) -> str: ...
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+
+    @property
+    def frames(self) -> Floats:
+        """(T, ...): all that ``show`` needs of each frame."""
+
+    def __len__(self) -> int: ...
+
+    def show(
+        self, frames: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool
+    ) -> tuple[Floats, Floats]:
+        """Keypoints and poses, both (..., T, 17, 3), of frames (..., T, ...) of any footage of this kind. See ``make_take``."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """What a detector finds in T frames of one person, and the truth.
+    """What a detector finds in T frames of one person, and the truth. As footage it is that of a real camera.
 
     Args:
         keypoints: (T, 17, 3) float32, normalised x, y and confidence; a missing joint is (0, 0, 0).
@@ -33,6 +58,7 @@ class Take:
         dt_s: (T,) float32, seconds since the previous frame; the first frame counts as one nominal step.
         clip_id: the clip that was filmed.
         action: what is done in it, if that is known.
+        valid: (T,) true where the pose counts; None if all do. A model is fed the other frames too, but not judged by them.
     """
 
     keypoints: Floats
@@ -40,9 +66,41 @@ class Take:
     dt_s: Floats
     clip_id: str
     action: str = ""
+    valid: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(T,) ``valid``, spelt out."""
+        return np.ones(len(self), np.bool_) if self.valid is None else self.valid
+
+    @property
+    def id(self) -> str:
+        return self.clip_id
+
+    @property
+    def fps(self) -> float:
+        if np.ptp(self.dt_s) > STEADY_S:
+            raise UsageError(f"take {self.clip_id} has no one frame rate", expected="frames at even times")
+        return float(1 / self.dt_s[0])
+
+    @property
+    def frames(self) -> Floats:
+        """(T, 2, 17, 3): keypoints and poses."""
+        if not self.counted.all():
+            raise UsageError(f"take {self.clip_id} has frames that do not count", expected="takes to train on are whole")
+        return np.stack([self.keypoints, self.pose_m], axis=1)
+
+    @staticmethod
+    def show(frames: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[Floats, Floats]:
+        """Keypoints and poses as they are, or every other time mirrored; what noise there is was recorded."""
+        if augment:
+            chosen = rng.random(frames.shape[:-4]) < 0.5
+            frames = np.where(chosen[..., None, None, None, None], mirror(frames), frames)
+        keypoints, pose_m = frames[..., 0, :, :], frames[..., 1, :, :]  # (..., T, 17, 3)
+        return mask(rng, keypoints) if masked else keypoints, pose_m
 
 
 @dataclass(frozen=True)
@@ -69,7 +127,7 @@ class Chunk:
 
 
 def make_take(
-    clip: Clip,
+    footage: Footage,
     rng: np.random.Generator,
     *,
     augment: bool,
@@ -80,49 +138,37 @@ def make_take(
     frames: int | None = None,
     drop: float = 0.0,
 ) -> Take:
-    """Film a clip with a camera drawn at random.
+    """Film a clip with a camera drawn at random, or cut a take from one that was recorded.
 
     The camera is drawn before the noise, so the same generator films the same view with and without noise.
 
     Args:
-        augment: another body, and every other time its mirror image.
-        noisy: with a detector's errors and confidence; otherwise exact, with confidence 1.
+        augment: every other time the mirror image, and of a clip another body.
+        noisy: a clip with a detector's errors and confidence; otherwise exact, with confidence 1.
         masked: with missing and swapped joints.
         stride: film each stride-th frame.
         start: first frame; None draws one that leaves room for ``frames``.
-        frames: how many of the clip's frames to span, at most; None is all of them.
+        frames: how many of the footage's frames to span, at most; None is all of them.
         drop: chance of each frame to be lost, so that ``dt_s`` is irregular.
     """
-    span = len(clip) if frames is None else min(frames, len(clip))
+    long = len(footage)
+    span = long if frames is None else min(frames, long)
     if start is None:
-        start = int(rng.integers(len(clip) - span + 1))
-    if span < 1 or stride < 1 or not 0 <= start < len(clip):
+        start = int(rng.integers(long - span + 1))
+    if span < 1 or stride < 1 or not 0 <= start < long:
         raise UsageError(
-            f"no take of {span} frames from frame {start} with stride {stride} in clip {clip.id}",
-            expected=f"at least one frame, a stride of at least 1, a start from 0 to {len(clip) - 1}",
+            f"no take of {span} frames from frame {start} with stride {stride} in clip {footage.id}",
+            expected=f"at least one frame, a stride of at least 1, a start from 0 to {long - 1}",
         )
-    kept = pick_frames(rng, min(span, len(clip) - start), stride=stride, drop=drop)
-    keypoints, pose_m = film(clip.joints_m[start + kept], rng, augment=augment, noisy=noisy, masked=masked)
+    kept = pick_frames(rng, min(span, long - start), stride=stride, drop=drop)
+    keypoints, pose_m = footage.show(footage.frames[start + kept], rng, augment=augment, noisy=noisy, masked=masked)
     return Take(
         keypoints=keypoints,
         pose_m=pose_m,
-        dt_s=frame_steps(kept, fps=clip.fps, stride=stride),
-        clip_id=clip.id,
-        action=clip.action,
+        dt_s=frame_steps(kept, fps=footage.fps, stride=stride),
+        clip_id=footage.id,
+        action=footage.action,
     )
-
-
-def film(joints_m: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[Floats, Floats]:
-    """Keypoints and poses, both (..., T, 17, 3), of joints in the world: each take by its own camera. See ``make_take``."""
-    if augment:
-        joints_m = mirror_half(reshape_body(joints_m, rng), rng)
-    camera = sample_camera(rng, joints_m)
-    points = camera.to_camera(joints_m)  # camera axes
-    keypoints_px = np.concatenate([camera.project(points), np.ones_like(points[..., :1])], axis=-1)
-    keypoints = normalise_screen(keypoints_px, width_px=camera.width_px, height_px=camera.height_px)
-    if noisy:
-        keypoints[..., :2], keypoints[..., 2] = detector_noise(rng, keypoints[..., :2])
-    return mask(rng, keypoints) if masked else keypoints, points - points[..., :1, :]
 
 
 def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> list[Take]:
@@ -140,21 +186,21 @@ def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> li
 
 
 class Draw:
-    """What is drawn for the takes of a stream: a clip, in proportion to its length, and a camera's stride."""
+    """What is drawn for the takes of a stream: footage, in proportion to its length, and a camera's stride."""
 
-    def __init__(self, clips: Sequence[Clip], strides: Sequence[tuple[int, float]]) -> None:
-        if not clips:
+    def __init__(self, footage: Sequence[Footage], strides: Sequence[tuple[int, float]]) -> None:
+        if not footage:
             raise UsageError("there are no clips to train on", expected="at least one clip")
         weights = np.array([weight for _, weight in strides], np.float64)
         if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
             raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
         self._strides = [stride for stride, _ in strides]
         self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
-        self._clip_upto = np.cumsum([len(clip) for clip in clips])
+        self._upto = np.cumsum([len(one) for one in footage])
 
-    def clips(self, rng: np.random.Generator, many: int) -> NDArray[np.int64]:
-        """(many,) numbers of clips, each the clip of a frame of all frames."""
-        return np.searchsorted(self._clip_upto, rng.integers(self._clip_upto[-1], size=many), side="right")
+    def footage(self, rng: np.random.Generator, many: int) -> NDArray[np.int64]:
+        """(many,) numbers of clips or takes, each that of a frame of all frames."""
+        return np.searchsorted(self._upto, rng.integers(self._upto[-1], size=many), side="right")
 
     def stride(self, rng: np.random.Generator) -> int:
         """One of the strides."""
@@ -165,23 +211,23 @@ class TakeStream(Iterator[Chunk]):
     """Endless training chunks for truncated back-propagation through time.
 
     Each row plays one take after the other in consecutive chunks; where one ends, the next starts at the very next frame
-    with ``reset`` true. Takes are parts of clips, drawn in proportion to the clips' lengths, augmented, noisy and masked.
+    with ``reset`` true. Takes are parts of the footage, drawn in proportion to its lengths, augmented, noisy and masked.
     The stream is its own iterator: a second loop over it goes on where the first one stopped.
 
     Args:
-        clips: what to film.
+        footage: clips to film, or recorded takes to play.
         rows: takes side by side (batch size).
         frames: frames in a chunk.
-        seed: the same seed, clips and sizes give the same stream; a row does not depend on the other rows.
+        seed: the same seed, footage and sizes give the same stream; a row does not depend on the other rows.
         strides: (stride, weight) pairs: 1, 2, 4 of a clip at 50 Hz are cameras of 50, 25, 12.5 Hz.
-        longest_take: frames of the clip, before the stride.
+        longest_take: frames of the footage, before the stride.
         irregular: share of the takes that lose frames at random, up to 40 % of them.
-        clean: share of the takes with exact and complete keypoints.
+        clean: share of the takes with complete keypoints, and of clips exact ones.
     """
 
     def __init__(
         self,
-        clips: Sequence[Clip],
+        footage: Sequence[Footage],
         *,
         rows: int,
         frames: int,
@@ -191,7 +237,7 @@ class TakeStream(Iterator[Chunk]):
         irregular: float = 0.1,
         clean: float = 0.15,
     ) -> None:
-        self._clips, self._drawn = list(clips), Draw(clips, strides)
+        self._footage, self._drawn = list(footage), Draw(footage, strides)
         if rows < 1 or frames < 1 or longest_take < 1:
             raise UsageError(f"{rows} rows of {frames} frames from takes of {longest_take}", expected="at least one of each")
         self.rows, self.frames = rows, frames
@@ -216,10 +262,10 @@ class TakeStream(Iterator[Chunk]):
         return chunk
 
     def _draw(self, rng: np.random.Generator) -> Take:
-        clip = self._clips[int(self._drawn.clips(rng, 1)[0])]
+        footage = self._footage[int(self._drawn.footage(rng, 1)[0])]
         exact = rng.random() < self.clean
         return make_take(
-            clip,
+            footage,
             rng,
             augment=True,
             noisy=not exact,

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.mocap import Clip
-from ..data.takes import STRIDES, Chunk, TakeStream, evaluation_takes
+from ..data.takes import STRIDES, Chunk, Footage, TakeStream, evaluation_takes
 from ..data.windows import WindowStream
 from ..lifting import Speaking, mean_error_mm
 from ..models.lifter import Lifter
@@ -31,7 +31,7 @@ from .saved import History, load_training, save_training
 
 def train(
     preset: Preset,
-    clips: Sequence[Clip],
+    clips: Sequence[Footage],
     *,
     out: Path,
     recipe: Recipe,
@@ -50,7 +50,7 @@ def train(
     trains on streams of its own, and the first one reports and saves.
 
     Args:
-        clips: what to train on, and nothing else.
+        clips: what to train on, and nothing else: clips or recorded takes.
         minutes: stop for now after so long; None trains to the end.
         validation: clips to watch; they choose nothing.
         fresh: begin anew, whatever is there.
@@ -127,7 +127,7 @@ def train(
         return record or _record(recipe, clips, model, history, None, origin)
 
 
-def _chunks(clips: Sequence[Clip], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
+def _chunks(clips: Sequence[Footage], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
     """What to train on, and whether memory is carried into it: other cameras in every process, and after every interruption."""
     seed, opening = (recipe.seed, rank, updates), max(0, round(recipe.windows * recipe.updates) - updates)
     windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
@@ -217,7 +217,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _record(
     recipe: Recipe,
-    clips: Sequence[Clip],
+    clips: Sequence[Footage],
     model: Lifter,
     history: History,
     val: float | None,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.takes import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import evaluate, lift
+from posemoe_edge.edge.evaluation import evaluate, judge, lift
 from posemoe_edge.runtime import PoseEdgeError, load
 from posemoe_edge.runtime.skeleton import H36M17
 
@@ -137,3 +137,44 @@ def test_flipping_averages_a_person_and_the_mirrored_one(retention_artefact: Pat
     average = (poses + mirror(other)) / 2
     error = np.linalg.norm((average - average[:, :1]) - (takes[0].pose_m - takes[0].pose_m[:, :1]), axis=-1).mean()
     assert evaluate(model, takes[:1], flip=True)["mpjpe_mm"] == pytest.approx(1000 * error, rel=1e-5)
+
+
+def test_frames_that_do_not_count_are_fed_and_not_judged(takes: list[Take]) -> None:
+    valid = np.ones(40, np.bool_)
+    valid[[3, 4, 10]] = False
+    holes = replace(takes[0], valid=valid)
+    poses = holes.pose_m.copy()
+    poses[~valid] += np.eye(17, 3, k=-5, dtype=np.float32)  # a metre off where nobody looks
+    poses[20] += 0.017 * np.eye(17, 3, k=-5, dtype=np.float32)
+    made = judge([holes], [poses])
+    assert made["frames"] == 37 and made["mpjpe_mm"] == pytest.approx(3 / 37, rel=1e-3)
+    assert made["mpjpe_mm_by_clip"]["a"] == pytest.approx(made["mpjpe_mm"], abs=0.01)
+    pairs = 39 - 5  # 2-3, 3-4, 4-5, 9-10 and 10-11 are no pairs of valid neighbours; two pairs hold frame 20
+    assert made["mpjve_mm"] == pytest.approx(2 * 3 / pairs, rel=1e-3)
+    assert made["pck150"] == 100
+    oracle = Oracle([holes])
+    assert evaluate(oracle, [holes])["mpjpe_mm"] == 0 and len(oracle.times[0]) == 40  # type: ignore[arg-type]
+
+
+def test_takes_weigh_what_counts_of_them(takes: list[Take]) -> None:
+    parts = [replace(takes[0], action="x", valid=np.arange(40) < 10), replace(takes[1], action="y", valid=np.arange(25) >= 5)]
+    off = np.eye(17, 3, k=-5, dtype=np.float32) * 0.017
+    poses = [parts[0].pose_m + off, parts[1].pose_m + 2 * off]
+    made = judge(parts, poses)
+    assert made["mpjpe_mm"] == pytest.approx((10 * 3 + 20 * 6) / 30, rel=1e-3) and made["frames"] == 30
+    assert made["mpjpe_mm_of_actions"] == pytest.approx((3 + 6) / 2, rel=1e-3)
+    late = judge(parts, [pose[:4] for pose in poses])  # of the second take nothing counts in the first four frames
+    assert late["mpjpe_mm_by_clip"] == {"a": pytest.approx(3, abs=0.01)} and late["frames"] == 4
+
+
+def test_a_take_without_valid_neighbours_has_no_velocity(takes: list[Take]) -> None:
+    lonely = replace(takes[0], valid=np.arange(40) % 2 == 0)
+    assert judge([lonely], [lonely.pose_m])["mpjve_mm"] is None
+    with pytest.raises(PoseEdgeError, match="no frame of these clips counts"):
+        judge([replace(takes[0], valid=np.zeros(40, np.bool_))], [takes[0].pose_m])
+
+
+def test_all_frames_valid_is_as_none(takes: list[Take]) -> None:
+    poses = [take.pose_m + np.float32(0.01) * np.arange(3, dtype=np.float32) for take in takes]
+    spelt_out = [replace(take, valid=np.ones(len(take), np.bool_)) for take in takes]
+    assert judge(spelt_out, poses) == judge(takes, poses)

@@ -8,11 +8,13 @@ import pytest
 import torch
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.takes import Take, evaluation_takes
-from posemoe_edge.edge.lifting import judged, lift_take, mean_error_mm
+from posemoe_edge.edge.lifting import answered, judged, lift_take, mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.models.topology import build
+from posemoe_edge.runtime.errors import UsageError
 
 RETENTION = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
 WINDOW = PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=9)
@@ -52,6 +54,7 @@ def test_seq2frame_is_judged_by_the_frame_that_it_answers(takes: list[Take]) -> 
     poses, truth = lift_take(model, take), judged(model, take)
     assert poses.shape == truth.shape == (3, 17, 3)
     np.testing.assert_array_equal(truth, take.pose_m[[4, 13, 22]])
+    np.testing.assert_array_equal(answered(model, take), [4, 13, 22])
 
 
 def test_every_frame_counts_once(takes: list[Take]) -> None:
@@ -60,3 +63,19 @@ def test_every_frame_counts_once(takes: list[Take]) -> None:
     assert mean_error_mm(model, takes) == pytest.approx(1000 * np.concatenate(errors).mean(), rel=1e-5)
     still = [replace(take, pose_m=lift_take(model, take)) for take in takes]
     assert mean_error_mm(model, still) == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "counting"), [(RETENTION, 15), (WINDOW, 15), (CENTRE, 2)], ids=["stream", "window", "centre"]
+)
+def test_frames_that_do_not_count_are_lifted_and_not_judged(config: LifterConfig, counting: int, takes: list[Take]) -> None:
+    model = build(config).eval()
+    holes = replace(takes[1], valid=np.arange(25) >= 10)
+    seen = answered(model, holes)
+    errors = np.linalg.norm(lift_take(model, takes[1]) - takes[1].pose_m[seen], axis=-1).mean(axis=-1)
+    assert (seen >= 10).sum() == counting
+    assert mean_error_mm(model, [holes]) == pytest.approx(1000 * errors[seen >= 10].mean(), rel=1e-5)
+    nowhere = replace(takes[0], valid=np.zeros(60, np.bool_))
+    assert mean_error_mm(model, [holes, nowhere]) == mean_error_mm(model, [holes])
+    with pytest.raises(UsageError, match="no frame of these takes counts"):
+        mean_error_mm(model, [nowhere])

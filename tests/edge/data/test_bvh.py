@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.bvh import FPS, Bone, Motion, joints_of, load_bvh, place_bones, read_bvh, save_clips, stature
-from posemoe_edge.edge.data.mocap import load_clips
+from posemoe_edge.edge.data.bvh import FPS, Bone, Motion, joints_of, load_all, load_bvh, place_bones, read_bvh, stature
+from posemoe_edge.edge.data.mocap import load_clips, save_clips
 from posemoe_edge.edge.data.rigs import RIGS, find_rig, own_rig
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.skeleton import H36M17
@@ -348,11 +348,41 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 def test_clips_become_a_file_to_train_on(tmp_path: Path) -> None:
-    path = walker(tmp_path / "walk.bvh")
-    clips = [load_bvh(path, mapping=SAME, subject="a"), load_bvh(path, mapping=SAME, subject="b", split="val")]
+    paths = walker(tmp_path / "anna.bvh"), walker(tmp_path / "ben.bvh")
+    clips = [load_bvh(paths[0], mapping=SAME, subject="a"), load_bvh(paths[1], mapping=SAME, subject="b", split="val")]
     save_clips(tmp_path / "own.npz", clips)
     for got, stored in zip(load_clips(tmp_path / "own.npz"), clips, strict=True):
-        assert (got.id, got.subject, got.split, got.fps, got.native) == ("walk", stored.subject, stored.split, 50, True)
+        assert (got.id, got.subject, got.split, got.fps, got.native) == (stored.id, stored.subject, stored.split, 50, True)
         np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=0.1e-3)
-    with pytest.raises(UsageError, match="0 clips"):
-        save_clips(tmp_path / "none.npz", [])
+
+
+def test_a_folder_tells_splits_and_subjects(tmp_path: Path) -> None:
+    for name in ("walk.bvh", "anna/dance.BVH", "val/jump.bvh", "test/ben/fall.bvh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / name, standing(FIGURES["plain"]))
+    (tmp_path / "notes.txt").write_text("")
+    clips = {clip.id: (clip.subject, clip.split) for clip in load_all(tmp_path)}
+    assert clips == {
+        "anna/dance": ("anna", "train"),
+        "test/ben/fall": ("ben", "test"),
+        "val/jump": ("own", "val"),
+        "walk": ("own", "train"),
+    }
+    assert {clip.split for clip in load_all(tmp_path / "anna", split="test", stature_m=1.5)} == {"test"}
+    assert [clip.id for clip in load_all(tmp_path / "walk.bvh")] == ["walk"]
+
+
+def test_a_folder_without_motion_or_with_an_unknown_skeleton_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no BVH file in"):
+        load_all(tmp_path)
+    walker(tmp_path / "odd.bvh")
+    with pytest.raises(UsageError, match=r"odd\.bvh: a skeleton of an unknown kind"):
+        load_all(tmp_path)
+
+
+def test_clips_may_have_another_rate(tmp_path: Path) -> None:
+    path = walker(tmp_path / "walk.bvh", fps=50, frames=101)
+    clip = load_bvh(path, mapping=SAME, fps=25)
+    assert clip.fps == 25 and len(clip) == 51
+    with pytest.raises(UsageError, match="0 frames per second"):
+        load_bvh(path, mapping=SAME, fps=0)

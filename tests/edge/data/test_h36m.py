@@ -101,8 +101,9 @@ def test_takes_are_in_the_axes_of_the_cameras_found(room: Room) -> None:
     report = convert(room.path_3d, room.path_2d, room.out)
     assert max(max(errors) for errors in report.error_px.values()) < 1e-2
     recorded = load_recorded(room.out)
-    assert [one.take.clip_id for one in recorded] == report.clip_ids
-    assert len(recorded) == 3 * 4 and "S9/Walking 1/cam2" in report.clip_ids
+    ids = [entry.clip_id for entry in report.saved]
+    assert [one.take.clip_id for one in recorded] == ids and {entry.frames for entry in report.saved} == {FRAMES}
+    assert len(recorded) == 3 * 4 and "S9/Walking 1/cam2" in ids
     check_poses(room, room.out)
     for one in recorded:
         subject, action, view = one.take.clip_id.split("/")
@@ -111,7 +112,7 @@ def test_takes_are_in_the_axes_of_the_cameras_found(room: Room) -> None:
         pixels = room.views[subject][action][n][:FRAMES]
         np.testing.assert_allclose(one.take.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
         np.testing.assert_allclose(one.take.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL)
-        assert (one.take.keypoints[..., 2] == 1).all() and one.valid.all() and one.action == action.split()[0]
+        assert (one.take.keypoints[..., 2] == 1).all() and one.take.valid is None and one.take.action == action.split()[0]
         np.testing.assert_allclose(one.take.dt_s, 0.02)
 
 

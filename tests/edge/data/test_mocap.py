@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.edge.data.mocap import Clip, load_clips
+from posemoe_edge.edge.data.mocap import Clip, load_clips, save_clips
 from posemoe_edge.edge.data.takes import TakeStream, evaluation_takes
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
@@ -22,6 +23,43 @@ def test_clips_come_back_as_they_were_stored(write_mocap: Callable[..., Path], c
     for got, stored in zip(loaded, clips, strict=True):
         assert got.fps == 50 and got.joints_m.dtype == np.float32
         np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=ROUNDING_M)
+
+
+def test_clips_are_saved_as_they_are_loaded(tmp_path: Path, clips: list[Clip]) -> None:
+    given = [replace(clip, split=split) for clip, split in zip(clips, ("train", "val", "test"), strict=True)]
+    given[1] = replace(given[1], native=False, action="")
+    save_clips(tmp_path / "a.npz", given)
+    for got, stored in zip(load_clips(tmp_path / "a.npz"), given, strict=True):
+        assert replace(got, joints_m=stored.joints_m) == stored
+        np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=ROUNDING_M)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda clips: [], "0 clips"),
+        (lambda clips: [clips[0], replace(clips[1], fps=30.0)], r"2 clips at \[30.0, 50.0\] Hz"),
+        (lambda clips: [clips[0], clips[0]], "several clips are called stick_300_0"),
+        (lambda clips: [replace(clips[0], joints_m=clips[0].joints_m * 10)], "more than 3.2 m from the hip"),
+    ],
+)
+def test_clips_that_make_no_file_are_refused(tmp_path: Path, clips: list[Clip], change: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        save_clips(tmp_path / "a.npz", change(clips))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saving_that_breaks_off_leaves_what_was_there(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **fields: Any) -> None:
+        raise OSError("the disk is full")
+
+    (tmp_path / "a.npz").write_bytes(b"before")
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="full"):
+        save_clips(tmp_path / "a.npz", clips)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
 
 
 def test_a_split_is_loaded_alone(write_mocap: Callable[..., Path], clips: list[Clip]) -> None:

@@ -52,8 +52,8 @@ def held_out() -> dict[str, Any]:
 
 def test_takes_speak_human36m_in_metres(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
     out = tmp_path / "3dhp.npz"
-    ids = convert(write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out), out)
-    assert ids == ["S1/Seq1/cam0", "S1/Seq1/cam4", "S8/Seq2/cam8", "TS1", "TS5"]
+    saved = convert([write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)], out)
+    assert [entry.clip_id for entry in saved] == ["S1/Seq1/cam0", "S1/Seq1/cam4", "S8/Seq2/cam8", "TS1", "TS5"]
     for seed, one in enumerate(load_recorded(out)):
         _, pose_m, pixels = filmed(seed)
         width_px, height_px = (1920, 1080) if one.subject == "TS5" else (2048, 2048)
@@ -64,36 +64,40 @@ def test_takes_speak_human36m_in_metres(tmp_path: Path, train: dict[str, Any], h
 
 
 def test_rates_are_the_files_or_said(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
-    paths = write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)
-    convert(*paths, tmp_path / "a.npz")
+    paths = [write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)]
+    convert(paths, tmp_path / "a.npz")
     steps = {one.take.clip_id: one.take.dt_s[0] for one in load_recorded(tmp_path / "a.npz")}
     assert steps["S1/Seq1/cam4"] == pytest.approx(0.04) and steps["S8/Seq2/cam8"] == pytest.approx(0.02)
     assert steps["TS1"] == pytest.approx(0.04)
-    convert(*paths, tmp_path / "b.npz", fps_test=50)
+    convert(paths, tmp_path / "b.npz", fps_test=50)
     assert load_recorded(tmp_path / "b.npz", "test")[0].take.dt_s[0] == pytest.approx(0.02)
 
 
 def test_frames_that_do_not_count_are_kept_and_marked(tmp_path: Path, held_out: dict[str, Any]) -> None:
     held_out["TS1"]["data_3d"][0] = np.nan  # frame 0 is not valid
     held_out["TS1"]["data_2d"][2, 3] = np.nan
-    convert(None, write(tmp_path / "test.npz", held_out), tmp_path / "3dhp.npz")
+    convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
     one = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
-    np.testing.assert_array_equal(one.valid, np.arange(FRAMES) % 2 == 1)
-    assert len(one.take) == FRAMES and (one.take.pose_m[0] == 0).all()
+    np.testing.assert_array_equal(one.take.valid, np.arange(FRAMES) % 2 == 1)
+    assert len(one.take) == FRAMES and one.take.action == "TS1" and (one.take.pose_m[0] == 0).all()
     missing = one.take.keypoints[2][one.take.keypoints[2, :, 2] == 0]
     assert len(missing) == 1 and (missing == 0).all()
 
 
 def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any]) -> None:
     path = write(tmp_path / "train.npz", train)
-    convert(path, None, tmp_path / "a.npz")
+    convert([path], tmp_path / "a.npz")
     assert {one.split for one in load_recorded(tmp_path / "a.npz")} == {"train"}
+    assert all(one.take.valid is None for one in load_recorded(tmp_path / "a.npz"))
     with pytest.raises(UsageError, match="neither"):
-        convert(None, None, tmp_path / "a.npz")
+        convert([], tmp_path / "b.npz")
     with pytest.raises(UsageError, match="0 frames per second"):
-        convert(path, None, tmp_path / "a.npz", fps_test=0)
+        convert([path], tmp_path / "b.npz", fps_test=0)
     with pytest.raises(MissingError, match=r"nowhere\.npz"):
-        convert(tmp_path / "nowhere.npz", None, tmp_path / "a.npz")
+        convert([tmp_path / "nowhere.npz"], tmp_path / "b.npz")
+    with pytest.raises(UsageError, match="two takes are called S1/Seq1/cam0"):
+        convert([path, path], tmp_path / "b.npz")
+    assert not (tmp_path / "b.npz").exists()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any
 def test_odd_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], change: Any, message: str) -> None:
     change(held_out["TS1"])
     with pytest.raises(ArtefactError, match=message):
-        convert(None, write(tmp_path / "test.npz", held_out), tmp_path / "3dhp.npz")
+        convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.npz"]
 
 
@@ -122,11 +126,12 @@ def test_odd_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], ch
         ({"S1 Seq1": [{}, 0]}, "0 frames per second in S1 Seq1"),
         ({"S1 Seq1": [{}, "fast"]}, "fast frames per second"),
         ({"S1": [{}, 25]}, "sequence 'S1' of another form"),
-        ({"S1 Seq1": {}}, "sequence 'S1 Seq1' of another form"),
+        ({"S1 Seq1": [25]}, "sequence 'S1 Seq1' of another form"),
+        ({"S1 Seq1": {}}, "lacks valid in S1 Seq1"),
         ({}, "not by sequence"),
         ([1], "not by sequence"),
     ],
 )
 def test_odd_training_files_are_refused(tmp_path: Path, data: Any, message: str) -> None:
     with pytest.raises(ArtefactError, match=message):
-        convert(write(tmp_path / "train.npz", data), None, tmp_path / "3dhp.npz")
+        convert([write(tmp_path / "train.npz", data)], tmp_path / "3dhp.npz")

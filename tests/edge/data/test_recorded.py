@@ -6,32 +6,45 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.edge.data.recorded import Recorded, load_recorded, save_recorded
+from posemoe_edge.edge.data.recorded import Recorded, Saved, load_recorded, save_recorded
 from posemoe_edge.edge.data.takes import Take
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 
-def recorded(name: str, frames: int, *, subject: str = "S1", split: str = "train") -> Recorded:
+def recorded(name: str, frames: int, *, subject: str = "S1", split: str = "train", whole: bool = False) -> Recorded:
     rng = np.random.default_rng(frames)
     keypoints, pose_m = rng.uniform(0.1, 1, (2, frames, 17, 3)).astype(np.float32)
-    take = Take(keypoints, pose_m, np.full(frames, 0.02, np.float32), name)
-    return Recorded(take, subject, "walk", split, rng.random(frames) < 0.5)
+    valid = None if whole else rng.random(frames) < 0.5
+    return Recorded(Take(keypoints, pose_m, np.full(frames, 0.02, np.float32), name, "walk", valid), subject, split)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("b", 9, subject="S9", split="test")])
+    saved = save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("b", 9, subject="S9", split="test")])
+    assert saved == [Saved("a", "S1", "walk", "train", 5), Saved("b", "S9", "walk", "test", 9)]
     return tmp_path / "a.npz"
 
 
 def test_takes_come_back_as_they_were(path: Path) -> None:
     for got, stored in zip(load_recorded(path), [recorded("a", 5), recorded("b", 9, subject="S9", split="test")], strict=True):
-        assert (got.take.clip_id, got.subject, got.action, got.split) == (
-            stored.take.clip_id, stored.subject, stored.action, stored.split
+        assert (got.take.clip_id, got.subject, got.take.action, got.split) == (
+            stored.take.clip_id, stored.subject, stored.take.action, stored.split
         )  # fmt: skip
-        for name in ("keypoints", "pose_m", "dt_s"):
+        for name in ("keypoints", "pose_m", "dt_s", "valid"):
             np.testing.assert_array_equal(getattr(got.take, name), getattr(stored.take, name))
-        np.testing.assert_array_equal(got.valid, stored.valid)
+
+
+def test_a_take_of_which_all_frames_count_comes_back_so(tmp_path: Path) -> None:
+    save_recorded(tmp_path / "a.npz", [recorded("a", 5, whole=True), recorded("b", 6)])
+    first, second = (one.take for one in load_recorded(tmp_path / "a.npz"))
+    assert first.valid is None and first.counted.all() and len(first.counted) == 5
+    assert second.valid is not None and second.counted is second.valid
+
+
+def test_two_takes_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two takes are called a"):
+        save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("a", 6)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
@@ -65,6 +78,7 @@ def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
         ({"pose_m.0": np.full((5, 17, 3), np.nan, np.float32)}, "pose_m of a that are not finite"),
         ({"valid.0": np.ones(4, np.bool_)}, "valid of a"),
         ({"dt_s.0": None}, "cannot be read"),
+        ({"dt_s.0": np.zeros(5, np.float32)}, "times of a that do not go on"),
         ({"dt_s.0": np.array([{}] * 5)}, "cannot be read"),  # pickled objects are refused
     ],
 )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from posemoe_edge.edge.data.augment import mirror
+from posemoe_edge.edge.data.film import film
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.takes import Chunk, Take, TakeStream, evaluation_takes, make_take
 from posemoe_edge.runtime.errors import UsageError
@@ -32,6 +34,15 @@ def joined(stream: TakeStream, chunks: int) -> Chunk:
 def assert_equal(a: Take | Chunk, b: Take | Chunk) -> None:
     for f in fields(a):
         np.testing.assert_array_equal(getattr(a, f.name), getattr(b, f.name))
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_take_of_a_clip_is_what_film_makes_of_it(clip: Clip, noisy: bool) -> None:
+    take = exact(clip, seed=4, augment=True, noisy=noisy, masked=noisy, start=30, frames=60, stride=2)
+    rng = np.random.default_rng(4)
+    keypoints, pose_m = film(clip.joints_m[30:90:2], rng, augment=True, noisy=noisy, masked=noisy)
+    np.testing.assert_array_equal(take.keypoints, keypoints)
+    np.testing.assert_array_equal(take.pose_m, pose_m)
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -181,3 +192,75 @@ def test_an_impossible_stream_is_refused(clips: list[Clip], options: dict[str, A
         TakeStream(clips, **({"rows": 1, "frames": 1, "seed": 0} | options))
     with pytest.raises(UsageError, match="no clips"):
         TakeStream([], rows=1, frames=1, seed=0)
+
+
+# Recorded takes: no camera is drawn, and nothing is invented but mirror images and what goes missing.
+
+
+@pytest.fixture
+def recorded(clips: list[Clip]) -> list[Take]:
+    return evaluation_takes(clips, noisy=True)
+
+
+def is_part(keypoints: NDArray[np.float32], pose_m: NDArray[np.float32], take: Take, *, stride: int = 1) -> bool:
+    """Whether these frames are consecutive ones of a take, or of its mirror image."""
+    for one in (take, replace(take, keypoints=mirror(take.keypoints), pose_m=mirror(take.pose_m))):
+        for start in np.flatnonzero((one.pose_m == pose_m[0]).all(axis=(1, 2))):
+            there = slice(start, start + stride * len(pose_m), stride)
+            if np.array_equal(one.pose_m[there], pose_m) and np.array_equal(one.keypoints[there], keypoints):
+                return True
+    return False
+
+
+def test_a_recorded_take_is_played_as_it_is(recorded: list[Take]) -> None:
+    take = recorded[0]
+    played = make_take(take, np.random.default_rng(0), augment=False, noisy=True, masked=False, start=0)
+    np.testing.assert_array_equal(played.keypoints, take.keypoints)
+    np.testing.assert_array_equal(played.pose_m, take.pose_m)
+    np.testing.assert_array_equal(played.dt_s, take.dt_s)
+    assert (played.clip_id, played.action) == (take.clip_id, take.action) and take.fps == pytest.approx(50)
+
+
+def test_keypoints_and_pose_of_a_recorded_take_are_mirrored_together(recorded: list[Take]) -> None:
+    made = [
+        make_take(recorded[0], np.random.default_rng(n), augment=True, noisy=True, masked=False, start=0) for n in range(60)
+    ]
+    plain = [np.array_equal(take.keypoints, recorded[0].keypoints) for take in made]
+    assert np.mean(plain) == pytest.approx(0.5, abs=0.2)
+    assert all(is_part(take.keypoints, take.pose_m, recorded[0]) for take in made)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_stream_of_recorded_takes_plays_parts_of_them_one_after_the_other(recorded: list[Take], stride: int) -> None:
+    options: dict[str, Any] = {"longest_take": 120, "irregular": 0, "clean": 1.0, "strides": ((stride, 1.0),)}
+    stream = joined(TakeStream(recorded, rows=3, frames=25, seed=2, **options), 12)
+    np.testing.assert_allclose(stream.dt_s, stride / 50, rtol=1e-5)
+    for row in range(3):
+        starts = np.flatnonzero(stream.reset[row])
+        assert starts[0] == 0 and set(np.diff(starts).tolist()) <= {-(-120 // stride), -(-90 // stride)}
+        for start, stop in pairwise(starts):
+            keypoints, pose_m = stream.keypoints[row, start:stop], stream.pose_m[row, start:stop]
+            assert any(is_part(keypoints, pose_m, take, stride=stride) for take in recorded)
+
+
+def test_joints_of_recorded_takes_go_missing_in_all_but_the_clean_share(recorded: list[Take]) -> None:
+    stream = joined(TakeStream(recorded, rows=4, frames=100, seed=0, longest_take=60), 60)
+    missing = stream.keypoints[..., 2] == 0
+    assert (stream.keypoints[missing] == 0).all() and 0.08 < missing.mean() < 0.3
+    parts = [np.split(missing[row], np.flatnonzero(stream.reset[row])[1:]) for row in range(4)]
+    assert np.mean([not part.any() for row in parts for part in row]) == pytest.approx(0.15, abs=0.06)
+
+
+def test_a_stream_of_recorded_takes_follows_from_its_seed(recorded: list[Take]) -> None:
+    few, again, many = (joined(TakeStream(recorded, rows=rows, frames=30, seed=5), 9) for rows in (2, 2, 4))
+    assert_equal(few, again)
+    np.testing.assert_array_equal(few.keypoints, many.keypoints[:2])
+
+
+def test_takes_that_cannot_be_trained_on_are_named(recorded: list[Take]) -> None:
+    holes = replace(recorded[0], valid=np.arange(len(recorded[0])) > 3)
+    with pytest.raises(UsageError, match=f"take {holes.clip_id} has frames that do not count"):
+        next(TakeStream([holes], rows=1, frames=9, seed=0))
+    uneven = replace(recorded[0], dt_s=np.linspace(0.02, 0.03, len(recorded[0]), dtype=np.float32))
+    with pytest.raises(UsageError, match="has no one frame rate"):
+        next(TakeStream([uneven], rows=1, frames=9, seed=0))

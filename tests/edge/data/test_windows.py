@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from posemoe_edge.edge.data.augment import mirror
+from posemoe_edge.edge.data.film import film
 from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
 from posemoe_edge.edge.data.windows import WindowStream
 from posemoe_edge.runtime.errors import UsageError
 
@@ -30,6 +33,29 @@ def test_a_window_is_of_one_person_and_a_batch_of_one_rate(clips: list[Clip]) ->
         thigh = np.linalg.norm(chunk.pose_m[:, :, 2] - chunk.pose_m[:, :, 1], axis=-1)
         assert np.ptp(thigh, axis=1).max() < MILLIMETRE
     assert sorted(rates) == pytest.approx([0.02, 0.08])
+
+
+def test_windows_of_clips_are_drawn_filmed_and_told_in_one_order(clips: list[Clip]) -> None:
+    """Written out: the same seed gives the same windows in every version."""
+    stream, rng = WindowStream(clips, rows=5, frames=9, seed=7, strides=((1, 0.5), (2, 0.5))), np.random.default_rng(7)
+    for _ in range(4):
+        chunk = next(stream)
+        stride = 1 if rng.random() < 0.5 else 2
+        chosen = [clips[int(frame >= len(clips[0]))] for frame in rng.integers(sum(map(len, clips)), size=5)]
+        starts = rng.integers([max(len(clip) - 8 * stride, 1) for clip in chosen])
+        joints_m = np.stack(
+            [
+                clip.joints_m[np.minimum(start + stride * np.arange(9), len(clip) - 1)]
+                for clip, start in zip(chosen, starts, strict=True)
+            ]
+        )
+        exact = rng.random(5) < 0.15
+        for rows, found in ((exact, True), (~exact, False)):
+            if rows.any():
+                keypoints, pose_m = film(joints_m[rows], rng, augment=True, noisy=not found, masked=not found)
+                np.testing.assert_array_equal(chunk.keypoints[rows], keypoints)
+                np.testing.assert_array_equal(chunk.pose_m[rows], pose_m)
+        np.testing.assert_array_equal(chunk.dt_s, np.float32(stride / 50))
 
 
 def test_a_clip_that_is_too_short_stands_still_at_its_end(clips: list[Clip]) -> None:
@@ -81,3 +107,56 @@ def test_windows_of_nothing_are_refused(rows: int, frames: int, clips: list[Clip
 def test_without_clips_there_is_nothing_to_film() -> None:
     with pytest.raises(UsageError, match="no clips"):
         WindowStream([], rows=1, frames=9, seed=0)
+
+
+@pytest.fixture
+def recorded(clips: list[Clip]) -> list[Take]:
+    return evaluation_takes(clips, noisy=True)
+
+
+def windows_of(take: Take, *, stride: int, frames: int) -> set[bytes]:
+    """Every window of a take and of its mirror image, those that stand still at the end too."""
+    made = set()
+    for keypoints, pose_m in ((take.keypoints, take.pose_m), (mirror(take.keypoints), mirror(take.pose_m))):
+        for start in range(len(take)):
+            seen = np.minimum(start + stride * np.arange(frames), len(take) - 1)
+            made.add((keypoints[seen] + 0).tobytes() + (pose_m[seen] + 0).tobytes())  # + 0: there are two zeros
+    return made
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_windows_of_recorded_takes_are_parts_of_them_or_of_their_mirror_images(recorded: list[Take], stride: int) -> None:
+    chunk = next(WindowStream(recorded, rows=40, frames=9, seed=0, strides=((stride, 1.0),), clean=1.0))
+    there = {window for take in recorded for window in windows_of(take, stride=stride, frames=9)}
+    for keypoints, pose_m in zip(chunk.keypoints, chunk.pose_m, strict=True):
+        assert (keypoints + 0).tobytes() + (pose_m + 0).tobytes() in there
+    assert chunk.reset[:, 0].all() and not chunk.reset[:, 1:].any()
+    np.testing.assert_allclose(chunk.dt_s, stride / 50, rtol=1e-5)
+
+
+def test_half_of_the_recorded_windows_are_mirrored_each_by_its_own_luck(recorded: list[Take]) -> None:
+    chunk = next(WindowStream(recorded, rows=300, frames=2, seed=0, clean=1.0))
+    plain = {take.pose_m[n].tobytes() for take in recorded for n in range(len(take))}
+    assert np.mean([pose_m[0].tobytes() in plain for pose_m in chunk.pose_m]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_joints_of_recorded_windows_go_missing_in_all_but_the_clean_share(recorded: list[Take]) -> None:
+    chunk = next(WindowStream(recorded, rows=300, frames=27, seed=0, clean=0.25))
+    missing = chunk.keypoints[..., 2] == 0
+    assert (chunk.keypoints[missing] == 0).all()
+    assert np.mean(~missing.any(axis=(1, 2))) == pytest.approx(0.25, abs=0.08)
+
+
+def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[Take]) -> None:
+    slow = replace(recorded[0], clip_id="slow", dt_s=2 * recorded[0].dt_s)
+    chunk = next(WindowStream([recorded[0], slow], rows=60, frames=9, seed=0, clean=1.0))
+    np.testing.assert_allclose(chunk.dt_s, 0.04, rtol=1e-5)
+    at_25, at_50 = (windows_of(recorded[0], stride=stride, frames=9) for stride in (1, 2))
+    windows = [(k + 0).tobytes() + (p + 0).tobytes() for k, p in zip(chunk.keypoints, chunk.pose_m, strict=True)]
+    assert all(window in at_25 | at_50 for window in windows)
+    assert any(window in at_25 for window in windows) and any(window in at_50 for window in windows)
+
+
+def test_clips_and_recorded_takes_are_not_mixed(clips: list[Clip], recorded: list[Take]) -> None:
+    with pytest.raises(UsageError, match="side by side"):
+        WindowStream([clips[0], recorded[0]], rows=1, frames=9, seed=0)

@@ -1,0 +1,222 @@
+"""Published data sets and motion of one's own, from the files as they come to training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.camera import sample_camera
+from posemoe_edge.edge.data.h36m import KEPT
+from posemoe_edge.edge.data.mocap import load_clips
+from posemoe_edge.edge.data.recorded import load_recorded
+from posemoe_edge.runtime.skeleton import H36M_ORDERS
+from posemoe_edge.runtime.sources.walker import walk_world
+
+Call = Callable[..., Any]
+FRAMES = 60
+SMALL = ("--rows", 2, "--frames", 4, "--updates", 4, "--no-compile", "--json")
+TO_3DHP = list(H36M_ORDERS["3dhp17"])
+
+# A standing figure of common joints: joint -> (its parent, the way from it in centimetres, y up).
+FIGURE: dict[str, tuple[str, tuple[float, float, float]]] = {
+    "Hips": ("", (0, 95, 0)), "Spine": ("Hips", (0, 10, 0)), "Spine1": ("Spine", (0, 12, 0)),
+    "Neck": ("Spine1", (0, 28, 0)), "Head": ("Neck", (0, 10, 2)),
+    "LeftUpLeg": ("Hips", (9, -3, 0)), "LeftLeg": ("LeftUpLeg", (0, -42, 0)), "LeftFoot": ("LeftLeg", (0, -43, 0)),
+    "RightUpLeg": ("Hips", (-9, -3, 0)), "RightLeg": ("RightUpLeg", (0, -42, 0)), "RightFoot": ("RightLeg", (0, -43, 0)),
+    "LeftArm": ("Spine1", (18, 13, 0)), "LeftForeArm": ("LeftArm", (29, 0, 0)), "LeftHand": ("LeftForeArm", (26, 0, 0)),
+    "RightArm": ("Spine1", (-18, 13, 0)), "RightForeArm": ("RightArm", (-29, 0, 0)), "RightHand": ("RightForeArm", (-26, 0, 0)),
+}  # fmt: skip
+
+
+def write_bvh(path: Path, *, seed: int = 0, frames: int = 3 * FRAMES, fps: float = 120.0) -> Path:
+    """The figure, waving about."""
+
+    def joint(name: str, depth: int) -> list[str]:
+        pad, below = "\t" * depth, [child for child, (parent, _) in FIGURE.items() if parent == name]
+        x, y, z = FIGURE[name][1]
+        word = "ROOT" if depth == 0 else "JOINT"
+        lines = [
+            f"{pad}{word} {name}",
+            pad + "{",
+            f"{pad}\tOFFSET {x} {y} {z}",
+            f"{pad}\tCHANNELS 3 Zrotation Xrotation Yrotation",
+        ]
+        for child in below:
+            lines += joint(child, depth + 1)
+        if not below:
+            lines += [f"{pad}\tEnd Site", pad + "\t{", f"{pad}\t\tOFFSET 0 {9 if name == 'Head' else 1} 0", pad + "\t}"]
+        return [*lines, pad + "}"]
+
+    rng = np.random.default_rng(seed)
+    t_s = np.arange(frames)[:, None] / fps
+    degrees = 15 * np.sin(3 * t_s + rng.uniform(0, 6, 3 * len(FIGURE)))
+    rows = [" ".join(f"{value:.3f}" for value in row) for row in degrees]
+    head = ["HIERARCHY", *joint("Hips", 0), "MOTION", f"Frames: {frames}", f"Frame Time: {1 / fps:.7f}"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*head, *rows]) + "\n")
+    return path
+
+
+def walk(seed: int) -> Any:
+    return walk_world(np.arange(FRAMES) / 5, seed=seed).astype(np.float32)
+
+
+@pytest.fixture
+def h36m(desk: Path) -> tuple[Path, Path]:
+    """Two subjects, two actions each, four cameras."""
+    world: dict[str, Any] = {}
+    views: dict[str, Any] = {}
+    for n, subject in enumerate(("S1", "S9")):
+        world[subject], views[subject] = {}, {}
+        cameras = [sample_camera(np.random.default_rng(10 * n + c), walk(n)) for c in range(4)]
+        for m, action in enumerate(("Walking 1", "Photo")):
+            joints_m = walk(n)[m::2]
+            world[subject][action] = np.zeros((len(joints_m), 32, 3), np.float32)
+            world[subject][action][:, list(KEPT)] = joints_m
+            views[subject][action] = [camera.project(camera.to_camera(joints_m)) for camera in cameras]
+    np.savez("data_3d_h36m.npz", positions_3d=np.array(world, dtype=object))
+    np.savez("data_2d_h36m_gt.npz", positions_2d=np.array(views, dtype=object))
+    return desk / "data_3d_h36m.npz", desk / "data_2d_h36m_gt.npz"
+
+
+@pytest.fixture
+def mpi3dhp(desk: Path) -> tuple[Path, Path]:
+    """A training file of two rates, and a test file of which every third frame does not count."""
+
+    def view(seed: int) -> dict[str, Any]:
+        camera = sample_camera(np.random.default_rng(seed), walk(seed))
+        points = camera.to_camera(walk(seed))
+        return {"data_2d": camera.project(points)[:, TO_3DHP], "data_3d": 1000 * points[:, TO_3DHP]}
+
+    train = {"S1 Seq1": [{"0": view(0), "4": view(1)}, 25], "S2 Seq1": [{"0": view(2)}, 50]}
+    held_out = {"TS1": view(3) | {"valid": np.arange(FRAMES) % 3 > 0}, "TS5": view(4) | {"valid": np.ones(FRAMES)}}
+    for name, data in (("train", train), ("test", held_out)):
+        np.savez(f"data_{name}_3dhp.npz", data=np.array(data, dtype=object))
+    return desk / "data_train_3dhp.npz", desk / "data_test_3dhp.npz"
+
+
+@pytest.mark.parametrize("preset", ["tiny-retention", "tiny-attention"])
+def test_human36m_from_the_published_files_to_its_figures(
+    preset: str, posemoe: Call, h36m: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
+) -> None:
+    said = posemoe("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
+    assert said.code == 0 and said.json["data"] == "h36m.npz" and said.json["kind"] == "h36m"
+    assert said.json["splits"] == {split: {"takes": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
+    assert max(said.json["error_px"]["S9"]) < 0.1 and said.err.strip().endswith("posemoe-edge train --data h36m.npz")
+    trained = posemoe("train", preset, "--data", "h36m.npz", *SMALL)
+    assert trained.code == 0 and trained.json["clips"] == 8 and trained.json["val_mpjpe_mm"] is None
+    assert "8 recorded takes" in trained.err
+    made = posemoe("eval", retention_artefact, "--data", "h36m.npz", "--json")
+    assert made.code == 0 and "as recorded" in made.err and not {"clean", "noisy"} & set(made.json)
+    found = made.json["recorded"]
+    assert list(found["mpjpe_mm_by_action"]) == ["Walking", "Photo"] and found["frames"] == made.json["frames"]
+    assert found["mpjpe_mm_of_actions"] == pytest.approx(np.mean(list(found["mpjpe_mm_by_action"].values())), abs=0.01)
+    assert "S9/Walking 1/cam3" in found["mpjpe_mm_by_clip"]
+
+
+def test_3dhp_from_the_published_files_to_its_figures(
+    posemoe: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
+) -> None:
+    said = posemoe("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
+    assert said.code == 0
+    assert said.json["splits"] == {"train": {"takes": 3, "frames": 3 * FRAMES}, "test": {"takes": 2, "frames": 2 * FRAMES}}
+    trained = posemoe("train", "tiny-retention", "--data", "mpi.npz", *SMALL)  # windows at first, then streams
+    assert trained.code == 0 and trained.json["clip_frames"] == 3 * FRAMES
+    found = posemoe("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
+    assert found["frames"] == 2 * FRAMES and found["recorded"]["frames"] == 2 * FRAMES - FRAMES // 3
+    assert set(found["recorded"]["mpjpe_mm_by_clip"]) == {"TS1", "TS5"}
+
+
+def test_the_test_sequences_alone_are_judged_at_the_rate_that_is_told(
+    posemoe: Call, desk: Path, mpi3dhp: tuple[Path, Path]
+) -> None:
+    said = posemoe("import", "3dhp", mpi3dhp[1], "--fps", 50)
+    assert said.code == 0 and said.err.strip().endswith("posemoe-edge eval --data 3dhp.npz")
+    assert load_recorded(desk / "3dhp.npz")[0].take.dt_s[0] == pytest.approx(0.02)
+
+
+def test_test_sequences_alone_are_nothing_to_train_on(posemoe: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:
+    assert posemoe("import", "3dhp", mpi3dhp[1]).code == 0
+    said = posemoe("train", "tiny-retention", "--data", "3dhp.npz", *SMALL)
+    assert said.code == 2 and said.json["what"] == "there are no clips to train on"
+
+
+def test_motion_of_ones_own_from_bvh_to_its_figures(
+    posemoe: Call, desk: Path, tiny_presets: None, retention_artefact: Path
+) -> None:
+    for n, name in enumerate(("anna/dance", "anna/jump", "val/walk", "test/fall")):
+        write_bvh(desk / "takes" / f"{name}.bvh", seed=n)
+    said = posemoe("import", "bvh", "takes", "--out", "own.npz", "--json")
+    assert said.code == 0 and said.json["kind"] == "bvh"
+    assert {split: count["takes"] for split, count in said.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
+    clips = load_clips(desk / "own.npz")
+    assert {clip.fps for clip in clips} == {50} and [clip.subject for clip in clips][:2] == ["anna", "anna"]
+    trained = posemoe("train", "tiny-retention", "--data", "own.npz", *SMALL)
+    assert trained.code == 0 and trained.json["val_mpjpe_mm"] > 0
+    made = posemoe("eval", retention_artefact, "--data", "own.npz", "--json").json
+    assert {"clean", "noisy"} <= set(made) and list(made["noisy"]["mpjpe_mm_by_clip"]) == ["test/fall"]
+
+
+def test_files_of_motion_take_the_split_the_rate_and_the_size_that_are_told(posemoe: Call, desk: Path) -> None:
+    files = [write_bvh(desk / name, seed=n) for n, name in enumerate(("a.bvh", "b.bvh"))]
+    said = posemoe("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
+    assert said.json["data"] == "bvh.npz" and said.json["splits"]["test"]["takes"] == 2
+    clips = load_clips(desk / "bvh.npz")
+    assert {clip.fps for clip in clips} == {25} and 0.9 < np.ptp(clips[0].joints_m[0, :, 2]) < 1.25
+
+
+ODD: list[tuple[str, int, str]] = [
+    ("h36m data_3d_h36m.npz", 2, "Human3.6M is two files"),
+    ("h36m data_2d_h36m_gt.npz --keypoints data_2d_h36m_gt.npz", 4, "lacks positions_3d"),
+    ("h36m nowhere.npz --keypoints data_2d_h36m_gt.npz", 3, "nowhere.npz"),
+    ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --out data_3d_h36m.npz", 2, "written over what is read"),
+    ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --fps 50", 2, "--fps is no option of import h36m"),
+    ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --out nowhere/a.npz", 3, "mkdir -p nowhere"),
+    ("3dhp data_3d_h36m.npz", 4, "lacks data"),
+    ("3dhp", 2, "FILE"),
+    ("bvh nowhere.bvh", 3, "no BVH file nowhere.bvh"),
+    ("bvh .", 2, "broken.bvh: a skeleton of an unknown kind"),
+    ("bvh broken.bvh --unit-m 1 --config x=1", 2, "--config is no option of import bvh"),
+    ("bvh broken.bvh --split dev", 2, "train"),
+    ("mixste a.bin b.bin", 2, "2 files of mixste"),
+    ("mixste a.bin --out data_3d_h36m.npz", 3, "no checkpoint at a.bin"),
+    ("mixste data_3d_h36m.npz --out data_2d_h36m_gt.npz", 2, "is a file"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "message"), ODD, ids=[row[0] for row in ODD])
+def test_what_cannot_be_imported_is_said_and_leaves_nothing(
+    line: str, code: int, message: str, posemoe: Call, desk: Path, h36m: tuple[Path, Path]
+) -> None:
+    path = write_bvh(desk / "broken.bvh")
+    path.write_text(path.read_text().replace("LeftForeArm", "Tentacle"))
+    before = {path: path.read_bytes() for path in desk.iterdir()}
+    said = posemoe("import", *line.split(), "--json")
+    assert said.code == code and message in said.err, said.err
+    assert said.json["exit_code"] == code
+    assert {path: path.read_bytes() for path in desk.iterdir()} == before
+
+
+@pytest.mark.parametrize("verb", [("train", "tiny-retention"), ("eval",)])
+def test_the_published_file_itself_is_answered_with_the_import_and_that_command_works(
+    verb: tuple[str, ...], posemoe: Call, h36m: tuple[Path, Path], tiny_presets: None, zoo: Path
+) -> None:
+    said = posemoe(*verb, "--data", h36m[0].name, "--json")
+    assert said.code == 4 and said.json["run"].startswith("posemoe-edge import h36m data_3d_h36m.npz")
+    assert posemoe(*said.json["run"].split()[1:]).code == 0
+
+
+def test_an_option_of_another_kind_may_stand_in_the_configuration(posemoe: Call, desk: Path) -> None:
+    (desk / "posemoe-edge.toml").write_text('[import]\nfps = 25\nkeypoints = "k.npz"\n')
+    write_bvh(desk / "a.bvh")
+    assert posemoe("import", "bvh", "a.bvh").code == 0
+    assert load_clips(desk / "bvh.npz")[0].fps == 25
+
+
+def test_recorded_takes_have_no_validation_split(posemoe: Call, mpi3dhp: tuple[Path, Path], zoo: Path) -> None:
+    assert posemoe("import", "3dhp", *mpi3dhp).code == 0
+    said = posemoe("eval", "--data", "3dhp.npz", "--split", "val", "--json")
+    assert said.code == 2 and said.json["expected"] == "one of train, test"

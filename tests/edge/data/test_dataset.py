@@ -1,0 +1,84 @@
+"""What --data names is told apart by what is in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.edge.data.dataset import evaluation_sets, open_data
+from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.data.recorded import Recorded, save_recorded
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, clips: list[Clip]) -> Path:
+    takes = evaluation_takes(clips[:2], noisy=True)
+    save_recorded(
+        tmp_path / "recorded.bin", [Recorded(take, "S1", split) for take, split in zip(takes, ("train", "test"), strict=True)]
+    )
+    return tmp_path / "recorded.bin"  # whatever it is called
+
+
+def test_a_file_of_clips_gives_the_clips_of_a_split(write_mocap: Callable[..., Path], clips: list[Clip]) -> None:
+    for split, clip in zip(("train", "val", "test"), clips, strict=True):
+        (found,) = open_data(write_mocap(), split)
+        assert isinstance(found, Clip) and found.id == clip.id
+
+
+def test_a_file_of_recorded_takes_gives_the_takes_of_a_split(recorded: Path, clips: list[Clip]) -> None:
+    for split, clip in zip(("train", "test"), clips[:2], strict=True):
+        (found,) = open_data(recorded, split)
+        assert isinstance(found, Take) and found.clip_id == clip.id and found.action == clip.action
+    with pytest.raises(UsageError, match="'val'; expected one of train, test"):
+        open_data(recorded, "val")
+
+
+def test_clips_are_judged_clean_and_noisy_and_recorded_takes_as_they_are(clips: list[Clip]) -> None:
+    sets = evaluation_sets(clips[:1], seed=3)
+    assert list(sets) == ["clean", "noisy"]
+    for name, takes in sets.items():
+        (expected,) = evaluation_takes(clips[:1], noisy=name == "noisy", seed=3)
+        np.testing.assert_array_equal(takes[0].keypoints, expected.keypoints)
+    again = evaluation_sets(sets["noisy"])
+    assert list(again) == ["recorded"] and again["recorded"][0] is sets["noisy"][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"positions_3d": 1},
+            "Human3.6M's positions as published.* run: posemoe-edge import h36m .*raw.npz --keypoints data_2d",
+        ),
+        (
+            {"positions_2d": 1, "metadata": 1},
+            "Human3.6M's keypoints .* run: posemoe-edge import h36m data_3d.* --keypoints .*raw",
+        ),
+        ({"data": 1}, "MPI-INF-3DHP as published.* run: posemoe-edge import 3dhp .*raw.npz"),
+        ({"kpts": 1, "t": 2}, "holds kpts, t; expected clips of motion or recorded takes; run: posemoe-edge import --help"),
+        ({}, "holds nothing"),
+        ({"rel": np.zeros((3, 17, 3), np.int16)}, "lacks root, offsets"),
+    ],
+)
+def test_what_is_neither_is_named_with_what_to_run(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "raw.npz", **fields)
+    with pytest.raises(ArtefactError, match=message):
+        open_data(tmp_path / "raw.npz", "train")
+
+
+def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "walk.bvh").write_text("HIERARCHY")
+    with pytest.raises(ArtefactError, match=r"is a BVH; .* run: posemoe-edge import bvh .*walk\.bvh"):
+        open_data(tmp_path / "walk.bvh", "train")
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut off")
+    np.save(tmp_path / "lone.npy", np.zeros(3))
+    for name in ("broken.npz", "lone.npy"):
+        with pytest.raises(ArtefactError, match=f"{name} cannot be read"):
+            open_data(tmp_path / name, "train")
+    with pytest.raises(MissingError, match=r"no motion-capture file .*nowhere\.npz"):
+        open_data(tmp_path / "nowhere.npz", "train")
