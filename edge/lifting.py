@@ -64,7 +64,8 @@ def lift_take(model: Lifter, take: Take, *, block: int = 81) -> NDArray[np.float
             parts = []
             for start in range(0, frames, block):
                 now = slice(start, start + block)
-                y, state = lift(x[None, now], state, dt[None, now])
+                first = torch.arange(start, start + len(x[now]), device=device) == 0  # nobody knows how long it lasted
+                y, state = lift(x[None, now], state, dt[None, now], first[None])
                 parts.append(y[0])
             poses = torch.cat(parts)
     model.train(was)

@@ -21,7 +21,7 @@ VERBS = {
     "models": "The presets: size, cost, latency.",
     "train": "Train a preset on motion capture.",
     "eval": "Accuracy of an artefact on motion capture.",
-    "import": "Official checkpoints of the published systems.",
+    "import": "Official checkpoints, and data sets and motion of others.",
     "export": "PyTorch weights to an artefact.",
     "verify": "Certify an artefact's drift in millimetres.",
     "run": "Lift people from a camera, a video or a file.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ...runtime.errors import missing_extra
 from ...runtime.model import DEFAULT_MODEL
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
-    "--start",
+    "--from",
+    "start",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Weights to begin with: the preset's own, or posemoe-frame-s's, with fresh blocks over time.",
 )
@@ -127,12 +130,22 @@ def command(
     out_.say(f"{weights} ({size}) is at update {record['updates']} of {updates}{watched}; {record['frames']} frames so far")
     if picture:
         out_.say(f"Drew {picture}")
-    again = f"posemoe-edge train {preset} --data {data} --out {weights} --updates {updates}"
     done = record["updates"] >= updates
     return Result(
         {"weights": str(weights), "preset": preset, **record},
-        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else again,
+        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else _again(preset),
     )
+
+
+def _again(preset: str) -> str:
+    """The same call once more, as it was written: any other recipe would be refused."""
+    context, words = click.get_current_context(), ["posemoe-edge", "train", preset]
+    for option in context.command.params:
+        value, name = context.params.get(option.name or ""), option.opts[0]
+        written = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if written and name.startswith("--") and not isinstance(value, bool):
+            words += [name, str(value)]
+    return shlex.join(words)
 
 
 def _writer(folder: Path | None) -> Any:

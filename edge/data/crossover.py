@@ -18,7 +18,16 @@ Floats = NDArray[np.float32]
 UPPER, LOWER = (7, 8, 14, 11), (0, 7, 1, 4)  # from, up to, right, left
 LIMBS = (((12, 13), UPPER), ((15, 16), UPPER), ((9, 10), UPPER), ((2, 3), LOWER), ((5, 6), LOWER))
 LEAN_DEG = 12.0
+MIXED = 0.6
 _PARENTS = [max(parent, 0) for parent in H36M17.parents]
+
+
+def recombine(joints_m: Floats, rng: np.random.Generator, *, share: float = MIXED) -> Floats:
+    """Joints (B, T, 17, 3), world: this share of the takes with limbs of the others among them, and leaning otherwise."""
+    mixed = rng.random(len(joints_m)) < share
+    made = joints_m.copy()
+    made[mixed] = lean(cross_over(joints_m[mixed], rng), rng)
+    return made
 
 
 def cross_over(joints_m: Floats, rng: np.random.Generator, *, chance: float = 0.5) -> Floats:
@@ -27,6 +36,8 @@ def cross_over(joints_m: Floats, rng: np.random.Generator, *, chance: float = 0.
     The taken limb has its new owner's lengths.
     """
     takes = len(joints_m)
+    if takes < 2:
+        return joints_m.copy()
     bones = joints_m - joints_m[:, :, _PARENTS]  # (B, T, 17, 3), the root's is zero
     frames = {part: _axes(joints_m, part) for part in (UPPER, LOWER)}
     made = bones.copy()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ...runtime.keypoints import normalise_screen
 from .augment import detector_noise, mask, mirror_half, reshape_body
 from .camera import sample_camera
+from .crossover import recombine
 
 Floats = NDArray[np.float32]
 
@@ -16,11 +17,13 @@ def film(joints_m: Floats, rng: np.random.Generator, *, augment: bool, noisy: bo
     """Keypoints and poses, both (..., T, 17, 3), of joints in the world: each take by its own camera.
 
     Args:
-        augment: another body, and every other time its mirror image.
+        augment: another body, and every other time its mirror image; among many takes (B, T, 17, 3) some with limbs of others.
         noisy: with a detector's errors and confidence; otherwise exact, with confidence 1.
         masked: with missing and swapped joints.
     """
     if augment:
+        if joints_m.ndim == 4:
+            joints_m = recombine(joints_m, rng)
         joints_m = mirror_half(reshape_body(joints_m, rng), rng)
     camera = sample_camera(rng, joints_m)
     points = camera.to_camera(joints_m)  # camera axes

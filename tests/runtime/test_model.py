@@ -67,7 +67,7 @@ def test_a_shipped_artefact_is_found_by_its_name(
     with pytest.raises(MissingError, match=r"shipped one \(posemoe-retention-s\); run: posemoe-edge export posemoe-dssm-s"):
         load("posemoe-dssm-s")
     (zoo / "posemoe-dssm-s").mkdir()
-    with pytest.raises(MissingError, match="shipped as weights, .*; run: posemoe-edge export posemoe-dssm-s"):
+    with pytest.raises(MissingError, match=r"shipped as weights, .*; run: posemoe-edge export posemoe-dssm-s"):
         load("posemoe-dssm-s")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,39 @@ def test_the_same_call_goes_on_where_the_last_one_stopped(posemoe: Call, desk: P
 
 def test_an_unfinished_training_says_how_to_go_on(posemoe: Call, desk: Path, motion: Path, tiny_presets: None) -> None:
     said = posemoe("train", "tiny-dssm", "--data", motion, "--updates", 10_000, "--minutes", 0.0001, *SMALL)
-    assert said.code == 0 and "--updates 10000" in said.err.rsplit("Next:", 1)[1] and "train tiny-dssm" in said.err
+    again = shlex.split(said.err.rsplit("Next:", 1)[1])
+    assert said.code == 0 and again[:3] == ["posemoe-edge", "train", "tiny-dssm"] and "10000" in again
+    assert posemoe(*again[1:]).code == 0  # and so it does, with the same recipe
+
+
+def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
+    posemoe: Call, desk: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from posemoe_edge.edge import presets
+
+    streams = presets.PRESETS["tiny-retention"]
+    trunk = presets.Preset("tiny-trunk", replace(streams.config, mixer="none", window=1), "for tests")
+    monkeypatch.setitem(presets.PRESETS, "tiny-trunk", trunk)
+    call = ("--data", motion, "--updates", 1, *SMALL)
+    assert posemoe("train", "tiny-trunk", *call).code == 0
+    said = posemoe("train", "tiny-retention", *call, "--from", "tiny-trunk.safetensors", "--json")
+    assert (
+        said.code == 0
+        and said.json["start"]["preset"] == "tiny-trunk"
+        and said.json["start"]["frames"] == 1 * SMALL[SMALL.index("--rows") + 1]
+    )
+    said = posemoe("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
+    assert said.code == 2 and "alone" in said.err
+    assert posemoe("train", "tiny-retention", *call, "--from", "nowhere.safetensors", "--fresh").code == 3
+
+
+def test_torchrun_takes_no_option_for_one_of_its_own() -> None:
+    from posemoe_edge.edge.cli.train_verb import command
+    from torch.distributed.run import get_args_parser
+
+    theirs = [option for action in get_args_parser()._actions for option in action.option_strings]
+    ours = [option for param in command.params for option in param.opts if option.startswith("--")]
+    assert [option for option in ours if any(their.startswith(option) for their in theirs)] == []
 
 
 def test_another_recipe_is_refused(posemoe: Call, desk: Path, motion: Path, tiny_presets: None) -> None:

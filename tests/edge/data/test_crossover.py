@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.crossover import LIMBS, cross_over, lean
+from posemoe_edge.edge.data.crossover import LIMBS, MIXED, cross_over, lean, recombine
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.runtime.skeleton import H36M17
 
@@ -66,6 +66,13 @@ def test_limbs_cross_over_as_often_as_said(people: NDArray[np.float32]) -> None:
     made = cross_over(many, np.random.default_rng(2), chance=0.3)
     changed = np.abs(angles(made, elbow) - angles(many, elbow))[:, 0] > 1e-4
     assert changed.mean() == pytest.approx(0.3 * 5 / 6, abs=0.06)  # one donor in six is himself
+
+
+def test_a_share_of_the_takes_is_recombined_and_the_others_are_as_captured(people: NDArray[np.float32]) -> None:
+    many = np.repeat(people, 50, axis=0)
+    changed = (recombine(many, np.random.default_rng(3)) != many).any(axis=(1, 2, 3))
+    assert changed.mean() == pytest.approx(MIXED, abs=0.08)
+    np.testing.assert_array_equal(recombine(many, np.random.default_rng(3), share=0.0), many)
 
 
 def test_a_body_without_a_trunk_stays_finite() -> None:
