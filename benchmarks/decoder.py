@@ -25,6 +25,7 @@ from posemoe_edge.edge.models.count import describe
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import ABLATIONS, PoseMoEConfig
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
+from posemoe_edge.edge.training.inflate import start_from
 from posemoe_edge.edge.training.recipe import Progress, Recipe
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.runtime.errors import UsageError
@@ -53,9 +54,13 @@ def posemoe(config: object, name: str) -> PoseMoEConfig:
 
 
 def trained(
-    preset: Preset, cuts: Sequence[str], clips: Sequence[Clip], recipe: Recipe, folder: Path, device: str
+    preset: Preset, cuts: Sequence[str], clips: Sequence[Clip], recipe: Recipe, folder: Path, device: str, begin: Path | None
 ) -> tuple[dict[str, Lifter], dict[str, Any]]:
-    """The whole network and each cut one, and the records of their trainings. A training that was interrupted goes on."""
+    """The whole network and each cut one, and the records of their trainings. A training that was interrupted goes on.
+
+    Args:
+        begin: weights of single frames that all of them grow from.
+    """
     models, records = {}, {}
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WHOLE, *cuts):
@@ -66,8 +71,10 @@ def trained(
                 pace = f"{progress.frames_per_second:.0f} frames/s"
                 print(f"{name}: update {progress.updates} of {recipe.updates}, loss {progress.loss:.4f}, {pace}", flush=True)
 
-        record = train(cut(preset, name), clips, out=path, recipe=recipe, report=report)
-        records[name] = {key: record[key] for key in ("updates", "frames", "minutes")}
+        made = cut(preset, name)
+        start, origin = start_from(begin, made.config) if begin else (None, None)
+        record = train(made, clips, out=path, recipe=recipe, report=report, start=start, origin=origin)
+        records[name] = {key: record[key] for key in ("updates", "frames", "minutes", "start")}
         models[name] = load_checkpoint(path)[0].to(device)
     return models, records
 
@@ -103,6 +110,8 @@ def arguments() -> argparse.ArgumentParser:
     made.add_argument("--updates", type=int, default=usual.updates)
     made.add_argument("--rows", type=int, default=usual.rows)
     made.add_argument("--frames", type=int, default=usual.frames)
+    made.add_argument("--rate", type=float, default=usual.rate, help="peak learning rate")
+    made.add_argument("--from", type=Path, dest="begin", help="weights of posemoe-frame-s to grow from (no spatial cuts then)")
     made.add_argument("--seed", type=int, default=usual.seed)
     made.add_argument("--compile", action="store_true", help="fuse the networks first")
     return made
@@ -116,11 +125,17 @@ def main() -> None:
         models = lifters(options)
     else:
         recipe = Recipe(
-            updates=options.updates, rows=options.rows, frames=options.frames, seed=options.seed, compiled=options.compile
+            updates=options.updates,
+            rows=options.rows,
+            frames=options.frames,
+            rate=options.rate,
+            seed=options.seed,
+            compiled=options.compile,
         )
         preset = find_preset(options.preset)
         clips_seen = clips_of(options, "train")
-        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device)
+        begin = options.begin
+        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device, begin)
         about |= {"preset": preset.name, "recipe": asdict(recipe), "trainings": records}
     rows = measure(models, clips)
     finish(options, {**about, "rows": rows}, picture(rows))
