@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +99,6 @@ def clips_of(options: argparse.Namespace, split: str | None = None) -> list[Clip
 # What is measured.
 
 
-def luck(clip_id: str, seed: int = 0) -> np.random.Generator:
-    """A generator that follows from a clip's name: whatever else is chosen, a clip meets the same luck."""
-    return np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
-
-
 def measured(model: Lifter, takes: Sequence[Take], lift: Callable[[Lifter, Take], Floats] = lift_take) -> dict[str, Any]:
     """What ``judge`` says of a model on takes."""
     return judge(takes, [lift(model, take) for take in takes])
@@ -134,6 +128,18 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int,
             if i >= warm_up:
                 seconds[name].append(time.perf_counter() - began)
     return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def main_on_exact(
+    doc: str | None,
+    measure: Callable[[Mapping[str, Lifter], Sequence[Take]], list[Row]],
+    pictures: Callable[[Sequence[Row]], Sequence[Lines]],
+) -> None:
+    """The whole of a benchmark that spoils exact keypoints in its own way."""
+    options = parsed(parser(doc))
+    clips = clips_of(options)
+    rows = measure(lifters(options), evaluation_takes(clips, noisy=False))
+    finish(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, pictures(rows))
 
 
 # The result.

@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from experiment import Row, clips_of, finish, lifters, luck, parsed, parser, told
+from experiment import Row, main_on_exact, told
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.augment import LIMBS
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.takes import Take, luck
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter
@@ -109,12 +109,5 @@ def pictures(rows: Sequence[Row]) -> list[Lines]:
     ]
 
 
-def main() -> None:
-    options = parsed(parser(__doc__))
-    clips = clips_of(options)
-    rows = measure(lifters(options), evaluation_takes(clips, noisy=False))
-    finish(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, pictures(rows))
-
-
 if __name__ == "__main__":
-    told(main)
+    told(lambda: main_on_exact(__doc__, measure, pictures))

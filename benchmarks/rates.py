@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from experiment import Row, clips_of, finish, lifters, luck, measured, parsed, parser, told
+from experiment import Row, clips_of, finish, lifters, measured, parsed, parser, told
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import Take, make_take
+from posemoe_edge.edge.data.takes import Take, evaluation_takes
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.picture import Lines
 
@@ -25,20 +25,9 @@ CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz":
 """(stride, share of frames lost)"""
 
 
-def filmed(clip: Clip, stride: int, lost: float) -> Take:
-    """As ``evaluation_takes``: the camera and the noise follow from the clip's name alone."""
-    return make_take(clip, luck(clip.id), augment=False, noisy=True, masked=False, start=0, stride=stride, drop=lost)
-
-
-def told_time(take: Take, fps: float, *, known: bool) -> Take:
-    """The take with the time that a model is told: the true one, or one nominal step for each frame.
-
-    Nothing came before the first frame: it counts as one nominal step, as in the runtime and in training.
-    """
-    nominal = np.float32(1 / fps)
-    dt_s = take.dt_s.copy() if known else np.full_like(take.dt_s, nominal)
-    dt_s[0] = nominal
-    return replace(take, dt_s=dt_s)
+def untold(take: Take, fps: float) -> Take:
+    """The take as if every frame had come one nominal step after the last."""
+    return replace(take, dt_s=np.full_like(take.dt_s, np.float32(1 / fps)))
 
 
 def knows_time(model: Lifter) -> bool:
@@ -49,15 +38,16 @@ def knows_time(model: Lifter) -> bool:
 def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     rows = []
     for camera, (stride, lost) in CAMERAS.items():
-        takes = [take for take in (filmed(clip, stride, lost) for clip in clips) if len(take) > 1]
+        filmed = evaluation_takes(clips, noisy=True, stride=stride, drop=lost)
+        takes = [take for take in filmed if len(take) > 1]
         for name, model in models.items():
-            true, blind = ([told_time(take, model.config.fps, known=known) for take in takes] for known in (True, False))
+            blind = [untold(take, model.config.fps) for take in takes]
             rows.append(
                 {
                     "weights": name,
                     "camera": camera,
                     "frames": sum(map(len, takes)),
-                    "with_dt_mm": round(measured(model, true)["mpjpe_mm"], 2) if knows_time(model) else None,
+                    "with_dt_mm": round(measured(model, takes)["mpjpe_mm"], 2) if knows_time(model) else None,
                     "without_dt_mm": round(measured(model, blind)["mpjpe_mm"], 2),
                 }
             )

@@ -171,18 +171,19 @@ def make_take(
     )
 
 
-def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0) -> list[Take]:
-    """Each clip whole, as captured, from one camera: the takes to report numbers on.
+def luck(clip_id: str, seed: int = 0) -> np.random.Generator:
+    """A generator that follows from a clip's name: whatever else is chosen, a clip meets the same luck."""
+    return np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
+
+
+def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0, stride: int = 1, drop: float = 0.0) -> list[Take]:
+    """Each clip whole, as captured or as a slower camera saw it, from one camera: the takes to report numbers on.
 
     Camera and noise follow from the seed and the clip's id alone, so a clip is filmed alike in any selection of clips, and
     from the same camera clean and noisy. Noise is the detector's, without masking: every joint has been found.
     """
-    return [
-        make_take(
-            clip, np.random.default_rng([seed, zlib.crc32(clip.id.encode())]), augment=False, noisy=noisy, masked=False, start=0
-        )
-        for clip in clips
-    ]
+    how = {"augment": False, "noisy": noisy, "masked": False}
+    return [make_take(clip, luck(clip.id, seed), start=0, stride=stride, drop=drop, **how) for clip in clips]
 
 
 class Draw:

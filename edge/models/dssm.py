@@ -86,7 +86,7 @@ class DSSM(Mixer):
         size = torch.exp(elapsed * decay)
         cos, sin = ((size * part)[:, :, None] for part in ((elapsed * turn).cos(), (elapsed * turn).sin()))
         re, im = state.chunk(2, dim=-1)  # (B, M, J, C, N/2)
-        return torch.cat([re * cos - im * sin, re * sin + im * cos], dim=-1)
+        return torch.cat(_times((re, im), (cos, sin)), dim=-1)
 
     def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         u = wide(k) * wide(v)  # (B, J, C)
@@ -121,7 +121,7 @@ class DSSM(Mixer):
     def _response(self, held: tuple[Tensor, Tensor], age: Tensor) -> Tensor:
         """2 Re(c hold exp(A Delta age)): what an input of that age is worth now, (*, C)."""
         re, im = self._power(age)
-        x, y = re * held[0] - im * held[1], re * held[1] + im * held[0]
+        x, y = _times((re, im), held)
         return 2 * (self.read[0] * x - self.read[1] * y).sum(-1)
 
     def kernel(self, frames: int) -> Tensor:
@@ -145,7 +145,7 @@ class DSSM(Mixer):
         """(B, T, J, C) and the state after it, from the state before it (None: empty, and nobody asks for the next one)."""
         frames = u.shape[1]
         brief = self._brief(clock)
-        size = max(SHORT, BLOCK) if brief or clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else BLOCK
+        size = SHORT if brief or clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else BLOCK
         carried, parts = state is not None or frames > size, []
         if carried and state is None:
             state = u.new_zeros(u.shape[0], *self.state_shape)
@@ -159,7 +159,8 @@ class DSSM(Mixer):
         """Whether no mode decays so much within the call that its inverse would overflow. A graph cannot look, nor a count."""
         if torch.compiler.is_compiling() or self.skip.is_meta:
             return False
-        return float(clock.time[:, -1].max() * -self._exponent[0].detach().min()) < BRIEF
+        longest = clock.once("longest", lambda: float(clock.time[:, -1].max()))  # asked once, not by each mixer
+        return longest * -float(self._exponent[0].detach().min()) < BRIEF
 
     def _block(self, u: Tensor, state: Tensor | None, clock: Clock, brief: bool) -> tuple[Tensor, Tensor | None]:
         """As ``_filter``, with a weight for each pair of frames: of a brief call as a product of what each of the two knows."""
@@ -169,8 +170,7 @@ class DSSM(Mixer):
         reads = torch.cat([c_re * re - c_im * im, -(c_re * im + c_im * re)], dim=-1)  # (B, T, C, N), of the first frame's state
         past = torch.ones_like(clock.visible[0]).tril() & clock.visible  # (B, T, T), causal within a chunk of any size
         if brief:
-            back_re, back_im = self._power(-clock.time)
-            given = torch.cat([back_re * held[0] - back_im * held[1], back_re * held[1] + back_im * held[0]], dim=-1)
+            given = torch.cat(_times(self._power(-clock.time), held), dim=-1)  # (B, T, C, N)
             weights = reads.transpose(1, 2) @ given.permute(0, 2, 3, 1)  # (B, C, T, T), rows now, columns then
         else:
             age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0).to(u.dtype)  # (B, T, T)
@@ -182,16 +182,19 @@ class DSSM(Mixer):
         state = self.recall([self], state[:, None], clock)[:, 0]  # (B, J, C, N) at the first frame
         recalled = _along(reads.transpose(1, 2), state.permute(0, 3, 1, 2))  # (B, T, J, C)
         x_re, x_im = state.chunk(2, dim=-1)
-        re, im = re[:, -1:], im[:, -1:]  # (B, 1, C, N/2)
-        last = torch.cat([re * x_re - im * x_im, re * x_im + im * x_re], dim=-1)  # (B, J, C, N)
-        re, im = self._power(clock.time[:, -1:] - clock.time)  # (B, T, C, N/2)
-        left = torch.cat([re * held[0] - im * held[1], re * held[1] + im * held[0]], dim=-1)  # (B, T, C, N)
+        last = torch.cat(_times((re[:, -1:], im[:, -1:]), (x_re, x_im)), dim=-1)  # (B, J, C, N)
+        left = torch.cat(_times(self._power(clock.time[:, -1:] - clock.time), held), dim=-1)  # (B, T, C, N)
         if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
             recalled = torch.where((clock.life == 0)[:, :, None, None], recalled, 0.0)
             last = torch.where((clock.life[:, -1] == 0)[:, None, None, None], last, 0.0)
             left = torch.where((clock.life == clock.life[:, -1:])[:, :, None, None], left, 0.0)
         new = _along(left.permute(0, 2, 3, 1), u)  # (B, N, J, C)
         return y + recalled, last + new.permute(0, 2, 3, 1)
+
+
+def _times(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The product of two complex numbers, written out."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
 def _along(weights: Tensor, x: Tensor) -> Tensor:

@@ -130,9 +130,10 @@ def train(
 def _chunks(clips: Sequence[Footage], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
     """What to train on, and whether memory is carried into it: other cameras in every process, and after every interruption."""
     seed, opening = (recipe.seed, rank, updates), max(0, round(recipe.windows * recipe.updates) - updates)
-    windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
-    for chunk in windows if model.config.windowed else islice(windows, opening):
-        yield chunk, False
+    if model.config.windowed or opening:  # it copies all footage
+        windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
+        for chunk in windows if model.config.windowed else islice(windows, opening):
+            yield chunk, False
     for chunk in TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed):
         yield chunk, True
 
