@@ -14,12 +14,13 @@ from typing import Any
 
 import onnx
 
+from ..calib.calibrate import compress_weights
+from ..calib.lone import carry_manifest
 from ..runtime.certificate import REFERENCE
 from ..runtime.errors import PoseEdgeError, UsageError
 from ..runtime.manifest import SCHEMA_VERSION, Graph, Manifest, Mode, Precision, read_manifest, record_file, write_manifest
-from ..runtime.model import METADATA
 from .lifter import Lifter
-from .passes import add_metadata, check_contract, simplify
+from .passes import check_contract, name_nodes, simplify
 from .precision import FP32_ISLANDS, halve
 from .reference import save_reference
 from .trace import OPSET, UNITS, interface, trace
@@ -36,6 +37,7 @@ def export(
     precisions: Sequence[Precision] = ("fp32",),
     chunk: int | None = None,
     training: dict[str, Any] | None = None,
+    finish: Callable[[Path], None] = lambda folder: None,
     stage: Callable[[str, float, int], None] = lambda name, seconds, size: None,
 ) -> Manifest:
     """Write the artefact of a lifter.
@@ -45,9 +47,11 @@ def export(
 
     Args:
         out: the folder; an artefact that is there is replaced, anything else is left alone.
-        precisions: what to write. fp32 is always written: it is what a CPU runs and what the others are judged against.
+        precisions: what to write, of fp32, fp16 and int8w. fp32 is always written: it is what a CPU runs and what the others
+            are judged against. INT8 activations need ``calib.calibrate``: on an artefact with fp16, or in ``finish``.
         chunk: graphs that take so many frames at once and answer as late; None is frame by frame, or a window.
         training: how the weights were made, for the manifest.
+        finish: called with the folder when it is written and not yet in its place: to calibrate it, say.
         stage: called with name, seconds and bytes after each stage.
     """
     interface(model, chunk)  # what cannot be exported so says it before anything is written
@@ -61,7 +65,9 @@ def export(
     draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
         draft.chmod(0o755)
-        manifest = _write(model, draft, preset, _ordered(precisions), chunk, training or {}, stage)
+        _write(model, draft, preset, _ordered(precisions), chunk, training or {}, stage)
+        finish(draft)
+        manifest = read_manifest(draft)
         _move(draft, out)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -82,19 +88,23 @@ def _write(
     save_reference(folder / REFERENCE, model, preset=preset, training=training)
     stage("reference weights", time.monotonic() - started, (folder / REFERENCE).stat().st_size)
 
+    traced: list[Precision] = [precision for precision in precisions if precision != "int8w"]
+    manifest = describe(model, preset, traced, chunk, training)
+    inputs, outputs, _ = interface(model, chunk)
     protos = {}
-    for precision in precisions:
+    for precision in traced:
         started = time.monotonic()
-        proto = simplify(trace(model if precision == "fp32" else halve(model), chunk))
-        inputs, outputs, _ = interface(model, chunk)
+        proto = simplify(name_nodes(trace(model if precision == "fp32" else halve(model), chunk)))
         check_contract(proto, inputs, outputs)
         protos[precision] = proto
         stage(f"{precision} graph", time.monotonic() - started, proto.ByteSize())
+    if "int8w" in precisions:
+        graph, protos["int8w"] = compress_weights(manifest, protos["fp32"])
+        manifest = manifest.model_copy(update={"graphs": (*manifest.graphs, graph)})
+        check_contract(protos["int8w"], inputs, outputs)
 
-    manifest = describe(model, preset, precisions, chunk, training)
     for graph in manifest.graphs:
-        lone = manifest.model_copy(update={"graphs": (graph,)})
-        add_metadata(protos[graph.precision], {METADATA: lone.model_dump_json()})
+        carry_manifest(protos[graph.precision], manifest, graph)
         onnx.save(protos[graph.precision], str(folder / graph.file))
     files = {path.name: record_file(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
@@ -173,11 +183,11 @@ def _move(draft: Path, out: Path) -> None:
 
 def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:
     rest: list[Precision] = [p for p in dict.fromkeys(precisions) if p != "fp32"]
-    if "int8" in rest:
+    if {"int8", "mixed"} & set(rest):
         raise UsageError(
-            "INT8 needs calibration, which is not built yet",
-            expected="fp32 or fp16",
-            run="posemoe-edge export --precision fp16",
+            "INT8 activations need motion to calibrate on",
+            expected="fp32, fp16 or int8w, and calibration after it",
+            run="posemoe-edge calibrate ARTEFACT --data FILE",
         )
     return ("fp32", *rest)
 

@@ -1,7 +1,9 @@
-"""Passes over an ONNX graph: simplified, stripped, and held to its contract."""
+"""Passes over an ONNX graph: named, simplified, stripped, and held to its contract."""
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,11 +18,30 @@ from ..runtime.manifest import Tensor
 # What TensorRT 10.3 to 11 or a plain CPU engine will not take, or takes badly.
 FORBIDDEN = frozenset({"Scan", "Loop", "If", "Attention", "Einsum", "DFT", "STFT", "GroupQueryAttention"})
 DTYPES = {"float32": TensorProto.FLOAT, "bool": TensorProto.BOOL}
+# A Gemm takes two axes: each would come with a Reshape before and after it, no faster, and without the layer's name.
+NOT_JOINED = ("fuse_matmul_add_bias_into_gemm", "fuse_matmul_add_bias_into_gemm_batched")
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes down which module a node is of
+
+
+def name_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Each node named after the module that it comes from, in place: ``encoder.0.expert_2d.feed.0.up/MatMul``.
+
+    A layer is then called the same in every precision's graph, in calibration, and in what an engine reports of itself.
+    """
+    seen: Counter[str] = Counter()
+    for node in model.graph.node:
+        scopes: list[str] = next((ast.literal_eval(entry.value) for entry in node.metadata_props if entry.key == SCOPES), [])
+        module = scopes[-2].removeprefix("model").lstrip(".") if len(scopes) > 1 else ""
+        name = f"{module}/{node.op_type}".lstrip("/")
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+    return model
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Constants folded, products joined with their bias, nothing recorded about how it was made; the same numbers."""
-    simple, _ = onnxsim.simplify(model)  # its own check needs fixed shapes, and says yes where it makes none
+    """Constants folded, nothing recorded about how it was made but the nodes' names; the same numbers."""
+    # Its own check needs fixed shapes, and says yes where it makes none.
+    simple, _ = onnxsim.simplify(model, skipped_optimizers=list(NOT_JOINED))
     if not agree(model, simple):
         raise ArtefactError("onnxsim changed what the graph computes", expected="the same outputs")
     del simple.metadata_props[:]
@@ -64,12 +85,6 @@ def check_contract(model: onnx.ModelProto, inputs: Sequence[Tensor], outputs: Se
         wanted = [(t.name, DTYPES[t.dtype], t.shape) for t in expected]
         if seen != wanted:
             raise ArtefactError(f"the graph's {kind} are {seen}", expected=str(wanted))
-
-
-def add_metadata(model: onnx.ModelProto, entries: dict[str, str]) -> None:
-    """Strings that travel inside the file."""
-    for key, value in sorted(entries.items()):
-        model.metadata_props.add(key=key, value=value)
 
 
 def _axis(dim: onnx.TensorShapeProto.Dimension) -> int | str:

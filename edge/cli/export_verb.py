@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ...runtime.certificate import REFERENCE
 from ...runtime.errors import UsageError, missing_extra
+from ...runtime.manifest import read_manifest, replace_files
 from ...runtime.model import DEFAULT_MODEL, ZOO
+from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, calibrate_folder
+from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
+
+if TYPE_CHECKING:
+    from ...calib.choice import Choice
+
+STREAMS, FRAMES = 32, 500  # as calibrate has them
 
 
 @click.command("export")
@@ -18,10 +27,21 @@ from .output import Output, Result, megabytes, verb
 @click.option(
     "--precision",
     multiple=True,
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(["fp32", "fp16", "int8", "mixed", "int8w", "auto"]),
     default=("fp32",),
     show_default=True,
-    help="fp16 adds a half-precision graph to the fp32 one. May be given more than once.",
+    help="What to add to the fp32 graph; may be given more than once. int8 and mixed are calibrated on --data; auto tries all "
+    "and keeps the fastest here within the budget.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path, dir_okay=False), help="For int8, mixed and auto: motion capture (.npz)."
+)
+@click.option(
+    "--budget-mm",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="For mixed and auto: mean drift that is allowed.",
 )
 @click.option(
     "--chunk",
@@ -38,6 +58,8 @@ def command(
     out_: Output,
     preset: str | None,
     precision: tuple[str, ...],
+    data: Path | None,
+    budget_mm: float,
     chunk: int | None,
     weights: Path | None,
     untrained: bool,
@@ -70,24 +92,48 @@ def command(
             raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
         preset, training = preset or str(record["preset"]), record["training"]
     folder = out or Path(preset)
+    wanted = {"fp16", "int8", "mixed", "int8w"} if "auto" in precision else set(precision) - {"fp32"}
+    calibrated = wanted & {"int8", "mixed"}
+    traced = [name for name in ("fp16", "int8w") if name in wanted or (name == "fp16" and calibrated)]
+    chosen: list[Choice] = []
+
+    def finish(draft: Path) -> None:
+        if calibrated:
+            calibrate_folder(
+                out_,
+                draft,
+                data,
+                streams=STREAMS,
+                frames=FRAMES,
+                seed=0,
+                method="minmax",
+                precisions=("int8",),
+                budget_mm=budget_mm if "mixed" in wanted else None,
+                shown=folder,
+            )
+        if "auto" in precision:
+            chosen.append(keep_best(out_, draft, data, budget_mm))
+
     if model.config.units != "metres":
         out_.warn("these weights answer in image units, as published: multiply by half the picture's width, and by a scale")
     out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
-    with out_.console.status("  tracing ..."):
-        manifest = export(
-            model,
-            folder,
-            preset=preset,
-            precisions=precision,  # type: ignore[arg-type]
-            chunk=chunk,
-            training=training,
-            stage=out_.stage,
-        )
+    manifest = export(
+        model,
+        folder,
+        preset=preset,
+        precisions=traced,
+        chunk=chunk,
+        training=training,
+        finish=finish,
+        stage=out_.stage,
+    )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
     out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
+    for choice in chosen:
+        tell_choice(out_, choice)
     out_.say(f"A stream's state is {megabytes(manifest.state_bytes)}")
-    data = {
+    report = {
         "artefact": str(folder),
         "preset": preset,
         "mode": manifest.mode,
@@ -97,5 +143,28 @@ def command(
         "state_bytes": manifest.state_bytes,
         "files": {name: record.bytes for name, record in manifest.files.items()},
         "seconds": round(seconds, 2),
+        "choice": chosen[0].model_dump(mode="json") if chosen else None,
     }
-    return Result(data, next_command=f"posemoe-edge verify {folder}")
+    return Result(report, next_command=f"posemoe-edge verify {folder}{f' --data {data}' if data else ''}")
+
+
+def keep_best(out: Output, folder: Path, data: Path | None, budget_mm: float) -> Choice:
+    """Try every graph of the artefact on this engine, and leave in it the best one and fp32; the manifest prefers it."""
+    from ...calib.budget import budget_of
+    from ...calib.choice import choose
+
+    recordings, _ = choose_motion(out, data, frames=CHECKED_FRAMES, streams=CHECKED_STREAMS, seed=2, split="val", in_use=True)
+    manifest = read_manifest(folder)
+    choice = choose(folder, manifest, recordings, budget_of(budget_mm))
+    kept = tuple(graph for graph in manifest.graphs if graph.precision in ("fp32", choice.precision))
+    gone = {graph.file for graph in manifest.graphs} - {graph.file for graph in kept}
+    replace_files(folder, manifest.model_copy(update={"graphs": kept, "preferred": choice.precision}), {}, drop=gone)
+    return choice
+
+
+def tell_choice(out: Output, choice: Choice) -> None:
+    """What was chosen among what, for people."""
+    for one in choice.candidates:
+        verdict = f"over the budget: {', '.join(one.exceeded)}" if one.exceeded else "within the budget"
+        out.say(f"  {one.precision:<8}{one.launch_ms:>8.2f} ms a launch{one.measured.mean_mm:>9.3f} mm drift   {verdict}")
+    out.say(f"Chosen: {choice.why}")

@@ -49,7 +49,7 @@ class CrossExpertAttention(nn.Module):
             fused = q @ k.transpose(-2, -1)  # (..., H, L, L)
             if aggregated is not None:
                 fused = share * aggregated + (1 - share) * fused
-            weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(x.dtype)
+            weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(v.dtype)
         return x + self.out(join_heads(weights @ v))  # type: ignore[no-any-return]
 
     def hush(self) -> None:

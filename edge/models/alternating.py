@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .blocks import StackConfig
 from .forms import Form
-from .layers import EPS, Norm
+from .layers import EPS, BorderLinear, Norm
 from .lifter import Lifter
 from .precision import wide
 
@@ -40,7 +40,7 @@ class Alternating(Lifter):
         self.over_time = nn.ModuleList(config.time_block() for _ in range(config.layers))
         self.norm_joints = Norm(dim, config.norm_eps)
         self.norm_time = Norm(dim, config.norm_eps)
-        self.head = nn.Sequential(Norm(dim, EPS), nn.Linear(dim, 3))
+        self.head = nn.Sequential(Norm(dim, EPS), BorderLinear(dim, 3))
         self.number_memories()
 
     def lift(self, x: Tensor, form: Form) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .blocks import StackConfig
 from .forms import Form
-from .layers import Norm
+from .layers import BorderLinear, Norm
 from .lifter import Lifter
 from .precision import wide
 
@@ -61,7 +61,7 @@ class DualStream(Lifter):
         self.layers = nn.ModuleList(DualStreamLayer(config) for _ in range(config.layers))
         self.norm = Norm(dim, config.norm_eps)
         self.represent = nn.Linear(dim, config.representation)
-        self.head = nn.Linear(config.representation, 3)
+        self.head = BorderLinear(config.representation, 3)
         self.number_memories()
 
     def lift(self, x: Tensor, form: Form) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .config import LifterConfig
 from .forms import Form
-from .layers import Norm
+from .layers import BorderLinear, Norm
 from .lifter import Lifter
 from .precision import wide
 
@@ -45,9 +45,9 @@ class FrameLifter(Lifter):
 
     def __init__(self, config: FrameConfig) -> None:
         super().__init__(config)
-        self.embed = nn.Linear(config.joints * config.channels, config.dim)
+        self.embed = BorderLinear(config.joints * config.channels, config.dim)
         self.blocks = nn.Sequential(*(FrameBlock(config) for _ in range(config.layers)))
-        self.head = nn.Sequential(Norm(config.dim, config.norm_eps), nn.Linear(config.dim, 3 * config.joints))
+        self.head = nn.Sequential(Norm(config.dim, config.norm_eps), BorderLinear(config.dim, 3 * config.joints))
 
     def lift(self, x: Tensor, form: Form) -> Tensor:
         features = self.embed(x.to(self.embed.weight.dtype).flatten(-2))  # (..., C)

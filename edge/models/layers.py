@@ -29,6 +29,15 @@ class Norm(nn.LayerNorm):
         return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
 
 
+class BorderLinear(nn.Linear):
+    """Where keypoints come in and poses go out, with all their digits: an FP32 island."""
+
+    island = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(wide(x))
+
+
 def silence(layer: nn.Linear) -> None:
     """Zero what a block adds, so that its residual passes unchanged until it has learnt something (its ``hush``)."""
     nn.init.zeros_(layer.weight)

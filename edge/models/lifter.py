@@ -11,6 +11,7 @@ from ...runtime.errors import UsageError
 from .clock import Clock
 from .config import LifterConfig
 from .forms import Chunk, Form, Forward, Step
+from .layers import BorderLinear
 from .mixer import Mixer
 from .precision import wide
 from .pruning import Pruned, Pruner
@@ -27,7 +28,7 @@ class Lifter(nn.Module, ABC):
     def __init__(self, config: LifterConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(config.channels, config.dim)
+        self.embed = BorderLinear(config.channels, config.dim)
         self.pruner = None
         if config.pruning is not None and config.window is not None:
             self.pruner = Pruner(config.pruning, config.dim, config.heads, config.window)

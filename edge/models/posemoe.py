@@ -12,7 +12,7 @@ from ...runtime.errors import UsageError
 from .aggregation import CekaFeed, CekaMode, CrossExpert, StreamingCrossExpert
 from .config import LifterConfig
 from .forms import Form
-from .layers import FeedForward, JointAttention, Norm, TimeMixing
+from .layers import BorderLinear, FeedForward, JointAttention, Norm, TimeMixing
 from .lifter import Lifter
 from .precision import wide
 
@@ -217,7 +217,7 @@ class PoseMoE(Lifter):
         dim, joints, window = config.dim, config.joints, config.window
         places = (joints, dim) if window is None else (window, joints, dim)
         layers = config.layers
-        self.embed_pose = nn.Linear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
+        self.embed_pose = BorderLinear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
         where = places if config.positions == "full" else (joints, dim)
         self.position_2d = nn.Parameter(torch.randn(where) * 0.02)
         self.position_depth = nn.Parameter(torch.randn(where) * 0.02)
@@ -297,4 +297,4 @@ def _head(config: PoseMoEConfig, numbers: int) -> nn.Sequential:
     """The regression head of a branch."""
     dim = config.dim
     hidden = [nn.Linear(dim, dim), nn.GELU()] if config.head == "mlp" else []
-    return nn.Sequential(Norm(dim, config.norm_eps), *hidden, nn.Linear(dim, numbers))
+    return nn.Sequential(Norm(dim, config.norm_eps), *hidden, BorderLinear(dim, numbers))
