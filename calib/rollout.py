@@ -1,9 +1,11 @@
-"""Closed-loop rollout: a graph over many frames, its own state carried from each to the next."""
+"""Closed-loop rollout: a graph over recordings, the state of each carried from frame to frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ import onnx
 from numpy.typing import NDArray
 
 from ..runtime.engines import Engine, open_engine
-from ..runtime.manifest import Graph
+from ..runtime.manifest import Graph, Manifest
+from ..runtime.skeleton import H36M_ORDERS
 from ..runtime.slots import StepSlots
 from .rounding import is_half, round_to_half
 
 Floats = NDArray[np.float32]
+ON_CPU = "onnxruntime"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,23 +30,40 @@ class Recording:
         keypoints: (T, J, channels) normalised.
         dt_s: (T,) seconds since the frame before.
         reset: (T,) where somebody else begins.
+        truth: (T, J, 3) metres, what there was to see; None if nobody knows.
+        cut: (T,) where somebody else begins and the memory is not told; None if nowhere.
     """
 
     keypoints: Floats
     dt_s: Floats
     reset: NDArray[np.bool_]
+    truth: Floats | None = None
+    cut: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
     def during(self, span: slice) -> Recording:
         """Some of the frames."""
-        return Recording(self.keypoints[span], self.dt_s[span], self.reset[span])
+        truth = None if self.truth is None else self.truth[span]
+        cut = None if self.cut is None else self.cut[span]
+        return Recording(self.keypoints[span], self.dt_s[span], self.reset[span], truth, cut)
+
+    def spans(self) -> list[slice]:
+        """Its frames, person by person."""
+        new = self.reset if self.cut is None else self.reset | self.cut
+        starts = [0, *(np.flatnonzero(new[1:]) + 1).tolist(), len(self)]
+        return [slice(a, b) for a, b in pairwise(starts)]
+
+    def as_taken(self, manifest: Manifest) -> Recording:
+        """What the model of an artefact is fed of it: its own joints, in its own order, and its channels."""
+        order = list(H36M_ORDERS[manifest.skeleton])
+        return replace(self, keypoints=self.keypoints[:, order, : manifest.channels])
 
     def chunks(self, frames: int) -> Iterator[tuple[int, Recording]]:
         """Its frames from the first to the last, so many at a time: (how many of them there are, the chunk).
 
-        A reset begins a new chunk. A chunk that falls short goes on with its last frame.
+        A reset begins a new chunk. A chunk that falls short goes on with its last frame. Chunks are without truth.
         """
         start = 0
         while start < len(self):
@@ -64,32 +85,69 @@ class Recording:
         return replace(self, reset=np.zeros_like(self.reset)).chunks(frames)
 
 
-def roll_out(path: Path, graph: Graph, recording: Recording, *, tick: Callable[[], None] = lambda: None) -> Floats:
-    """(T, J, 3) poses: the graph in the file over the whole recording.
+def roll_out(
+    source: Path | bytes | Engine,
+    graph: Graph,
+    recordings: Sequence[Recording],
+    *,
+    engine: str | None = None,
+    tick: Callable[[int], None] = lambda frames: None,
+) -> list[Floats]:
+    """(T, J, 3) poses of each recording: the graph over all its frames.
 
-    A step graph runs frame after frame, as a stream would run it; a chunk graph chunk after chunk (``Recording.chunks``); a
-    window graph, which carries nothing, window after window. If that answers with one pose, all frames of the window get it.
-    An FP16 graph is computed with true half rounding (``calib.rounding``). ``tick`` is called for each frame.
+    A step graph runs frame after frame, as streams would run it, all recordings in one launch; a chunk graph chunk after
+    chunk (``Recording.chunks``), each recording cut at its own borders; a window graph, which carries nothing, window after
+    window. If that answers with one pose, all frames of the window get it.
+
+    Args:
+        source: the graph's file, or its bytes; or what ``open_graph`` made of them, which ``engine`` then has no say in.
+        engine: see ``open_graph``.
+        tick: called with the number of frames that were just lifted.
     """
-    proto = onnx.load(str(path))
-    engine = open_engine(round_to_half(proto).SerializeToString() if is_half(proto) else path)
-    roll = {"step": _steps, "chunk": _chunks, "window": _windows}[graph.mode]
-    return roll(engine, graph, recording, tick)
+    if isinstance(source, (Path, bytes)):
+        with closing(open_graph(source, engine=engine)) as opened:
+            return roll_out(opened, graph, recordings, tick=tick)
+    if graph.mode == "step":
+        return _steps(source, graph, recordings, tick)
+    roll = _chunks if graph.mode == "chunk" else _windows
+    return [roll(source, graph, recording, tick) for recording in recordings]
 
 
-def _steps(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[], None]) -> Floats:
+def open_graph(source: Path | bytes, *, engine: str | None = None) -> Engine:
+    """A graph, opened for a rollout.
+
+    Args:
+        engine: a name of ``ENGINES``; None is ONNX Runtime on the CPU. There an FP16 graph is computed with true half rounding
+            (``calib.rounding``); any other engine rounds by itself.
+    """
+    name = engine or ON_CPU
+    if name == ON_CPU:
+        proto = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(str(source))
+        source = round_to_half(proto).SerializeToString() if is_half(proto) else source
+    return open_engine(source, engine=name)
+
+
+def _steps(engine: Engine, graph: Graph, recordings: Sequence[Recording], tick: Callable[[int], None]) -> list[Floats]:
     slots = StepSlots(engine, graph)
-    slot = slots.join()
-    poses = np.empty((*recording.keypoints.shape[:-1], 3), np.float32)
-    for t in range(len(recording)):
-        slots.put(slot, recording.keypoints[t], float(recording.dt_s[t]), bool(recording.reset[t]))
-        poses[t] = slots.launch([slot])[slot]
-        slots.commit([slot])
-        tick()
+    poses = [np.empty((*recording.keypoints.shape[:-1], 3), np.float32) for recording in recordings]
+    # The longest takes the first slot: as recordings end, the launches have fewer rows.
+    longest = sorted(zip(recordings, poses, strict=True), key=lambda pair: -len(pair[0]))
+    live = [(slots.join(), recording, made) for recording, made in longest]
+    t = 0
+    while live := [row for row in live if t < len(row[1])]:
+        for slot, recording, _ in live:
+            slots.put(slot, recording.keypoints[t], float(recording.dt_s[t]), bool(recording.reset[t]))
+        seats = [slot for slot, _, _ in live]
+        answered = slots.launch(seats)
+        for slot, _, made in live:
+            made[t] = answered[slot]
+        slots.commit(seats)
+        tick(len(live))
+        t += 1
     return poses
 
 
-def _chunks(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[], None]) -> Floats:
+def _chunks(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[int], None]) -> Floats:
     inputs, outputs = ({t.name: np.zeros(_of_one(t.shape), t.dtype) for t in side} for side in (graph.inputs, graph.outputs))
     launch = engine.bind(inputs, outputs)
     poses = []
@@ -99,12 +157,11 @@ def _chunks(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[
         for state in graph.states:
             inputs[state.input][:] = outputs[state.output]
         poses.append(outputs["pose"][0, :given].copy())
-        for _ in range(given):
-            tick()
+        tick(given)
     return np.concatenate(poses)
 
 
-def _windows(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[], None]) -> Floats:
+def _windows(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[int], None]) -> Floats:
     x, y = (np.zeros(_of_one(side[0].shape), np.float32) for side in (graph.inputs, graph.outputs))
     launch = engine.bind({graph.inputs[0].name: x}, {graph.outputs[0].name: y})
     poses = []
@@ -112,8 +169,7 @@ def _windows(engine: Engine, graph: Graph, recording: Recording, tick: Callable[
         x[0] = window.keypoints
         launch()
         poses += list(y[0, :given].copy()) * (given if len(y[0]) == 1 else 1)
-        for _ in range(given):
-            tick()
+        tick(given)
     return np.stack(poses)
 
 

@@ -3,9 +3,14 @@
 ONNX Runtime's CPU has almost no FP16 kernels: it computes such graphs in FP32, drops the casts between the operations, and
 so shows an FP16 graph better than it is. Here every half-precision result passes through an explicit float -> half -> float
 pair of casts, which no optimiser may drop. Sums inside a matrix product are FP32, as they are on a GPU's tensor cores.
+
+INT8 codes are what they are. A product of two dequantised tensors is a sum of exact integer products that is scaled in the
+end: only its result is half precision, its inputs never were.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -17,6 +22,7 @@ HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 MOVES = frozenset(
     {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Split", "Slice", "Gather", "Concat", "Identity", "Expand", "Flatten"}
 )
+PRODUCTS = frozenset({"MatMul", "Gemm"})
 
 
 def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -37,8 +43,9 @@ def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     nodes = list(graph.node)
     del graph.node[:]
+    codes = _codes(nodes)
     for node in nodes:
-        made = [name for name in node.output if name and types.get(name) == HALF]
+        made = [name for name in node.output if types.get(name) == HALF and name not in codes]
         if node.op_type == "Cast" and _to(node) == HALF:
             _set_to(node, FLOAT)
         for attribute in node.attribute:
@@ -60,6 +67,16 @@ def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 def is_half(model: onnx.ModelProto) -> bool:
     """Whether any of the graph's weights is half precision."""
     return any(weight.data_type == HALF for weight in model.graph.initializer)
+
+
+def _codes(nodes: Sequence[onnx.NodeProto]) -> set[str]:
+    """Dequantised tensors that are codes times a scale to whatever takes them: inputs of INT8 products, and of nothing else."""
+    back = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    elsewhere = set()
+    for node in nodes:
+        if not (node.op_type in PRODUCTS and set(node.input[:2]) <= back):
+            elsewhere |= set(node.input)
+    return back - elsewhere
 
 
 def _to(node: onnx.NodeProto) -> int:

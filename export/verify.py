@@ -3,55 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..calib.accuracy import accuracy
 from ..calib.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
-from ..calib.rollout import Recording, roll_out
+from ..calib.events import Event, disturb, recoveries
+from ..calib.rollout import Recording, open_graph, roll_out
 from ..runtime.certificate import (
     CERTIFICATE,
     CERTIFICATE_PLOT,
     CERTIFICATE_SCHEMA,
     REFERENCE,
+    Accuracy,
     Budget,
     Certificate,
     Drift,
     Motion,
+    parse_certificate,
 )
 from ..runtime.errors import ArtefactError
 from ..runtime.files import write_atomically
-from ..runtime.manifest import Manifest, check_file, read_manifest, record_file, write_manifest
-from ..runtime.picture import Lines, check_available, draw_lines
+from ..runtime.manifest import Graph, Manifest, Precision, check_file, read_manifest, record_file, write_manifest
+from ..runtime.picture import check_available
 from ..runtime.skeleton import H36M_ORDERS, SKELETONS
+from .certificate_plot import draw_certificate
 from .lifter import Lifter
+from .pytorch import lift_reference
 
-BLOCK = 100  # frames per chunk of the reference
-ROUNDED = "FP32 sums, every FP16 result rounded to half (ONNX Runtime, explicit rounding)"
-PLAIN = "FP32 (ONNX Runtime, CPU)"
+COURSE = 100  # points of a drift over time: a picture shows no more
+ON_CPU = "onnxruntime-cpu"
+ARITHMETIC: dict[Precision, str] = {
+    "fp32": "FP32 (ONNX Runtime, CPU)",
+    "fp16": "FP32 sums, every FP16 result rounded to half, rest FP32 (ONNX Runtime, CPU, explicit rounding)",
+    "int8": "INT8 products exact, FP16 results rounded to half, rest FP32 (ONNX Runtime, CPU, explicit rounding)",
+    "mixed": "INT8 products (where INT8 is harmless) exact, FP16 results rounded to half, rest FP32 "
+    "(ONNX Runtime, CPU, explicit rounding)",
+    "int8w": "INT8 weights, FP32 arithmetic (ONNX Runtime, CPU)",
+}
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Lifted:
+    """What one side made of everything: (T, J, 3) poses of each stream, and of each event."""
+
+    streams: list[Floats]
+    events: list[Floats]
 
 
 def verify(
     folder: Path,
     load_reference: Callable[[Path], Lifter],
-    recording: Recording,
+    recordings: Sequence[Recording],
     motion: Motion,
     *,
     budget: Budget = DEFAULT_BUDGET,
+    engine: str | None = None,
+    precisions: Sequence[Precision] = (),
     tick: Callable[[int], None] = lambda frames: None,
 ) -> Certificate:
-    """Measure every graph of an artefact, and leave the certificate in it.
+    """Measure the graphs of an artefact on one engine, and leave the certificate in it.
+
+    What an earlier certificate says of other engines and graphs is kept and judged anew, if it was measured on the same
+    motion, against the same weights, and of the graphs that are there.
 
     Args:
         load_reference: makes the network of the weights at a path, in eval mode.
-        recording, motion: what to lift, and where it came from.
+        recordings, motion: streams of equal length to lift, in the order of Human3.6M, and where they came from.
         budget: what is allowed.
-        tick: called with the number of frames that were just lifted; graphs + 1 times the recording's length in all.
+        engine: a name of ``runtime.engines.ENGINES``; None is ONNX Runtime on the CPU.
+        precisions: whose graphs to measure; none is all of them.
+        tick: called with the number of frames that were just lifted; ``frames_to_lift`` in all.
     """
     check_available()
     manifest = read_manifest(folder)
@@ -62,98 +92,131 @@ def verify(
         raise ArtefactError(
             f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}"
         )
-    order, joints = list(H36M_ORDERS[manifest.skeleton]), SKELETONS[manifest.skeleton].joints
-    recording = replace(recording, keypoints=recording.keypoints[:, order, : manifest.channels])
-    chunk = manifest.graphs[0].frames if manifest.mode == "chunk" else None
-    reference = lift_reference(load_reference(folder / REFERENCE), recording, chunk=chunk, tick=tick)
-
-    drifts: list[Drift] = []
-    by_frame: dict[str, NDArray[np.float64]] = {}
-    for graph in manifest.graphs:
-        poses = roll_out(folder / graph.file, graph, recording, tick=lambda: tick(1))
-        drift = drift_mm(poses, reference)
-        measured = measure(drift)
-        over = exceeded(measured, budget)
-        by_frame[graph.precision] = drift.mean(axis=1)
-        drifts.append(
-            Drift(
-                precision=graph.precision,
-                graph_sha256=manifest.files[graph.file].sha256,
-                arithmetic=PLAIN if graph.precision == "fp32" else ROUNDED,
-                frames=len(recording),
-                measured=measured,
-                per_joint_mean_mm=dict(zip(joints, drift.mean(axis=0).tolist(), strict=True)),
-                per_joint_max_mm=dict(zip(joints, drift.max(axis=0).tolist(), strict=True)),
-                passed=not over,
-                exceeded=over,
-                smallest_budget=smallest_budget(measured),
-            )
-        )
+    graphs = [manifest.graph(precision) for precision in precisions] or list(manifest.graphs)
+    events = _events(manifest, recordings)
+    given = [recording.as_taken(manifest) for recording in recordings]
+    disturbed = [event.recording.as_taken(manifest) for event in events]
+    with ExitStack() as stack:
+        # Opened before the work and not after it: an engine may not be there.
+        opened = [stack.enter_context(closing(open_graph(folder / graph.file, engine=engine))) for graph in graphs]
+        model, chunk = load_reference(folder / REFERENCE), manifest.graphs[0].frames if manifest.mode == "chunk" else None
+        reference = Lifted(*(lift_reference(model, of, chunk=chunk, tick=tick) for of in (given, disturbed)))
+        lifted = [
+            Lifted(*(roll_out(at, graph, of, tick=tick) for of in (given, disturbed)))
+            for at, graph in zip(opened, graphs, strict=True)
+        ]
+    before = _accuracy(manifest, reference.streams, recordings)
+    drifts = []
+    for graph, at, made in zip(graphs, opened, lifted, strict=True):
+        after = _accuracy(manifest, made.streams, recordings)
+        drifts.append(_drift(manifest, graph, at.name, made, reference, events, (before, after)))
     certificate = Certificate(
         schema_version=CERTIFICATE_SCHEMA,
         preset=manifest.preset,
-        passed=all(drift.passed for drift in drifts),
+        passed=True,
         budget=budget,
         motion=motion,
         reference=f"PyTorch {torch.__version__}, float32, CPU",
         reference_sha256=manifest.files[REFERENCE].sha256,
-        drifts=tuple(drifts),
+        reference_accuracy=before,
+        reference_recoveries=recoveries(events, reference.events),
+        drifts=(),
     )
-    _write(folder, manifest, certificate, by_frame)
+    certificate = _judge(certificate, [*drifts, *_kept(folder, manifest, certificate, drifts)])
+    _write(folder, manifest, certificate)
     return certificate
 
 
-def lift_reference(
-    model: Lifter, recording: Recording, *, chunk: int | None = None, tick: Callable[[int], None] = lambda frames: None
-) -> Floats:
-    """(T, J, 3) poses of the PyTorch model in float32, its state carried all the way; a window model's, window by window.
-
-    Args:
-        chunk: T_s of a chunk graph. Where frames of a chunk see one another, its borders are part of the question.
-    """
-    poses = []
-    with torch.no_grad():
-        if model.state_shape is None:
-            assert model.config.window is not None
-            for given, part in recording.windows(model.config.window):
-                y = model(torch.from_numpy(part.keypoints[None]))[0, :given]
-                poses.append(y.expand(given, -1, -1).numpy())  # if it is one pose, it is that of the whole window
-                tick(given)
-        else:
-            state = model.initial_state(1)
-            # A causal lifter's steps may be taken together; one with lookahead would see more than its steps do.
-            block = chunk or (1 if model.config.lookahead else BLOCK)
-            for given, part in recording.chunks(block):
-                x, dt, reset = (torch.from_numpy(array[None]) for array in (part.keypoints, part.dt_s, part.reset))
-                y, state = model.chunk(x, state, dt, reset)
-                poses.append(y[0, :given].numpy())
-                tick(given)
-    return np.concatenate(poses)
+def frames_to_lift(manifest: Manifest, recordings: Sequence[Recording], precisions: Sequence[Precision] = ()) -> int:
+    """How many frames ``verify`` will lift, the reference's among them."""
+    frames = sum(map(len, recordings)) + sum(len(event.recording) for event in _events(manifest, recordings))
+    return frames * (len(precisions or manifest.graphs) + 1)
 
 
-def _write(folder: Path, manifest: Manifest, certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> None:
+def _events(manifest: Manifest, recordings: Sequence[Recording]) -> list[Event]:
+    """What is done to the first stream; nothing to a model that carries nothing from window to window."""
+    return [] if manifest.mode == "window" else disturb(recordings[0])
+
+
+def _accuracy(manifest: Manifest, poses: Sequence[Floats], recordings: Sequence[Recording]) -> Accuracy | None:
+    """None if poses are not in metres, or one stands for a whole window."""
+    if not manifest.metric or (
+        manifest.mode == "window" and manifest.graphs[0].outputs[0].shape[1] != manifest.graphs[0].frames
+    ):
+        return None
+    back = np.argsort(H36M_ORDERS[manifest.skeleton])
+    return accuracy([made[:, back] for made in poses], recordings)
+
+
+def _drift(
+    manifest: Manifest,
+    graph: Graph,
+    engine: str,
+    lifted: Lifted,
+    reference: Lifted,
+    events: Sequence[Event],
+    accuracies: tuple[Accuracy | None, Accuracy | None],
+) -> Drift:
+    """What was measured of a graph; not judged yet."""
+    joints = SKELETONS[manifest.skeleton].joints
+    drift = drift_mm(np.stack(lifted.streams), np.stack(reference.streams))  # (S, T, J)
+    before, after = accuracies
+    measured, interval = measure(drift, before=before, after=after)
+    by_frame = drift.mean(axis=(0, 2))
+    return Drift(
+        precision=graph.precision,
+        engine=engine,
+        graph_sha256=manifest.files[graph.file].sha256,
+        arithmetic=ARITHMETIC[graph.precision] if engine == ON_CPU else f"{graph.precision}, as {engine} computes it",
+        frames=drift.shape[1],
+        measured=measured,
+        slope=interval,
+        per_joint_mean_mm=dict(zip(joints, drift.mean(axis=(0, 1)).tolist(), strict=True)),
+        per_joint_max_mm=dict(zip(joints, drift.max(axis=(0, 1)).tolist(), strict=True)),
+        accuracy=after,
+        recoveries=recoveries(events, lifted.events, reference.events),
+        course_mm=tuple(float(f"{part.mean():.3g}") for part in np.array_split(by_frame, min(COURSE, len(by_frame)))),
+        passed=True,
+        exceeded=(),
+        smallest_budget=smallest_budget(measured),
+    )
+
+
+def _kept(folder: Path, manifest: Manifest, now: Certificate, drifts: Sequence[Drift]) -> list[Drift]:
+    """What the certificate that is there says of other engines and graphs, if that is still true."""
+    if CERTIFICATE not in manifest.files:
+        return []
+    try:
+        path = check_file(folder, manifest, CERTIFICATE)
+        old = parse_certificate(path.read_bytes(), str(path), "posemoe-edge verify")
+    except ArtefactError:
+        return []
+    if (old.motion, old.reference_sha256) != (now.motion, now.reference_sha256):
+        return []
+    known = {(graph.precision, manifest.files[graph.file].sha256) for graph in manifest.graphs}
+    measured = {(drift.precision, drift.engine) for drift in drifts}
+    return [
+        drift
+        for drift in old.drifts
+        if (drift.precision, drift.graph_sha256) in known and (drift.precision, drift.engine) not in measured
+    ]
+
+
+def _judge(certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
+    """The certificate with these drifts, each held against the budget; graph by graph, the CPU's first."""
+    order = {precision: place for place, precision in enumerate(get_args(Precision))}
+    judged = []
+    for drift in sorted(drifts, key=lambda drift: (order[drift.precision], drift.engine != ON_CPU, drift.engine)):
+        over = exceeded(drift.measured, certificate.budget)
+        judged.append(drift.model_copy(update={"passed": not over, "exceeded": over}))
+    return certificate.model_copy(update={"drifts": tuple(judged), "passed": all(drift.passed for drift in judged)})
+
+
+def _write(folder: Path, manifest: Manifest, certificate: Certificate) -> None:
     """Certificate and plot, then the manifest that vouches for them: at every moment the artefact is valid."""
     files = {name: record for name, record in manifest.files.items() if name not in (CERTIFICATE, CERTIFICATE_PLOT)}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
-    draw_lines(folder / CERTIFICATE_PLOT, _plots(certificate, by_frame))
+    draw_certificate(folder / CERTIFICATE_PLOT, certificate)
     write_atomically(folder / CERTIFICATE, certificate.model_dump_json(indent=1).encode())
     files |= {name: record_file(folder / name) for name in (CERTIFICATE, CERTIFICATE_PLOT)}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
-
-
-def _plots(certificate: Certificate, by_frame: dict[str, NDArray[np.float64]]) -> Sequence[Lines]:
-    frames = certificate.motion.frames
-    time_s = np.arange(frames) / certificate.motion.fps
-    return [
-        Lines(
-            x=time_s,
-            y={drift.precision: by_frame[drift.precision]},
-            title=(
-                f"{drift.precision}: {drift.measured.mean_mm:.2g} mm from PyTorch on average, {drift.measured.max_mm:.2g} mm "
-                f"at most; {'passed' if drift.passed else 'FAILED'}"
-            ),
-            y_label="mean of the joints (mm)",
-            from_zero=True,
-        )
-        for drift in certificate.drifts
-    ]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ArtefactError, MissingError
-from .files import sha256, write_atomically
+from .files import sha256, write_atomically, write_together
 from .skeleton import H36M_ORDERS
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 
 Mode = Literal["step", "chunk", "window"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "mixed", "int8w"]
 
 
 class Strict(BaseModel):
@@ -89,12 +90,13 @@ class Manifest(Strict):
     files: dict[str, FileRecord]
     versions: dict[str, str]
     training: dict[str, Any]
+    preferred: Precision = "fp32"
 
     def graph(self, precision: Precision | None = None) -> Graph:
-        """The graph of that precision; None is fp32, or what there is."""
+        """The graph of that precision; None is the preferred one, or what there is."""
         by_precision = {graph.precision: graph for graph in self.graphs}
         if precision is None:
-            return by_precision.get("fp32", self.graphs[0])
+            return by_precision.get(self.preferred, self.graphs[0])
         if precision not in by_precision:
             raise ArtefactError(
                 f"the artefact {self.preset} has no {precision} graph",
@@ -196,6 +198,25 @@ def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, atomically; the files that it names are there already."""
     write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def replace_files(folder: Path, manifest: Manifest, files: Mapping[str, bytes], *, drop: Collection[str] = ()) -> Manifest:
+    """Write files of an artefact and the manifest that vouches for them; at every moment the artefact is valid.
+
+    Args:
+        manifest: as it shall be, but for the records of these files.
+        files: what to write, by name.
+        drop: names of files that go.
+    """
+    kept = {name: record for name, record in manifest.files.items() if name not in files and name not in drop}
+    before = tuple(graph for graph in manifest.graphs if graph.file in kept)
+    write_manifest(folder, manifest.model_copy(update={"files": kept, "graphs": before}))
+    write_together({folder / name: data for name, data in files.items()})
+    manifest = manifest.model_copy(update={"files": kept | {name: record_file(folder / name) for name in files}})
+    write_manifest(folder, manifest)
+    for name in set(drop) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    return manifest
 
 
 def record_file(path: Path) -> FileRecord:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import FrameError
+from .skeleton import H36M17, Skeleton
 
 Root = Literal["align", "keep"]
 Float = NDArray[np.float64]
@@ -60,6 +61,23 @@ def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, 
     if len(p) < 2:
         raise FrameError(f"a velocity needs two frames, there are {len(p)}")
     return _mean(_distance(np.diff(p, axis=0), np.diff(g, axis=0)), mask[1:] & mask[:-1])
+
+
+def bone_jitter(pred: ArrayLike, *, skeleton: Skeleton = H36M17) -> float:
+    """How much the length of a bone changes from one frame to the next, in metres per frame: the mean of the absolute change.
+
+    Of every bone and every pair of neighbouring frames. A person's is zero, so it needs no truth; a pose that turns or moves
+    has none either.
+
+    Args:
+        pred: (T, J, 3), T of at least 2.
+    """
+    p = np.asarray(pred, np.float64)
+    if p.ndim != 3 or p.shape[1:] != (len(skeleton), 3) or len(p) < 2:
+        raise FrameError(f"the poses have shape {p.shape}", expected=f"(T, {len(skeleton)}, 3) with T of at least 2")
+    parents, children = zip(*skeleton.bones, strict=True)
+    length = _distance(p[:, list(children)], p[:, list(parents)])  # (T, bones)
+    return float(np.abs(np.diff(length, axis=0)).mean())
 
 
 def pck(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,9 @@ class Lines:
         title, x_label, y_label: texts, the labels with their units.
         limit: draws a dashed line at this value, named in ``limit_label``.
         from_zero: the y axis starts at 0: for distances, whose size is the point.
+        log: the y axis is logarithmic: for what differs by powers of ten.
+        dashed: names of lines that are drawn behind the others, grey and dashed: what they are compared with.
+        key: tells which line is which; without it only the limit and what is dashed, if a table has the colours.
     """
 
     x: ArrayLike
@@ -40,6 +43,25 @@ class Lines:
     limit: float | None = None
     limit_label: str = "limit"
     from_zero: bool = False
+    log: bool = False
+    dashed: Sequence[str] = ()
+    key: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Sizes side by side, the first on top.
+
+    Args:
+        sizes: by name.
+        groups: which group each name is of; groups are told apart by colour.
+        title, x_label: texts.
+    """
+
+    sizes: Mapping[str, float]
+    groups: Mapping[str, str]
+    title: str
+    x_label: str
 
 
 def draw_skeletons(
@@ -109,14 +131,63 @@ def check_available() -> None:
     _figure(1.0, 1.0)
 
 
-def draw_lines(path: str | Path, lines: Lines | Sequence[Lines]) -> None:
-    """One plot, or several below each other, as a picture."""
+def draw_lines(
+    path: str | Path,
+    lines: Lines | Sequence[Lines],
+    *,
+    heading: str | None = None,
+    note: str | None = None,
+    table: Sequence[Sequence[str]] = (),
+) -> None:
+    """One plot, or several below each other, as a picture.
+
+    Args:
+        heading, note: lines above everything, one that is seen first and one that explains it.
+        table: rows of cells below them. The first row names the columns; the others are named by their first cell, in the
+            colours of the lines.
+    """
     plots = [lines] if isinstance(lines, Lines) else list(lines)
-    figure = _figure(9.0, 3.0 * len(plots))
-    figure.set_layout_engine("constrained")
+    upto = 0.0  # inches from the top
+    texts: list[tuple[float, str, dict[str, Any]]] = []
+    for text, size, style in (
+        (heading, 0.32, {"fontsize": 12, "weight": "bold"}),
+        (note, 0.22, {"fontsize": 9, "color": _INK}),
+    ):
+        if text:
+            texts.append((upto + 0.14, text, style))
+            upto += size
+    table_at, upto = upto + 0.24, upto + (0.22 * len(table) + 0.24 if table else 0.0)
+    height_in = 3.0 * len(plots) + upto + (0.1 if upto else 0.0)
+    figure = _figure(9.0, height_in)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 3.0 * len(plots) / height_in))
+    for at, text, style in texts:
+        figure.text(0.02, 1 - at / height_in, text, va="top", **{"color": "#222222", **style})
+    _draw_table(figure, table, top=1 - table_at / height_in, row=0.22 / height_in)
     for i, plot in enumerate(plots):
         _draw_lines(figure.add_subplot(len(plots), 1, i + 1), plot)
     figure.savefig(path, dpi=130)
+
+
+def draw_bars(path: str | Path | BinaryIO, bars: Bars) -> None:
+    """Horizontal bars, as a picture."""
+    figure = _figure(9.0, 1.2 + 0.2 * len(bars.sizes))
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    kinds = list(dict.fromkeys(bars.groups.values()))
+    for kind in kinds:
+        of = {name: size for name, size in bars.sizes.items() if bars.groups[name] == kind}
+        places = [len(bars.sizes) - 1 - list(bars.sizes).index(name) for name in of]
+        axes.barh(places, list(of.values()), color=_LINES[kinds.index(kind) % len(_LINES)], label=kind)
+    axes.set_yticks(range(len(bars.sizes)), list(bars.sizes)[::-1], fontsize=7, color=_INK)
+    axes.set_title(bars.title, fontsize=10, loc="left", color=_INK)
+    axes.set_xlabel(bars.x_label, fontsize=9, color=_INK)
+    axes.tick_params(axis="x", labelsize=8, colors=_INK)
+    axes.margins(y=0.01)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if len(kinds) > 1:
+        axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=_INK)
+    figure.savefig(path, dpi=130, format="png")
 
 
 def _figure(width_in: float, height_in: float) -> Any:
@@ -182,11 +253,29 @@ def _legend(figure: Any, with_truth: bool, *, x: float, y: float) -> None:
     )  # fmt: skip
 
 
+def _draw_table(figure: Any, table: Sequence[Sequence[str]], *, top: float, row: float) -> None:
+    """Cells in columns as wide as what is in them; heights in figure fractions."""
+    if not table:
+        return
+    widths = [max(map(len, column)) + 3 for column in zip(*table, strict=True)]
+    upto = np.cumsum([0, *widths])
+    for i, cells in enumerate(table):
+        for j, cell in enumerate(cells):
+            name = bool(i) and j == 0
+            colour = _LINES[(i - 1) % len(_LINES)] if name else "#222222" if i else _INK
+            x = 0.02 + min(0.96 * upto[j] / upto[-1], 0.0095 * upto[j])  # no further apart than they are read together
+            figure.text(x, top - i * row, cell, fontsize=9, va="top", color=colour, weight="bold" if name else "normal")
+
+
 def _draw_lines(axes: Any, plot: Lines) -> None:
     """One plot on its axes; the key stands outside, where no line runs."""
     x = np.asarray(plot.x, np.float64)
     for i, (name, y) in enumerate(plot.y.items()):
-        axes.plot(x, np.asarray(y, np.float64), color=_LINES[i % len(_LINES)], linewidth=1.5, label=name)
+        style: dict[str, Any] = {"color": _LINES[i % len(_LINES)], "linewidth": 1.5}
+        if name in plot.dashed:
+            style = {"color": TRUTH, "linewidth": 3.0, "linestyle": (0, (2, 1)), "zorder": 1}
+        named = plot.key or name in plot.dashed
+        axes.plot(x, np.asarray(y, np.float64), label=name if named else "_", **style)
     if plot.limit is not None:
         axes.axhline(plot.limit, color=_INK, linewidth=1.0, linestyle=(0, (5, 4)), label=plot.limit_label)
     axes.set_title(plot.title, fontsize=10, loc="left", color=_INK)
@@ -196,9 +285,20 @@ def _draw_lines(axes: Any, plot: Lines) -> None:
     axes.grid(color="#EBEBEB", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.margins(x=0)
+    if plot.log:
+        _in_decades(axes)
     if plot.from_zero:
         axes.set_ylim(bottom=0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if len(plot.y) + (plot.limit is not None) > 1:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=8, frameon=False, fontsize=8, labelcolor=_INK)
+
+
+def _in_decades(axes: Any) -> None:
+    """A logarithmic axis of whole decades, so that two powers of ten at least are named on it."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high)))
+    axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")

@@ -18,6 +18,7 @@ from .run_verb import run
 from .verify_verb import tell
 
 CLIP = "synthetic://walk?people=1&noise=2"
+STREAMS = 2
 
 
 @click.command("demo")
@@ -25,15 +26,15 @@ CLIP = "synthetic://walk?people=1&noise=2"
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Motion capture to certify on; default: the procedural walker.",
+    help="Motion capture to certify on; default: procedural walkers.",
 )
-@click.option("--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="To certify on.")
+@click.option("--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="Of each person, to certify on.")
 @verb
 def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     """The main job from end to end: export the default model, certify it, lift a walking person, draw it."""
     try:
         from ...export.artefact import export
-        from ...export.verify import verify
+        from ...export.verify import frames_to_lift, verify
         from ..checkpoints import load_checkpoint, load_reference
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "the demo's export") from None
@@ -48,11 +49,11 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
             model, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], stage=out_.stage
         )
 
-    recording, motion = choose_motion(out_, data, frames=frames, seed=0)
-    out_.say(f"2. Certify: {frames} frames of {motion.kind}, against PyTorch, each side with its own state")
+    recordings, motion = choose_motion(out_, data, frames=frames, streams=STREAMS, seed=0)
+    out_.say(f"2. Certify: {STREAMS} streams of {frames} frames, {motion.kind}, against PyTorch, each side with its own state")
     began = time.monotonic()
-    with out_.progress("lifting", total=frames * (len(manifest.graphs) + 1)) as tick:
-        certificate = verify(folder, load_reference, recording, motion, tick=tick)
+    with out_.progress("lifting", total=frames_to_lift(manifest, recordings)) as tick:
+        certificate = verify(folder, load_reference, recordings, motion, tick=tick)
     out_.stage("certificate", time.monotonic() - began)
     tell(out_, certificate)
 

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from ...runtime.certificate import Motion
 
 
-def choose_motion(out: Output, data: Path | None, *, frames: int, seed: int) -> tuple[Recording, Motion]:
-    """The recording to verify on. A file that a user named must be there; one that only a configuration names may be absent."""
+def choose_motion(
+    out: Output, data: Path | None, *, frames: int, streams: int, seed: int, split: str = "test", in_use: bool = False
+) -> tuple[list[Recording], Motion]:
+    """The streams to lift. A file that a user named must be there; one that only a configuration names may be absent."""
     from ..data.motion import real_motion, walker_motion
 
     if data is not None and not data.is_file() and _only_configured():
-        out.warn(f"{data}, named by the configuration, is not there: verifying on the procedural walker instead of real motion")
+        out.warn(f"{data}, named by the configuration, is not there: procedural walkers instead of real motion")
         data = None
     elif data is None:
-        out.warn("no --data: verifying on the procedural walker instead of real motion")
+        out.warn("no --data: procedural walkers instead of real motion")
     if data is None:
-        return walker_motion(frames=frames, seed=seed)
-    return real_motion(data, frames=frames, seed=seed)
+        return walker_motion(frames=frames, streams=streams, seed=seed)
+    return real_motion(data, frames=frames, streams=streams, seed=seed, split=split, in_use=in_use)
 
 
 def _only_configured() -> bool:

@@ -58,7 +58,7 @@ def test_a_rounded_graph_drifts_as_the_reference_does(drift: dict[str, float]) -
 
 
 def test_onnx_runtime_alone_shows_half_precision_better_than_it_is(drift: dict[str, float]) -> None:
-    assert drift["plain"] < 0.8 * drift["rounded"]  # what the rounding is there for
+    assert drift["plain"] < 0.9 * drift["rounded"]  # what the rounding is there for
 
 
 def test_a_rounded_graph_has_no_half_tensor_but_between_its_casts(half: onnx.ModelProto) -> None:
@@ -131,3 +131,60 @@ def test_a_sum_is_rounded_to_the_nearest_half_and_ties_to_even(value: float, exp
     graph = helper.make_graph(nodes, "g", [x], [y], [zero])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     assert session(round_to_half(proto))({"x": np.array([value], np.float32)})[0][0] == np.float32(expected)
+
+
+def quantised_product(
+    activations: np.ndarray, weight: np.ndarray, x_scale: np.float16, w_scale: np.ndarray, *, both: bool = True
+) -> np.ndarray:
+    """(rows, outputs) of one product in a half-precision graph: codes of the weight, and of the activations too or not."""
+    initializers = [
+        numpy_helper.from_array(np.asarray(x_scale), "x.scale"),
+        numpy_helper.from_array(np.zeros((), np.int8), "zero"),
+        numpy_helper.from_array(weight, "w.codes"),
+        numpy_helper.from_array(w_scale, "w.scale"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["x"], ["x.half"], to=TensorProto.FLOAT16),
+        helper.make_node("QuantizeLinear", ["x.half", "x.scale", "zero"], ["x.codes"]),
+        helper.make_node("DequantizeLinear", ["x.codes", "x.scale", "zero"], ["x.back"]),
+        helper.make_node("DequantizeLinear", ["w.codes", "w.scale"], ["w.back"], axis=1),
+        helper.make_node("MatMul", ["x.back" if both else "x.half", "w.back"], ["made"]),
+        helper.make_node("Cast", ["made"], ["y"], to=TensorProto.FLOAT),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(activations.shape))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [len(activations), weight.shape[1]])
+    graph = helper.make_graph(nodes, "g", [x], [y], initializers)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(proto, full_check=True)
+    assert is_half(proto)
+    return session(round_to_half(proto))({"x": activations})[0]
+
+
+@pytest.mark.parametrize("furthest", [20, 127])
+def test_an_int8_product_is_exact_but_for_its_result(furthest: int) -> None:
+    """Integers are summed, the sum is scaled, and that is rounded to half: codes at their limit overflow nothing."""
+    rng = np.random.default_rng(furthest)
+    codes = rng.integers(-furthest, furthest + 1, (8, 64), dtype=np.int8)
+    weight = rng.integers(-furthest, furthest + 1, (64, 32), dtype=np.int8)
+    codes[0], weight[:, 0] = furthest, furthest  # the largest sum there is
+    x_scale, w_scale = np.float16(0.0371), rng.uniform(0.001, 0.02, 32).astype(np.float16)
+    activations = codes.astype(np.float32) * np.float32(x_scale)
+    sums = codes.astype(np.int64) @ weight.astype(np.int64)
+    exact = sums * (np.float64(x_scale) * w_scale.astype(np.float64))
+    made = quantised_product(activations, weight, x_scale, w_scale)
+    np.testing.assert_array_equal(made, exact.astype(np.float16).astype(np.float32))
+    # Had the inputs been rounded, most results would be others.
+    halves = (codes * x_scale).astype(np.float64) @ (weight * w_scale).astype(np.float64)
+    assert (made != halves.astype(np.float16)).mean() > 0.2
+
+
+def test_a_weight_in_int8_under_half_arithmetic_is_a_half() -> None:
+    """Nothing but the weight is quantised: the product takes what it is in half precision."""
+    rng = np.random.default_rng(0)
+    weight, w_scale = rng.integers(-127, 128, (64, 32), dtype=np.int8), rng.uniform(0.001, 0.02, 32).astype(np.float16)
+    activations = rng.normal(size=(8, 64)).astype(np.float16).astype(np.float32)
+    made = quantised_product(activations, weight, np.float16(1), w_scale, both=False)
+    halves = activations.astype(np.float64) @ (weight * w_scale).astype(np.float64)
+    np.testing.assert_allclose(made, halves, rtol=2**-11, atol=1e-6)  # sums are FP32: a tie may fall to the other side
+    codes = activations.astype(np.float64) @ (weight * w_scale.astype(np.float64))
+    assert np.abs(made - codes).mean() > 1.1 * np.abs(made - halves).mean()

@@ -127,7 +127,7 @@ POINTS = [
     "simplify",
     "check_contract",
     "describe",
-    "add_metadata",
+    "carry_manifest",
     "record_file",
     "write_manifest",
     "_move",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from onnx import numpy_helper
 from posemoe_edge.calib.rollout import roll_out
 from posemoe_edge.edge.checkpoints import load_reference
-from posemoe_edge.edge.data.motion import real_motion, walker_motion
+from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.export import verify as verify_module
-from posemoe_edge.export.verify import lift_reference, verify
+from posemoe_edge.export.pytorch import lift_reference
+from posemoe_edge.export.verify import frames_to_lift, verify
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, UsageError, load
-from posemoe_edge.runtime.certificate import Budget, Certificate
+from posemoe_edge.runtime.certificate import Budget, Certificate, Drift
+from posemoe_edge.runtime.engines import open_engine
 from posemoe_edge.runtime.manifest import check_file, read_manifest, record_file, write_manifest
 from posemoe_edge.runtime.skeleton import H36M17, MPI3DHP17
 
@@ -29,11 +32,17 @@ WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # what 
 def _quick_plot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plot takes longer than all the rest: it is drawn once, for ``certified_artefact``."""
     request.getfixturevalue("_certified")
-    monkeypatch.setattr(verify_module, "draw_lines", lambda path, lines: path.write_bytes(b"a plot"))
+    monkeypatch.setattr(verify_module, "draw_certificate", lambda path, certificate: path.write_bytes(b"a plot"))
 
 
-def certify(folder: Path, budget: Budget = WIDE) -> Certificate:
-    return verify(folder, load_reference, *walker_motion(frames=FRAMES), budget=budget)
+def certify(folder: Path, budget: Budget = WIDE, *, seed: int = 0, **options: Any) -> Certificate:
+    return verify(folder, load_reference, *walker_motion(frames=FRAMES, streams=2, seed=seed), budget=budget, **options)
+
+
+def of(certificate: Certificate, precision: str, engine: str | None = None) -> Drift:
+    drift = certificate.drift(precision, engine)
+    assert drift is not None
+    return drift
 
 
 def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray], name: str = "step.fp32.onnx") -> None:
@@ -54,10 +63,12 @@ KINDS = ["retention", "dssm", "attention", "lookahead-chunk", "gated-chunk", "ce
 def test_a_float_graph_passes_by_a_thousandth_of_its_budget(mixer: str, copy_of: Callable[[str], Path]) -> None:
     ticks: list[int] = []
     folder = copy_of(mixer)
-    certificate = verify(folder, load_reference, *walker_motion(frames=FRAMES), budget=WIDE, tick=ticks.append)
-    drift = certificate.drift("fp32")
-    assert drift is not None and drift.passed and drift.measured.max_mm < 0.02 and drift.frames == FRAMES
-    assert sum(ticks) == FRAMES * (len(certificate.drifts) + 1)
+    recordings, motion = walker_motion(frames=FRAMES, streams=2)
+    certificate = verify(folder, load_reference, recordings, motion, budget=WIDE, tick=ticks.append)
+    drift = of(certificate, "fp32")
+    assert drift.passed and drift.measured.max_mm < 0.02 and drift.frames == FRAMES
+    assert sum(ticks) == frames_to_lift(read_manifest(folder), recordings) == 2 * FRAMES * (len(certificate.drifts) + 1)
+    assert drift.recoveries == certificate.reference_recoveries == ()  # too short to disturb
     assert load(folder).certificate == certificate
 
 
@@ -65,7 +76,7 @@ def test_a_certificate_says_what_was_measured(certified_artefact: Path) -> None:
     manifest = read_manifest(certified_artefact)
     certificate = load(certified_artefact).certificate
     assert certificate is not None
-    assert certificate.preset == "tiny-retention" and certificate.motion.kind == "procedural walker"
+    assert certificate.preset == "tiny-retention" and certificate.motion.kind == "procedural walkers"
     assert certificate.reference.startswith("PyTorch ")
     assert certificate.reference_sha256 == manifest.files["reference.safetensors"].sha256
     for graph in manifest.graphs:
@@ -74,7 +85,13 @@ def test_a_certificate_says_what_was_measured(certified_artefact: Path) -> None:
         assert tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == H36M17.joints
         assert np.mean(list(drift.per_joint_mean_mm.values())) == pytest.approx(drift.measured.mean_mm)
         assert max(drift.per_joint_max_mm.values()) == drift.measured.max_mm
-        assert ("half" in drift.arithmetic) == (graph.precision == "fp16")
+        assert ("half" in drift.arithmetic) == (graph.precision == "fp16") and drift.engine == "onnxruntime-cpu"
+        assert drift.slope is None, "so few frames cannot tell"
+        assert np.mean(drift.course_mm) == pytest.approx(drift.measured.mean_mm, rel=0.01)
+        before, after = certificate.reference_accuracy, drift.accuracy
+        assert before is not None and after is not None
+        assert drift.measured.mpjpe_loss_mm == after.mpjpe_mm - before.mpjpe_mm
+        assert abs(after.mpjpe_mm - before.mpjpe_mm) <= drift.measured.mean_mm * 2  # roots are aligned: a joint pays twice
     assert (certified_artefact / "certificate.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -95,6 +112,7 @@ def test_the_smallest_budget_that_it_names_is_one_that_it_passes(copied_artefact
     first = certify(copied_artefact)
     drifts = [drift.smallest_budget for drift in first.drifts]
     most = Budget(**{field: max(getattr(drift, field) for drift in drifts) for field in Budget.model_fields})
+    assert most.mpjpe_loss_mm is not None
     assert certify(copied_artefact, most).passed
 
 
@@ -160,7 +178,7 @@ def test_without_reference_weights_there_is_nothing_to_compare_with(copied_artef
 @pytest.mark.parametrize("before", ["uncertified", "certified"])
 @pytest.mark.parametrize(
     ("function", "call"),
-    [("write_manifest", 1), ("write_atomically", 1), ("draw_lines", 1), ("record_file", 2), ("write_manifest", 2)],
+    [("write_manifest", 1), ("write_atomically", 1), ("draw_certificate", 1), ("record_file", 2), ("write_manifest", 2)],
 )
 def test_an_interruption_leaves_an_artefact_that_loads(
     copied_artefact: Path,
@@ -192,19 +210,24 @@ def test_an_interruption_leaves_an_artefact_that_loads(
 def test_the_reference_carries_its_state_over_blocks(tiny: Callable[[str], Any]) -> None:
     import torch
 
-    recording, _ = walker_motion(frames=130)  # more than one block of the reference
-    model = tiny("retention")
+    (whole, other), _ = walker_motion(frames=130, streams=2)  # more than one block of the reference
+    whole.reset[117] = True
+    model, ticks = tiny("retention"), list[int]()
     state, poses = model.initial_state(1), []
     with torch.no_grad():
         for t in range(130):
             y, state = model.step(
-                torch.from_numpy(recording.keypoints[t][None]),
+                torch.from_numpy(whole.keypoints[t][None]),
                 state,
-                torch.from_numpy(recording.dt_s[t : t + 1]),
-                torch.from_numpy(recording.reset[t : t + 1]),
+                torch.from_numpy(whole.dt_s[t : t + 1]),
+                torch.from_numpy(whole.reset[t : t + 1]),
             )
             poses.append(y[0].numpy())
-    np.testing.assert_allclose(lift_reference(model, recording), poses, atol=1e-5)
+    short = other.during(slice(0, 31))
+    first, second = lift_reference(model, [whole, short], tick=ticks.append)
+    np.testing.assert_allclose(first, poses, atol=1e-5)
+    np.testing.assert_allclose(second, lift_reference(model, [short])[0], atol=1e-5)
+    assert sum(ticks) == 130 + 31 and lift_reference(model, []) == []
 
 
 @pytest.mark.parametrize(("chunk", "apart"), [(4, 4), (None, 1)])
@@ -213,7 +236,7 @@ def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunk
 ) -> None:
     import torch
 
-    recording, _ = walker_motion(frames=12)
+    (recording,), _ = walker_motion(frames=12, streams=1)
     model, poses = tiny("lookahead"), []
     state = model.initial_state(1)
     with torch.no_grad():
@@ -221,8 +244,8 @@ def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunk
             x, dt = (torch.from_numpy(a[None, start : start + apart]) for a in (recording.keypoints, recording.dt_s))
             y, state = model.chunk(x, state, dt, None)
             poses.append(y[0].numpy())
-    np.testing.assert_allclose(lift_reference(model, recording, chunk=chunk), np.concatenate(poses), atol=1e-5)
-    other = lift_reference(model, recording, chunk=6)
+    np.testing.assert_allclose(lift_reference(model, [recording], chunk=chunk)[0], np.concatenate(poses), atol=1e-5)
+    (other,) = lift_reference(model, [recording], chunk=6)
     assert np.abs(other - np.concatenate(poses)).max() > 1e-3  # they do matter
 
 
@@ -231,52 +254,154 @@ def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunk
 def test_a_short_end_and_a_reset_are_lifted_alike_on_both_sides(
     kind: str, frames: int, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any]
 ) -> None:
-    recording, _ = walker_motion(frames=frames)
-    recording.reset[frames // 2] = True
+    recordings, _ = walker_motion(frames=frames, streams=2)
+    recordings[0].reset[frames // 2] = True
     folder = artefact_of(kind)
     graph = read_manifest(folder).graph()
     chunk = graph.frames if graph.mode == "chunk" else None
-    expected = lift_reference(tiny(kind), recording, chunk=chunk)
-    assert expected.shape == (frames, 17, 3)
-    np.testing.assert_allclose(roll_out(folder / graph.file, graph, recording), expected, atol=1e-5)
+    expected = lift_reference(tiny(kind), recordings, chunk=chunk)
+    assert [poses.shape for poses in expected] == [(frames, 17, 3)] * 2
+    np.testing.assert_allclose(roll_out(folder / graph.file, graph, recordings), expected, atol=1e-5)
 
 
 def test_the_joints_of_a_certificate_are_the_models(copy_of: Callable[[str], Path]) -> None:
-    drift = certify(copy_of("3dhp")).drift("fp32")
-    assert drift is not None and tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == MPI3DHP17.joints
+    drift = of(certify(copy_of("3dhp")), "fp32")
+    assert tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == MPI3DHP17.joints
 
 
-def test_a_model_of_another_skeleton_is_verified_on_what_it_would_be_given(
-    copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_a_model_of_another_skeleton_is_given_and_judged_by_what_it_would_be(
+    copy_of: Callable[[str], Path], tiny: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = []
-    roll = verify_module.roll_out
+    given, roll = [], verify_module.roll_out
     monkeypatch.setattr(verify_module, "roll_out", lambda *args, **options: given.append(args[2]) or roll(*args, **options))
-    certify(copy_of("3dhp"))
-    recording, _ = walker_motion(frames=FRAMES)
+    certificate = certify(copy_of("3dhp"))
+    recordings, _ = walker_motion(frames=FRAMES, streams=2)
     names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
     order = [H36M17.joints.index(names.get(name, name)) for name in MPI3DHP17.joints]
-    np.testing.assert_array_equal(given[0].keypoints, recording.keypoints[:, order, :2])
+    errors = []
+    for fed, recording in zip(given[0], recordings, strict=True):
+        np.testing.assert_array_equal(fed.keypoints, recording.keypoints[:, order, :2])
+        (pose,) = lift_reference(tiny("3dhp"), [fed])
+        pelvis = MPI3DHP17.joints.index("pelvis")
+        assert recording.truth is not None
+        errors.append(np.linalg.norm(pose - pose[:, pelvis, None] - recording.truth[:, order], axis=-1))
+    assert certificate.reference_accuracy is not None
+    assert certificate.reference_accuracy.mpjpe_mm == pytest.approx(1000 * np.mean(errors), rel=1e-4)
 
 
-def test_the_walker_is_the_same_for_the_same_seed() -> None:
-    (a, first), (b, second), (c, third) = (walker_motion(frames=20, seed=seed) for seed in (1, 1, 2))
-    assert first == second and first.sha256 != third.sha256
-    np.testing.assert_array_equal(a.keypoints, b.keypoints)
-    assert a.reset.tolist() == [True] + [False] * 19 and len(c) == 20 and a.dt_s.dtype == np.float32
+def test_accuracy_is_not_told_of_what_has_none(copy_of: Callable[[str], Path]) -> None:
+    """One pose for a whole window; keypoints of which nobody knows the truth."""
+    certificate = certify(copy_of("centre"))
+    assert certificate.reference_accuracy is None and of(certificate, "fp32").measured.mpjpe_loss_mm is None
+    recordings, motion = walker_motion(frames=FRAMES, streams=1)
+    blind = [replace(recording, truth=None) for recording in recordings]
+    certificate = verify(copy_of("dssm"), load_reference, blind, motion)
+    assert certificate.passed and of(certificate, "fp32").accuracy is None
 
 
-def test_real_motion_is_the_test_split_clip_after_clip(
-    write_motion: Callable[..., Path], walker_clip: Callable[..., Any]
-) -> None:
-    splits = {"a": "train", "b": "test", "c": "test", "d": "test"}
-    clips = [walker_clip(name, 40, seed=i, split=split) for i, (name, split) in enumerate(splits.items())]
-    path = write_motion(clips)
-    recording, motion = real_motion(path, frames=60)
-    assert motion.clips == ("b", "c") and motion.frames == len(recording) == 60 and motion.source == "motion.npz"
-    assert recording.reset.sum() == 1  # one stream: the cuts are part of the test
-    with pytest.raises(UsageError, match="200 frames asked of the test split; expected at most 120"):
-        real_motion(path, frames=200)
+def test_what_cost_accuracy_is_over_its_budget(copied_artefact: Path) -> None:
+    spoil(copied_artefact, lambda weight: weight * 0.5)
+    vast = Budget(mean_mm=1e9, p99_mm=1e9, max_mm=1e9, slope_mm_per_1000=1e9, mpjpe_loss_mm=-1e9)
+    (reason,) = of(certify(copied_artefact, vast), "fp32").exceeded
+    assert reason.startswith("mpjpe_loss_mm ")
+
+
+def test_events_are_told_of_both_sides(copied_artefact: Path) -> None:
+    recordings, motion = walker_motion(frames=260, streams=1)
+    total, ticks = frames_to_lift(read_manifest(copied_artefact), recordings, ["fp32"]), list[int]()
+    certificate = verify(
+        copied_artefact, load_reference, recordings, motion, budget=WIDE, precisions=["fp32"], tick=ticks.append
+    )
+    assert sum(ticks) == total == 2 * (260 + 4 * 260 + 160)
+    reference, graph = certificate.reference_recoveries, of(certificate, "fp32").recoveries
+    assert [one.event for one in reference] == [one.event for one in graph] == ["outlier", "reset", "gap", "limb missing"]
+    for there, here in zip(reference, graph, strict=True):
+        assert there.peak_mm > 1 and here.peak_mm == pytest.approx(there.peak_mm, rel=1e-2)
+        assert there.drift_mean_mm is None
+        assert here.drift_mean_mm is not None and here.drift_max_mm is not None
+        assert 0 < here.drift_mean_mm <= here.drift_max_mm < 0.1
+
+
+def test_a_graph_that_forgets_otherwise_than_pytorch_is_found_out(copied_artefact: Path) -> None:
+    """Its decay is thirty times what it should be: an outlier is gone at once that PyTorch remembers."""
+    proto = onnx.load(copied_artefact / "step.fp32.onnx")
+    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
+    decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(30), decay.name))
+    onnx.save(proto, copied_artefact / "step.fp32.onnx")
+    spoil(copied_artefact, lambda weight: weight)
+    recordings, motion = walker_motion(frames=260, streams=1)
+    certificate = verify(copied_artefact, load_reference, recordings, motion, precisions=["fp32"])
+    there, here = certificate.reference_recoveries[0], of(certificate, "fp32").recoveries[0]
+    assert there.event == here.event == "outlier"
+    assert np.median(here.distance_mm[50:]) < 0.3 * np.median(there.distance_mm[50:])
+    assert here.forgotten_after is not None and there.forgotten_after is None
+
+
+def test_a_window_remembers_nothing_and_has_no_events(attention_artefact: Path) -> None:
+    manifest, (recordings, _) = read_manifest(attention_artefact), walker_motion(frames=300, streams=2)
+    assert frames_to_lift(manifest, recordings) == 2 * 300 * 2
+
+
+def test_one_graph_alone_is_verified_and_the_others_verdict_is_kept(copied_artefact: Path) -> None:
+    whole = certify(copied_artefact)
+    again = certify(copied_artefact, precisions=["fp16"])
+    assert again == whole
+    # A budget is not a measurement: what was kept is judged by the new one.
+    strict = certify(copied_artefact, WIDE.model_copy(update={"max_mm": 1e-9}), precisions=["fp16"])
+    assert [drift.passed for drift in strict.drifts] == [False, False]
+    assert of(strict, "fp32").measured == of(whole, "fp32").measured
+
+
+def test_what_was_measured_on_other_motion_or_of_another_graph_is_not_kept(copied_artefact: Path) -> None:
+    certify(copied_artefact)
+    assert [drift.precision for drift in certify(copied_artefact, seed=1, precisions=["fp32"]).drifts] == ["fp32"]
+    assert len(certify(copied_artefact).drifts) == 2
+    spoil(copied_artefact, lambda weight: weight * 1.01)  # the fp32 graph is another now
+    assert [drift.precision for drift in certify(copied_artefact, precisions=["fp16"]).drifts] == ["fp16"]
+    assert load(copied_artefact).certificate is not None
+
+
+def test_engines_lie_side_by_side(copied_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second engine, which here is ONNX Runtime by another name, with nobody to round for it."""
+    first, opened = certify(copied_artefact), []
+
+    def open_graph(path: Path, *, engine: str | None) -> Any:
+        opened.append(engine)
+        made = open_engine(path)
+        made.name = "tensorrt 11.4 sm87"
+        return made
+
+    with monkeypatch.context() as other:
+        other.setattr(verify_module, "open_graph", open_graph)
+        both = certify(copied_artefact, engine="tensorrt")
+    assert opened == ["tensorrt", "tensorrt"]
+    sides = [(drift.precision, drift.engine) for drift in both.drifts]
+    assert sides == [(p, e) for p in ("fp32", "fp16") for e in ("onnxruntime-cpu", "tensorrt 11.4 sm87")]
+    assert of(both, "fp16") == of(both, "fp16", "onnxruntime-cpu") == of(first, "fp16")
+    there = of(both, "fp16", "tensorrt 11.4 sm87")
+    assert there.measured != of(first, "fp16").measured and there.arithmetic == "fp16, as tensorrt 11.4 sm87 computes it"
+    assert both.drift("fp16", "cuda") is None
+    assert certify(copied_artefact) == both  # and the other way round
+
+
+def test_an_engine_that_is_not_there_leaves_the_certificate_alone(certified_artefact: Path) -> None:
+    before = load(certified_artefact).certificate
+    with pytest.raises(UsageError, match="there is no engine 'tensorflow'; expected tensorrt"):
+        certify(certified_artefact, engine="tensorflow")
+    with pytest.raises(ArtefactError, match="has no int8 graph"):
+        certify(certified_artefact, precisions=["int8"])
+    assert load(certified_artefact).certificate == before
+
+
+def test_a_certificate_of_the_schema_before_is_replaced(certified_artefact: Path) -> None:
+    path = certified_artefact / "certificate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
+    manifest = read_manifest(certified_artefact)
+    write_manifest(certified_artefact, manifest.model_copy(update={"files": manifest.files | {path.name: record_file(path)}}))
+    with pytest.raises(ArtefactError, match=r"has schema_version 1; expected 2; run: posemoe-edge verify"):
+        load(certified_artefact)
+    assert len(certify(certified_artefact, precisions=["fp32"]).drifts) == 1
+    load(certified_artefact)
 
 
 def test_a_certificate_is_plain_json(certified_artefact: Path) -> None:

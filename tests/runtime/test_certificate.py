@@ -98,10 +98,45 @@ def test_what_is_no_certificate_is_refused(certified_artefact: Path, spoil: Call
         load(certified_artefact)
 
 
-def test_a_certificate_of_another_schema_is_refused(certified_artefact: Path) -> None:
-    edit(certified_artefact, lambda data: data.update(schema_version=99))
+@pytest.mark.parametrize("schema", [1, 99])
+def test_a_certificate_of_another_schema_is_refused(certified_artefact: Path, schema: int) -> None:
+    def older(data: dict[str, Any]) -> None:
+        data.update(schema_version=schema)
+        del data["reference_accuracy"], data["motion"]["streams"]  # and it has other fields
+
+    edit(certified_artefact, older)
     vouch(certified_artefact, CERTIFICATE)
-    with pytest.raises(ArtefactError, match="schema"):
+    with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2; run: posemoe-edge verify"):
+        load(certified_artefact)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', "\xff"])
+def test_what_is_not_even_json_is_refused_with_the_same_words(certified_artefact: Path, text: str) -> None:
+    (certified_artefact / CERTIFICATE).write_text(text, encoding="latin-1")
+    vouch(certified_artefact, CERTIFICATE)
+    with pytest.raises(ArtefactError, match=r"(?s)is not a certificate.*run: posemoe-edge verify"):
+        load(certified_artefact)
+
+
+def test_a_drift_is_of_a_precision_on_an_engine(certified_artefact: Path) -> None:
+    certificate = load(certified_artefact).certificate
+    assert certificate is not None
+    there = [drift.model_copy(update={"engine": "tensorrt 11.4 sm87"}) for drift in certificate.drifts]
+    both = certificate.model_copy(update={"drifts": (*certificate.drifts, *there)})
+    assert both.drift("fp16") == both.drift("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
+    assert both.drift("fp16", "tensorrt 11.4 sm87") in there and both.drift("fp16", "onnxruntime-cuda") is None
+    assert list(certificate.by_name) == ["fp32", "fp16"]
+    assert list(both.by_name)[1:3] == ["fp16 onnxruntime-cpu", "fp32 tensorrt 11.4 sm87"]
+
+
+def test_every_engines_drift_must_speak_of_the_graph_that_is_there(certified_artefact: Path) -> None:
+    def add(data: dict[str, Any]) -> None:
+        other = json.loads(json.dumps(data["drifts"][0]))
+        data["drifts"].append(other | {"engine": "tensorrt 11.4 sm87", "graph_sha256": "0" * 64})
+
+    edit(certified_artefact, add)
+    vouch(certified_artefact, CERTIFICATE)
+    with pytest.raises(ArtefactError, match=r"speaks of another step.fp32.onnx"):
         load(certified_artefact)
 
 

@@ -1,0 +1,63 @@
+"""Verify, as a user meets it: what the certificate says, to people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from posemoe_edge.export import verify as verify_module
+from posemoe_edge.runtime import load
+
+WIDE = ("--mean-mm", 50, "--p99-mm", 90, "--max-mm", 999, "--slope-mm", 999, "--mpjpe-mm", 50)
+
+
+@pytest.fixture(autouse=True)
+def _quick_plot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "draw_certificate", lambda path, certificate: path.write_bytes(b"a plot"))
+
+
+def test_all_of_it_is_told(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
+    said = posemoe("verify", copied_artefact, "--frames", 260, "--streams", 2, *WIDE, "--json")
+    assert said.code == 0, said.err
+    assert "procedural walkers instead of real motion" in said.err and "2 streams of 260 frames" in said.err
+    for word in ("per 1,000 frames (95 %)", "MPJPE", "MPJVE", "bone jitter", "outlier", "reset", "gap", "limb missing"):
+        assert word in said.err
+    for precision in ("fp32", "fp16"):
+        assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream" in said.err
+    assert "--mpjpe-mm" in said.err.partition("the smallest budget it passes")[2]
+    made = said.json
+    assert made == load(copied_artefact).certificate.model_dump(mode="json")  # type: ignore[union-attr]
+    assert len(made["motion"]["streams"]) == 2 and len(made["reference_recoveries"]) == 4
+    for drift in made["drifts"]:
+        assert drift["slope"]["low"] <= drift["measured"]["slope_mm_per_1000"] <= drift["slope"]["high"]
+        assert drift["accuracy"]["mpjpe_mm"] > 0 and len(drift["recoveries"]) == 4
+
+
+def test_the_smallest_budget_can_be_pasted(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
+    first = posemoe("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", "--max-mm", 0)
+    assert first.code == 1 and "FAILED fp16 on onnxruntime-cpu: " in first.err and "PASSED" not in first.err
+    tight = first.err.partition("the smallest budget it passes: ")[2].splitlines()[0].split()
+    again = posemoe("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", *tight)
+    assert again.code == 0, again.err
+
+
+def test_one_precision_is_measured_and_the_others_told_with_it(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
+    short = ("--frames", 30, "--streams", 1, *WIDE, "--json")
+    assert [d["precision"] for d in posemoe("verify", copied_artefact, "--precision", "fp16", *short).json["drifts"]] == [
+        "fp16"
+    ]
+    both = posemoe("verify", copied_artefact, "--precision", "fp32", "--precision", "fp32", *short)
+    assert [d["precision"] for d in both.json["drifts"]] == ["fp32", "fp16"]
+    assert "PASSED fp16 on onnxruntime-cpu" in both.err
+
+
+def test_a_window_has_no_events_to_tell_of(posemoe: Callable[..., Any], copy_of: Callable[[str], Path]) -> None:
+    said = posemoe("verify", copy_of("attention"), "--frames", 30, "--streams", 1, *WIDE, "--json")
+    assert said.code == 0 and "outlier" not in said.err and said.json["reference_recoveries"] == []
+
+
+def test_inspect_tells_what_verify_told(posemoe: Callable[..., Any], certified_artefact: Path) -> None:
+    said = posemoe("inspect", certified_artefact)
+    assert "60 frames of procedural walkers" in said.err and "PASSED fp16 on onnxruntime-cpu" in said.err

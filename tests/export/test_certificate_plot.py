@@ -1,0 +1,151 @@
+"""The picture of a certificate: drawn of whatever a certificate may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from posemoe_edge.export import certificate_plot
+from posemoe_edge.export.certificate_plot import draw_certificate
+from posemoe_edge.runtime.certificate import (
+    CERTIFICATE_SCHEMA,
+    Accuracy,
+    Budget,
+    Certificate,
+    Drift,
+    Filmed,
+    Motion,
+    Recovery,
+    SlopeInterval,
+)
+from posemoe_edge.runtime.picture import Lines
+
+PNG = b"\x89PNG\r\n"
+CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"
+SIZES = {"fp32": 1e-4, "fp16": 0.2, "int8": 3.0, "mixed": 0.6, "int8w": 0.9}
+
+
+def recovery(floor_mm: float, *, forgotten_after: int | None = 70) -> Recovery:
+    fading = 400 * np.exp(-np.arange(100) / 8) + floor_mm
+    return Recovery(
+        event="outlier",
+        peak_mm=400,
+        forgotten_after=forgotten_after,
+        frames=497,
+        drift_mean_mm=1.0,
+        drift_max_mm=2.0,
+        distance_mm=tuple(fading.tolist()),
+    )
+
+
+def drift(precision: str, mm: float, engine: str = CPU, *, events: bool = True) -> Drift:
+    wave = mm * (1 + 0.2 * np.sin(np.arange(100) / 5))
+    measured = Budget(mean_mm=mm, p99_mm=3 * mm, max_mm=9 * mm, slope_mm_per_1000=0.01 * mm, mpjpe_loss_mm=mm / 10)
+    return Drift(
+        precision=precision,
+        engine=engine,
+        graph_sha256="0" * 64,
+        arithmetic="some",
+        frames=3000,
+        measured=measured,
+        slope=SlopeInterval(low=-0.02 * mm, high=0.04 * mm, distinct=False),
+        per_joint_mean_mm={"hip": mm},
+        per_joint_max_mm={"hip": mm},
+        accuracy=Accuracy(mpjpe_mm=79 + mm / 10, mpjve_mm=9, bone_jitter_mm=3),
+        recoveries=(recovery(mm, forgotten_after=70 if mm < 1 else None),) if events else (),
+        course_mm=tuple(wave.tolist()),
+        passed=mm < 1,
+        exceeded=(),
+        smallest_budget=measured,
+    )
+
+
+def certificate(*drifts: Drift, events: bool = True) -> Certificate:
+    rates = ((50, 0.0), (50, 0.2), (25, 0.0), (12.5, 0.0))
+    return Certificate(
+        schema_version=CERTIFICATE_SCHEMA,
+        preset="posemoe-retention-s",
+        passed=all(one.passed for one in drifts),
+        budget=Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1, mpjpe_loss_mm=0.5),
+        motion=Motion(
+            kind="motion capture, projected, with a detector's noise",
+            source="motion.npz",
+            sha256="0" * 64,
+            frames=3000,
+            streams=tuple(Filmed(fps=fps, lost=lost, clips=("a",)) for fps, lost in rates),
+            noisy=True,
+            seed=0,
+        ),
+        reference="PyTorch 2.13.0, float32, CPU",
+        reference_sha256="0" * 64,
+        reference_accuracy=Accuracy(mpjpe_mm=79, mpjve_mm=9, bone_jitter_mm=3),
+        reference_recoveries=(recovery(0.0),) if events else (),
+        drifts=drifts,
+    )
+
+
+WHOLE = certificate(*(drift(precision, mm) for precision, mm in SIZES.items()))
+ENGINES = certificate(*(drift("fp16", mm, engine) for engine, mm in ((CPU, 0.2), (GPU, 0.3))))
+NAN = float("nan")
+BROKEN = certificate(
+    drift("fp32", NAN),
+    drift("fp16", 0.0).model_copy(update={"slope": None, "accuracy": None}),
+)
+MEMORYLESS = certificate(drift("fp32", 1e-4, events=False), events=False)
+
+
+@pytest.mark.parametrize("given", [WHOLE, ENGINES, BROKEN, MEMORYLESS], ids=["whole", "engines", "broken", "memoryless"])
+def test_any_certificate_is_drawn_without_a_word(
+    given: Certificate, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    pytest.importorskip("matplotlib")
+    draw_certificate(tmp_path / "c.png", given)
+    assert (tmp_path / "c.png").read_bytes().startswith(PNG)
+    assert capfd.readouterr().err == "" and not len(recwarn)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the next picture would be made of."""
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(certificate_plot, "draw_lines", lambda path, lines, **texts: seen.update(texts, lines=lines))
+    return seen
+
+
+def test_the_table_has_every_figure_of_every_graph(drawn: dict[str, object]) -> None:
+    draw_certificate(Path("nowhere.png"), WHOLE)
+    assert drawn["heading"] == "posemoe-retention-s: drift certificate FAILED"
+    assert "3,000 frames" in str(drawn["note"]) and "12.5 Hz" in str(drawn["note"])
+    columns, *rows = drawn["table"]  # type: ignore[misc]
+    table = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+    assert list(table) == list(SIZES)
+    assert table["fp16"]["verdict"] == "passed" and table["int8"]["verdict"] == "FAILED"
+    assert [table["fp16"][name] for name in ("mean mm", "p99 mm", "max mm")] == ["0.2", "0.6", "1.8"]
+    assert table["fp16"]["per 1,000 frames"] == "+0.002 ± 0.006"
+    assert table["fp16"]["MPJPE mm"] == "79.00 → 79.02"
+    assert table["fp16"]["forgets an outlier in"] == "70 frames (PyTorch 70)"
+    assert table["int8"]["forgets an outlier in"] == "> 497 frames (PyTorch 70)"
+
+
+def test_the_lines_are_the_drift_and_what_is_left_of_an_outlier(drawn: dict[str, object]) -> None:
+    draw_certificate(Path("nowhere.png"), ENGINES)
+    course, outlier = drawn["lines"]  # type: ignore[misc]
+    assert isinstance(course, Lines) and isinstance(outlier, Lines) and course.log and outlier.log
+    assert list(course.y) == [f"fp16 {CPU}", f"fp16 {GPU}"] and list(outlier.y) == [*course.y, "PyTorch"]
+    assert course.limit == 1 and outlier.limit == 1
+    x = np.asarray(course.x)
+    assert 0 < x[0] < x[-1] < 3000 and np.asarray(outlier.x)[0] == 0
+    np.testing.assert_allclose(outlier.y["PyTorch"], ENGINES.reference_recoveries[0].distance_mm)
+
+
+def test_what_has_no_memory_has_one_plot(drawn: dict[str, object]) -> None:
+    draw_certificate(Path("nowhere.png"), MEMORYLESS)
+    assert len(drawn["lines"]) == 1  # type: ignore[arg-type]
+
+
+def test_no_distance_is_drawn_as_a_small_one(drawn: dict[str, object]) -> None:
+    """A logarithm has no zero."""
+    draw_certificate(Path("nowhere.png"), BROKEN)
+    (course, _) = drawn["lines"]  # type: ignore[misc]
+    assert (np.asarray(course.y["fp16"]) == 1e-6).all() and np.isnan(np.asarray(course.y["fp32"])).all()
