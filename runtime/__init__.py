@@ -12,6 +12,7 @@ from .gaps import GapPolicy
 from .model import Model, load
 from .pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
 from .pose import Frame, Pose
+from .shadow import Shadow, ShadowReport
 from .stream import Snapshot, Stream
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "Shadow",
+    "ShadowReport",
     "Snapshot",
     "SourceError",
     "Stream",

@@ -16,6 +16,7 @@ from .gaps import GapPolicy
 from .keypoints import check_keypoints
 from .manifest import Manifest
 from .pose import GapAction, Pose
+from .shadow import Watch
 from .skeleton import H36M_ORDERS
 from .slots import Memory, Slots
 
@@ -61,8 +62,17 @@ class Stream:
     A frame is either taken or refused with a ``FrameError``; a refused frame leaves everything as it was.
     """
 
-    def __init__(self, manifest: Manifest, graph: str, slots: Slots, lock: Lock, gaps: GapPolicy, latency_frames: int) -> None:
-        self._manifest, self._graph = manifest, graph
+    def __init__(
+        self,
+        manifest: Manifest,
+        graph: str,
+        slots: Slots,
+        lock: Lock,
+        gaps: GapPolicy,
+        latency_frames: int,
+        watch: Watch | None = None,
+    ) -> None:
+        self._manifest, self._graph, self._watch = manifest, graph, watch
         self._slots, self._lock = slots, lock
         self._gaps, self._latency = gaps, latency_frames
         self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint that the model has in place i
@@ -96,6 +106,8 @@ class Stream:
             raise UsageError("the snapshot is of another model", expected=f"one of {self._manifest.preset}, same graph")
         with self._lock:
             self._slots.paste(self._seat, snapshot.memory)
+        if self._watch is not None:
+            self._watch.cut()
         self._time = snapshot.time
 
     def close(self) -> None:
@@ -104,6 +116,8 @@ class Stream:
             with self._lock:
                 self._slots.leave(self._slot)
             self._slot = None
+            if self._watch is not None:
+                self._watch.cut()
 
     def __enter__(self) -> Stream:
         return self
@@ -130,6 +144,8 @@ class Stream:
     def _accept(self, keypoints: ArrayLike, t: float | None) -> _Due:
         """Check a frame and decide what to do about the time before it. Changes nothing."""
         self._seat  # noqa: B018  (a closed stream takes no frames)
+        if self._watch is not None:
+            self._watch.check()
         checked = check_keypoints(keypoints)
         checked[checked[:, 2] == 0] = 0  # a joint that was not seen has no place
         nominal, last = 1 / self._manifest.fps, self._time.last_s
@@ -143,7 +159,15 @@ class Stream:
         if self._time.fed_s is None:
             return _Due(checked, t, nominal, "reset")
         dt = t - self._time.fed_s
-        return _Due(checked, t, dt, self._gaps.decide(dt, seen=seen))
+        gap = self._gaps.decide(dt, seen=seen)
+        if self._watch is not None and self._watch.forget and gap != "hold":
+            gap = "reset"
+        return _Due(checked, t, dt, gap)
+
+    def _given(self, due: _Due) -> tuple[Floats, float, bool]:
+        """What the slot is given of a frame: keypoints as the model takes them, dt, reset."""
+        reset = due.gap == "reset"
+        return self._to_model(due.keypoints), 1 / self._manifest.fps if reset else due.dt_s, reset
 
     def _keep(self, due: _Due, xyz_m: Floats) -> Pose:
         """Take note of a frame, and make the pose that follows from it: of this frame, or of one ``latency_frames`` before."""
@@ -175,10 +199,7 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
         seats = [stream._seat for stream in fed]
         with lock:
             for stream, seat in zip(fed, seats, strict=True):
-                frame = due[stream]
-                reset = frame.gap == "reset"
-                nominal = 1 / stream._manifest.fps
-                slots.put(seat, stream._to_model(frame.keypoints), nominal if reset else frame.dt_s, reset)
+                slots.put(seat, *stream._given(due[stream]))
             poses = slots.launch(seats)
             lifted = {stream: stream._from_model(poses[seat]) for stream, seat in zip(fed, seats, strict=True)}
             if not all(np.isfinite(xyz).all() for xyz in lifted.values()):
@@ -187,6 +208,9 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
                     expected="finite poses from finite keypoints",
                     run="posemoe-edge verify, and stream.reset()",
                 )
+            for stream, seat in zip(fed, seats, strict=True):
+                if stream._watch is not None:
+                    stream._watch.saw(slots, seat, *stream._given(due[stream]), t_s=due[stream].t_s, xyz_m=poses[seat])
             slots.commit(seats)
     made = {}
     for stream, frame in due.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime import load
+from posemoe_edge.runtime.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
 Call = Callable[..., Any]
@@ -102,3 +104,111 @@ def test_an_error_half_way_leaves_no_half_files(
     monkeypatch.setattr(SyntheticSource, "__iter__", broken)
     said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
     assert said.code == 3 and said.json["what"] == "the camera was unplugged" and list(desk.iterdir()) == []
+
+
+def test_a_shadow_says_how_far_the_poses_are_from_pytorch(posemoe: Call, retention_artefact: Path) -> None:
+    run = ("run", "synthetic://walk?people=3&seed=2", "--frames", 60, "--model", retention_artefact, "--json")
+    said = posemoe(*run, "--shadow", 1, "--sink", "jsonl:beside.jsonl")
+    assert said.code == 0
+    made = said.json["shadow"]
+    assert (made["frames"], made["fed_frames"], made["over_budget"], made["dropped_spans"]) == (180, 180, 0, 0)
+    assert (
+        made["drift_mm"]["mean"] < made["drift_mm"]["max"] < 0.02 and made["budget"]["mean_mm"] == 1 and made["error"] is None
+    )
+    assert (
+        "shadow: PyTorch lifted 180 of 180 frames too" in said.err and "every span within the budget (mean 1, p99 5" in said.err
+    )
+    alone = posemoe(*run, "--sink", "jsonl:alone.jsonl")
+    assert alone.json["shadow"] is None and "shadow" not in alone.err
+    assert Path("beside.jsonl").read_bytes() == Path("alone.jsonl").read_bytes()
+    assert "shadow" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_shadow_is_judged_by_the_budget_of_the_certificate(posemoe: Call, certified_artefact: Path) -> None:
+    run = ("run", "synthetic://walk", "--frames", 20, "--model", certified_artefact, "--precision", "fp16", "--json")
+    made = posemoe(*run, "--shadow", 0.5).json["shadow"]
+    assert (made["frames"], made["over_budget"]) == (20, 0) and made["budget"]["p99_mm"] == 50
+    assert 0.02 < made["drift_mm"]["p50"] <= made["drift_mm"]["p95"] <= made["drift_mm"]["p99"]
+
+
+@pytest.fixture
+def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The reference lies half a metre off; set when it has lifted a span."""
+    from posemoe_edge.edge.shadow import TorchReference
+
+    lift, done = TorchReference.lift, threading.Event()
+
+    def astray(self: TorchReference, *given: Any) -> Any:
+        poses, memory = lift(self, *given)
+        done.set()
+        return poses + np.float32([0.5, 0, 0]), memory
+
+    monkeypatch.setattr(TorchReference, "lift", astray)
+    return done
+
+
+@pytest.mark.parametrize(("policy", "code"), [("warn", 0), ("reset", 0), ("fail", 1)])
+def test_drift_past_the_budget_is_said_and_only_failing_fails(
+    policy: str, code: int, posemoe: Call, desk: Path, retention_artefact: Path, strayed: threading.Event
+) -> None:
+    run = ("run", "synthetic://walk", "--frames", 30, "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
+    said = posemoe(*run, "--shadow", 1, "--shadow-policy", policy)
+    assert said.code == code and strayed.is_set()
+    made = said.json
+    assert (made["frames"], made["shadow"]["over_budget"], made["shadow"]["policy"]) == (30, 1, policy)
+    assert "Warning: stream 0 drifted from the reference, 0.00 to 0.58 s: mean_mm 500 > 1" in said.err
+    assert "1 of 1 spans were past the budget (mean 1, p99 5, max 20 mm)" in said.err
+    assert len((desk / "out.jsonl").read_text().splitlines()) == 30
+    assert ("Next: posemoe-edge verify" in said.err) == (policy == "fail")
+
+
+def test_a_run_that_fails_half_way_keeps_what_it_wrote(
+    posemoe: Call, desk: Path, retention_artefact: Path, strayed: threading.Event
+) -> None:
+    # It runs until it is told to fail, however long that takes here.
+    run = ("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
+    said = posemoe(*run, "--shadow", 1, "--shadow-policy", "fail")
+    assert said.code == 1 and "Warning: the run ends here: stream 0 drifted from the reference" in said.err
+    made = said.json
+    assert made["poses"] == made["frames"] >= 100 and made["interrupted"] is False and made["shadow"]["over_budget"] >= 1
+    assert len((desk / "out.jsonl").read_text().splitlines()) == made["frames"]
+
+
+def test_a_shadow_needs_the_reference_weights(posemoe: Call, copied_artefact: Path) -> None:
+    lone = posemoe("run", "synthetic://walk", "--model", copied_artefact / "step.fp32.onnx", "--shadow", 1, "--json")
+    assert lone.code == 4 and "a lone graph" in lone.json["what"] and "posemoe-edge export" in lone.json["run"]
+    (copied_artefact / "reference.safetensors").write_bytes(b"others")
+    changed = posemoe("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
+    assert changed.code == 4 and "reference.safetensors" in changed.json["what"]
+    manifest = read_manifest(copied_artefact)
+    files = {name: record for name, record in manifest.files.items() if name != "reference.safetensors"}
+    write_manifest(copied_artefact, manifest.model_copy(update={"files": files}))
+    without = posemoe("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
+    assert without.code == 4 and without.json["what"].endswith("holds no reference weights")
+    assert without.json["run"] == "posemoe-edge export tiny-retention"
+
+
+def test_a_shadow_without_torch_names_the_extra(
+    posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "posemoe_edge.edge.shadow", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
+    assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[export]"'
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
+def test_a_share_that_is_none_is_a_usage_error(share: str, posemoe: Call, retention_artefact: Path) -> None:
+    said = posemoe("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
+    assert said.code == 2
+
+
+def test_a_policy_without_a_shadow_and_a_shadow_of_windows_are_usage_errors(
+    posemoe: Call, retention_artefact: Path, attention_artefact: Path
+) -> None:
+    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--shadow-policy", "fail", "--json")
+    assert said.code == 2 and said.json["expected"] == "--shadow SHARE with it"
+    said = posemoe("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
+    assert said.code == 2 and said.json["expected"] == "an artefact of mode step"
