@@ -13,8 +13,8 @@ trained on chunks and run with any. Ours may have been trained as a step alone, 
 modes of all weights in turn; "over_step" is as a multiple of the first step's. The latencies are of waiting, without the
 computing.
 
-Run: python benchmarks/chunks.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
-     [--rounds 20] [--json FILE] [--plot FILE]
+Run: python benchmarks/chunks.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--every N] [--clips N]
+     [--device cpu] [--rounds 20] [--json FILE] [--plot FILE]
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def picture(rows: Sequence[Row]) -> Lines:
         own = [row for row in rows if row["weights"] == name]
         y[name] = np.interp(latencies, [row["mean_latency_ms"] for row in own], [row["mpjpe_mm"] for row in own])
     x_label = "mean latency (ms), without the computing"
-    return Lines(x=latencies, y=y, title="accuracy against latency", x_label=x_label, y_label="MPJPE (mm)", from_zero=True)
+    return Lines(x=latencies, y=y, title="accuracy against latency", x_label=x_label, y_label="MPJPE (mm)")
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ recipe, updates, batches and seed, or given as weights; both are judged on exact
 sample: what differs less than two seeds do is no difference.
 
 Run: python benchmarks/decoder.py --data cmu_h36m17.npz [--updates 4000] [--seed 0] [--without encoder-alone ...] [--out FOLDER]
-     [--split test] [--clips N] [--json FILE] [--plot FILE]
+     [--whole FILE] [--split test] [--clips N] [--json FILE] [--plot FILE]    (or by torchrun, with a part of --rows)
      python benchmarks/decoder.py --data cmu_h36m17.npz --weights whole=FILE none=FILE    (judge these, train nothing)
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,16 +55,32 @@ def posemoe(config: object, name: str) -> PoseMoEConfig:
 
 
 def trained(
-    preset: Preset, cuts: Sequence[str], clips: Sequence[Clip], recipe: Recipe, folder: Path, device: str, begin: Path | None
+    preset: Preset,
+    cuts: Sequence[str],
+    clips: Sequence[Clip],
+    recipe: Recipe,
+    folder: Path,
+    device: str,
+    *,
+    begin: Path | None,
+    whole: Path | None,
 ) -> tuple[dict[str, Lifter], dict[str, Any]]:
     """The whole network and each cut one, and the records of their trainings. A training that was interrupted goes on.
 
     Args:
         begin: weights of single frames that all of them grow from.
+        whole: weights of the whole network, if it was trained before; by any other recipe they would be no comparison.
     """
     models, records = {}, {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (WHOLE, *cuts):
+    if whole is not None:
+        model, record = load_checkpoint(whole)
+        training, processes = record.get("training") or {}, int(os.environ.get("WORLD_SIZE", 1))
+        budget = {"recipe": asdict(recipe), "processes": processes, "updates": recipe.updates}
+        if not preset.fits(model.config) or {key: training.get(key) for key in budget} != budget:
+            raise UsageError(f"{whole} is not a {preset.name} of this budget", expected=f"one of {budget}")
+        models[WHOLE], records[WHOLE] = model.to(device), kept(training)
+    for name in [name for name in (WHOLE, *cuts) if name not in models]:
         path = folder / f"{name}.safetensors"
 
         def report(progress: Progress, name: str = name) -> None:
@@ -74,9 +91,13 @@ def trained(
         made = cut(preset, name)
         start, origin = start_from(begin, made.config) if begin else (None, None)
         record = train(made, clips, out=path, recipe=recipe, report=report, start=start, origin=origin)
-        records[name] = {key: record[key] for key in ("updates", "frames", "minutes", "start")}
-        models[name] = load_checkpoint(path)[0].to(device)
+        models[name], records[name] = load_checkpoint(path)[0].to(device), kept(record)
     return models, records
+
+
+def kept(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says of a training."""
+    return {key: training[key] for key in ("updates", "frames", "processes", "minutes", "start")}
 
 
 def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
@@ -112,6 +133,7 @@ def arguments() -> argparse.ArgumentParser:
     made.add_argument("--frames", type=int, default=usual.frames)
     made.add_argument("--rate", type=float, default=usual.rate, help="peak learning rate")
     made.add_argument("--from", type=Path, dest="begin", help="weights of posemoe-frame-s to grow from (no spatial cuts then)")
+    made.add_argument("--whole", type=Path, help="the whole network, trained before by this recipe")
     made.add_argument("--seed", type=int, default=usual.seed)
     made.add_argument("--compile", action="store_true", help="fuse the networks first")
     return made
@@ -134,8 +156,10 @@ def main() -> None:
         )
         preset = find_preset(options.preset)
         clips_seen = clips_of(options, "train")
-        begin = options.begin
-        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device, begin)
+        where = {"begin": options.begin, "whole": options.whole}
+        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device, **where)
+        if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one judges
+            return
         about |= {"preset": preset.name, "recipe": asdict(recipe), "trainings": records}
     rows = measure(models, clips)
     finish(options, {**about, "rows": rows}, picture(rows))

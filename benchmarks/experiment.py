@@ -30,6 +30,9 @@ Row = dict[str, Any]
 MEASURES = {"mpjpe_mm": 2, "p_mpjpe_mm": 2, "mpjve_mm": 2, "pck150": 2, "auc": 2}
 """What ``judge`` measures, and the digits of it that are reported."""
 
+INPUTS = {"exact": False, "noisy": True}
+"""What is lifted -> whether it has a detector's noise."""
+
 
 # Options, and what they name.
 
@@ -44,6 +47,7 @@ def parser(doc: str | None, *, split: str = "test", weights: bool = True) -> arg
         )
         made.add_argument("--device", default="cpu", help="where whole takes are lifted, e.g. cuda")
     made.add_argument("--split", default=split)
+    made.add_argument("--every", type=int, default=1, help="one clip of so many: neighbours are much alike")
     made.add_argument("--clips", type=int, help="the first so many alone")
     made.add_argument("--json", type=Path)
     made.add_argument("--plot", type=Path)
@@ -69,6 +73,8 @@ def told(run: Callable[[], None]) -> None:
 def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
     """The options given. That nothing can be written is found now, and not after an hour's work."""
     options = made.parse_args()
+    if options.every < 1:
+        made.error(f"--every {options.every}: at least 1 is expected")
     for path in (options.json, options.plot):
         if path is not None and not path.parent.is_dir():
             made.error(f"there is no folder {path.parent}")
@@ -89,8 +95,9 @@ def lifters(options: argparse.Namespace) -> dict[str, Lifter]:
 
 
 def clips_of(options: argparse.Namespace, split: str | None = None) -> list[Clip]:
-    """The clips of ``--split``, or of another one."""
-    clips = load_clips(options.data, split or options.split)[: options.clips]
+    """The clips of ``--split`` that were asked for, or all of another one."""
+    clips = load_clips(options.data, split or options.split)
+    clips = clips if split else clips[:: options.every][: options.clips]
     if not clips:
         raise UsageError(f"no clips in {options.data}", expected=f"some of the {split or options.split} split")
     return clips
@@ -111,9 +118,8 @@ def measures(made: Mapping[str, Any]) -> Row:
 
 def exact_and_noisy(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
     """A row on exact keypoints, and one on a detector's."""
-    inputs = {"exact": False, "noisy": True}
     return [
-        {"input": name, **measures(measured(model, evaluation_takes(clips, noisy=noisy)))} for name, noisy in inputs.items()
+        {"input": name, **measures(measured(model, evaluation_takes(clips, noisy=noisy)))} for name, noisy in INPUTS.items()
     ]
 
 
@@ -175,7 +181,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def finish(options: argparse.Namespace, result: dict[str, Any], picture: Sequence[Lines] | Bars) -> None:
     """Write what was asked for, and print a result's rows and notes."""
-    result = {"data": options.data.name, "split": options.split, **result}
+    result = {"data": options.data.name, "split": options.split, "every": options.every, **result}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1, allow_nan=False))
     if options.plot:

@@ -1,7 +1,8 @@
 """The zoo: several weights side by side, on exact keypoints and on a detector's.
 
 After the papers' comparisons (PoseMoE's Table I, NC-RetNet's 1, HumMUSS's 1, H2OT's 3), with their measures, but on motion
-capture and each as it runs: streams from an empty memory, windows one after the other. Each one's MPJPE is also given as a
+capture and each as it runs: streams from an empty memory, windows one after the other. "flip_mpjpe_mm" is with the papers'
+augmentation when testing: the mirrored person is lifted too, and the two poses averaged. Each one's MPJPE is also given as a
 multiple of what it should reach (``--against``) and of what it should beat (``--baseline``).
 
 Run: python benchmarks/zoo.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--against NAME] [--baseline NAME] [--split test]
@@ -11,10 +12,15 @@ Run: python benchmarks/zoo.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from experiment import Bars, Row, clips_of, exact_and_noisy, finish, lifters, parsed, parser, table, told
+from experiment import INPUTS, Bars, Row, clips_of, finish, lifters, measures, parsed, parser, table, told
+from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.edge.data.takes import evaluation_takes
+from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.count import describe
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.errors import UsageError
@@ -28,10 +34,22 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip], relative_to: Se
     for name, model in models.items():
         about = describe(model.config)
         size = {key: about[key] for key in ("mode", "params", "macs_per_frame")}
-        rows += [{"weights": name, **size, **row} for row in exact_and_noisy(model, clips)]
+        rows += [{"weights": name, **size, **row} for row in with_flips(model, clips)]
     errors = {(row["weights"], row["input"]): row["mpjpe_mm"] for row in rows}
     for row in rows:
         row |= {f"over {name}": round(row["mpjpe_mm"] / errors[name, row["input"]], 3) for name in relative_to}
+    return rows
+
+
+def with_flips(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
+    """A row on exact keypoints, and one on a detector's; each with the MPJPE of the mean with the mirrored person's pose."""
+    rows: list[Row] = []
+    for name, noisy in INPUTS.items():
+        takes = evaluation_takes(clips, noisy=noisy)
+        poses = [lift_take(model, take) for take in takes]
+        others = [mirror(lift_take(model, replace(take, keypoints=mirror(take.keypoints)))) for take in takes]
+        both = judge(takes, [(pose + other) / 2 for pose, other in zip(poses, others, strict=True)])
+        rows.append({"input": name, **measures(judge(takes, poses)), "flip_mpjpe_mm": round(both["mpjpe_mm"], 2)})
     return rows
 
 

@@ -90,6 +90,13 @@ OURS.append(
         "PoseMoE without time: one frame in, one pose out; what the others of its size learn to move from",
     )
 )
+OURS.append(
+    Preset(
+        "posemoe-retention-ahead-s",
+        PoseMoEConfig(mixer="retention", lookahead=True, **SIZES["s"]),
+        "PoseMoE that streams by chunks: the frames of a chunk see one another, and the past",
+    )
+)
 OURS.append(Preset("frame-s", FrameConfig(dim=512, layers=2), "the baseline without time: an MLP over the joints of one frame"))
 
 # The papers'. Sizes that a paper does not give are chosen as docs/ says, page by page.

@@ -18,12 +18,13 @@ from posemoe_edge.edge import presets
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip, load_clips
 from posemoe_edge.edge.data.takes import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import judge
+from posemoe_edge.edge.evaluation import evaluate, judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.export.reference import save_reference
+from posemoe_edge.runtime import load
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROUNDED = 0.006  # results are rounded to hundredths
@@ -232,6 +233,23 @@ def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
     assert none["mpjpe_mm"] == pytest.approx(error_mm(model, evaluation_takes(clips, noisy=False)), abs=ROUNDED)
 
 
+def test_a_whole_network_of_the_same_budget_is_not_trained_again(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
+    budget = ["--preset", "tiny", "--rows", 2, "--frames", 9, "--without", "no-temporal-ceka"]
+    first = run("decoder", *budget, "--updates", 2, "--out", tmp_path / "first")
+    given = ["--whole", tmp_path / "first" / "whole.safetensors", "--out", tmp_path / "second"]
+    second = run("decoder", *budget, "--updates", 2, *given)
+    assert of(second, weights="whole", input="noisy") == of(first, weights="whole", input="noisy")
+    assert second["trainings"]["whole"] == first["trainings"]["whole"]
+    assert {path.stem for path in (tmp_path / "second").glob("*.json")} == {"no-temporal-ceka"}
+    for odd in (["--updates", 3], ["--updates", 2, "--seed", 1]):
+        with pytest.raises(SystemExit, match=r"whole\.safetensors is not a tiny of this budget"):
+            run("decoder", *budget, *odd, *given)
+
+
 def test_only_a_posemoe_has_a_decoder(run: Any, weights: Any) -> None:
     with pytest.raises(SystemExit, match="gated is no PoseMoE"):
         run("decoder", *weights("gated"))
@@ -273,6 +291,14 @@ def test_the_zoo_compares_with_those_that_are_named(
         run("zoo", *weights("retention"), "--against", "nobody")
 
 
+def test_flips_in_the_zoo_are_those_of_eval(
+    run: Any, weights: Any, artefact_of: Callable[[str], Path], exact: list[Take]
+) -> None:
+    row = of(run("zoo", *weights("retention")), weights="retention", input="exact")
+    as_it_runs = evaluate(load(artefact_of("retention")), exact, flip=True)["mpjpe_mm"]
+    assert row["flip_mpjpe_mm"] == pytest.approx(as_it_runs, abs=ROUNDED) and row["flip_mpjpe_mm"] != row["mpjpe_mm"]
+
+
 # experiment
 
 
@@ -293,6 +319,12 @@ def test_lifters_that_answer_for_one_frame_of_a_window_are_refused(run: Any, wei
 def test_the_shipped_weights_are_the_default() -> None:
     (name,) = module("experiment").lifters(Namespace(weights=None, device="cpu"))
     assert name == presets.DEFAULT_PRESET
+
+
+def test_fewer_clips_are_judged_and_all_are_trained_on(data: Path) -> None:
+    given, clips_of = Namespace(data=data, split="test", every=2, clips=None), module("experiment").clips_of
+    assert [clip.id for clip in clips_of(given)] == ["a"]
+    assert [clip.id for clip in clips_of(given, "train")] == ["c", "d"]
 
 
 def test_turns_are_taken() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from posemoe_edge.edge.models.topology import build
@@ -69,6 +71,11 @@ def test_a_small_preset_lifts_a_frame(mixer: str) -> None:
     with torch.no_grad():
         y = model(x) if mixer == "attention" else model.step(x[:, 0], model.initial_state(1))[0]
     assert y.shape[-2:] == (17, 3) and y.isfinite().all()
+
+
+def test_looking_ahead_is_all_that_sets_it_apart() -> None:
+    ahead, causal = find_preset("posemoe-retention-ahead-s"), find_preset("posemoe-retention-s")
+    assert ahead.config == replace(causal.config, lookahead=True) and not causal.config.lookahead
 
 
 @pytest.mark.parametrize(
