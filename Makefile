@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BINDINGS := $(VENV)/.bindings
 
 .PHONY: demo test lint types bench clean
 
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
-test: $(READY)
+test: $(READY) $(BINDINGS)
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
@@ -35,3 +36,11 @@ $(READY): pyproject.toml constraints.txt setup.py
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,cpu,dev]'
 	touch $@
+
+# NVIDIA's Python bindings of several TensorRT versions, 1.2 MB each: tests compare the names that we use with them, and are
+# skipped where they cannot be had.
+$(BINDINGS): tests/runtime/engines/bindings.txt | $(READY)
+	rm -rf $@ $@.part
+	for package in $$(cat $<); do \
+	  $(BIN)/pip download --quiet --disable-pip-version-check --retries 1 --no-deps --dest $@.part $$package || exit 0; \
+	done; mv $@.part $@ && touch $@

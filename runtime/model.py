@@ -9,12 +9,15 @@ from threading import Lock
 
 from numpy.typing import ArrayLike
 
-from .certificate import Certificate, read_certificate
+from .certificate import Certificate, Drift, read_certificate
 from .engines import Engine, open_engine
+from .engines.choice import choose
 from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
 from .gaps import GapPolicy
 from .manifest import MANIFEST, Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
+from .plans import Plan
 from .pose import Pose
+from .shadow import Shadow
 from .slots import ChunkSlots, Slots, StepSlots, WindowSlots
 from .stream import Stream, step_all
 
@@ -26,7 +29,10 @@ METADATA = "posemoe.manifest"
 
 
 class Model:
-    """A lifter that is ready to run: immutable, and shared by all its streams. Made by ``load``."""
+    """A lifter that is ready to run: immutable, and shared by all its streams. Made by ``load``.
+
+    Each stream is for one thread at a time; launches of different streams take turns, whichever threads they come from.
+    """
 
     def __init__(
         self,
@@ -36,12 +42,14 @@ class Model:
         *,
         certificate: Certificate | None,
         engine: str | None,
+        plan: Plan | None,
         threads: int,
         gaps: GapPolicy,
         latency_frames: int | None,
+        shadow: Shadow | None,
     ) -> None:
         self.manifest, self.graph, self.certificate, self.path = manifest, graph, certificate, path
-        opened = open_engine(path, engine=engine, threads=threads)
+        self._opened = opened = open_engine(path, engine=engine, threads=threads, plan=plan)
         _check_interface(opened, graph)
         self.engine = opened.name
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
@@ -53,6 +61,7 @@ class Model:
         self._slots = self._make_slots(opened)
         self._identity = manifest.files[graph.file].sha256 if manifest.files else str(path)
         self.gaps = gaps
+        self._shadow = shadow
         self._lock = Lock()
         log.info("%s runs on %s", self, self.engine)
         if not manifest.metric:
@@ -76,7 +85,13 @@ class Model:
     def stream(self) -> Stream:
         """A new stream with an empty memory. There is room for any number of them."""
         with self._lock:
-            return Stream(self.manifest, self._identity, self._slots, self._lock, self.gaps, self.latency_frames)
+            watch = None if self._shadow is None else self._shadow.watch()
+            return Stream(self.manifest, self._identity, self._slots, self._lock, self.gaps, self.latency_frames, watch)
+
+    def close(self) -> None:
+        """Free what it holds of a GPU at once, not when it is forgotten. Its streams take no frames any more."""
+        with self._lock:
+            self._opened.close()
 
     def step_batch(self, frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is taken."""
@@ -95,17 +110,20 @@ def load(
     gaps: GapPolicy | None = None,
     latency_frames: int | None = None,
     allow_failed: bool = False,
+    shadow: Shadow | None = None,
 ) -> Model:
     """Open an artefact and make it ready to run.
 
     Args:
         artefact: a folder that ``export`` wrote, a single .onnx of one, or the name of a shipped one; None is the default.
-        precision: None decides: fp32 on a CPU, which computes the others in fp32 too, only slower.
-        engine: None decides, and ``Model.engine`` says what.
+        precision: None decides: what the artefact prefers, else fp32 on a CPU, which computes fp16 in fp32 too, only slower;
+            a plan's on a GPU.
+        engine: a name of ``ENGINES``; None decides, TensorRT > CUDA > CPU, and ``Model.engine`` says what.
         threads: processor threads for one launch.
         gaps: what to do about time without frames; None is ``GapPolicy()``.
         latency_frames: for a window model, how far behind the newest frame its answer lies; None is the manifest's.
         allow_failed: run a graph whose drift certificate failed.
+        shadow: compares a sample of the frames of all streams with a reference; for graphs of mode step.
 
     Raises:
         MissingError: no such artefact, or no engine installed.
@@ -116,14 +134,18 @@ def load(
     certificate = None
     if path.is_file():
         manifest = _manifest_inside(path)
-        graph, graph_path = manifest.graph(precision), path
+        choice = choose(path, manifest, precision=manifest.graph(precision).precision, engine=engine)
+        graph, graph_path = choice.graph, path
     else:
         manifest = read_manifest(path)
-        graph = manifest.graph(precision)
+        choice = choose(path, manifest, precision=precision, engine=engine)
+        graph = choice.graph
         graph_path = check_file(path, manifest, graph.file)
         certificate = read_certificate(path, manifest)
-    drift = certificate.drift(graph.precision) if certificate else None
-    if drift and not drift.passed and not allow_failed:
+    if shadow is not None and graph.mode != "step":
+        raise UsageError(f"a shadow of {manifest.preset}, whose mode is {graph.mode}", expected="an artefact of mode step")
+    drift = _failed(certificate, graph, choice.engine) if certificate else None
+    if drift and not allow_failed:
         raise CheckFailedError(
             f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(drift.exceeded)}",
             expected="an artefact within its budget",
@@ -134,10 +156,12 @@ def load(
         graph,
         graph_path,
         certificate=certificate,
-        engine=engine,
+        engine=choice.engine,
+        plan=choice.plan,
         threads=threads,
         gaps=gaps or GapPolicy(),
         latency_frames=latency_frames,
+        shadow=shadow,
     )
 
 
@@ -163,6 +187,13 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         expected=f"a folder, or a shipped one ({shipped})",
         run=f"posemoe-edge export {name}",
     )
+
+
+def _failed(certificate: Certificate, graph: Graph, engine: str) -> Drift | None:
+    """The verdict that speaks against a graph: its engine's own, else any that there is."""
+    measured = [drift for drift in certificate.drifts if drift.precision == graph.precision]
+    own = [drift for drift in measured if drift.engine.startswith(engine)]
+    return next((drift for drift in own or measured if not drift.passed), None)
 
 
 def _latencies(manifest: Manifest, graph: Graph) -> range:

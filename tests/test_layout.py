@@ -29,14 +29,19 @@ BELOW: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "edge": {"click", "numpy", "rich", "safetensors", "tomli", "torch"},
     "export": {"numpy", "onnx", "onnxsim", "safetensors", "torch"},
-    "calib": {"numpy", "onnx"},
+    "calib": {"numpy", "onnx", "onnxruntime"},
     "runtime": {"numpy", "pydantic"},
 }
 
 # The exceptions: what these modules import inside a function, when it is asked of them.
 ON_DEMAND: dict[str, set[str]] = {
     "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
+    "runtime/engines/choice.py": {"onnxruntime"},
+    "runtime/engines/cuda_bindings.py": {"cuda"},
+    "runtime/engines/library.py": {"tensorrt", "tensorrt_rtx"},
     "runtime/engines/onnxruntime.py": {"onnxruntime"},
+    "runtime/engines/onnxruntime_cuda.py": {"onnxruntime"},
+    "runtime/engines/pycuda.py": {"pycuda"},
     "runtime/picture.py": {"matplotlib"},
     "runtime/sinks/png.py": {"matplotlib"},
     "runtime/sources/video.py": {"cv2"},

@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
 
 import click
 
+from ...runtime.board import Board, read_board
 from ...runtime.engines import open_engine
-from ...runtime.errors import PoseEdgeError
-from ...runtime.manifest import check_file, read_manifest
+from ...runtime.engines.library import library, machine
+from ...runtime.errors import MissingError, PoseEdgeError
+from ...runtime.gpu import ask_nvidia_smi, find_gpu
+from ...runtime.manifest import Graph, Manifest, check_file, read_manifest
 from ...runtime.model import find_artefact
+from ...runtime.plans import EngineName, Machine, Plan, find_plan
 from ...runtime.sources import list_cameras
 from .output import Output, Result, verb
 
@@ -35,6 +42,10 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 }
 
 
+# What holds the GPU's memory for TensorRT: one of them.
+DEVICE = (("cuda.bindings", "cuda-bindings"), ("pycuda", "pycuda"))
+
+
 @click.command("doctor")
 @verb
 def command(out: Output) -> Result:
@@ -42,6 +53,8 @@ def command(out: Output) -> Result:
     out.say(
         f"posemoe-edge {version('posemoe-edge')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
+    board, gpu = read_board(), _gpu()
+    _tell_machine(out, board, gpu)
     extras = {}
     for extra, (purpose, packages) in EXTRAS.items():
         found = {installed: _version(imported, installed) for imported, installed in packages}
@@ -57,21 +70,101 @@ def command(out: Output) -> Result:
     artefact, engine = _default_artefact()
     state, trouble = ("broken ", f": {artefact['error']}") if artefact["error"] else ("ok     ", "")
     out.say(f"  {state} model   {artefact['path']}{trouble}")
+    engines = {name: look_at(name, gpu["capability"], board) for name in get_args(EngineName)}
+    for name, found_engine in engines.items():
+        out.say(f"  {'ok     ' if found_engine['ok'] else 'no     '} {name}: {found_engine['why']}")
+        if found_engine["run"]:
+            out.say(f"          run: {found_engine['run']}")
     out.say(f"  {'ok     ' if engine['ok'] else 'missing'} engine  {engine['name'] or engine['error']}")
     ready = bool(engine["ok"])
     data = {
         "version": version("posemoe-edge"),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "board": asdict(board) | {"clocks": [asdict(clock) | {"held": clock.held} for clock in board.clocks]},
+        "gpu": gpu,
         "extras": extras,
         "cameras": cameras,
         "default_artefact": artefact,
+        "tensorrt": engines,
         "engine": engine,
         "ready": ready,
     }
     return Result(
         data, exit_code=0 if ready else 3, next_command="posemoe-edge run synthetic://walk --frames 200" if ready else None
     )
+
+
+def _gpu() -> dict[str, Any]:
+    """The GPU as its driver tells it, or why there is none; on a desktop, what nvidia-smi adds."""
+    try:
+        return asdict(find_gpu()) | {"error": None, "nvidia_smi": ask_nvidia_smi()}
+    except MissingError as error:
+        return {"name": None, "capability": None, "error": error.what, "nvidia_smi": ask_nvidia_smi()}
+
+
+def _tell_machine(out: Output, board: Board, gpu: dict[str, Any]) -> None:
+    """Board, GPU, power mode and clocks, and how to hold them for a measurement."""
+    if board.jetson:
+        mode = board.power_mode or "unknown"
+        out.say(f"  {board.model or 'Jetson'}: JetPack {board.jetpack} (L4T {board.l4t}), power mode {mode}")
+        if board.too_old:
+            out.say(f"          JetPack {board.jetpack} brings TensorRT {board.jetpack_tensorrt}; {board.install('tensorrt')}")
+    if gpu["error"]:
+        out.say(f"  none    GPU     {gpu['error']}")
+    else:
+        memory = f"{gpu['memory_bytes'] / 2**30:.1f} GiB{' shared with the processor' if gpu['integrated'] else ''}"
+        driver = board.driver or (gpu["nvidia_smi"] or {}).get("driver", "unknown")
+        out.say(f"  ok      GPU     {gpu['name']}, {gpu['capability']}, {memory}, driver {driver}, CUDA {gpu['cuda']}")
+    for clock in board.clocks if board.jetson else ():
+        held = "held" if clock.held else f"moves between {clock.least_mhz:.0f} and {clock.most_mhz:.0f}"
+        out.say(f"          {clock.name} clock {clock.now_mhz:.0f} MHz, {held}")
+    if board.jetson and not all(clock.held for clock in board.clocks):
+        out.say("          for a measurement: sudo nvpmodel -m 0 && sudo jetson_clocks")
+    smi = gpu["nvidia_smi"]
+    if smi and not board.jetson:
+        out.say(f"          clock {smi['clock_mhz']} of {smi['most_mhz']} MHz, power limit {smi['power_limit_w']} W")
+        out.say(f"          for a measurement: sudo nvidia-smi -lgc {smi['most_mhz']}")
+
+
+def look_at(engine: EngineName, capability: str | None, board: Board) -> dict[str, Any]:
+    """Whether TensorRT would be chosen for the shipped artefact; if not, the first reason and the command that mends it."""
+    found: dict[str, Any] = {"ok": False, "version": None, "why": None, "run": None}
+    try:
+        trt = library(engine)
+    except MissingError as error:
+        why = error.what
+        if engine == "tensorrt" and "python3-libnvinfer" in board.packages:
+            have = board.packages["python3-libnvinfer"]
+            why = f"JetPack's TensorRT {have} belongs to the system's Python, and this environment does not see it"
+        return found | {"why": why, "run": error.run}
+    found["version"] = trt.__version__
+    if capability is None:
+        why = f"{trt.__version__} is installed, and there is no GPU to run on"
+        if engine == "tensorrt":
+            return found | {"why": why}
+        return found | {"why": f"{why}; it builds plans for other machines", "run": "posemoe-edge build --engine tensorrt-rtx"}
+    if not any(_version(name, package) for name, package in DEVICE):
+        why = f"{trt.__version__} is installed, and neither cuda-bindings nor pycuda is, which hold its memory"
+        return found | {"why": why, "run": f'pip install "posemoe-edge[{engine}]"'}
+    try:
+        folder = find_artefact(None)
+        manifest = read_manifest(folder)
+        here = machine(engine, trt, capability)
+        plans = [plan for graph in manifest.graphs if (plan := _plan(folder, manifest, graph, here))]
+        if not plans:
+            graph = next((graph for graph in manifest.graphs if graph.precision == "fp16"), manifest.graph())
+            plans = [find_plan(folder, manifest, graph, here=here)]
+    except PoseEdgeError as error:
+        return found | {"why": f"{trt.__version__} is installed; {error.what}", "run": error.run}
+    return found | {"ok": True, "why": f"{trt.__version__}, {plans[0].path.name}"}
+
+
+def _plan(folder: Path, manifest: Manifest, graph: Graph, here: Machine) -> Plan | None:
+    try:
+        return find_plan(folder, manifest, graph, here=here)
+    except PoseEdgeError:
+        return None
 
 
 def _default_artefact() -> tuple[dict[str, object], dict[str, object]]:
@@ -90,7 +183,10 @@ def _default_artefact() -> tuple[dict[str, object], dict[str, object]]:
 
 
 def _version(imported: str, installed: str) -> str | None:
-    if importlib.util.find_spec(imported) is None:
+    try:
+        if importlib.util.find_spec(imported) is None:
+            return None
+    except ModuleNotFoundError:  # of a.b, there is no a
         return None
     try:
         return version(installed)

@@ -23,6 +23,8 @@ VERBS = {
     "eval": "Accuracy of an artefact on motion capture.",
     "import": "Official checkpoints, and data sets and motion of others.",
     "export": "PyTorch weights to an artefact.",
+    "calibrate": "INT8 graphs for an artefact, from ranges over time.",
+    "build": "Graphs to TensorRT plans.",
     "verify": "Certify an artefact's drift in millimetres.",
     "run": "Lift people from a camera, a video or a file.",
     "inspect": "What an artefact is, and whether it is whole.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ArtefactError, missing_extra
 from .engine import Buffers, Interface, Launch
@@ -42,8 +43,15 @@ class OnnxRuntimeEngine:
             raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected="a graph that export wrote") from error
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs: Interface = _interface(self._session.get_inputs())
-        self.outputs: Interface = _interface(self._session.get_outputs())
+        self.inputs: Interface = read_interface(self._session.get_inputs())
+        self.outputs: Interface = read_interface(self._session.get_outputs())
+
+    def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+        """See ``Engine.zeros``."""
+        return np.zeros(shape, dtype)
+
+    def close(self) -> None:
+        """See ``Engine.close``: it holds nothing of a GPU."""
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
         """See ``Engine.bind``. The buffers are C-contiguous and stay where they are."""
@@ -63,7 +71,8 @@ class OnnxRuntimeEngine:
         return launch
 
 
-def _interface(found: Iterable[Any]) -> Interface:
+def read_interface(found: Iterable[Any]) -> Interface:
+    """What a session says of its inputs or outputs."""
     return {
         x.name: (DTYPES.get(x.type, x.type), tuple(axis if isinstance(axis, int) else "B" for axis in x.shape)) for x in found
     }

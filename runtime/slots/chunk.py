@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..engines.engine import Buffers, Engine, Launch
+from ..engines.engine import Buffers, Engine, Launch, Rows
 from ..manifest import Graph
 from .seats import Seats
 from .slots import Floats, Memory
@@ -19,7 +17,7 @@ from .slots import Floats, Memory
 class _Kept:
     """What one slot remembers."""
 
-    states: list[NDArray[Any]]  # from before the chunk that is being gathered
+    states: list[Rows]  # in the engine's memory, from before the chunk that is being gathered
     keypoints: Floats  # (T_s, J, channels) of that chunk; the first ``count`` are there
     dt_s: Floats  # (T_s,)
     poses: Floats  # (T_s, J, 3) of the last whole chunk, if there is one
@@ -28,7 +26,7 @@ class _Kept:
     whole: bool = False  # there was a whole chunk since the last reset
 
     @property
-    def arrays(self) -> Memory:
+    def arrays(self) -> tuple[Rows, ...]:
         return (*self.states, self.keypoints, self.dt_s, self.poses)
 
 
@@ -55,7 +53,7 @@ class ChunkSlots:
 
     def join(self) -> int:
         slot = self._seats.take(self._allocate)
-        states = [np.zeros([int(axis) for axis in state.shape[1:]], state.dtype) for state in self._graph.states]
+        states = [self._engine.zeros([int(axis) for axis in state.shape[1:]], state.dtype) for state in self._graph.states]
         buffers = self._inputs["keypoints"], self._inputs["dt"], self._outputs["pose"]
         self._kept[slot] = _Kept(states, *(np.zeros_like(buffer[0]) for buffer in buffers))
         return slot
@@ -102,7 +100,7 @@ class ChunkSlots:
 
     def copy(self, slot: int) -> Memory:
         kept = self._kept[slot]
-        return (*(array.copy() for array in kept.arrays), np.array([kept.count, kept.reset, kept.whole]))
+        return (*(np.array(array) for array in kept.arrays), np.array([kept.count, kept.reset, kept.whole]))
 
     def paste(self, slot: int, memory: Memory) -> None:
         kept = self._kept[slot]
@@ -129,9 +127,11 @@ class ChunkSlots:
 
     def _allocate(self, rows: int) -> None:
         """Buffers of that many rows. Bindings are made anew, on demand; between two launches the old ones hold nothing."""
+        carried = {name for state in self._graph.states for name in (state.input, state.output)}
         for buffers, tensors in ((self._inputs, self._graph.inputs), (self._outputs, self._graph.outputs)):
             for t in tensors:
-                buffers[t.name] = np.zeros((rows, *map(int, t.shape[1:])), t.dtype)
+                zeros = self._engine.zeros if t.name in carried else np.zeros
+                buffers[t.name] = zeros((rows, *map(int, t.shape[1:])), t.dtype)
         self._bound.clear()
         self._poses = np.zeros((rows, *self._outputs["pose"].shape[2:]), np.float32)
 

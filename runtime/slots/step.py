@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..engines.engine import Buffers, Engine, Launch
+from ..engines.engine import Buffers, Engine, Launch, Rows
 from ..manifest import Graph
 from .seats import Seats
 from .slots import Floats, Memory
+
+Zeros = Callable[[tuple[int, ...], str], Rows]
 
 
 class StepSlots:
@@ -19,6 +19,9 @@ class StepSlots:
 
     ``_live[slot]`` tells which slab holds a slot's memory. It flips when a launch is committed, so that a launch that failed
     has changed nothing, and rows of the other slab are free to be overwritten.
+
+    The slabs are the engine's memory: on a GPU they stay there, and a row that changes sides is copied there. Frames and
+    poses are the host's.
     """
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
@@ -28,6 +31,7 @@ class StepSlots:
         self._outputs: Buffers = {}
         self._slabs: tuple[Buffers, Buffers] = ({}, {})
         self._live: list[int] = []
+        self._pose: Floats
         self._bound: dict[tuple[int, int, int], Launch] = {}
 
     def join(self) -> int:
@@ -63,7 +67,7 @@ class StepSlots:
             self._live[slot] ^= 1
 
     def copy(self, slot: int) -> Memory:
-        return tuple(self._slabs[self._live[slot]][state.input][slot].copy() for state in self._graph.states)
+        return tuple(np.array(self._slabs[self._live[slot]][state.input][slot]) for state in self._graph.states)
 
     def paste(self, slot: int, memory: Memory) -> None:
         for state, array in zip(self._graph.states, memory, strict=True):
@@ -79,8 +83,8 @@ class StepSlots:
     def _allocate(self, rows: int) -> None:
         """Buffers of that many rows, with what the old ones held. Bindings are made anew, on demand."""
 
-        def larger(old: NDArray[Any] | None, shape: tuple[int | str, ...], dtype: str) -> NDArray[Any]:
-            new = np.zeros((rows, *map(int, shape[1:])), dtype)
+        def larger(zeros: Zeros, old: Rows | None, shape: tuple[int | str, ...], dtype: str) -> Rows:
+            new = zeros((rows, *map(int, shape[1:])), dtype)
             if old is not None:
                 new[: len(old)] = old
             return new
@@ -90,10 +94,10 @@ class StepSlots:
         for buffers, tensors in ((self._inputs, graph.inputs), (self._outputs, graph.outputs)):
             for t in tensors:
                 if t.name not in carried:
-                    buffers[t.name] = larger(buffers.get(t.name), t.shape, t.dtype)
+                    buffers[t.name] = larger(np.zeros, buffers.get(t.name), t.shape, t.dtype)
         for slab in self._slabs:
             for state in graph.states:
-                slab[state.input] = larger(slab.get(state.input), state.shape, state.dtype)
+                slab[state.input] = larger(self._engine.zeros, slab.get(state.input), state.shape, state.dtype)
         self._live += [0] * (rows - len(self._live))
         self._bound.clear()
         self._keypoints, self._dt = self._inputs["keypoints"], self._inputs["dt"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime.errors import FrameError
-from posemoe_edge.runtime.metrics import auc, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
+from posemoe_edge.runtime.metrics import auc, bone_jitter, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "golden" / "metrics.npz"
 EXACT = 1e-10
@@ -152,3 +152,24 @@ def test_arrays_that_do_not_fit_are_refused(args: Any, options: Any, message: st
 def test_a_velocity_needs_two_frames() -> None:
     with pytest.raises(FrameError, match="two frames"):
         mpjve(PRED[:1], TRUTH[:1])
+
+
+def test_a_body_that_turns_and_moves_has_no_bone_jitter() -> None:
+    turn = np.linspace(0, 2, 30)
+    cos, sin, none, one = np.cos(turn), np.sin(turn), np.zeros(30), np.ones(30)
+    rotation = np.stack([np.stack([cos, -sin, none], -1), np.stack([sin, cos, none], -1), np.stack([none, none, one], -1)], -2)
+    moved = TRUTH[0] @ rotation + turn[:, None, None]
+    assert bone_jitter(moved) == pytest.approx(0, abs=1e-12)
+
+
+def test_bone_jitter_is_the_mean_change_of_a_bones_length() -> None:
+    pose = np.repeat(TRUTH[:1], 5, axis=0)
+    head = (pose[0, 10] - pose[0, 9]) / np.linalg.norm(pose[0, 10] - pose[0, 9])
+    pose[:, 10] += np.array([0, 0.016, 0.016, -0.032, 0])[:, None] * head  # one bone of 16 changes by 16, 0, 48 and 32 mm
+    assert bone_jitter(pose) == pytest.approx((0.016 + 0 + 0.048 + 0.032) / 4 / 16)
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 3), (5, 16, 3), (5, 17, 2), (17, 3)])
+def test_bone_jitter_needs_frames_of_a_whole_skeleton(shape: tuple[int, ...]) -> None:
+    with pytest.raises(FrameError, match="T of at least 2"):
+        bone_jitter(np.zeros(shape))

@@ -228,7 +228,7 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
     class Eyes:
         """An engine that shows what it was given."""
 
-        name, metadata = "eyes", {}
+        name, metadata, zeros = "eyes", {}, staticmethod(np.zeros)
 
         @property
         def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:

@@ -1,0 +1,150 @@
+"""The machine as its files tell it: which Jetson, which JetPack, which power mode and clocks. No tool is run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+
+# L4T release, from that one on -> JetPack, and the TensorRT that comes with it.
+JETPACKS = (
+    ((39, 0), "7.2", "10.16"),
+    ((38, 4), "7.1", "10.13"),
+    ((38, 0), "7.0", "10.13"),
+    ((36, 4), "6.1 to 6.2", "10.3"),
+    ((36, 0), "6.0", "8.6"),
+    ((0, 0), "5 or older", "8.5 or older"),
+)
+GPUS = ("gpu", "ga10b", "gb10b")  # how a Jetson's kernel names it
+PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "python3-libnvinfer", "tensorrt")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A clock now, and between which ends it moves; equal ends mean that it is held (jetson_clocks)."""
+
+    name: str
+    now_mhz: float
+    least_mhz: float
+    most_mhz: float
+
+    @property
+    def held(self) -> bool:
+        return self.least_mhz == self.most_mhz
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a machine is. ``l4t`` is Jetson Linux's release; ``packages`` what Debian's database says of NVIDIA's packages."""
+
+    model: str | None
+    l4t: str | None
+    jetpack: str | None
+    jetpack_tensorrt: str | None
+    driver: str | None
+    power_mode: str | None
+    clocks: tuple[Clock, ...]
+    memory_bytes: int | None
+    packages: dict[str, str]
+
+    @property
+    def jetson(self) -> bool:
+        return self.l4t is not None
+
+    @property
+    def too_old(self) -> bool:
+        """A JetPack whose TensorRT does not read our graphs."""
+        return bool(self.jetpack_tensorrt and self.jetpack_tensorrt.startswith("8"))
+
+    def install(self, engine: str) -> str:
+        """The command that brings this board an engine's library."""
+        if self.too_old:
+            return "flash JetPack 6.1 or newer: TensorRT 8 does not read these graphs"
+        if not self.jetson or engine != "tensorrt":
+            return f'pip install "posemoe-edge[{engine}]"'
+        system = "" if "python3-libnvinfer" in self.packages else "sudo apt-get install python3-libnvinfer && "
+        return f"{system}python3 -m venv --system-site-packages .venv, and install posemoe-edge there"
+
+
+def read_board(root: Path = ROOT) -> Board:
+    """What the files below ``root`` say of this machine; what is not there is None."""
+    packages = _packages(root)
+    l4t = _l4t(root, packages)
+    jetpack, tensorrt = None, None
+    if l4t:
+        release = tuple(int(part) for part in l4t.split(".")[:2])
+        jetpack, tensorrt = next((name, trt) for first, name, trt in JETPACKS if release >= first)
+    if "nvidia-jetpack" in packages:
+        jetpack = packages["nvidia-jetpack"].partition("+")[0].partition("-")[0]
+    model = _text(root / "proc/device-tree/model")
+    driver = re.search(r"Module\s+(?:for \S+\s+)?([\d.]+)", _text(root / "proc/driver/nvidia/version") or "")
+    memory = re.search(r"MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "")
+    return Board(
+        model=model if model and "NVIDIA" in model else None,
+        l4t=l4t,
+        jetpack=jetpack,
+        jetpack_tensorrt=tensorrt,
+        driver=driver[1] if driver else None,
+        power_mode=_power_mode(root),
+        clocks=tuple(_clocks(root)),
+        memory_bytes=int(memory[1]) * 1024 if memory else None,
+        packages=packages,
+    )
+
+
+def _l4t(root: Path, packages: dict[str, str]) -> str | None:
+    """Jetson Linux's release: of its own file, else of its core package."""
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(root / "etc/nv_tegra_release") or "")
+    if found:
+        return f"{found[1]}.{found[2]}"
+    core = re.match(r"\d+\.\d+(\.\d+)?", packages.get("nvidia-l4t-core", ""))
+    return core[0] if core else None
+
+
+def _packages(root: Path) -> dict[str, str]:
+    """The versions of NVIDIA's packages that are installed."""
+    found = {}
+    for entry in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
+        name = re.search(r"^Package: (\S+)$", entry, re.MULTILINE)
+        version = re.search(r"^Version: (\S+)$", entry, re.MULTILINE)
+        if name and version and name[1] in PACKAGES and re.search(r"^Status: .* installed$", entry, re.MULTILINE):
+            found[name[1]] = version[1]
+    return found
+
+
+def _power_mode(root: Path) -> str | None:
+    """nvpmodel's mode: its number as it was set, its name from the table of this board."""
+    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    if not status:
+        return None
+    number = int(status[1])
+    name = re.search(rf"POWER_MODEL ID={number} NAME=(\S+)", _text(root / "etc/nvpmodel.conf") or "")
+    return f"{number} {name[1]}" if name else str(number)
+
+
+def _clocks(root: Path) -> list[Clock]:
+    """Of the first processor core and of the GPU."""
+    cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
+    clocks = [_clock("cpu", [cpu / f"scaling_{what}_freq" for what in ("cur", "min", "max")], 1e3)]
+    for folder in sorted((root / "sys/class/devfreq").glob("*")):
+        if any(name in folder.name for name in GPUS):
+            clocks.append(_clock("gpu", [folder / f"{what}_freq" for what in ("cur", "min", "max")], 1e6))
+    return [clock for clock in clocks if clock]
+
+
+def _clock(name: str, files: list[Path], unit: float) -> Clock | None:
+    values = [_text(file) or "" for file in files]
+    if not all(value.isdigit() for value in values):
+        return None
+    now, least, most = (int(value) / unit for value in values)
+    return Clock(name, now, least, most)
+
+
+def _text(path: Path) -> str | None:
+    """A file's text; None if there is none to read."""
+    try:
+        return path.read_bytes().decode(errors="replace").strip("\0\n ")
+    except OSError:
+        return None

@@ -1,0 +1,154 @@
+"""posemoe-edge doctor: what keeps TensorRT from being chosen, and the command for this board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from posemoe_edge.edge.cli import doctor_verb
+from posemoe_edge.runtime import MissingError
+from posemoe_edge.runtime.board import Board, Clock
+from posemoe_edge.runtime.gpu import Gpu
+from posemoe_edge.runtime.manifest import read_manifest
+from posemoe_edge.runtime.plans import BuildKey, this_platform, write_plan
+
+Call = Callable[..., Any]
+DESKTOP = Board(None, None, None, None, "580.82", None, (), 32 << 30, {})
+ORIN = Board(
+    model="NVIDIA Jetson Orin NX",
+    l4t="36.4.3",
+    jetpack="6.1 to 6.2",
+    jetpack_tensorrt="10.3",
+    driver=None,
+    power_mode="2 15W",
+    clocks=(Clock("cpu", 729.6, 729.6, 1984.0), Clock("gpu", 918.0, 918.0, 918.0)),
+    memory_bytes=16 << 30,
+    packages={"python3-libnvinfer": "10.3.0.30"},
+)
+GPU = Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=16 << 30, integrated=True)
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
+    """set_up(board, gpu, versions): doctor finds itself on such a machine, with these versions of the engines."""
+    monkeypatch.setattr(doctor_verb, "list_cameras", lambda: [])
+    monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: None)
+
+    def machine(board: Board = DESKTOP, gpu: Gpu | None = None, **versions: str) -> None:
+        def library(engine: str) -> Any:
+            if engine.replace("-", "_") not in versions:
+                raise MissingError(f"no {engine}", run=board.install(engine))
+            return SimpleNamespace(__version__=versions[engine.replace("-", "_")])
+
+        def find_gpu() -> Gpu:
+            if gpu is None:
+                raise MissingError("no driver")
+            return gpu
+
+        monkeypatch.setattr(doctor_verb, "read_board", lambda: board)
+        monkeypatch.setattr(doctor_verb, "find_gpu", find_gpu)
+        monkeypatch.setattr(doctor_verb, "library", library)
+
+    return machine
+
+
+def plan_for(folder: Path, **changes: Any) -> None:
+    manifest = read_manifest(folder)
+    graph = manifest.graph("fp16")
+    key = BuildKey(
+        engine="tensorrt",
+        version="10.3.0",
+        graph=graph.file,
+        graph_sha256=manifest.files[graph.file].sha256,
+        precision="fp16",
+        capabilities=("sm87",),
+        platform=this_platform(),
+        streams=(1, 1, 8),
+        flags=(),
+    )
+    write_plan(folder, key.model_copy(update=changes), b"plan", seconds=1)
+
+
+def test_without_a_gpu_it_says_so_and_what_can_still_be_done(posemoe: Call, set_up: Callable[..., None]) -> None:
+    set_up(tensorrt_rtx="1.7.1")
+    said = posemoe("doctor", "--json")
+    assert said.code == 0 and said.json["gpu"]["error"] == "no driver"
+    rtx = said.json["tensorrt"]["tensorrt-rtx"]
+    assert not rtx["ok"] and "no GPU to run on; it builds plans" in rtx["why"] and rtx["run"].startswith("posemoe-edge build")
+    assert said.json["tensorrt"]["tensorrt"]["run"] == 'pip install "posemoe-edge[tensorrt]"'
+    assert "none    GPU     no driver" in said.err
+
+
+def test_on_jetpack_6_the_systems_tensorrt_needs_an_environment_that_sees_it(
+    posemoe: Call, set_up: Callable[..., None]
+) -> None:
+    set_up(ORIN, GPU)
+    said = posemoe("doctor", "--json")
+    found = said.json["tensorrt"]["tensorrt"]
+    assert "JetPack's TensorRT 10.3.0.30 belongs to the system's Python" in found["why"]
+    assert "--system-site-packages" in found["run"] and found["run"] in said.err
+
+
+def test_a_board_is_told_with_its_power_mode_and_clocks(posemoe: Call, set_up: Callable[..., None]) -> None:
+    set_up(ORIN, GPU)
+    said = posemoe("doctor", "--json")
+    assert "NVIDIA Jetson Orin NX: JetPack 6.1 to 6.2 (L4T 36.4.3), power mode 2 15W" in said.err
+    assert "Orin, sm87, 16.0 GiB shared with the processor" in said.err
+    assert "cpu clock 730 MHz, moves between 730 and 1984" in said.err and "gpu clock 918 MHz, held" in said.err
+    assert "sudo jetson_clocks" in said.err
+    assert [clock["held"] for clock in said.json["board"]["clocks"]] == [False, True]
+
+
+def test_a_jetpack_that_is_too_old_is_told(posemoe: Call, set_up: Callable[..., None]) -> None:
+    from dataclasses import replace
+
+    set_up(replace(ORIN, l4t="36.3.0", jetpack="6.0", jetpack_tensorrt="8.6"), GPU)
+    assert "JetPack 6.0 brings TensorRT 8.6; flash JetPack 6.1 or newer" in posemoe("doctor").err
+
+
+def test_without_a_plan_the_command_that_builds_it_is_told(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
+    set_up(ORIN, GPU, tensorrt="10.3.0")
+    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert not found["ok"] and "10.3.0 is installed; there is no plan of step.fp16.onnx" in found["why"]
+    assert found["run"] == f"posemoe-edge build {zoo / 'posemoe-retention-s'} --engine tensorrt --precision fp16"
+
+
+def test_a_plan_of_another_version_is_told_as_such(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
+    set_up(ORIN, GPU, tensorrt="10.13.3")
+    plan_for(zoo / "posemoe-retention-s")
+    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert not found["ok"] and "version: built by tensorrt 10.3.0, here is 10.13.3" in found["why"]
+
+
+def test_with_a_plan_that_fits_tensorrt_is_ready(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
+    set_up(ORIN, GPU, tensorrt="10.3.0")
+    plan_for(zoo / "posemoe-retention-s")
+    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert found == {
+        "ok": True,
+        "version": "10.3.0",
+        "why": "10.3.0, step.fp16.b1-1-8.trt10.3.sm87.engine",
+        "run": None,
+    }
+
+
+def test_without_either_package_for_memory_the_extra_is_told(
+    posemoe: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(DESKTOP, GPU, tensorrt="11.4.0")
+    monkeypatch.setattr(doctor_verb, "DEVICE", (("no.such", "no-such"), ("nothing", "nothing")))
+    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == 'pip install "posemoe-edge[tensorrt]"'
+
+
+def test_a_desktops_clocks_are_those_of_nvidia_smi(
+    posemoe: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(DESKTOP, GPU)
+    answers = {"driver": "1", "clock_mhz": "210", "most_mhz": "2520", "power_limit_w": "320.00", "persistence": "Enabled"}
+    monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: answers)
+    said = posemoe("doctor")
+    assert "driver 580.82" in said.err and "clock 210 of 2520 MHz, power limit 320.00 W" in said.err

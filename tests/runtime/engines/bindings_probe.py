@@ -1,0 +1,97 @@
+"""Run in a process of its own: what one version of TensorRT's Python bindings offers, and how our code meets it.
+
+bindings_probe.py WHEEL STUBS MAJOR: loads empty libraries in place of TensorRT's, then the wheel's real bindings; prints JSON.
+Without the libraries nothing can be built or run, but every class, method and parameter name is there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import json
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+
+def main(wheel: str, stubs: str, major: str) -> None:
+    for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+        ctypes.CDLL(str(Path(stubs) / f"lib{name}.so.{major}"), mode=ctypes.RTLD_GLOBAL)
+    with tempfile.TemporaryDirectory() as folder:
+        zipfile.ZipFile(wheel).extractall(folder)
+        sys.path.insert(0, folder)
+        import tensorrt_bindings as trt  # type: ignore[import-not-found]
+
+        sys.modules["tensorrt"] = trt
+        print(json.dumps({"version": trt.__version__, "names": describe(trt), "met": meet()}))
+
+
+def describe(module: Any) -> dict[str, Any]:
+    """Class -> its members -> null for a value, or the signatures of a method: (parameters, what it returns)."""
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if inspect.isclass(value):
+            members = {
+                member: signatures(getattr(value, member), member) for member in dir(value) if not member.startswith("_")
+            }
+            found[name] = members | {"__init__": signatures(value.__init__, "__init__")}
+        elif inspect.isfunction(value):
+            found[name] = [(list(inspect.signature(value).parameters), "")]
+        elif callable(value):
+            found[name] = signatures(value, name)
+    return found
+
+
+def signatures(value: Any, name: str) -> list[tuple[list[str], str]] | None:
+    """The overloads that a docstring lists, without ``self``."""
+    if not callable(value) or inspect.isclass(value):
+        return None
+    lines = [re.sub(r"^\d+\. ", "", line.strip()) for line in (value.__doc__ or "").splitlines()]
+    return [split(line[len(name) + 1 :]) for line in lines if line.startswith(f"{name}(") and "*args" not in line]
+
+
+def split(rest: str) -> tuple[list[str], str]:
+    """``self: X, a: int = 0) -> Y`` as (["a"], "Y")."""
+    depth, parts, part = 0, [], ""
+    for place, letter in enumerate(rest):
+        if letter in "([<{":
+            depth += 1
+        if letter in ")]>}" and rest[place - 1] != "-":
+            if letter == ")" and depth == 0:
+                break
+            depth -= 1
+        if letter == "," and depth == 0:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    names = [re.match(r"[\s*]*(\w+)", each) for each in [*parts, part] if each.strip()]
+    returns = re.search(r"->\s*([\w.]+)", rest[place:])
+    return [name[1] for name in names if name and name[1] != "self"], returns[1].rpartition(".")[2] if returns else ""
+
+
+def meet() -> dict[str, str]:
+    """What our code says to this version, where there is no driver."""
+    from posemoe_edge.runtime.engines import builder
+    from posemoe_edge.runtime.engines.library import library, open_logger
+    from posemoe_edge.runtime.errors import MissingError
+
+    trt = library("tensorrt")
+    logger = open_logger(trt)
+    logger.log(trt.ILogger.ERROR, "an error")
+    logger.log(trt.ILogger.VERBOSE, "much")
+    monitor = builder._monitor(trt, lambda phases: None)
+    monitor.phase_start("a phase", None, 2)
+    goes_on = monitor.step_complete("a phase", 0)
+    try:
+        builder.open_builder(trt)
+    except MissingError as error:
+        return {"errors": ";".join(logger.errors), "goes_on": str(goes_on), "driver": error.what}
+    return {"driver": "a builder, without a library"}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

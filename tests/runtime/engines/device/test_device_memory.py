@@ -1,0 +1,288 @@
+"""Memory on a GPU: spoken to like numpy's, copied in order, freed when nobody has it any more."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.runtime import UsageError
+from posemoe_edge.runtime.engines.cuda import CudaError, Device, open_device
+from posemoe_edge.runtime.engines.memory import DeviceArray, _Tensor, borrow, on_device
+
+rng = np.random.default_rng(0)
+
+
+def test_it_starts_as_zeros_and_keeps_what_it_is_given(device: Device) -> None:
+    x = device.zeros((4, 3, 2))
+    np.testing.assert_array_equal(np.array(x), np.zeros((4, 3, 2), np.float32))
+    given = rng.normal(size=(4, 3, 2)).astype(np.float32)
+    x[:] = given
+    np.testing.assert_array_equal(np.array(x), given)
+    assert (len(x), x.shape, x.dtype, x.nbytes) == (4, (4, 3, 2), np.float32, 96)
+
+
+def test_rows_are_views_and_are_copied_and_cleared_one_by_one(device: Device) -> None:
+    given = rng.normal(size=(5, 7)).astype(np.float32)
+    x, y = device.zeros(given.shape), device.zeros(given.shape)
+    x[:] = given
+    y[1:3] = x[3:5]
+    y[0] = x[-1]
+    x[3] = 0
+    x[1:3][1][:] = 9  # rows of rows
+    expected = given.copy()
+    expected[3], expected[2] = 0, 9
+    np.testing.assert_array_equal(np.array(x), expected)
+    np.testing.assert_array_equal(np.array(y), np.stack([given[4], given[3], given[4], 0 * given[0], 0 * given[0]]))
+    assert [row.address for row in x] == [x.address + 28 * i for i in range(5)]
+    with pytest.raises(AssertionError, match="lie apart"):
+        x[::2]
+    with pytest.raises(IndexError):
+        x[5]
+    with pytest.raises(AssertionError, match="converts nothing"):
+        y[0] = device.zeros((7,), np.float16)
+
+
+def test_what_is_written_may_change_right_after(device: Device) -> None:
+    x, given = device.zeros((3,)), np.ones(3, np.float32)
+    x[:] = given
+    given[:] = 5
+    np.testing.assert_array_equal(np.array(x), np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bool", "int64"])
+def test_it_has_any_type(device: Device, dtype: str) -> None:
+    x, given = device.zeros((3, 3), dtype), rng.integers(0, 2, (3, 3)).astype(dtype)
+    x[1:] = given[1:]
+    np.testing.assert_array_equal(np.array(x)[1:], given[1:])
+    assert np.array(x).dtype == np.dtype(dtype)
+    assert np.array(x, dtype=np.float32).dtype == np.float32
+
+
+def test_an_array_without_elements_is_one(device: Device) -> None:
+    x = device.zeros((0, 3))
+    x[:] = 0
+    assert np.array(x).shape == (0, 3) and list(x) == []
+
+
+def test_it_is_freed_with_its_last_part(device: Device, driver: Any) -> None:
+    before = driver["device"], driver["pinned"]
+    x, pinned = device.zeros((4, 4)), device.pinned(64)
+    part, half = x[2], pinned[32:]
+    del x, pinned
+    gc.collect()
+    assert (driver["device"], driver["pinned"]) == (before[0] + 1, before[1] + 1)
+    half[:] = 7
+    part[:] = 7
+    np.testing.assert_array_equal(np.array(part), np.full(4, 7))
+    del part, half
+    gc.collect()
+    assert (driver["device"], driver["pinned"]) == before
+
+
+def test_closing_frees_everything_and_says_so_afterwards(device: Device, driver: Any) -> None:
+    x, pinned, graph = device.zeros(8), device.pinned(8), device.capture(lambda: None)
+    assert driver["executables"] == 1 and driver["streams"] == 1
+    device.close()
+    assert not any(driver[what] for what in ("device", "pinned", "streams", "executables", "graphs"))
+    with pytest.raises(UsageError, match="the model is closed"):
+        np.array(x)
+    device.close()
+    del x, pinned, graph
+
+
+def test_one_that_is_forgotten_closes_itself(driver: Any) -> None:
+    x = open_device().zeros(3)
+    assert driver["streams"] == 1
+    del x
+    gc.collect()
+    assert driver["streams"] == 0
+
+
+def test_the_callers_own_context_is_current_again_afterwards(device: Device) -> None:
+    cuda, current, mine = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), ctypes.c_void_p(0x1234)
+    cuda.cuCtxPushCurrent_v2(mine)
+    try:
+        device.zeros(4)[:] = 1
+        cuda.cuCtxGetCurrent(ctypes.byref(current))
+        assert current.value == mine.value
+    finally:
+        cuda.cuCtxPopCurrent_v2(ctypes.byref(current))
+
+
+def test_it_is_read_and_freed_in_other_threads(device: Device) -> None:
+    x = device.zeros((2, 2))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(x.__setitem__, 0, np.ones(2)).result()
+        np.testing.assert_array_equal(pool.submit(np.array, x).result(), [[1, 1], [0, 0]])
+        arrays = [x]
+        del x
+        pool.submit(arrays.clear).result()
+
+
+def test_out_of_memory_is_an_error_that_names_it_and_leaks_nothing(device: Device, driver: Any) -> None:
+    before = driver["device"]
+    driver.fail("cuMemAlloc_v2", times=2, result=2)  # pycuda collects garbage and tries again
+    with pytest.raises(CudaError, match=r"CUDA.*(OUT_OF_MEMORY|out of memory)"):
+        device.zeros(8)
+    driver.fail("cuMemHostAlloc", times=2, result=2)
+    with pytest.raises(CudaError, match=r"CUDA.*(OUT_OF_MEMORY|out of memory)"):
+        device.pinned(8)
+    driver.fail("nothing")
+    assert driver["device"] == before
+    np.testing.assert_array_equal(np.array(device.zeros(2)), [0, 0])
+
+
+def test_a_graph_does_what_was_captured_each_time_and_nothing_before(device: Device, driver: Any) -> None:
+    x, y = device.zeros(4), device.zeros(4)
+    x[:] = np.arange(4)
+    before = driver["captures"], driver["launches"]
+
+    def work() -> None:
+        device.move(y.address, x.address, 16)
+        device.clear(x.address, 8)
+
+    graph = device.capture(work)
+    np.testing.assert_array_equal(np.array(x), [0, 1, 2, 3])
+    with device:
+        graph()
+    np.testing.assert_array_equal(np.array(x), [0, 0, 2, 3])
+    np.testing.assert_array_equal(np.array(y), [0, 1, 2, 3])
+    x[:] = 5
+    with device:
+        graph()
+    np.testing.assert_array_equal(np.array(y), [5, 5, 5, 5])
+    assert (driver["captures"], driver["launches"]) == (before[0] + 1, before[1] + 2)
+
+
+def test_two_graphs_over_two_slabs_hand_a_state_back_and_forth(device: Device) -> None:
+    near, far = device.zeros(4), device.zeros(4)
+    near[:] = [1, 2, 3, 4]
+    pinned = device.pinned(16).view(np.float32)
+
+    def turn(a: DeviceArray, b: DeviceArray) -> Callable[[], None]:
+        """The state's second half becomes its first, and two new numbers its second."""
+
+        def work() -> None:
+            device.move(b.address, a.address + 8, 8)
+            device.upload(b.address + 8, pinned[:2])
+
+        return device.capture(work)
+
+    graphs = turn(near, far), turn(far, near)
+    for i in range(10):
+        pinned[:2] = i, -i
+        with device:
+            graphs[i % 2]()
+            device.wait()
+    np.testing.assert_array_equal(np.array(near), [8, -8, 9, -9])
+
+
+def test_a_capture_that_fails_is_ended(device: Device, driver: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        device.capture(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+    with pytest.raises(CudaError):  # waiting spoils it
+        device.capture(device.wait)
+    for function in ("cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"):
+        driver.fail(function)
+        with pytest.raises(CudaError, match=f"{function} answered"):
+            device.capture(lambda: None)
+    assert driver["graphs"] == driver["executables"] == 0
+    x = device.zeros(3)  # would be refused during a capture
+    graph = device.capture(lambda: device.clear(x.address, 12))
+    x[:] = 1
+    with device:
+        graph()
+    assert not np.array(x).any()
+
+
+def test_a_copy_beyond_an_allocation_is_an_error(device: Device) -> None:
+    """Of the driver for tests: what the other tests stand on. Afterwards the context is spoilt, so in a process of its own."""
+    code = """
+import ctypes, os, sys
+sys.setdlopenflags(os.RTLD_LAZY)
+ctypes.CDLL(os.environ["POSEMOE_HOST_DRIVER"], mode=ctypes.RTLD_GLOBAL)
+from posemoe_edge.runtime.engines.cuda import CudaError, open_device
+device = open_device(os.environ["POSEMOE_CUDA"])
+x = device.zeros(4)
+try:
+    with device:
+        device.move(x.address, x.address + 8, 16)
+        device.wait()
+except CudaError as error:
+    print("refused", error)
+    os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("refused CUDA"), done.stderr
+
+
+class Interface:
+    """Somebody's array on the GPU, as CuPy or Numba would show it."""
+
+    def __init__(self, x: Any, **more: Any) -> None:
+        self.__cuda_array_interface__ = x.__cuda_array_interface__ | more
+
+
+class DLPack:
+    """Somebody's array on the GPU, as torch would show it: numpy's capsule, with another device and address in it."""
+
+    def __init__(self, x: Any, device_type: int = 2) -> None:
+        self.x, self.device_type, self.streams = x, device_type, list[int]()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device_type, 0
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        self.streams.append(stream)
+        capsule = np.zeros(self.x.shape, self.x.dtype).__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
+        tensor.data, tensor.device_type, tensor.byte_offset = self.x.address - 8, self.device_type, 8
+        return capsule
+
+
+@pytest.mark.parametrize("foreign", [Interface, DLPack])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bool", "uint8"])
+def test_others_memory_is_taken_as_it_is(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
+    theirs = device.zeros((3, 2), dtype)
+    copies = driver["uploads"] + driver["downloads"] + driver["moves"]
+    ours = borrow(device, foreign(theirs))
+    assert on_device(foreign(theirs)) and driver["uploads"] + driver["downloads"] + driver["moves"] == copies
+    assert (ours.address, ours.shape, ours.dtype) == (theirs.address, theirs.shape, theirs.dtype)
+    theirs[1:] = np.ones((2, 2), dtype)
+    np.testing.assert_array_equal(np.array(ours), np.array(theirs))
+    assert borrow(device, ours) is ours
+
+
+@pytest.mark.parametrize("more", [{"stream": 2}, {"stream": None}, {"version": 2}, {"stream": 1}])
+def test_others_work_comes_first_without_a_wait_of_ours(device: Device, driver: Any, more: dict[str, Any]) -> None:
+    x = device.zeros(3)
+    borrow(device, Interface(x, **more))
+    foreign = DLPack(x)
+    borrow(device, foreign)
+    assert foreign.streams == [device.stream]
+
+
+def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -> None:
+    x = device.zeros((4, 2))
+    assert borrow(device, Interface(x, strides=(8, 4))).shape == (4, 2)
+    with pytest.raises(UsageError, match="strides of"):
+        borrow(device, Interface(x, strides=(4, 16)))
+    with pytest.raises(UsageError, match="device type 1"):
+        borrow(device, DLPack(x, device_type=1))
+    assert not on_device(np.zeros(3)) and not on_device([1, 2]) and not on_device(DLPack(x, device_type=1))
+
+
+def test_others_see_our_memory(device: Device) -> None:
+    x = device.zeros((2, 3))
+    told = x[1].__cuda_array_interface__
+    assert told["data"] == (x.address + 12, False) and told["shape"] == (3,) and told["typestr"] == "<f4"
+    assert told["stream"] == device.stream

@@ -1,0 +1,54 @@
+"""The GPU's side without a GPU: the tests of ``device/``, each file in a process of its own, on a driver of the host's memory.
+
+The packages are real: cuda-bindings, and pycuda where it is installed. libcuda is ``host_driver.c``, and TensorRT is
+``device/host_tensorrt.py``, which runs the graph on ONNX Runtime. So what is tested is what we do: order, addresses, parities,
+captures, what is freed. Kernels, races and time are not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PACKAGES = {"cuda-bindings": "cuda", "pycuda": "pycuda"}
+KINDS = ("retention", "dssm", "gated", "retention-chunk", "lookahead-chunk", "attention")
+
+
+@pytest.fixture(scope="session")
+def host_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``host_driver.c``, compiled under the driver's name."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to make the host's driver with")
+    library = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", f"-Wl,-soname,{library.name}"]
+    subprocess.run([compiler, *flags, "-o", str(library), str(HERE / "host_driver.c"), "-ldl"], check=True, timeout=120)
+    return library
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("tests", sorted((HERE / "device").glob("test_*.py")), ids=lambda path: path.stem)
+def test_on_the_hosts_memory(tests: Path, package: str, host_driver: Path, artefact_of: Callable[[str], Path]) -> None:
+    if find_spec(PACKAGES[package]) is None:
+        pytest.skip(f"{package} is not installed")
+    artefacts = {artefact_of(kind).parent for kind in KINDS}
+    assert len(artefacts) == 1
+    given = {"POSEMOE_HOST_DRIVER": host_driver, "POSEMOE_CUDA": package, "POSEMOE_ARTEFACTS": artefacts.pop()}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tests)],
+        env=os.environ | {name: str(value) for name, value in given.items()},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"^\d+ passed in|^\.+ +\[100%\]$", done.stdout, re.MULTILINE) and "skipped" not in done.stdout
