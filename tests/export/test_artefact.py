@@ -116,7 +116,7 @@ def test_a_folder_whose_manifest_is_another_programs_is_left_alone(tmp_path: Pat
 
 
 def test_int8_is_refused_before_anything_is_written(tmp_path: Path, tiny: Tiny) -> None:
-    with pytest.raises(UsageError, match="INT8 needs calibration, which is not built yet; expected fp32 or fp16"):
+    with pytest.raises(UsageError, match="INT8 activations need motion to calibrate on; expected fp32, fp16 or int8w"):
         export(tiny("retention"), tmp_path / "a", preset="tiny", precisions=("fp32", "int8"))
     assert list(tmp_path.iterdir()) == []
 
@@ -214,7 +214,7 @@ def test_a_simplification_that_changes_the_numbers_is_refused(
 ) -> None:
     import onnxsim
 
-    def wrong(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    def wrong(model: onnx.ModelProto, **options: Any) -> tuple[onnx.ModelProto, bool]:
         changed = onnx.ModelProto()
         changed.CopyFrom(model)
         weight = next(w for w in changed.graph.initializer if len(w.dims) == 2)
