@@ -68,7 +68,7 @@ def calibrate(
             INT8 as the budget allows.
 
     Raises:
-        UsageError: too few frames.
+        UsageError: too few frames, or of another rate than a model knows that is not told the time.
         ArtefactError: the artefact has not the graphs that INT8 is made from, or a tensor never varies or is not finite.
     """
     if (budget is None) != (check is None):
@@ -77,6 +77,7 @@ def calibrate(
         check_available()
         precisions = tuple(dict.fromkeys((*precisions, "mixed")))
     manifest = read_manifest(folder)
+    _check_rate(manifest, motion)
     recordings = _taken(manifest, recordings)
     if min(map(len, recordings), default=0) < FEWEST:
         raise UsageError(
@@ -133,6 +134,18 @@ def compress_weights(manifest: Manifest, model: onnx.ModelProto) -> tuple[Graph,
     layers = find_layers(model)
     coded = {name: code_weights(weight) for name, weight in layer_weights(model, layers).items()}
     return _described(manifest.graph("fp32"), "int8w"), quantize(model, layers, coded)
+
+
+def _check_rate(manifest: Manifest, motion: Motion) -> None:
+    """A model that is not told the time takes every frame for one of its own rate."""
+    fastest = max(stream.fps for stream in motion.streams)
+    told = any(tensor.name == "dt" for tensor in manifest.graphs[0].inputs)
+    if not told and abs(fastest / manifest.fps - 1) > 0.01:
+        raise UsageError(
+            f"motion at {fastest:g} Hz for {manifest.preset}, which is not told the time",
+            expected=f"{manifest.fps:g} Hz, as it was trained",
+            run="posemoe-edge import bvh, which resamples",
+        )
 
 
 def _taken(manifest: Manifest, recordings: Sequence[Recording]) -> list[Recording]:

@@ -35,7 +35,7 @@ class BorderLinear(nn.Linear):
     island = True
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(wide(x))
+        return super().forward(x.to(self.weight.dtype))
 
 
 def silence(layer: nn.Linear) -> None:

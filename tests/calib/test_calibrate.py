@@ -149,6 +149,17 @@ def test_too_few_frames_are_refused(copied_artefact: Path) -> None:
         calibrate(copied_artefact, *observed(frames=40))
 
 
+def test_motion_of_another_rate_is_refused_by_a_model_that_is_not_told_the_time(
+    copy_of: Callable[[str], Path], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(calibrate_module.MADE_FROM, "int8", "fp32")
+    recordings, motion = observed()
+    slow = motion.model_copy(update={"streams": tuple(one.model_copy(update={"fps": 30.0}) for one in motion.streams)})
+    with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which is not told the time; expected 50 Hz"):
+        calibrate(copy_of("attention"), recordings, slow)
+    calibrate(copied_artefact, recordings, slow)  # a stream knows how long each frame was
+
+
 def test_keypoints_that_are_not_finite_are_refused(copied_artefact: Path) -> None:
     recordings, motion = observed()
     spoilt = recordings[1].keypoints.copy()

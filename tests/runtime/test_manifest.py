@@ -51,7 +51,7 @@ def test_it_says_what_a_stream_carries(artefact_of: Callable[[str], Path]) -> No
     assert sizes == {"retention": 4 * 11 * 8 * 8 * 17 * 2, "dssm": 4 * 11 * 17 * 16 * 4, "attention": 0}
 
 
-@pytest.mark.parametrize("field", list(Manifest.model_fields))
+@pytest.mark.parametrize("field", [name for name, field in Manifest.model_fields.items() if field.is_required()])
 def test_a_missing_field_is_named(copied_artefact: Path, field: str) -> None:
     tamper(copied_artefact, lambda data: data.pop(field))
     with pytest.raises(ArtefactError, match=field) as caught:

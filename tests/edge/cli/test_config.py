@@ -84,5 +84,5 @@ def test_a_camera_that_is_no_text_is_refused(posemoe: Call, desk: Path, retentio
 def test_motion_that_only_a_configuration_names_may_be_absent(posemoe: Call, desk: Path, copied_artefact: Path) -> None:
     configure(desk, '[verify]\ndata = "nowhere.npz"\nframes = 30\nmean_mm = 99\np99_mm = 99\nmax_mm = 99\nslope_mm = 999\n')
     said = posemoe("verify", copied_artefact, "--json")
-    assert said.code == 0 and said.json["motion"]["kind"] == "procedural walker" and "instead of real motion" in said.err
+    assert said.code == 0 and said.json["motion"]["kind"] == "procedural walkers" and "instead of real motion" in said.err
     assert posemoe("verify", copied_artefact, "--data", "nowhere.npz").code == 3

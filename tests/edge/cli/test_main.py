@@ -96,7 +96,7 @@ BAD: list[tuple[str, int, str]] = [
     ("run nonsense --model ARTEFACT", 2, "no source 'nonsense'"),
     ("run kpts:nowhere.npz --model ARTEFACT", 3, "no file nowhere.npz"),
     ("run synthetic://walk --model ARTEFACT --sink jsno:x", 2, "did you mean jsonl"),
-    ("run synthetic://walk --model ARTEFACT --engine tensorrt", 2, "no engine 'tensorrt'"),
+    ("run synthetic://walk --model ARTEFACT --engine tensorflow", 2, "there is no engine 'tensorflow'"),
     ("run synthetic://walk --model ARTEFACT --frames 0", 2, "frames"),
     ("run synthetic://walk --model ARTEFACT --frmaes 3", 2, "--frames"),
     ("run", 2, "SOURCE"),

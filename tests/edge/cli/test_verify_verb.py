@@ -25,13 +25,13 @@ def test_all_of_it_is_told(posemoe: Callable[..., Any], copied_artefact: Path) -
     for word in ("per 1,000 frames (95 %)", "MPJPE", "MPJVE", "bone jitter", "outlier", "reset", "gap", "limb missing"):
         assert word in said.err
     for precision in ("fp32", "fp16"):
-        assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream" in said.err
+        assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream; too few to tell" in said.err
     assert "--mpjpe-mm" in said.err.partition("the smallest budget it passes")[2]
     made = said.json
     assert made == load(copied_artefact).certificate.model_dump(mode="json")  # type: ignore[union-attr]
     assert len(made["motion"]["streams"]) == 2 and len(made["reference_recoveries"]) == 4
     for drift in made["drifts"]:
-        assert drift["slope"]["low"] <= drift["measured"]["slope_mm_per_1000"] <= drift["slope"]["high"]
+        assert drift["slope"] is None and drift["measured"]["slope_mm_per_1000"] != 0
         assert drift["accuracy"]["mpjpe_mm"] > 0 and len(drift["recoveries"]) == 4
 
 

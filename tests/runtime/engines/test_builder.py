@@ -63,7 +63,7 @@ def graph_of(
 
     @functools.cache
     def made(kind: str, precision: Precision) -> tuple[Path, Graph]:
-        from posemoe_edge.export.passes import simplify
+        from posemoe_edge.export.passes import name_nodes, simplify
         from posemoe_edge.export.precision import halve
         from posemoe_edge.export.trace import trace
 
@@ -80,7 +80,7 @@ def graph_of(
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
                 chunk = graph.frames if graph.mode == "chunk" else None
-                onnx.save(simplify(trace(halve(tiny(kind)), chunk)), path)
+                onnx.save(simplify(name_nodes(trace(halve(tiny(kind)), chunk))), path)
         return path, graph
 
     return made
