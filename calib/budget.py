@@ -23,6 +23,11 @@ def budget_of(mean_mm: float) -> Budget:
     )
 
 
+def of_frames(budget: Budget) -> Budget:
+    """What a budget says of single frames, for streams that are too short to tell growth and accuracy."""
+    return budget.model_copy(update={"slope_mm_per_1000": float("inf"), "mpjpe_loss_mm": None})
+
+
 def drift_mm(poses: NDArray[np.float32], reference: NDArray[np.float32]) -> Floats:
     """(..., J) distance of each joint from where the reference has it, in millimetres, of (..., J, 3) poses."""
     return 1000 * np.linalg.norm(poses.astype(np.float64) - reference.astype(np.float64), axis=-1)  # type: ignore[no-any-return]

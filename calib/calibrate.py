@@ -105,6 +105,7 @@ def calibrate(
     kept: tuple[Layer, ...] = ()
     if budget is not None and check is not None:
         alone, kept = _fit(graphs, protos, layers, wide, coded, budget, check, manifest, progress)
+    int8 = {layer.name for layer in kept}
     made = {precision: _made(precision, protos, layers, coded, kept, wanted) for precision in precisions}
     calibration = Calibration(
         schema_version=CALIBRATION_SCHEMA,
@@ -120,7 +121,7 @@ def calibrate(
                 limit=float(coded[layer.name].limit or 0.0),
                 share=coded[layer.name].share,
                 alone_mm=alone.get(layer.name),
-                mixed=None if check is None else "int8" if layer.name in {one.name for one in kept} else "fp16",
+                mixed=None if check is None else "int8" if layer.name in int8 else "fp16",
             )
             for layer in chosen
         ),

@@ -12,7 +12,7 @@ import numpy as np
 from ..runtime.certificate import Budget
 from ..runtime.engines import open_engine
 from ..runtime.manifest import Graph, Manifest, Precision, Strict, check_file
-from .budget import drift_mm, exceeded, measure
+from .budget import drift_mm, exceeded, measure, of_frames
 from .rollout import Recording, roll_out
 
 ROUNDS = 200
@@ -48,7 +48,7 @@ def choose(folder: Path, manifest: Manifest, recordings: Sequence[Recording], bu
     recordings = [recording.as_taken(manifest) for recording in recordings]
     times, engine = launch_ms({precision: (path, graphs[precision]) for precision, path in paths.items()})
     exact = np.stack(roll_out(paths["fp32"], graphs["fp32"], recordings))
-    told = budget.model_copy(update={"slope_mm_per_1000": float("inf"), "mpjpe_loss_mm": None})
+    told = of_frames(budget)
     candidates = []
     for precision, path in paths.items():
         measured, _ = measure(drift_mm(np.stack(roll_out(path, graphs[precision], recordings)), exact))

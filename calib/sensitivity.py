@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..runtime.certificate import Budget
 from ..runtime.manifest import Graph
-from .budget import drift_mm, exceeded, measure
+from .budget import drift_mm, exceeded, measure, of_frames
 from .coding import Coded
 from .layers import Layer
 from .quantize import quantize
@@ -83,7 +83,7 @@ def within(
     budget: Budget,
 ) -> Callable[[Sequence[Layer]], bool]:
     """Whether ``model`` with some layers in INT8 stays within the budget on these streams. Growth needs longer ones."""
-    told = budget.model_copy(update={"slope_mm_per_1000": float("inf"), "mpjpe_loss_mm": None})
+    told = of_frames(budget)
 
     def passes(layers: Sequence[Layer]) -> bool:
         measured, _ = measure(drift_mm(rolled(quantize(model, layers, coded), graph, recordings), exact))

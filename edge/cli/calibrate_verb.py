@@ -19,6 +19,7 @@ from .output import Output, Result, megabytes, verb
 if TYPE_CHECKING:
     from ...calib.calibration import Calibration
 
+STREAMS, FRAMES = 32, 500  # to observe
 CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
 
 
@@ -29,8 +30,10 @@ CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
     type=click.Path(path_type=Path, dir_okay=False),
     help="Motion capture (.npz): its train split is observed, its val split decides what a budget allows.",
 )
-@click.option("--streams", type=click.IntRange(min=1), default=32, show_default=True, help="People, at different frame rates.")
-@click.option("--frames", type=click.IntRange(min=1), default=500, show_default=True, help="Of each stream.")
+@click.option(
+    "--streams", type=click.IntRange(min=1), default=STREAMS, show_default=True, help="People, at different frame rates."
+)
+@click.option("--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="Of each stream.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of people, cameras and noise.")
 @click.option(
     "--method",

@@ -12,14 +12,12 @@ from ...runtime.certificate import REFERENCE
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.manifest import read_manifest, replace_files
 from ...runtime.model import DEFAULT_MODEL, ZOO
-from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, calibrate_folder
+from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
     from ...calib.choice import Choice
-
-STREAMS, FRAMES = 32, 500  # as calibrate has them
 
 
 @click.command("export")

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import MissingError, PoseEdgeError, UsageError
+from ..gpu import DRIVER
 from .memory import DeviceArray
 
 log = logging.getLogger(__name__)
 
-DRIVER = "libcuda.so.1"
 OWN_THREAD = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile, a torch of theirs say, spoils nothing
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: it does not wait for the default stream, nor the default stream for it
 UNTIMED = 2  # CU_EVENT_DISABLE_TIMING
