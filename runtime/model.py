@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from .certificate import Certificate, Drift, read_certificate
 from .engines import Engine, open_engine
 from .engines.choice import choose
+from .engines.memory import OnDevice
 from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
 from .gaps import GapPolicy
 from .manifest import MANIFEST, Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
@@ -93,7 +94,7 @@ class Model:
         with self._lock:
             self._opened.close()
 
-    def step_batch(self, frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
+    def step_batch(self, frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is taken."""
         for stream in frames:
             if stream._slots is not self._slots:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .engines.memory import DeviceArray
 
 GapAction = Literal["none", "hold", "decay", "reset"]
 """What a stream did about the time since its last frame: nothing, held its state, let it decay, or started anew."""
@@ -41,6 +44,8 @@ class Pose:
         latency_frames: how many frames the pose lies behind the newest frame fed.
         gap: what the stream did about the time since the frame before.
         person: the person's id.
+        far_xyz_m: the same numbers on the GPU, (17, 3) float32 behind ``__cuda_array_interface__``, if the keypoints lay there
+            and were fed. The model's next launch overwrites it.
     """
 
     xyz_m: NDArray[np.float32]
@@ -50,6 +55,7 @@ class Pose:
     latency_frames: int
     gap: GapAction
     person: int = 0
+    far_xyz_m: DeviceArray | None = None
 
     def of(self, person: int) -> Pose:
         """The same pose, as that person's."""

@@ -11,16 +11,20 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .engines.memory import DeviceArray, OnDevice, borrow, on_device
 from .errors import ArtefactError, FrameError, UsageError
 from .gaps import GapPolicy
 from .keypoints import check_keypoints
 from .manifest import Manifest
 from .pose import GapAction, Pose
 from .shadow import Watch
-from .skeleton import H36M_ORDERS
+from .skeleton import H36M17, H36M_ORDERS
 from .slots import Memory, Slots
 
 Floats = NDArray[np.float32]
+
+# What a frame on the GPU is taken for until it is here: one that there is nothing wrong with.
+PLAIN: Floats = np.ones((len(H36M17), 3), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +83,13 @@ class Stream:
         self._slot: int | None = slots.join()
         self._time = _Time()
 
-    def step(self, keypoints: ArrayLike, *, t: float | None = None) -> Pose:
+    def step(self, keypoints: ArrayLike | OnDevice, *, t: float | None = None) -> Pose:
         """Lift one frame.
 
         Args:
-            keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2), everything seen.
+            keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2), everything seen. Where the model runs on
+                a GPU in mode step, they may lie there: float32, as many channels as the model takes, of torch or of anyone
+                with DLPack or ``__cuda_array_interface__``. Then the pose is there too, as ``Pose.far_xyz_m``.
             t: capture time in seconds, later than the frame before; None is one nominal frame later.
 
         Raises:
@@ -130,6 +136,25 @@ class Stream:
         if self._slot is None:
             raise UsageError("the stream is closed", expected="a new one from model.stream()")
         return self._slot
+
+    def _borrow(self, keypoints: OnDevice) -> DeviceArray:
+        """A frame that lies on the GPU, where it is."""
+        far = self._slots.far
+        if far is None:
+            raise UsageError(
+                "keypoints on a GPU, for a model that takes none from there",
+                expected="keypoints of the host, e.g. keypoints.cpu(), or a graph of mode step that runs on the GPU",
+                run="posemoe-edge doctor",
+            )
+        if self._order.tolist() != list(range(len(self._order))):
+            raise UsageError(
+                f"keypoints on a GPU, for a model with the joints of {self._manifest.skeleton}",
+                expected="keypoints of the host: these joints are put into another order there",
+            )
+        found = borrow(far.device, keypoints)
+        if (found.shape, found.dtype) != (far.frame, np.float32):
+            raise FrameError(f"the keypoints on the GPU are {found.dtype} {found.shape}", expected=f"float32 {far.frame}")
+        return found
 
     def _to_model(self, keypoints: Floats) -> Floats:
         """(17, 3) in Human3.6M order to what the model takes, in its own order."""
@@ -189,9 +214,14 @@ class Stream:
         )
 
 
-def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> dict[Stream, Pose]:
-    """One frame for each of these streams of one model, in one launch. If one frame is refused, none is taken."""
-    due = {stream: stream._accept(keypoints, t) for stream, keypoints in frames.items()}
+def step_all(frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None) -> dict[Stream, Pose]:
+    """One frame for each of these streams of one model, in one launch. If one frame is refused, none is taken.
+
+    A frame on the GPU is fed unseen, taken for a plain one, and comes to the host together with what was made of it. If it
+    was not plain, a joint to mask, nobody to be seen, that launch is not kept, and it is done once more with what is known now.
+    """
+    far = {stream: stream._borrow(x) for stream, x in frames.items() if on_device(x)}  # type: ignore[arg-type]
+    due = {stream: stream._accept(PLAIN if stream in far else x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
     fed = [stream for stream, frame in due.items() if frame.gap != "hold"]
     lifted: dict[Stream, Floats] = {}
     if fed:
@@ -199,19 +229,23 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
         seats = [stream._seat for stream in fed]
         with lock:
             for stream, seat in zip(fed, seats, strict=True):
-                slots.put(seat, *stream._given(due[stream]))
+                keypoints, dt_s, reset = stream._given(due[stream])
+                slots.put(seat, far.get(stream, keypoints), dt_s, reset)
             poses = slots.launch(seats)
-            lifted = {stream: stream._from_model(poses[seat]) for stream, seat in zip(fed, seats, strict=True)}
-            if not all(np.isfinite(xyz).all() for xyz in lifted.values()):
-                raise ArtefactError(
-                    "the model answered with numbers that are not finite; the state is as it was",
-                    expected="finite poses from finite keypoints",
-                    run="posemoe-edge verify, and stream.reset()",
-                )
-            for stream, seat in zip(fed, seats, strict=True):
-                if stream._watch is not None:
-                    stream._watch.saw(slots, seat, *stream._given(due[stream]), t_s=due[stream].t_s, xyz_m=poses[seat])
-            slots.commit(seats)
+            taken = {stream: slots.far.taken(stream._seat) for stream in far if slots.far is not None}
+            due |= {stream: stream._accept(keypoints, t) for stream, keypoints in taken.items()}
+            plain = all(
+                due[stream].gap != "hold" and np.array_equal(stream._given(due[stream])[0], taken[stream]) for stream in far
+            )
+            if plain:
+                lifted = {stream: stream._from_model(poses[seat]) for stream, seat in zip(fed, seats, strict=True)}
+                _check_poses(lifted)
+                for stream, seat in zip(fed, seats, strict=True):
+                    if stream._watch is not None:
+                        stream._watch.saw(slots, seat, *stream._given(due[stream]), t_s=due[stream].t_s, xyz_m=poses[seat])
+                slots.commit(seats)
+        if not plain:
+            return step_all({**frames, **taken}, t=t)
     made = {}
     for stream, frame in due.items():
         last = stream._time.xyz_m
@@ -219,4 +253,15 @@ def step_all(frames: Mapping[Stream, ArrayLike], *, t: float | None = None) -> d
             assert last is not None  # a stream that was never fed is not held
             lifted[stream] = last.copy()
         made[stream] = stream._keep(frame, lifted[stream])
+        if stream in far and slots.far is not None:
+            made[stream] = replace(made[stream], far_xyz_m=slots.far.answered(stream._seat))
     return made
+
+
+def _check_poses(lifted: Mapping[Stream, Floats]) -> None:
+    if not all(np.isfinite(xyz_m).all() for xyz_m in lifted.values()):
+        raise ArtefactError(
+            "the model answered with numbers that are not finite; the state is as it was",
+            expected="finite poses from finite keypoints",
+            run="posemoe-edge verify, and stream.reset()",
+        )

@@ -22,6 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
+    from posemoe_edge.runtime.plans import BuildKey
 
 WINDOW = 9
 CHUNK = 4
@@ -157,6 +158,38 @@ def copy_of(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str
 def copied_artefact(copy_of: Callable[[str], Path]) -> Path:
     """A retention artefact, fp32 and fp16, that the test may spoil."""
     return copy_of("retention")
+
+
+@pytest.fixture
+def xdg_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder for caches: one of the test's own, which is not there yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def key_of() -> Callable[..., BuildKey]:
+    """key_of(folder, "fp16", streams=(1, 1, 4)): a plan of that graph as Orin would build it, but for these changes."""
+    from posemoe_edge.runtime.manifest import read_manifest
+    from posemoe_edge.runtime.plans import BuildKey, graph_sha256, this_platform
+
+    def key(folder: Path, precision: Any = None, **changes: Any) -> BuildKey:
+        manifest = read_manifest(folder)
+        graph = manifest.graph(precision)
+        orins: dict[str, Any] = {
+            "engine": "tensorrt",
+            "version": "10.3.0",
+            "graph": graph.file,
+            "graph_sha256": graph_sha256(folder, manifest, graph),
+            "precision": graph.precision,
+            "capabilities": ("sm87",),
+            "platform": this_platform(),
+            "streams": (1, 1, 8),
+            "flags": (),
+        }
+        return BuildKey(**orins | changes)
+
+    return key
 
 
 @pytest.fixture(scope="session")

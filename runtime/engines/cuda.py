@@ -23,7 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import MissingError, PoseEdgeError, UsageError
 from ..gpu import DRIVER
-from .memory import DeviceArray
+from .memory import DeviceArray, Mirror
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,13 @@ class Device(ABC):
             address, free = self._pin(size)
         memory = (ctypes.c_ubyte * size).from_address(address)
         return np.frombuffer(self._keep(memory, address, free), np.uint8)
+
+    def mirror(self, shape: Sequence[int], dtype: DTypeLike) -> Mirror:
+        """An array on the device, of at least one element, with its image on the host."""
+        far = self.zeros(shape, dtype)
+        near = self.pinned(far.nbytes).view(far.dtype).reshape(far.shape)
+        near[:] = 0
+        return Mirror(far, near)
 
     def after(self, stream: int) -> None:
         """What is enqueued from now on comes after what another stream has to do already. The host does not wait."""

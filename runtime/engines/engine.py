@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from .cuda import Device
 
 Interface = dict[str, tuple[str, tuple[int | str, ...]]]
 
@@ -43,14 +46,18 @@ class Launch(Protocol):
 class Engine(Protocol):
     """An opened graph.
 
-    ``name`` is what a user reads, e.g. ``onnxruntime-cpu``; ``metadata`` are the strings that the file carries; ``inputs`` and
-    ``outputs`` are what the file says of them: name -> (dtype, shape), with "B" for a free axis.
+    ``name`` is what a user reads, e.g. ``onnxruntime-cpu``; ``device`` is the GPU that it runs on, None the processor;
+    ``metadata`` are the strings that the file carries; ``inputs`` and ``outputs`` are what the file says of them:
+    name -> (dtype, shape), with "B" for a free axis.
     """
 
     name: str
     metadata: dict[str, str]
     inputs: Interface
     outputs: Interface
+
+    @property
+    def device(self) -> Device | None: ...
 
     def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> Rows:
         """Memory that a launch reads and writes in place: where states live."""

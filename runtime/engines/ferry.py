@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .cuda import Device
 from .engine import Buffers
-from .memory import DeviceArray
+from .memory import DeviceArray, Mirror
 
 ALIGNMENT = 256  # of every address that TensorRT is given
 
@@ -20,7 +20,7 @@ class Ferry:
 
     Arrays of the host are packed into one pinned block, so that they travel in one copy each way. Memory of the device stays
     where it is, a state is read and written in place; only if that is not aligned, a row of a slab say, it is copied on the
-    device into a place that is.
+    device into a place that is. The images of mirrors come back with what is answered.
     """
 
     def __init__(self, device: Device, inputs: Buffers, outputs: Buffers) -> None:
@@ -43,6 +43,8 @@ class Ferry:
         work()
         for theirs, ours in back.moved:
             device.move(theirs.address, ours.address, ours.nbytes)
+        for mirror in (*there.mirrors, *back.mirrors):
+            device.download(mirror.near, mirror.far.address)
         if back.near is not None:
             device.download(back.near, back.far.address)
 
@@ -59,9 +61,13 @@ class _Hold:
         self.addresses: dict[str, int] = {}
         self.packed: list[tuple[NDArray[Any], NDArray[Any]]] = []  # the caller's array, its place in the pinned block
         self.moved: list[tuple[DeviceArray, DeviceArray]] = []  # memory that is not aligned, a place that is
+        self.mirrors: list[Mirror] = []
         self.near: NDArray[np.uint8] | None = None
         offsets, size = {}, 0
         for name, array in buffers.items():
+            if isinstance(array, Mirror):
+                self.mirrors.append(array)
+                array = array.far
             if isinstance(array, DeviceArray):
                 if array.address % ALIGNMENT:
                     self.moved.append((array, device.zeros(array.shape, array.dtype)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 CUDA = 2  # kDLCUDA
 KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # of DLPack
 DEFAULT_STREAM = 1  # CU_STREAM_LEGACY
+
+
+class CudaArray(Protocol):
+    """Memory of pycuda, CuPy, Numba."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+class DlpackArray(Protocol):
+    """Memory of torch, CuPy, JAX."""
+
+    def __dlpack__(self, *, stream: Any) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...
+
+
+OnDevice = CudaArray | DlpackArray
 
 
 class DeviceArray:
@@ -81,8 +99,29 @@ class DeviceArray:
         }
 
 
+class Mirror:
+    """An array on a device with its image on the host: what a launch finds or leaves there, the ferry brings here too.
+
+    Args:
+        far: the array.
+        near: of the same shape and type, page-locked. It is as ``far`` was when the last launch of it was done.
+    """
+
+    def __init__(self, far: DeviceArray, near: NDArray[Any]) -> None:
+        self.far, self.near = far, near
+        self.shape, self.dtype, self.nbytes = far.shape, far.dtype, far.nbytes
+
+    def __len__(self) -> int:
+        return len(self.far)
+
+    def __getitem__(self, rows: int | slice) -> Mirror:
+        return Mirror(self.far[rows], self.near[rows])
+
+
 def on_device(x: object) -> bool:
     """Whether it is memory of a GPU: anything with ``__cuda_array_interface__``, or of DLPack with a GPU's."""
+    if isinstance(x, np.ndarray):
+        return False
     if isinstance(x, DeviceArray) or hasattr(x, "__cuda_array_interface__"):
         return True
     return hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == CUDA
@@ -109,8 +148,9 @@ def borrow(device: Device, x: Any) -> DeviceArray:
     return DeviceArray(device, told["data"][0], shape, dtype, x)
 
 
-def overlap(x: DeviceArray | NDArray[Any], y: DeviceArray | NDArray[Any]) -> bool:
-    """Whether two arrays share memory."""
+def overlap(x: DeviceArray | Mirror | NDArray[Any], y: DeviceArray | Mirror | NDArray[Any]) -> bool:
+    """Whether two arrays share memory, of the device or else of the host."""
+    x, y = (each.far if isinstance(each, Mirror) else each for each in (x, y))
     if isinstance(x, DeviceArray) and isinstance(y, DeviceArray):
         return bool(x.address < y.address + y.nbytes and y.address < x.address + x.nbytes)
     return not isinstance(x, DeviceArray) and not isinstance(y, DeviceArray) and np.may_share_memory(x, y)
@@ -157,8 +197,11 @@ def _from_dlpack(device: Device, capsule: Any) -> DeviceArray:
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
     pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     tensor = _Tensor.from_address(pointer_of(capsule, b"dltensor"))
-    if tensor.device_type != CUDA or tensor.code not in KINDS or tensor.lanes != 1:
-        raise UsageError(f"DLPack memory of device type {tensor.device_type}", expected="a dense array of numbers on the GPU")
+    if (tensor.device_type, tensor.device_id) != (CUDA, 0) or tensor.code not in KINDS or tensor.lanes != 1:
+        raise UsageError(
+            f"DLPack memory of device {tensor.device_type}:{tensor.device_id}, type {tensor.code}",
+            expected=f"a dense array of numbers on the first GPU, {CUDA}:0",
+        )
     shape = tuple(tensor.shape[: tensor.ndim])
     _check_dense(shape, tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None)
     dtype = np.dtype(f"{KINDS[tensor.code]}{tensor.bits // 8}")

@@ -24,6 +24,7 @@ class OnnxRuntimeEngine:
     """
 
     name = "onnxruntime-cpu"
+    device: None = None
 
     def __init__(self, path: Path | bytes, *, threads: int = 1) -> None:
         try:

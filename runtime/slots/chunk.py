@@ -41,6 +41,8 @@ class ChunkSlots:
     began at different times complete their chunks at different times, and a chunk is dearer than a copy of its state.
     """
 
+    far: None = None
+
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
         self._seats = Seats()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .far import Far
 
 Floats = NDArray[np.float32]
 Memory = tuple[NDArray[Any], ...]
@@ -16,14 +19,19 @@ Memory = tuple[NDArray[Any], ...]
 class Slots(Protocol):
     """Where streams live."""
 
+    @property
+    def far(self) -> Far | None:
+        """Its side on the GPU; None where frames are the host's."""
+        ...
+
     def join(self) -> int:
         """A free slot, cleared."""
         ...
 
     def leave(self, slot: int) -> None: ...
 
-    def put(self, slot: int, keypoints: Floats, dt_s: float, reset: bool) -> None:
-        """The next frame of a slot: (J, channels). It is only fed by a launch."""
+    def put(self, slot: int, keypoints: Any, dt_s: float, reset: bool) -> None:
+        """The next frame of a slot: (J, channels), with a ``far`` on the GPU too. It is only fed by a launch."""
         ...
 
     def launch(self, slots: Sequence[int]) -> Floats:

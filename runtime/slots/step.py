@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..engines.engine import Buffers, Engine, Launch, Rows
+from ..engines.memory import DeviceArray
 from ..manifest import Graph
+from .far import Far
 from .seats import Seats
 from .slots import Floats, Memory
 
@@ -21,18 +23,19 @@ class StepSlots:
     has changed nothing, and rows of the other slab are free to be overwritten.
 
     The slabs are the engine's memory: on a GPU they stay there, and a row that changes sides is copied there. Frames and
-    poses are the host's.
+    poses are the host's, unless a frame comes from the GPU: see ``Far``.
     """
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
+        self.far = None if engine.device is None else Far(engine.device, graph)
         self._seats = Seats()
         self._inputs: Buffers = {}
         self._outputs: Buffers = {}
         self._slabs: tuple[Buffers, Buffers] = ({}, {})
         self._live: list[int] = []
         self._pose: Floats
-        self._bound: dict[tuple[int, int, int], Launch] = {}
+        self._bound: dict[tuple[int, int, int, bool], Launch] = {}
 
     def join(self) -> int:
         slot = self._seats.take(self._allocate)
@@ -44,8 +47,11 @@ class StepSlots:
     def leave(self, slot: int) -> None:
         self._seats.give(slot)
 
-    def put(self, slot: int, keypoints: Floats, dt_s: float, reset: bool) -> None:
-        self._keypoints[slot] = keypoints
+    def put(self, slot: int, keypoints: Floats | DeviceArray, dt_s: float, reset: bool) -> None:
+        if self.far is not None:
+            self.far.put(slot, keypoints)
+        if not isinstance(keypoints, DeviceArray):
+            self._keypoints[slot] = keypoints
         self._dt[slot] = dt_s
         self._reset[slot] = reset
 
@@ -56,11 +62,12 @@ class StepSlots:
             first, last, side = 0, max(slots) + 1, self._live[slots[0]]
             for slot in range(last):
                 self._move(slot, side)
-        bound = self._bound.get((first, last, side))
+        far = self.far if self.far is not None and self.far.gather(slots, self._keypoints) else None
+        bound = self._bound.get((first, last, side, far is not None))
         if bound is None:
-            bound = self._bind(first, last, side)
+            bound = self._bind(first, last, side, far)
         bound()
-        return self._pose
+        return self._pose if far is None else far.pose.near
 
     def commit(self, slots: Sequence[int]) -> None:
         for slot in slots:
@@ -99,17 +106,21 @@ class StepSlots:
             for state in graph.states:
                 slab[state.input] = larger(self._engine.zeros, slab.get(state.input), state.shape, state.dtype)
         self._live += [0] * (rows - len(self._live))
+        if self.far is not None:
+            self.far.allocate(rows)
         self._bound.clear()
         self._keypoints, self._dt = self._inputs["keypoints"], self._inputs["dt"]
         self._reset, self._pose = self._inputs["reset"], self._outputs["pose"]
 
-    def _bind(self, first: int, last: int, side: int) -> Launch:
+    def _bind(self, first: int, last: int, side: int, far: Far | None) -> Launch:
         rows = slice(first, last)
         inputs = {name: array[rows] for name, array in self._inputs.items()}
         outputs = {name: array[rows] for name, array in self._outputs.items()}
         for state in self._graph.states:
             inputs[state.input] = self._slabs[side][state.input][rows]
             outputs[state.output] = self._slabs[1 - side][state.input][rows]
+        if far is not None:
+            inputs["keypoints"], outputs["pose"] = far.keypoints[rows], far.pose[rows]
         launch = self._engine.bind(inputs, outputs)
-        self._bound[first, last, side] = launch
+        self._bound[first, last, side, far is not None] = launch
         return launch

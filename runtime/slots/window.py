@@ -23,6 +23,8 @@ class WindowSlots:
             answers with one pose alone leaves no choice.
     """
 
+    far: None = None
+
     def __init__(self, engine: Engine, graph: Graph, *, latency_frames: int = 0) -> None:
         self._engine, self._graph = engine, graph
         self._of_frame = -1 if graph.outputs[0].shape[1] == 1 else -1 - latency_frames

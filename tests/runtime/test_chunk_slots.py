@@ -46,7 +46,7 @@ def lift(x: np.ndarray, state: np.ndarray, dt: np.ndarray, reset: bool) -> tuple
 class Numpy:
     """An engine whose arithmetic is the same for any number of rows, bit for bit."""
 
-    name, metadata, zeros = "numpy", {}, staticmethod(np.zeros)
+    name, device, metadata, zeros = "numpy", None, {}, staticmethod(np.zeros)
 
     def __init__(self) -> None:
         self.rows: list[int] = []

@@ -49,7 +49,7 @@ def test_what_a_stream_binds_never_aliases(retention_artefact: Path) -> None:
     seen: list[tuple[int, int, int]] = []
 
     class Watching:
-        name, metadata, zeros = "watching", {}, staticmethod(np.zeros)
+        name, device, metadata, zeros = "watching", None, {}, staticmethod(np.zeros)
 
         def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]):  # type: ignore[no-untyped-def]
             for x in inputs.values():

@@ -228,7 +228,7 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
     class Eyes:
         """An engine that shows what it was given."""
 
-        name, metadata, zeros = "eyes", {}, staticmethod(np.zeros)
+        name, device, metadata, zeros = "eyes", None, {}, staticmethod(np.zeros)
 
         @property
         def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:

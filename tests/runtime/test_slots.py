@@ -47,7 +47,7 @@ def one_step(keypoints: np.ndarray, state: np.ndarray, dt: float, reset: bool) -
 class Numpy:
     """An engine whose arithmetic is the same for any number of rows, bit for bit."""
 
-    name, metadata, zeros = "numpy", {}, staticmethod(np.zeros)
+    name, device, metadata, zeros = "numpy", None, {}, staticmethod(np.zeros)
 
     def __init__(self) -> None:
         self.rows: list[int] = []

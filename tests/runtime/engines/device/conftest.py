@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from posemoe_edge.runtime import Model
     from posemoe_edge.runtime.engines.cuda import Device
     from posemoe_edge.runtime.engines.tensorrt import TensorRtEngine
+    from posemoe_edge.runtime.plans import BuildKey
 
 LIBRARY, PACKAGE = os.environ.get("POSEMOE_HOST_DRIVER"), os.environ.get("POSEMOE_CUDA", "cuda-bindings")
 ARTEFACTS = os.environ.get("POSEMOE_ARTEFACTS")
@@ -87,30 +89,41 @@ def engine_of(artefact_of: Callable[[str], Path]) -> Callable[..., TensorRtEngin
 
 
 @pytest.fixture
-def planned(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+def planned(artefact_of: Callable[[str], Path], key_of: Callable[..., BuildKey], tmp_path: Path) -> Callable[..., Path]:
     """planned("dssm", most=4): a copy of the artefact with a plan in it, for this machine."""
 
     def make(kind: str, *, most: int = 8, **other: Any) -> Path:
         from posemoe_edge.runtime.manifest import read_manifest
-        from posemoe_edge.runtime.plans import BuildKey, graph_sha256, this_platform, write_plan
+        from posemoe_edge.runtime.plans import write_plan
 
         folder = Path(shutil.copytree(artefact_of(kind), tmp_path / kind))
-        manifest = read_manifest(folder)
-        graph = manifest.graph()
-        key: dict[str, Any] = {
-            "engine": "tensorrt",
-            "version": host_tensorrt.__version__,
-            "graph": graph.file,
-            "graph_sha256": graph_sha256(folder, manifest, graph),
-            "precision": graph.precision,
-            "capabilities": ("sm87",),
-            "platform": this_platform(),
-            "streams": (1, 1, most),
-            "flags": (),
-        }
-        plan = host_tensorrt.make_plan((folder / graph.file).read_bytes(), most=most)
-        write_plan(folder, BuildKey(**key | other), plan, seconds=0)
+        plan = host_tensorrt.make_plan((folder / read_manifest(folder).graph().file).read_bytes(), most=most)
+        given: dict[str, Any] = {"version": host_tensorrt.__version__, "streams": (1, 1, most)}
+        write_plan(folder, key_of(folder, **given | other), plan, seconds=0)
         return folder
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are opened with the package under test."""
+    from posemoe_edge.runtime.engines import cuda, tensorrt
+
+    monkeypatch.setattr(tensorrt, "open_device", lambda: cuda.open_device(PACKAGE))
+
+
+@pytest.fixture
+def twins(planned: Callable[..., Path]) -> Callable[..., tuple[Model, Model]]:
+    """The same artefact on TensorRT and on the CPU."""
+
+    def make(kind: str, **plan: Any) -> tuple[Model, Model]:
+        from posemoe_edge.runtime import load
+
+        folder = planned(kind, **plan)
+        gpu, cpu = load(folder, engine="tensorrt"), load(folder, engine="onnxruntime")
+        assert (gpu.engine, cpu.engine) == ("tensorrt", "onnxruntime-cpu")
+        return gpu, cpu
 
     return make
 

@@ -233,11 +233,11 @@ class Interface:
 class DLPack:
     """Somebody's array on the GPU, as torch would show it: numpy's capsule, with another device and address in it."""
 
-    def __init__(self, x: Any, device_type: int = 2) -> None:
-        self.x, self.device_type, self.streams = x, device_type, list[int]()
+    def __init__(self, x: Any, device_type: int = 2, device_id: int = 0) -> None:
+        self.x, self.device, self.streams = x, (device_type, device_id), list[int]()
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.device_type, 0
+        return self.device
 
     def __dlpack__(self, *, stream: int) -> Any:
         self.streams.append(stream)
@@ -245,7 +245,8 @@ class DLPack:
         pointer = ctypes.pythonapi.PyCapsule_GetPointer
         pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
-        tensor.data, tensor.device_type, tensor.byte_offset = self.x.address - 8, self.device_type, 8
+        tensor.device_type, tensor.device_id = self.device
+        tensor.data, tensor.byte_offset = self.x.address - 8, 8
         return capsule
 
 
@@ -276,8 +277,10 @@ def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -
     assert borrow(device, Interface(x, strides=(8, 4))).shape == (4, 2)
     with pytest.raises(UsageError, match="strides of"):
         borrow(device, Interface(x, strides=(4, 16)))
-    with pytest.raises(UsageError, match="device type 1"):
+    with pytest.raises(UsageError, match=r"device 1:0.*the first GPU, 2:0"):
         borrow(device, DLPack(x, device_type=1))
+    with pytest.raises(UsageError, match=r"device 2:1.*the first GPU, 2:0"):
+        borrow(device, DLPack(x, device_id=1))
     assert not on_device(np.zeros(3)) and not on_device([1, 2]) and not on_device(DLPack(x, device_type=1))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,29 +20,7 @@ from posemoe_edge.runtime.engines import choice, cuda
 
 Planned = Callable[..., Path]
 Walk = Callable[..., np.ndarray]
-PACKAGE_OF_TESTS = os.environ.get("POSEMOE_CUDA")
 FRAMES = 200
-
-
-@pytest.fixture(autouse=True)
-def _package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Devices are opened with the package under test."""
-    from posemoe_edge.runtime.engines import tensorrt
-
-    monkeypatch.setattr(tensorrt, "open_device", lambda: cuda.open_device(PACKAGE_OF_TESTS))
-
-
-@pytest.fixture
-def twins(planned: Planned) -> Callable[..., tuple[Model, Model]]:
-    """The same artefact on TensorRT and on the CPU."""
-
-    def make(kind: str, **plan: Any) -> tuple[Model, Model]:
-        folder = planned(kind, **plan)
-        gpu, cpu = load(folder, engine="tensorrt"), load(folder, engine="onnxruntime")
-        assert (gpu.engine, cpu.engine) == ("tensorrt", "onnxruntime-cpu")
-        return gpu, cpu
-
-    return make
 
 
 def same(a: Any, b: Any) -> None:
