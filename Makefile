@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BINDINGS := $(VENV)/.bindings
+PYCUDA := $(VENV)/.pycuda
 
 .PHONY: demo test lint types bench clean
 
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
-test: $(READY) $(BINDINGS)
+test: $(READY) $(BINDINGS) $(PYCUDA)
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
@@ -44,3 +45,10 @@ $(BINDINGS): tests/runtime/engines/bindings.txt | $(READY)
 	for package in $$(cat $<); do \
 	  $(BIN)/pip download --quiet --disable-pip-version-check --retries 1 --no-deps --dest $@.part $$package || exit 0; \
 	done; mv $@.part $@ && touch $@
+
+# pycuda has no wheels. Where there is CUDA's compiler it is built for the tests, which takes minutes; elsewhere, and where that
+# fails, the folder stays empty, and they run on cuda-bindings alone.
+$(PYCUDA): tests/runtime/engines/pycuda.sh | $(READY)
+	rm -rf $@ $@.part && mkdir $@.part
+	if command -v nvcc > /dev/null && ! bash $< $(BIN)/python $@.part; then rm -rf $@.part && mkdir $@.part; fi
+	mv $@.part $@ && touch $@

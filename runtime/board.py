@@ -17,7 +17,7 @@ JETPACKS = (
     ((36, 0), "6.0", "8.6"),
     ((0, 0), "5 or older", "8.5 or older"),
 )
-GPUS = ("gpu", "ga10b", "gb10b")  # how a Jetson's kernel names it
+GPU = re.compile(r"(.+\.)?(gpu|ga10b|gb10b)|gpu-gpc-\d+")  # on Thor gpu-gpc-0; gpu-nvd-0 beside it is for video
 PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "python3-libnvinfer", "tensorrt")
 
 
@@ -48,6 +48,7 @@ class Board:
     clocks: tuple[Clock, ...]
     memory_bytes: int | None
     packages: dict[str, str]
+    full_power: int | None = None  # the mode that caps nothing has another number on every board
 
     @property
     def jetson(self) -> bool:
@@ -58,13 +59,25 @@ class Board:
         """A JetPack whose TensorRT does not read our graphs."""
         return bool(self.jetpack_tensorrt and self.jetpack_tensorrt.startswith("8"))
 
+    @property
+    def hold_clocks(self) -> str:
+        """The command before a measurement."""
+        mode = "" if self.full_power is None else f"sudo nvpmodel -m {self.full_power} && "
+        return f"{mode}sudo jetson_clocks"
+
+    def install_cuda(self, engine: str) -> str:
+        """The command that brings cuda-bindings. On a Jetson not by the extra: its wheel of TensorRT would hide JetPack's."""
+        if not self.jetson or engine != "tensorrt":
+            return f'pip install "posemoe-edge[{engine}]"'
+        return f'pip install "cuda-bindings=={12 if _numbers(self.l4t) < (38,) else 13}.*"'
+
     def install(self, engine: str) -> str:
         """The command that brings this board an engine's library."""
         if self.too_old:
             return "flash JetPack 6.1 or newer: TensorRT 8 does not read these graphs"
         if not self.jetson or engine != "tensorrt":
             return f'pip install "posemoe-edge[{engine}]"'
-        system = "" if "python3-libnvinfer" in self.packages else "sudo apt-get install python3-libnvinfer && "
+        system = "" if "python3-libnvinfer" in self.packages else "sudo apt-get install python3-libnvinfer python3-venv && "
         return f"{system}python3 -m venv --system-site-packages .venv, and install posemoe-edge there"
 
 
@@ -74,12 +87,14 @@ def read_board(root: Path = ROOT) -> Board:
     l4t = _l4t(root, packages)
     jetpack, tensorrt = None, None
     if l4t:
-        release = tuple(int(part) for part in l4t.split(".")[:2])
+        release = _numbers(l4t)[:2]
         jetpack, tensorrt = next((name, trt) for first, name, trt in JETPACKS if release >= first)
     if "nvidia-jetpack" in packages:
         jetpack = packages["nvidia-jetpack"].partition("+")[0].partition("-")[0]
     model = _text(root / "proc/device-tree/model")
     driver = re.search(r"Module\s+(?:for \S+\s+)?([\d.]+)", _text(root / "proc/driver/nvidia/version") or "")
+    modes = _power_modes(root)
+    named = {name: number for number, name in modes.items()}
     memory = re.search(r"MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "")
     return Board(
         model=model if model and "NVIDIA" in model else None,
@@ -87,16 +102,21 @@ def read_board(root: Path = ROOT) -> Board:
         jetpack=jetpack,
         jetpack_tensorrt=tensorrt,
         driver=driver[1] if driver else None,
-        power_mode=_power_mode(root),
+        power_mode=_power_mode(root, modes),
         clocks=tuple(_clocks(root)),
         memory_bytes=int(memory[1]) * 1024 if memory else None,
         packages=packages,
+        full_power=named.get("MAXN_SUPER", named.get("MAXN")),
     )
+
+
+def _numbers(l4t: str | None) -> tuple[int, ...]:
+    return tuple(int(part) for part in (l4t or "0").split("."))
 
 
 def _l4t(root: Path, packages: dict[str, str]) -> str | None:
     """Jetson Linux's release: of its own file, else of its core package."""
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(root / "etc/nv_tegra_release") or "")
+    found = re.search(r"R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", _text(root / "etc/nv_tegra_release") or "")
     if found:
         return f"{found[1]}.{found[2]}"
     core = re.match(r"\d+\.\d+(\.\d+)?", packages.get("nvidia-l4t-core", ""))
@@ -114,14 +134,20 @@ def _packages(root: Path) -> dict[str, str]:
     return found
 
 
-def _power_mode(root: Path) -> str | None:
-    """nvpmodel's mode: its number as it was set, its name from the table of this board."""
-    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
-    if not status:
+def _power_modes(root: Path) -> dict[int, str]:
+    """nvpmodel's table of this board."""
+    table = re.findall(r"POWER_MODEL ID=(\d+) NAME=(\S+)", _text(root / "etc/nvpmodel.conf") or "")
+    return {int(number): name for number, name in table}
+
+
+def _power_mode(root: Path, modes: dict[int, str]) -> str | None:
+    """nvpmodel's mode: its number as it was set, or as the board starts if it never was; and its name."""
+    known = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    known = known or re.search(r"PM_CONFIG DEFAULT=(\d+)", _text(root / "etc/nvpmodel.conf") or "")
+    if not known:
         return None
-    number = int(status[1])
-    name = re.search(rf"POWER_MODEL ID={number} NAME=(\S+)", _text(root / "etc/nvpmodel.conf") or "")
-    return f"{number} {name[1]}" if name else str(number)
+    number = int(known[1])
+    return f"{number} {modes[number]}" if number in modes else str(number)
 
 
 def _clocks(root: Path) -> list[Clock]:
@@ -129,7 +155,7 @@ def _clocks(root: Path) -> list[Clock]:
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     clocks = [_clock("cpu", [cpu / f"scaling_{what}_freq" for what in ("cur", "min", "max")], 1e3)]
     for folder in sorted((root / "sys/class/devfreq").glob("*")):
-        if any(name in folder.name for name in GPUS):
+        if GPU.fullmatch(folder.name):
             clocks.append(_clock("gpu", [folder / f"{what}_freq" for what in ("cur", "min", "max")], 1e6))
     return [clock for clock in clocks if clock]
 

@@ -71,6 +71,9 @@ def command(out: Output) -> Result:
     state, trouble = ("broken ", f": {artefact['error']}") if artefact["error"] else ("ok     ", "")
     out.say(f"  {state} model   {artefact['path']}{trouble}")
     engines = {name: look_at(name, gpu["capability"], board) for name in get_args(EngineName)}
+    planned = next((name for name, found in engines.items() if found["ok"]), None)
+    if planned and not artefact["error"]:  # what a run takes first; a board may do without ONNX Runtime
+        engine = {"ok": True, "name": planned, "error": None}
     for name, found_engine in engines.items():
         out.say(f"  {'ok     ' if found_engine['ok'] else 'no     '} {name}: {found_engine['why']}")
         if found_engine["run"]:
@@ -112,6 +115,8 @@ def _tell_machine(out: Output, board: Board, gpu: dict[str, Any]) -> None:
             out.say(f"          JetPack {board.jetpack} brings TensorRT {board.jetpack_tensorrt}; {board.install('tensorrt')}")
     if gpu["error"]:
         out.say(f"  none    GPU     {gpu['error']}")
+        if board.jetson:
+            out.say("          who is not in its groups sees none; run: sudo usermod -aG video,render $USER, and log in again")
     else:
         memory = f"{gpu['memory_bytes'] / 2**30:.1f} GiB{' shared with the processor' if gpu['integrated'] else ''}"
         driver = board.driver or (gpu["nvidia_smi"] or {}).get("driver", "unknown")
@@ -120,7 +125,7 @@ def _tell_machine(out: Output, board: Board, gpu: dict[str, Any]) -> None:
         held = "held" if clock.held else f"moves between {clock.least_mhz:.0f} and {clock.most_mhz:.0f}"
         out.say(f"          {clock.name} clock {clock.now_mhz:.0f} MHz, {held}")
     if board.jetson and not all(clock.held for clock in board.clocks):
-        out.say("          for a measurement: sudo nvpmodel -m 0 && sudo jetson_clocks")
+        out.say(f"          for a measurement: {board.hold_clocks}")
     smi = gpu["nvidia_smi"]
     if smi and not board.jetson:
         out.say(f"          clock {smi['clock_mhz']} of {smi['most_mhz']} MHz, power limit {smi['power_limit_w']} W")
@@ -134,7 +139,7 @@ def look_at(engine: EngineName, capability: str | None, board: Board) -> dict[st
         trt = library(engine)
     except MissingError as error:
         why = error.what
-        if engine == "tensorrt" and "python3-libnvinfer" in board.packages:
+        if engine == "tensorrt" and "python3-libnvinfer" in board.packages and _version("tensorrt", "tensorrt") is None:
             have = board.packages["python3-libnvinfer"]
             why = f"JetPack's TensorRT {have} belongs to the system's Python, and this environment does not see it"
         return found | {"why": why, "run": error.run}
@@ -146,7 +151,7 @@ def look_at(engine: EngineName, capability: str | None, board: Board) -> dict[st
         return found | {"why": f"{why}; it builds plans for other machines", "run": "posemoe-edge build --engine tensorrt-rtx"}
     if not any(_version(name, package) for name, package in DEVICE):
         why = f"{trt.__version__} is installed, and neither cuda-bindings nor pycuda is, which hold its memory"
-        return found | {"why": why, "run": f'pip install "posemoe-edge[{engine}]"'}
+        return found | {"why": why, "run": board.install_cuda(engine)}
     try:
         folder = find_artefact(None)
         manifest = read_manifest(folder)

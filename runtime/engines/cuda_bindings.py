@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import missing_extra
+from ..board import read_board
+from ..errors import MissingError
 from .cuda import NON_BLOCKING, CudaError, Device
 
 
@@ -21,7 +22,10 @@ class CudaBindings(Device):
         try:
             from cuda.bindings import driver
         except ImportError:
-            raise missing_extra("cuda-bindings", "tensorrt", "running on a GPU") from None
+            raise MissingError(
+                "running on a GPU needs the package cuda-bindings, which is not installed",
+                run=read_board().install_cuda("tensorrt"),
+            ) from None
         self._cuda = driver
         self._check(driver.cuInit(0))
         self._gpu = self._check(driver.cuDeviceGet(0))

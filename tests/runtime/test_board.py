@@ -58,6 +58,32 @@ def test_a_clock_is_held_if_its_ends_meet(tree: Tree) -> None:
     assert (gpu.name, gpu.now_mhz, gpu.held) == ("gpu", 918.0, True)
 
 
+def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> None:
+    folders = {"gpu-gpc-0": ("1575000000", "315000000"), "gpu-nvd-0": ("1", "1"), "bwmgr": ("1", "1")}
+    files = {f"sys/class/devfreq/{name}/{what}_freq": most for name, (most, _) in folders.items() for what in ("cur", "max")}
+    files |= {f"sys/class/devfreq/{name}/min_freq": least for name, (_, least) in folders.items()}
+    (gpu,) = read_board(tree(files)).clocks
+    assert (gpu.name, gpu.least_mhz, gpu.most_mhz, gpu.held) == ("gpu", 315.0, 1575.0, False)
+
+
+@pytest.mark.parametrize(
+    ("modes", "number"),
+    [
+        (("MAXN", "15W", "30W", "50W"), 0),
+        (("15W", "25W", "MAXN_SUPER", "7W"), 2),
+        (("MAXN", "15W", "MAXN_SUPER"), 2),
+        (("15W", "30W"), None),
+    ],
+)
+def test_the_mode_that_caps_nothing_is_known_by_its_name(modes: tuple[str, ...], number: int | None, tree: Tree) -> None:
+    table = "".join(f"< POWER_MODEL ID={n} NAME={name} >\nCPU_ONLINE CORE_0 1\n" for n, name in enumerate(modes))
+    board = read_board(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
+    assert board.full_power == number
+    assert board.power_mode == f"1 {modes[1]}"  # never set: as the board starts
+    before = "" if number is None else f"sudo nvpmodel -m {number} && "
+    assert board.hold_clocks == f"{before}sudo jetson_clocks"
+
+
 @pytest.mark.parametrize(
     ("major", "rest", "jetpack", "tensorrt"),
     [
@@ -67,7 +93,7 @@ def test_a_clock_is_held_if_its_ends_meet(tree: Tree) -> None:
         (36, "5.0", "6.1 to 6.2", "10.3"),
         (38, "2.0", "7.0", "10.13"),
         (38, "4.0", "7.1", "10.13"),
-        (39, "0.0", "7.2", "10.16"),
+        (39, "2.0", "7.2", "10.16"),
     ],
 )
 def test_each_jetpack_is_known_by_its_release(major: int, rest: str, jetpack: str, tensorrt: str, tree: Tree) -> None:
@@ -108,6 +134,14 @@ def test_the_command_that_brings_tensorrt_is_for_this_board(tree: Tree, tmp_path
     assert orin.install("tensorrt").startswith("python3 -m venv --system-site-packages")
     assert orin.install("tensorrt-rtx") == 'pip install "posemoe-edge[tensorrt-rtx]"'
     bare = read_board(tree({"var/lib/dpkg/status": ""}))
-    assert bare.install("tensorrt").startswith("sudo apt-get install python3-libnvinfer && ")
+    assert bare.install("tensorrt").startswith("sudo apt-get install python3-libnvinfer python3-venv && ")
     old = read_board(tree({"etc/nv_tegra_release": RELEASE.format(major=35, rest="4.1")}))
     assert "JetPack 6.1 or newer" in old.install("tensorrt")
+
+
+def test_on_a_jetson_cuda_bindings_come_without_a_wheel_of_tensorrt(tree: Tree, tmp_path: Path) -> None:
+    assert read_board(tmp_path).install_cuda("tensorrt") == 'pip install "posemoe-edge[tensorrt]"'
+    orin = read_board(tree(ORIN))
+    assert orin.install_cuda("tensorrt") == 'pip install "cuda-bindings==12.*"'
+    thor = read_board(tree({"etc/nv_tegra_release": RELEASE.format(major=38, rest="2.0")}))
+    assert thor.install_cuda("tensorrt") == 'pip install "cuda-bindings==13.*"'

@@ -12,8 +12,7 @@ from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
 from posemoe_edge.runtime.board import Board, Clock
 from posemoe_edge.runtime.gpu import Gpu
-from posemoe_edge.runtime.manifest import read_manifest
-from posemoe_edge.runtime.plans import BuildKey, this_platform, write_plan
+from posemoe_edge.runtime.plans import BuildKey, write_plan
 
 Call = Callable[..., Any]
 DESKTOP = Board(None, None, None, None, "580.82", None, (), 32 << 30, {})
@@ -27,6 +26,7 @@ ORIN = Board(
     clocks=(Clock("cpu", 729.6, 729.6, 1984.0), Clock("gpu", 918.0, 918.0, 918.0)),
     memory_bytes=16 << 30,
     packages={"python3-libnvinfer": "10.3.0.30"},
+    full_power=3,
 )
 GPU = Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=16 << 30, integrated=True)
 
@@ -55,21 +55,12 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
     return machine
 
 
-def plan_for(folder: Path, **changes: Any) -> None:
-    manifest = read_manifest(folder)
-    graph = manifest.graph("fp16")
-    key = BuildKey(
-        engine="tensorrt",
-        version="10.3.0",
-        graph=graph.file,
-        graph_sha256=manifest.files[graph.file].sha256,
-        precision="fp16",
-        capabilities=("sm87",),
-        platform=this_platform(),
-        streams=(1, 1, 8),
-        flags=(),
-    )
-    write_plan(folder, key.model_copy(update=changes), b"plan", seconds=1)
+@pytest.fixture
+def planned(zoo: Path, key_of: Callable[..., BuildKey]) -> Path:
+    """The shipped default, with a plan of its fp16 graph."""
+    folder = zoo / "posemoe-retention-s"
+    write_plan(folder, key_of(folder, "fp16"), b"plan", seconds=1)
+    return folder
 
 
 def test_without_a_gpu_it_says_so_and_what_can_still_be_done(posemoe: Call, set_up: Callable[..., None]) -> None:
@@ -98,7 +89,7 @@ def test_a_board_is_told_with_its_power_mode_and_clocks(posemoe: Call, set_up: C
     assert "NVIDIA Jetson Orin NX: JetPack 6.1 to 6.2 (L4T 36.4.3), power mode 2 15W" in said.err
     assert "Orin, sm87, 16.0 GiB shared with the processor" in said.err
     assert "cpu clock 730 MHz, moves between 730 and 1984" in said.err and "gpu clock 918 MHz, held" in said.err
-    assert "sudo jetson_clocks" in said.err
+    assert "for a measurement: sudo nvpmodel -m 3 && sudo jetson_clocks" in said.err
     assert [clock["held"] for clock in said.json["board"]["clocks"]] == [False, True]
 
 
@@ -109,6 +100,21 @@ def test_a_jetpack_that_is_too_old_is_told(posemoe: Call, set_up: Callable[..., 
     assert "JetPack 6.0 brings TensorRT 8.6; flash JetPack 6.1 or newer" in posemoe("doctor").err
 
 
+def test_a_jetson_that_shows_no_gpu_is_told_its_groups(posemoe: Call, set_up: Callable[..., None]) -> None:
+    set_up(ORIN)
+    assert "sudo usermod -aG video,render" in posemoe("doctor").err
+    set_up(DESKTOP)
+    assert "usermod" not in posemoe("doctor").err
+
+
+def test_why_the_systems_tensorrt_does_not_load_is_not_taken_for_its_absence(
+    posemoe: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(ORIN, GPU)
+    monkeypatch.setattr(doctor_verb, "_version", lambda imported, installed: "10.3.0")  # as where the environment sees it
+    assert posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]["why"] == "no tensorrt"
+
+
 def test_without_a_plan_the_command_that_builds_it_is_told(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.3.0")
     found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
@@ -116,23 +122,23 @@ def test_without_a_plan_the_command_that_builds_it_is_told(posemoe: Call, set_up
     assert found["run"] == f"posemoe-edge build {zoo / 'posemoe-retention-s'} --engine tensorrt --precision fp16"
 
 
-def test_a_plan_of_another_version_is_told_as_such(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
+def test_a_plan_of_another_version_is_told_as_such(posemoe: Call, set_up: Callable[..., None], planned: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.13.3")
-    plan_for(zoo / "posemoe-retention-s")
     found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
     assert not found["ok"] and "version: built by tensorrt 10.3.0, here is 10.13.3" in found["why"]
 
 
-def test_with_a_plan_that_fits_tensorrt_is_ready(posemoe: Call, set_up: Callable[..., None], zoo: Path) -> None:
+def test_with_a_plan_that_fits_tensorrt_is_ready(posemoe: Call, set_up: Callable[..., None], planned: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.3.0")
-    plan_for(zoo / "posemoe-retention-s")
-    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    said = posemoe("doctor", "--json").json
+    found = said["tensorrt"]["tensorrt"]
     assert found == {
         "ok": True,
         "version": "10.3.0",
         "why": "10.3.0, step.fp16.b1-1-8.trt10.3.sm87.engine",
         "run": None,
     }
+    assert said["engine"] == {"ok": True, "name": "tensorrt", "error": None} and said["ready"]
 
 
 def test_without_either_package_for_memory_the_extra_is_told(
@@ -142,6 +148,9 @@ def test_without_either_package_for_memory_the_extra_is_told(
     monkeypatch.setattr(doctor_verb, "DEVICE", (("no.such", "no-such"), ("nothing", "nothing")))
     found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
     assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == 'pip install "posemoe-edge[tensorrt]"'
+    set_up(ORIN, GPU, tensorrt="10.3.0")
+    found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert found["run"] == 'pip install "cuda-bindings==12.*"'
 
 
 def test_a_desktops_clocks_are_those_of_nvidia_smi(
