@@ -156,8 +156,13 @@ class DSSM(Mixer):
         return (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]), state
 
     def _brief(self, clock: Clock) -> bool:
-        """Whether no mode decays so much within the call that its inverse would overflow. A graph cannot look, nor a count."""
-        if torch.compiler.is_compiling() or self.skip.is_meta:
+        """Whether no mode decays so much within the call that its inverse would overflow.
+
+        A graph cannot look. Off the processor only training does: to see the host would have to wait, which no CUDA graph
+        can be captured of, and on meta tensors, which are counted, there is nothing to see.
+        """
+        trained = torch.is_grad_enabled() and self.skip.requires_grad
+        if torch.compiler.is_compiling() or not (trained or self.skip.device.type == "cpu"):
             return False
         longest = clock.once("longest", lambda: float(clock.time[:, -1].max()))  # asked once, not by each mixer
         return longest * -float(self._exponent[0].detach().min()) < BRIEF

@@ -93,7 +93,10 @@ def even(frames: int, keep: int, ties: str) -> np.ndarray:
 
 
 class Pruner(nn.Module):
-    """What pruning has learnt: TRA's query tokens and cross-attention, and HoT's positions. Nothing with tps and tri."""
+    """What pruning has learnt: TRA's query tokens and cross-attention, and HoT's positions. Nothing with tps and tri.
+
+    What tps and tri follow from numbers of frames alone lies beside the weights: a call copies nothing from the host.
+    """
 
     def __init__(self, pruning: Pruning, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -105,6 +108,12 @@ class Pruner(nn.Module):
             self.to_query = nn.Linear(dim, dim)
             self.to_key_value = nn.Linear(dim, 2 * dim)
             self.out = nn.Linear(dim, dim)
+        if pruning.by == "tps":
+            for stage, (frames, keep) in enumerate(zip((window, *pruning.keep), pruning.keep, strict=False)):
+                kept = torch.tensor(even(frames, keep, pruning.ties))
+                self.register_buffer(f"even{stage}", kept, persistent=False)
+        if pruning.recover == "tri":
+            self.register_buffer("between", torch.tensor(interpolation(window, pruning)), persistent=False)
 
     def attend(self, x: Tensor) -> Tensor:
         """TRA, equation 5: x' + MCA(x', x, x) for each joint, (B, T, J, C) from (B, r, J, C)."""
@@ -139,7 +148,7 @@ class Pruned(Forward):
         stage = self.pruning.layers.index(layer)
         keep = self.pruning.keep[stage]
         if self.pruning.by == "tps":
-            frames = torch.from_numpy(even(self.kept.shape[-1], keep, self.pruning.ties)).to(self.kept.device)
+            frames = self.pruner.get_buffer(f"even{stage}")  # (r,) of those before
         else:
             score = self._score(features[0])
             if self.pruning.output == "centre":
@@ -160,7 +169,7 @@ class Pruned(Forward):
             return (pose * middle[..., None, None]).sum(1, keepdim=True)
         if self.pruning.recover == "tra":
             return pose
-        weights = torch.from_numpy(interpolation(self.pruner.window, self.pruning)).to(pose)  # (T, r)
+        weights = self.pruner.get_buffer("between").to(pose.dtype)  # (T, r)
         recovered: Tensor = weights @ pose.flatten(-2)  # (B, T, J 3)
         return recovered.unflatten(-1, pose.shape[-2:])  # type: ignore[no-any-return]
 

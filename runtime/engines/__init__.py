@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from ..errors import UsageError
+from ..errors import MissingError, UsageError, missing_extra
 from ..plans import EngineName, Plan
 from .engine import Engine
 
 __all__ = ["ENGINES", "Engine", "check_engine", "open_engine"]
 
-ENGINES = ("onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+ENGINES = ("onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx", "torch")
+FROM_ABOVE = "posemoe_edge.engines"  # the group of entry points
 
 
 def open_engine(path: Path | bytes, *, engine: str | None = None, threads: int = 1, plan: Plan | None = None) -> Engine:
@@ -35,6 +37,8 @@ def open_engine(path: Path | bytes, *, engine: str | None = None, threads: int =
         from .onnxruntime_cuda import OnnxRuntimeCudaEngine
 
         return OnnxRuntimeCudaEngine(path)
+    if engine == "torch":
+        return _from_above(engine)(path, threads=threads)
     from .onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(path, threads=threads)
@@ -45,3 +49,20 @@ def check_engine(engine: str | None) -> None:
     if engine not in (None, *ENGINES):
         near = difflib.get_close_matches(str(engine), ENGINES, n=1, cutoff=0.0)
         raise UsageError(f"there is no engine {engine!r}", expected=near[0])
+
+
+def _from_above(engine: str) -> Callable[..., Engine]:
+    """An engine of a floor above, which this one imports only where somebody asks for it."""
+    from importlib.metadata import entry_points  # takes longer to import than all of this
+
+    found = next(iter(entry_points(group=FROM_ABOVE, name=engine)), None)
+    if found is None:
+        raise MissingError(
+            f"nothing that is installed brings the engine {engine}",
+            expected=f"the entry point {engine} in the group {FROM_ABOVE}",
+            run="pip install --force-reinstall --no-deps posemoe-edge",
+        )
+    try:
+        return found.load()  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise missing_extra(error.name or engine, "export", "running the PyTorch reference") from None

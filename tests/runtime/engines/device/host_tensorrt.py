@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import gc
 import json
 import weakref
 from types import SimpleNamespace
@@ -71,13 +72,21 @@ def refused(method: str) -> bool:
     return True
 
 
+def may_speak() -> None:
+    """TensorRT may call the logger now, under a lock of its own, for which what Python collects there may wait."""
+    if gc.isenabled():
+        FOUL.append("the library may call back, and Python may collect its objects there")
+
+
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
+        may_speak()
         if refused("Runtime"):
             raise TypeError("pybind11::init(): factory function returned nullptr")
         self.logger = weakref.ref(logger)  # TensorRT keeps a pointer, and no reference
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+        may_speak()
         try:
             assert plan.startswith(MAGIC), "the plan's magic tag is wrong"
             start = len(MAGIC) + 4 + int.from_bytes(plan[len(MAGIC) :][:4], "little")
@@ -126,6 +135,7 @@ class Engine:
         return [(rows, *self.tensors[name].shape) for rows in (self.least, self.least, self.most)]
 
     def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> Context | None:
+        may_speak()
         return None if refused("create_execution_context") else Context(self, strategy)
 
 
@@ -146,15 +156,18 @@ class Context:
         self.scratch = memory, size
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        may_speak()
         return profile_index == 0 and stream_handle != 0 and not refused("set_optimization_profile_async")
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        may_speak()
         if refused("set_tensor_address") or name not in self.engine.tensors or memory % ALIGNMENT:
             return say(self.engine.runtime, f"{name} cannot lie at {memory:#x}")
         self.addresses[name] = memory
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        may_speak()
         engine, self.ready = self.engine, False
         if shape[1:] != engine.tensors[name].shape or not engine.least <= shape[0] <= engine.most:
             return say(engine.runtime, f"{name} cannot have shape {shape}")
@@ -162,9 +175,11 @@ class Context:
         return True
 
     def infer_shapes(self) -> list[str]:
+        may_speak()
         return [name for name, x in self.engine.tensors.items() if x.mode == TensorIOMode.INPUT and name not in self.shapes]
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        may_speak()
         status = ctypes.c_int()
         _driver.cuStreamIsCapturing(ctypes.c_void_p(stream_handle), ctypes.byref(status))
         runtime = self.engine.runtime

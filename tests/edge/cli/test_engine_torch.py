@@ -1,0 +1,75 @@
+"""--engine torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from posemoe_edge.runtime.certificate import Certificate
+from posemoe_edge.runtime.manifest import read_manifest, write_manifest
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_a_run_on_pytorch_is_one_on_onnx_runtime(posemoe: Call, retention_artefact: Path) -> None:
+    given = ("run", "synthetic://walk?people=2", "--frames", 15, "--model", retention_artefact, "--json")
+    ours, theirs = (posemoe(*given, "--engine", name) for name in ("torch", "onnxruntime"))
+    assert (ours.code, theirs.code) == (0, 0)
+    assert (ours.json["engine"], theirs.json["engine"]) == ("torch-cpu", "onnxruntime-cpu")
+    assert ours.json["mpjpe_mm"] == pytest.approx(theirs.json["mpjpe_mm"], abs=0.02)
+    assert "fp32 step on torch-cpu" in ours.err
+
+
+def test_what_is_verified_on_it_stands_beside_what_was_before(posemoe: Call, certified_artefact: Path) -> None:
+    wide = ("--mean-mm", 10, "--p99-mm", 50, "--max-mm", 100, "--slope-mm", 100, "--mpjpe-mm", 100)
+    said = posemoe(
+        "verify",
+        certified_artefact,
+        "--engine",
+        "torch",
+        "--precision",
+        "fp32",
+        "--frames",
+        60,
+        "--streams",
+        2,
+        *wide,
+        "--json",
+    )
+    made = Certificate.model_validate(said.json)
+    assert said.code == 0
+    assert [(drift.precision, drift.engine) for drift in made.drifts if drift.engine.startswith("torch")] == [
+        ("fp32", "torch-cpu")
+    ]
+    assert [drift.engine for drift in made.drifts if drift.precision == "fp16"] == ["onnxruntime-cpu"]
+    ours = next(drift for drift in made.drifts if drift.engine == "torch-cpu")
+    assert ours.arithmetic == "fp32, as torch-cpu computes it" and ours.measured.max_mm < 0.01
+    assert "fp32 on torch-cpu" in said.err
+
+
+def test_a_graph_that_pytorch_has_not_is_usage(posemoe: Call, copied_artefact: Path) -> None:
+    manifest = read_manifest(copied_artefact)
+    graphs = (manifest.graphs[0].model_copy(update={"precision": "mixed"}), *manifest.graphs[1:])
+    write_manifest(copied_artefact, manifest.model_copy(update={"graphs": graphs, "preferred": "mixed"}))
+    said = posemoe("run", "synthetic://walk", "--frames", 3, "--model", copied_artefact, "--engine", "torch", "--json")
+    assert said.code == 2 and said.json["what"] == "PyTorch has no mixed graph"
+
+
+def test_without_torch_it_says_what_to_install(
+    posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(self: EntryPoint) -> Any:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(EntryPoint, "load", absent)
+    said = posemoe("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, "--engine", "torch", "--json")
+    assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[export]"'
