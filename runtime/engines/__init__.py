@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import get_args
 
@@ -53,8 +54,6 @@ def check_engine(engine: str | None) -> None:
 
 def _from_above(engine: str) -> Callable[..., Engine]:
     """An engine of a floor above, which this one imports only where somebody asks for it."""
-    from importlib.metadata import entry_points  # takes longer to import than all of this
-
     found = next(iter(entry_points(group=FROM_ABOVE, name=engine)), None)
     if found is None:
         raise MissingError(

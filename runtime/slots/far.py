@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engines.memory import DeviceArray, Mirror
 from ..manifest import Graph
-from .slots import Floats
 
 if TYPE_CHECKING:
     from ..engines.cuda import Device
+
+Floats = NDArray[np.float32]
 
 
 class Far:

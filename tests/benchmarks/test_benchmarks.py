@@ -6,7 +6,7 @@ import json
 import runpy
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,6 @@ from posemoe_edge.runtime import load
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROUNDED = 0.006  # results are rounded to hundredths
 PNG = b"\x89PNG"
-
-
-@pytest.fixture(autouse=True)
-def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A script finds its neighbours, as when it is run; afterwards nothing of them is left."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,0 +1,319 @@
+"""The tables of gpu.py about live people: a step and its floors, and many streams in one launch."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from experiment import Row
+from gpu_sheet import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.topology import build
+from posemoe_edge.edge.presets import find_preset
+from posemoe_edge.runtime import Model, load
+from posemoe_edge.runtime.certificate import REFERENCE
+from posemoe_edge.runtime.engines import Engine, open_engine
+from posemoe_edge.runtime.manifest import Graph, read_manifest
+from posemoe_edge.runtime.model import find_artefact
+from posemoe_edge.runtime.sources import open_source
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+
+WARM_UP = 8  # rounds: an engine launches plainly first, and then captures a graph, for each parity
+WINDOWS = (("posemoe-attention-s", 81), ("posemoe-attention-s", 243))
+LARGE = (("posemoe-h36m-243", 243), ("mixste-243", 243), ("motionbert-lite-243", 243), ("hummuss-bi", 243))
+VIEWS = {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze"}
+"""Operations of a graph that compute nothing: the same memory in another shape."""
+COPIED = 1 << 30  # bytes of a copy that measures a GPU's bandwidth
+COPIED_HERE = 1 << 26  # a processor's
+COPIES = 8
+PLAYED = 4  # frames of each stream, over and over
+
+
+# What a step costs.
+
+
+def step(sheet: Sheet, options: Namespace) -> None:
+    device, path = torch.device(options.device), find_artefact(options.model)
+    sizes, keypoints = Sizes(path), walk(1 + options.frames + WARM_UP)
+    sheet.tell(operations=sizes.operations, weight_bytes=sizes.weights, state_bytes=sizes.state)
+    contestants: dict[str, Run] = {}
+    rows: dict[str, Row] = {}
+
+    def enter(name: str, make: Callable[[], Run], on: str, precision: str | None = None) -> None:
+        with sheet.trying(name):
+            contestants[name], peak = with_peak(make, device)
+            rows[name] = {"contestant": name, "on": on, "precision": precision}
+            rows[name]["torch_mb"] = peak if on == "PyTorch" else None  # it knows of nobody else's memory
+
+    for engine, precision in options.engines:
+        enter(f"{engine} {precision}", runtime_step(path, engine, precision, keypoints), "runtime", precision)
+    enter("eager", eager_step(path, keypoints, device), "PyTorch", "fp32")
+    windows = WINDOWS[:1] if options.quick else WINDOWS + LARGE if device.type == "cuda" else WINDOWS
+    for preset, frames in windows:
+        enter(f"window {frames} {preset}", window_step(preset, frames, keypoints, device), "PyTorch", "fp32")
+    launches = f"floor: {sizes.operations} launches"
+    if device.type == "cuda":
+        enter(launches, launch_floor(sizes.operations), "CUDA graph")
+        enter("floor: 1 launch", launch_floor(1), "CUDA graph")
+    else:
+        sheet.note("no floor of launches: a processor has none")
+
+    times = sheet.turns(contestants, rounds=options.frames, warm_up=WARM_UP, each_s=options.each_s)
+    rate = copy_rate(sheet, device)
+    floors = {} if rate is None else {precision: floor_ms(sizes.bytes(precision), rate) for precision in sizes.weights}
+    for name, row in rows.items():
+        ms = median_ms(times[name])
+        row |= {"p50_ms": ms, "p99_ms": median_ms(times[name], 99), "frames": len(times[name])}
+        row["over eager"] = over(times[name], times.get("eager", {}))
+        row["over launches"] = over(times[name], times.get(launches, {}))
+        row["over bytes"] = None if name.startswith(("window", "floor")) else ratio(ms, floors.get(row["precision"]))
+        sheet.add(row)
+    for precision, ms in floors.items():
+        sheet.add({"contestant": f"floor: bytes {precision}", "on": "a copy's rate", "precision": precision, "p50_ms": ms})
+    sheet.note("windows have random weights: what they cost, not what they are worth")
+    if device.type == "cuda":
+        with sheet.trying("kernels of the eager step"):  # last: a profiler slows down what comes after it, or breaks
+            sheet.tell(eager_kernels=count_kernels(contestants["eager"]))
+
+
+def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[Floats]) -> Callable[[], Run]:
+    """Keypoints of the host in, a pose of the host out, with all that the runtime does for a frame."""
+
+    def make() -> Run:
+        stream = load(path, engine=engine, precision=precision).stream()
+        return lambda i: stream.step(keypoints[i])
+
+    return make
+
+
+def eager_step(path: Path, keypoints: Sequence[Floats], device: torch.device) -> Callable[[], Run]:
+    """From the host and back to it as well; the state stays on the device."""
+
+    def make() -> Run:
+        give = stepping(load_checkpoint(path / REFERENCE)[0].to(device), 1, device)
+        return lambda i: give(torch.from_numpy(keypoints[i][None]).to(device)).cpu()
+
+    return make
+
+
+def stepping(model: Lifter, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The pose of each next frame, (B, J, 3) of (B, J, channels); the state is carried."""
+    dt = torch.full((rows,), 1 / model.config.fps, device=device)
+    reset = torch.zeros(rows, dtype=torch.bool, device=device)
+    state = model.initial_state(rows)
+
+    def give(x: Tensor) -> Tensor:
+        nonlocal state
+        with torch.inference_mode():
+            pose, state = model.step(x, state, dt, reset)
+        return pose
+
+    return give
+
+
+def window_step(preset: str, frames: int, keypoints: Sequence[Floats], device: torch.device) -> Callable[[], Run]:
+    """The last ``frames`` frames, which stay on the device, lifted anew for each frame."""
+
+    def make() -> Run:
+        model = build(replace(find_preset(preset).config, window=frames)).eval().to(device)
+        fed = [np.ascontiguousarray(k[None, None, :, : model.config.channels]) for k in keypoints]
+        seen = torch.from_numpy(fed[0]).to(device).repeat(1, frames, 1, 1)  # (1, T, J, C)
+
+        def run(i: int) -> Tensor:
+            nonlocal seen
+            with torch.inference_mode():
+                seen = torch.cat([seen[:, 1:], torch.from_numpy(fed[i]).to(device)], dim=1)
+                return model(seen)[:, -1].cpu()  # type: ignore[no-any-return]
+
+        return run
+
+    return make
+
+
+# The floors below which nobody gets.
+
+
+class Sizes:
+    """What a step of an artefact reads, writes and launches, by its graphs."""
+
+    def __init__(self, path: Path) -> None:
+        manifest = read_manifest(path)
+        graphs = {graph.precision: onnx.load(path / graph.file).graph for graph in manifest.graphs}
+        self.state = manifest.state_bytes  # of one stream
+        self.weights = {
+            str(precision): sum(numpy_helper.to_array(weight).nbytes for weight in graph.initializer)
+            for precision, graph in graphs.items()
+        }
+        self.operations = count_operations(graphs[manifest.graphs[0].precision])
+
+    def bytes(self, precision: str, streams: int = 1) -> int:
+        """Weights are read once, each stream's state is read and written."""
+        return self.weights[precision] + 2 * streams * self.state
+
+
+def count_operations(graph: onnx.GraphProto) -> int:
+    """Nodes that compute."""
+    return sum(node.op_type not in VIEWS for node in graph.node)
+
+
+def floor_ms(moved: int, rate: float) -> float:
+    """Milliseconds for so many bytes, at bytes a second."""
+    return round(1000 * moved / rate, 4)
+
+
+def copy_rate(sheet: Sheet, device: torch.device) -> float | None:
+    """Bytes a second of a large copy on the device: read and written ones."""
+    ms, size = None, COPIED if device.type == "cuda" else COPIED_HERE
+    with sheet.trying("the copy"):
+        source = torch.ones(size, dtype=torch.uint8, device=device)
+        target = torch.empty_like(source)
+
+        def copy(i: int) -> None:
+            for _ in range(COPIES):  # so that the wait for them weighs nothing
+                target.copy_(source)
+            wait(device)
+
+        ms = median_ms(sheet.turns({"the copy": copy}, rounds=10, warm_up=2, each_s=5.0)["the copy"])
+    rate = COPIES * 2 * size / ms * 1000 if ms else None
+    sheet.tell(copy_gb_s=rate and round(rate / 1e9, 1))
+    return rate
+
+
+def launch_floor(launches: int) -> Callable[[], Run]:
+    """The replay of a CUDA graph of as many smallest kernels, one after the other, and the wait for it."""
+
+    def make() -> Run:
+        x = torch.zeros(1, device="cuda")
+        graph = torch.cuda.CUDAGraph()
+        x.add_(1)  # once before the capture: loading a kernel would spoil it
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            for _ in range(launches):
+                x.add_(1)
+
+        def run(i: int) -> None:
+            graph.replay()
+            torch.cuda.synchronize()
+
+        return run
+
+    return make
+
+
+def count_kernels(run: Run) -> int | None:
+    """How many kernels a round launches, by PyTorch's profiler; None if it sees none."""
+    from torch.profiler import ProfilerActivity, profile
+
+    run(0)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        run(1)
+        torch.cuda.synchronize()
+    copies = ("Memcpy", "Memset")
+    return sum(e.device_type.name == "CUDA" and not e.name.startswith(copies) for e in profiled.events()) or None
+
+
+# Many people.
+
+
+def streams(sheet: Sheet, options: Namespace) -> None:
+    device, path = torch.device(options.device), find_artefact(options.model)
+    sizes, keypoints = Sizes(path), walk(PLAYED)
+    models: dict[tuple[str, str], tuple[Model, Engine]] = {}
+    for engine, precision in options.engines:
+        with sheet.trying(f"{engine} {precision}"):
+            model = load(path, engine=engine, precision=precision)
+            models[engine, precision] = model, open_engine(model.path, engine=engine)
+    eager = load_checkpoint(path / REFERENCE)[0].to(device)
+    rate = copy_rate(sheet, device)
+    people = {key: [] for key in models}  # type: ignore[var-annotated]
+    for count in options.streams:
+        if sheet.late:
+            sheet.note(f"the time was up before {count} streams")
+            break
+        contestants: dict[str, Run] = {}
+        for key, (model, bare) in models.items():
+            name = " ".join(key)
+            with sheet.trying(f"{name}, step_batch of {count}"):
+                people[key] += [model.stream() for _ in range(count - len(people[key]))]
+                contestants[f"{name} batch"] = batch(model, people[key][:count], keypoints)
+            with sheet.trying(f"{name}, a launch of {count}"):
+                contestants[f"{name} launch"] = bare_launch(bare, model.graph, count, keypoints)
+        with sheet.trying(f"eager, {count} streams"):
+            contestants["eager fp32 launch"] = eager_launch(eager, count, keypoints, device)
+        times = sheet.turns(contestants, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4)
+        for key in (*models, ("eager", "fp32")):
+            floor = floor_ms(sizes.bytes(key[1], count), rate) if rate and key[1] in sizes.weights else None
+            sheet.add({"streams": count, "engine": key[0], "precision": key[1], **launched(" ".join(key), count, times, floor)})
+
+
+def launched(name: str, count: int, times: Mapping[str, Times], floor: float | None) -> Row:
+    """What a launch for so many people took."""
+    batch_of, launch, eager = (times.get(key, {}) for key in (f"{name} batch", f"{name} launch", "eager fp32 launch"))
+    return {
+        "step_batch_ms": median_ms(batch_of),
+        "launch_ms": median_ms(launch),
+        "step_batch_us_each": each(median_ms(batch_of), count),
+        "launch_us_each": each(median_ms(launch), count),
+        "floor_us_each": each(floor, count),
+        "launch over floor": ratio(median_ms(launch), floor),
+        "launch over eager": over(launch, eager),
+        "step_batch over launch": over(batch_of, launch),
+    }
+
+
+def each(ms: float | None, count: int) -> float | None:
+    """Microseconds a person."""
+    return None if ms is None else round(1000 * ms / count, 2)
+
+
+def batch(model: Model, people: Sequence[Any], keypoints: Sequence[Floats]) -> Run:
+    """The runtime's own: a frame of everybody from the host, checked, launched, and everybody's pose."""
+    frames = [{stream: keypoints[(i + k) % PLAYED] for k, stream in enumerate(people)} for i in range(PLAYED)]
+    return lambda i: model.step_batch(frames[i % PLAYED])
+
+
+def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[Floats]) -> Run:
+    """The launch alone: everything lies in the engine's memory, and two bindings swap the states."""
+    carried = {name for state in graph.states for name in (state.input, state.output)}
+    inputs, outputs = (
+        {t.name: engine.zeros((count, *map(int, t.shape[1:])), t.dtype) for t in tensors if t.name not in carried}
+        for tensors in (graph.inputs, graph.outputs)
+    )
+    inputs["keypoints"][0:count] = np.stack([keypoints[k % PLAYED] for k in range(count)])
+    inputs["dt"][0:count] = np.full(count, 0.02, np.float32)
+    slabs = [[engine.zeros((count, *map(int, s.shape[1:])), s.dtype) for s in graph.states] for _ in range(2)]
+    launches = []
+    for here, there in (slabs, slabs[::-1]):
+        read = {state.input: slab for state, slab in zip(graph.states, here, strict=True)}
+        written = {state.output: slab for state, slab in zip(graph.states, there, strict=True)}
+        launches.append(engine.bind(inputs | read, outputs | written))
+    return lambda i: launches[i % 2]()
+
+
+def eager_launch(model: Lifter, count: int, keypoints: Sequence[Floats], device: torch.device) -> Run:
+    """PyTorch's step alone, its input on the device already."""
+    give = stepping(model, count, device)
+    x = torch.from_numpy(np.stack([keypoints[k % PLAYED] for k in range(count)])).to(device)
+
+    def run(i: int) -> None:
+        give(x)
+        wait(device)
+
+    return run
+
+
+def walk(frames: int) -> list[Floats]:
+    """A person who walks, (J, 3) a frame, as a detector sees them."""
+    with open_source("synthetic://walk?noise=2", frames=frames) as source:
+        return [frame.people[0] for frame in source]

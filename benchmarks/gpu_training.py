@@ -1,0 +1,191 @@
+"""The tables of gpu.py about long sequences: the mixers' training form, and HumMUSS's comparison with a window."""
+
+from __future__ import annotations
+
+import gc
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from experiment import Row
+from gpu_live import stepping
+from gpu_sheet import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
+from posemoe_edge.edge.models.attention import Attention, join_heads, split_heads
+from posemoe_edge.edge.models.clock import Clock
+from posemoe_edge.edge.models.dssm import DSSM
+from posemoe_edge.edge.models.retention import Retention
+from posemoe_edge.edge.models.topology import build
+from posemoe_edge.edge.presets import find_preset
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DIM, HEADS, JOINTS = 256, 8, 17  # of the bare mixers: MotionBERT's and HumMUSS's width
+WARM_UP = 2
+MIXERS = ("retention", "dssm", "attention", "attention, fused")
+PRESET = "posemoe-{}-s"  # of the whole networks
+WINDOW, STEP = "motionbert-lite-243", "hummuss-causal"  # what HumMUSS's paper compares: 16 M parameters each
+
+Contestants = dict[str, Callable[[], Run]]
+
+
+class Fused(nn.Module):
+    """Attention by PyTorch's own kernel, which never writes the map down: the same numbers, another cost."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+        q, k, v = (split_heads(x.transpose(1, 2), HEADS) for x in (q, k, v))  # (B, J, H, T, d)
+        return join_heads(F.scaled_dot_product_attention(q, k, v)).transpose(1, 2)
+
+
+# Training forms.
+
+
+def mixers(sheet: Sheet, options: Namespace) -> None:
+    """Bare ones first: if the time is up, it is the networks that are left out, and of them the longest."""
+    device = torch.device(options.device)
+    for what, contestants in (("mixer", bare_mixers), ("network", networks)):
+        for frames in sorted(options.lengths):
+            if sheet.late:
+                sheet.note(f"the time was up before {what} at T = {frames}")
+                continue
+            rows = max(1, max(options.lengths) // frames)  # of every length about as many frames
+            made = contestants(rows, frames, device)
+            measured = {
+                how: measure(sheet, {f"{name}, {what}, T = {frames}, {how}": one[how] for name, one in made.items()}, options)
+                for how in ("forward", "training")
+            }
+            for name in made:
+                row: Row = {"what": what, "T": frames, "rows": rows, "name": name}
+                for how, (times, peaks) in measured.items():
+                    key, other = (f"{n}, {what}, T = {frames}, {how}" for n in (name, "attention"))
+                    ms = median_ms(times.get(key, {}))
+                    row[f"{how}_us_a_frame"] = None if ms is None else round(1000 * ms / (rows * frames), 2)
+                    row[f"{how}_mb"] = peaks.get(key)
+                    row[f"{how} over attention"] = over(times.get(key, {}), times.get(other, {}))
+                    row[f"{how}_mb over attention"] = ratio(peaks.get(key), peaks.get(other))
+                sheet.add(row)
+
+
+def measure(sheet: Sheet, contestants: Contestants, options: Namespace) -> tuple[dict[str, Times], dict[str, float | None]]:
+    """Seconds of each round, and peak megabytes. What does not fit into memory is told.
+
+    On a processor they take turns. A GPU is quiet enough for one after the other, and nobody finds its memory full of what
+    PyTorch keeps for the others.
+    """
+    device = torch.device(options.device)
+    times: dict[str, Times] = {}
+    peaks: dict[str, float | None] = {}
+    ready: dict[str, Run] = {}
+    for name, make in contestants.items():
+        with sheet.trying(name):
+            ready[name], peaks[name] = with_peak(make, device)
+            if device.type == "cuda":
+                times |= sheet.turns({name: ready.pop(name)}, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4)
+        release(device)
+    if ready:
+        times |= sheet.turns(ready, rounds=options.rounds, warm_up=1, each_s=options.each_s / 4)
+    return times, peaks
+
+
+def release(device: torch.device) -> None:
+    """Give back what PyTorch keeps of a GPU's memory."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def bare_mixers(rows: int, frames: int, device: torch.device) -> dict[str, Contestants]:
+    """Each mixer alone, of one width and number of heads. What depends on time alone is made anew in each call."""
+
+    def made(name: str) -> nn.Module:
+        if name == "retention":
+            return Retention(DIM, HEADS)
+        return DSSM(DIM) if name == "dssm" else Attention(HEADS) if name == "attention" else Fused()
+
+    def make(name: str, training: bool) -> Callable[[], Run]:
+        def contestant() -> Run:
+            mixer = made(name).to(device)
+            q, k, v = torch.randn(3, rows, frames, JOINTS, DIM, device=device).unbind()
+            if training:
+                q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+
+            def call() -> Tensor:
+                return mixer(q, k, v, Clock(q.new_ones(1, frames), uniform=True))  # type: ignore[no-any-return]
+
+            return either(call, [q, k, v, *mixer.parameters()], training, device)
+
+        return contestant
+
+    return {name: {"forward": make(name, False), "training": make(name, True)} for name in MIXERS}
+
+
+def networks(rows: int, frames: int, device: torch.device) -> dict[str, Contestants]:
+    """Whole lifters of one size."""
+
+    def make(name: str, training: bool) -> Callable[[], Run]:
+        def contestant() -> Run:
+            config = find_preset(PRESET.format(name)).config
+            model = build(replace(config, window=frames) if config.windowed else config).to(device)
+            x = torch.randn(rows, frames, config.joints, config.channels, device=device)
+            return either(lambda: model(x), list(model.parameters()), training, device)
+
+        return contestant
+
+    return {name: {"forward": make(name, False), "training": make(name, True)} for name in MIXERS[:3]}
+
+
+def either(call: Callable[[], Tensor], inputs: list[Tensor], training: bool, device: torch.device) -> Run:
+    """A forward, or one with its gradients."""
+    wanted = [x for x in inputs if x.requires_grad]
+
+    def forward(i: int) -> None:
+        with torch.no_grad():
+            call()
+        wait(device)
+
+    def both(i: int) -> None:
+        y = call()
+        torch.autograd.grad(y, wanted, torch.ones_like(y), allow_unused=True)
+        wait(device)
+
+    return both if training else forward
+
+
+# Live, frame by frame: HumMUSS's figure 8.
+
+
+def hummuss(sheet: Sheet, options: Namespace) -> None:
+    device = torch.device(options.device)
+    sheet.note(f"{options.people} people in one call, random weights; the paper's own on an A100: 11.1 and 3.8 at T = 243")
+    for frames in sorted(options.lengths):
+        if sheet.late:
+            sheet.note(f"the time was up before T = {frames}")
+            continue
+        window, step = (f"{name}, T = {frames}" for name in (WINDOW, STEP))
+        made = {window: partial(windowed, frames, options.people, device), step: partial(stepped, options.people, device)}
+        times, peaks = measure(sheet, made, options)
+        row: Row = {"T": frames, "people": options.people}
+        for column, name in (("window", window), ("step", step)):
+            row[f"{column}_ms"], row[f"{column}_mb"] = median_ms(times.get(name, {})), peaks.get(name)
+        row["window over step"] = over(times.get(window, {}), times.get(step, {}))
+        sheet.add(row | {"window_mb over step": ratio(peaks.get(window), peaks.get(step))})
+
+
+def windowed(frames: int, people: int, device: torch.device) -> Run:
+    """The whole window lifted for each frame."""
+    model = build(replace(find_preset(WINDOW).config, window=frames)).eval().to(device)
+    x = torch.randn(people, frames, JOINTS, model.config.channels, device=device)
+    return either(lambda: model(x), [], False, device)
+
+
+def stepped(people: int, device: torch.device) -> Run:
+    """One frame and the state before it."""
+    model = find_preset(STEP).build().eval().to(device)
+    give, x = stepping(model, people, device), torch.randn(people, JOINTS, model.config.channels, device=device)
+
+    def run(i: int) -> None:
+        give(x)
+        wait(device)
+
+    return run

@@ -1,0 +1,305 @@
+"""The command for machines with a GPU, on the processor: all tables are filled, and what fails takes nothing with it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from posemoe_edge.edge import presets
+from posemoe_edge.edge.models.attention import Attention
+from posemoe_edge.edge.models.clock import Clock
+from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.presets import Preset
+from posemoe_edge.runtime.errors import MissingError, UsageError
+from torch.overrides import TorchFunctionMode
+
+PNG = b"\x89PNG"
+ROUNDED = {"rel": 0.02, "abs": 0.02}  # figures are rounded before they are divided in a test
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Lifter]) -> Any:
+    """The script, with tiny networks under the presets' names and one engine that there is."""
+    kinds = ("retention", "dssm", "attention")
+    named = {f"posemoe-{kind}-s": kind for kind in kinds} | {"motionbert-lite-243": "attention", "hummuss-causal": "gated"}
+    for name, kind in named.items():
+        monkeypatch.setitem(presets.PRESETS, name, Preset(name, tiny(kind).config, "for tests"))
+    training = importlib.import_module("gpu_training")
+    monkeypatch.setattr(training, "DIM", 16)
+    monkeypatch.setattr(training, "HEADS", 2)
+    script = importlib.import_module("gpu")
+    monkeypatch.setattr(script, "ENGINES", ("onnxruntime", "nobody"))
+    return script
+
+
+@pytest.fixture
+def run(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retention_artefact: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, Any]]:
+    """run("step"): what the command writes of that table, measured in this process; "printed" is what it prints."""
+
+    def command(tables: str, *arguments: object) -> dict[str, Any]:
+        result, picture = tmp_path / "gpu.json", tmp_path / "gpu.png"
+        given = ["--tables", tables, "--device", "cpu", "--quick", "--here", "--model", retention_artefact, *arguments]
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, given), "--json", str(result), "--plot", str(picture)])
+        gpu.main()
+        assert picture.read_bytes().startswith(PNG)
+        return {**json.loads(result.read_text()), "printed": capsys.readouterr().out}
+
+    return command
+
+
+@pytest.fixture
+def sheet() -> Any:
+    """A table with a minute's time."""
+    module = importlib.import_module("gpu_sheet")
+    return module.Sheet("table", module.Report(None), seconds=60)
+
+
+# the tables
+
+
+def test_a_step_is_compared_with_pytorch_with_a_window_and_with_its_floor(
+    run: Callable[..., dict[str, Any]], tiny: Callable[[str], Lifter]
+) -> None:
+    made = run("step", "--frames", 4)
+    rows = {row["contestant"]: row for row in made["step"]["rows"]}
+    contestants = {"onnxruntime fp32", "eager", "window 81 posemoe-attention-s"}
+    assert set(rows) == contestants | {"floor: bytes fp32", "floor: bytes fp16"}
+    for name in contestants:
+        assert 0 < rows[name]["p50_ms"] <= rows[name]["p99_ms"] and rows[name]["frames"] == 4
+        assert rows[name]["over eager"] == pytest.approx(rows[name]["p50_ms"] / rows["eager"]["p50_ms"], **ROUNDED)
+    state = 4 * math.prod(tiny("retention").state_shape or ())
+    moved = made["step"]["weight_bytes"]["fp32"] + 2 * state
+    floor = rows["floor: bytes fp32"]["p50_ms"]
+    assert floor == pytest.approx(moved / made["step"]["copy_gb_s"] / 1e6, rel=0.02, abs=1e-4)
+    assert rows["eager"]["over bytes"] == pytest.approx(rows["eager"]["p50_ms"] / floor, rel=0.02)
+    assert made["step"]["state_bytes"] == state and made["machine"]["device"] == "cpu"
+    assert any("no floor of launches" in note for note in made["step"]["notes"])
+
+
+def test_an_engine_that_does_not_open_is_told_and_the_others_are_measured(run: Callable[..., dict[str, Any]]) -> None:
+    made = run("streams", "--streams", "1,3")
+    assert any(note.startswith("nobody fp32: there is no engine 'nobody'") for note in made["streams"]["notes"])
+    assert [(row["streams"], row["engine"]) for row in made["streams"]["rows"]] == [
+        (count, engine) for count in (1, 3) for engine in ("onnxruntime", "eager")
+    ]
+    for row in made["streams"]["rows"]:
+        assert row["launch_us_each"] == pytest.approx(1000 * row["launch_ms"] / row["streams"], **ROUNDED)
+        eager = next(r for r in made["streams"]["rows"] if (r["streams"], r["engine"]) == (row["streams"], "eager"))
+        assert row["launch over eager"] == pytest.approx(row["launch_ms"] / eager["launch_ms"], **ROUNDED)
+        assert row["launch over floor"] > 0
+        assert (row["step_batch_ms"] is None) == (row["engine"] == "eager")  # PyTorch has no step_batch of its own
+
+
+def test_mixers_are_compared_with_attention_at_each_length(run: Callable[..., dict[str, Any]]) -> None:
+    made = run("mixers,hummuss", "--lengths", "4,9", "--people", 1)
+    rows = made["mixers"]["rows"]
+    names = {"mixer": {"retention", "dssm", "attention", "attention, fused"}, "network": {"retention", "dssm", "attention"}}
+    for what, frames in ((what, frames) for what in names for frames in (4, 9)):
+        table = {row["name"]: row for row in rows if (row["what"], row["T"]) == (what, frames)}
+        assert set(table) == names[what]
+        for row in table.values():
+            assert row["rows"] == 9 // frames
+            for how in ("forward", "training"):
+                other = table["attention"][f"{how}_us_a_frame"]
+                assert row[f"{how} over attention"] == pytest.approx(row[f"{how}_us_a_frame"] / other, **ROUNDED)
+                assert row[f"{how}_us_a_frame"] > 0 and row[f"{how}_mb"] is None  # of a GPU's memory alone
+    for row in made["hummuss"]["rows"]:
+        assert row["window over step"] == pytest.approx(row["window_ms"] / row["step_ms"], **ROUNDED)
+    assert [row["T"] for row in made["hummuss"]["rows"]] == [4, 9] and "window over step" in made["printed"]
+
+
+def test_what_does_not_fit_into_memory_is_an_empty_cell(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.13 GiB")
+
+    monkeypatch.setattr(importlib.import_module("gpu_training").DSSM, "forward", full)
+    made = run("mixers", "--lengths", "4")["mixers"]
+    table = {(row["what"], row["name"]): row for row in made["rows"]}
+    assert table["mixer", "dssm"]["training_us_a_frame"] is None and table["mixer", "dssm"]["training over attention"] is None
+    assert table["mixer", "retention"]["training over attention"] > 0
+    assert "dssm, mixer, T = 4, training: out of memory" in made["notes"]
+
+
+def test_fused_attention_gives_the_same_numbers() -> None:
+    fused = importlib.import_module("gpu_training")
+    q, k, v = torch.randn(3, 2, 5, 17, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
+    clock = Clock(torch.ones(1, 5))
+    torch.testing.assert_close(fused.Fused()(q, k, v, clock), Attention(fused.HEADS)(q, k, v, clock))
+
+
+def test_on_a_gpu_memory_is_measured_and_one_runs_after_the_other(sheet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnTheHost(TorchFunctionMode):
+        """A stand-in: what is asked of a GPU is made on the processor."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **{key: "cpu" if key == "device" else x for key, x in (kwargs or {}).items()})
+
+    memory = Namespace(now=2_000_000, most=0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: memory.now)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: memory.most)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(memory, "most", memory.now))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    played = []
+
+    def contestant(name: str, weights: int, work: int) -> Callable[[], Callable[[int], None]]:
+        def make() -> Callable[[int], None]:
+            memory.now = memory.most = memory.now + weights
+
+            def run(i: int) -> None:
+                played.append(name)
+                memory.most = max(memory.most, memory.now + work)
+
+            return run
+
+        return make
+
+    made = {"a": contestant("a", 1_000_000, 4_000_000), "b": contestant("b", 500_000, 1_000_000)}
+    options = Namespace(device="cuda", rounds=2, each_s=60.0)
+    with OnTheHost():
+        times, peaks = importlib.import_module("gpu_training").measure(sheet, made, options)
+    assert peaks == {"a": 5.0, "b": 1.5} and {name: len(of) for name, of in times.items()} == {"a": 2, "b": 2}
+    assert played == sorted(played)
+
+
+# floors
+
+
+def test_a_floor_is_bytes_over_bandwidth() -> None:
+    live = importlib.import_module("gpu_live")
+    sizes = live.Sizes.__new__(live.Sizes)
+    sizes.weights, sizes.state = {"fp32": 4_000_000}, 500_000
+    assert (sizes.bytes("fp32"), sizes.bytes("fp32", streams=6)) == (5_000_000, 10_000_000)
+    assert live.floor_ms(10_000_000, 4e9) == 2.5
+
+
+def test_only_what_computes_is_counted() -> None:
+    nodes = [helper.make_node(kind, ["x"], ["y"]) for kind in ("MatMul", "Reshape", "Add", "Squeeze", "Transpose")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph: onnx.GraphProto = helper.make_graph(nodes, "five", [x], [])
+    assert importlib.import_module("gpu_live").count_operations(graph) == 3
+
+
+# rounds and rows
+
+
+def test_who_fails_is_left_out_with_the_rounds_that_it_has(sheet: Any) -> None:
+    played: list[tuple[str, int]] = []
+
+    def weak(i: int) -> None:
+        played.append(("weak", i))
+        if i == 3:
+            raise RuntimeError("an illegal memory access was encountered\nand much more")
+
+    times = sheet.turns({"strong": lambda i: played.append(("strong", i)), "weak": weak}, rounds=5, warm_up=1, each_s=60)
+    assert (len(times["strong"]), len(times["weak"])) == (5, 2)
+    assert sheet.made["notes"] == ["weak: RuntimeError: an illegal memory access was encountered"]
+    assert [name for name, i in played if i < 2] == ["strong", "weak", "weak", "strong"]
+
+
+def test_ratios_are_of_the_rounds_that_both_have() -> None:
+    module = importlib.import_module("gpu_sheet")
+    slow, quick = {0: 2.0, 1: 2.0, 2: 50.0}, {1: 1.0, 2: 10.0, 3: 0.01}
+    assert module.over(slow, quick) == pytest.approx(26 / 5.5, abs=1e-3)  # medians of two
+    assert module.over(slow, {}) is None and module.median_ms({}) is None
+    assert module.median_ms(slow) == 2000
+
+
+def test_who_has_used_up_its_time_stops_and_a_table_too(sheet: Any) -> None:
+    times = sheet.turns({"slow": lambda i: None, "other": lambda i: None}, rounds=50, warm_up=0, each_s=0.0)
+    assert [len(of) for of in times.values()] == [3, 3]
+    module = importlib.import_module("gpu_sheet")
+    late = module.Sheet("late", module.Report(None), seconds=0)
+    assert late.turns({"slow": lambda i: None}, rounds=2, warm_up=0, each_s=1.0) == {"slow": {}}
+    assert late.made["notes"] == ["slow: the time was up after 0 of 2 rounds"]
+
+
+def test_a_row_is_on_the_disk_as_it_is_added(tmp_path: Path) -> None:
+    module = importlib.import_module("gpu_sheet")
+    sheet = module.Sheet("step", module.Report(tmp_path / "gpu.json"), seconds=1)
+    sheet.add({"contestant": "eager", "p50_ms": 1.5})
+    assert json.loads((tmp_path / "gpu.json").read_text())["step"]["rows"] == [{"contestant": "eager", "p50_ms": 1.5}]
+
+
+def test_a_warning_of_an_engine_is_a_note(sheet: Any) -> None:
+    import logging
+
+    with importlib.import_module("gpu_sheet").Warned(sheet):
+        logging.getLogger("posemoe_edge.runtime.engines").warning("no CUDA graph could be captured (%s)", "why")
+    logging.getLogger("posemoe_edge").warning("afterwards")
+    assert sheet.made["notes"] == ["warning: no CUDA graph could be captured (why)"]
+
+
+# processes of their own
+
+
+def test_what_goes_wrong_in_another_process_is_said_in_a_line(gpu: Any) -> None:
+    def trouble(code: str, seconds: float = 30.0) -> str | None:
+        return gpu.trouble([sys.executable, "-c", code], seconds)  # type: ignore[no-any-return]
+
+    assert trouble("pass") is None
+    assert trouble("import sys; print('much', file=sys.stderr); sys.exit('no plan fits')") == "no plan fits"
+    assert "signal 6" in (trouble("import os; os.abort()") or "")
+    assert trouble("import time; time.sleep(60)", 0.3) == "no answer within 0 s"
+
+
+def test_a_table_that_breaks_off_keeps_its_rows(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import json, os, sys
+from pathlib import Path
+part = Path(sys.argv[sys.argv.index("--part") + 1])
+part.write_text(json.dumps({sys.argv[sys.argv.index("--tables") + 1]: {"rows": [{"T": 81}], "notes": []}}))
+os.abort()
+"""
+    (tmp_path / "breaks.py").write_text(code)
+    monkeypatch.setattr(gpu, "__file__", str(tmp_path / "breaks.py"))
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    options = Namespace(engines=[("onnxruntime", "fp32")], seconds=30.0, json=tmp_path / "gpu.json")
+    made = gpu.apart("mixers", options)
+    assert made["rows"] == [{"T": 81}] and "broke off: ended by signal 6" in made["notes"][0]
+    assert not list(tmp_path.glob("*.json"))  # it is in the whole now
+
+
+def test_an_engine_enters_that_has_run_elsewhere(gpu: Any, retention_artefact: Path) -> None:
+    options = Namespace(model=retention_artefact, device="cpu", here=False, quick=True, precision=["fp32"])
+    found = gpu.engines(options)
+    assert options.engines == [("onnxruntime", "fp32")] and found["onnxruntime fp32"] == "runs"
+    assert found["nobody fp32"].startswith("there is no engine 'nobody'")
+
+
+# what cannot be done
+
+
+@pytest.mark.parametrize("odd", [["--tables", "step,stairs"], ["--streams", "1,0"], ["--json", "nowhere/gpu.json"]])
+def test_odd_options_are_refused(gpu: Any, monkeypatch: pytest.MonkeyPatch, odd: list[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", *odd])
+    with pytest.raises(SystemExit) as ended:
+        gpu.parsed()
+    assert ended.value.code == 2
+
+
+def test_without_a_gpu_it_says_so(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(MissingError, match=r"finds no GPU.*--device cpu"):
+        gpu.parsed()
+
+
+def test_a_window_has_no_step(gpu: Any, monkeypatch: pytest.MonkeyPatch, attention_artefact: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--model", str(attention_artefact)])
+    with pytest.raises(UsageError, match="mode is window"):
+        gpu.parsed()
