@@ -35,6 +35,7 @@ OUTSIDE: dict[str, set[str]] = {
 
 # The exceptions: what these modules import inside a function, when it is asked of them.
 ON_DEMAND: dict[str, set[str]] = {
+    "calib/runners.py": {"polygraphy"},
     "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
     "runtime/engines/choice.py": {"onnxruntime"},
     "runtime/engines/cuda_bindings.py": {"cuda"},

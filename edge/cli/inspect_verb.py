@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
+import io
+import math
+import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+import numpy as np
+from click.core import ParameterSource
 
 from ...runtime.certificate import read_certificate
 from ...runtime.engines.layers import Layer, by_kind, layers_of, that_compute
 from ...runtime.engines.library import library
 from ...runtime.errors import MissingError, UsageError, missing_extra
-from ...runtime.manifest import check_file, read_manifest
+from ...runtime.files import write_atomically
+from ...runtime.manifest import Manifest, Precision, check_file, read_manifest
 from ...runtime.model import find_artefact
+from ...runtime.picture import Bars, check_available, draw_bars
 from ...runtime.plans import EngineName
+from ...runtime.sources import open_source
 from .output import Output, Result, megabytes, verb
 from .verify_verb import tell
+
+if TYPE_CHECKING:
+    from ...calib.differences import Difference, Differences
+    from ...calib.rollout import Recording
+
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+AGAINST_FP32 = tuple(precision for precision in get_args(Precision) if precision != "fp32")
+TOLD, DRAWN = 10, 30  # layers
+OF_COMPARE = ("precision", "source", "after", "frames", "tolerance", "picture")
 
 
 @click.command("inspect")
 @click.argument("artefact", required=False)
 @click.option("--layers", is_flag=True, help="Which layer of each graph runs in which precision.")
+@click.option(
+    "--compare",
+    type=click.Choice([*AGAINST_FP32, *ENGINES]),
+    help="Where this begins to differ: a graph from the fp32 one, or an engine from ONNX Runtime.",
+)
+@click.option(
+    "--precision", type=click.Choice(get_args(Precision)), help="Which graph an engine runs.  [default: the preferred]"
+)
+@click.option("--source", default="synthetic://walk", show_default=True, help="What to lift: as for run; one person of it.")
+@click.option("--after", type=click.IntRange(min=0), default=100, show_default=True, help="Frames that go by before.")
+@click.option("--frames", type=click.IntRange(min=1), default=20, show_default=True, help="Frames to compare.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.02,
+    show_default=True,
+    help="Of a tensor's largest difference, relative to its root mean square.",
+)
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="What each layer does to the pose (.png).")
 @verb
-def command(out: Output, artefact: str | None, layers: bool) -> Result:
+def command(out: Output, artefact: str | None, layers: bool, compare: str | None, **options: Any) -> Result:
     """What ARTEFACT is; checks every file of it against the manifest. Default: the shipped one."""
     folder = find_artefact(artefact)
     if folder.is_file():
         raise UsageError(f"{folder} is a file", expected="an artefact's folder")
+    given = click.get_current_context().get_parameter_source
+    lost = [f"--{name}" for name in OF_COMPARE if given(name) is ParameterSource.COMMANDLINE]
+    if lost and not compare:
+        raise UsageError(f"{', '.join(lost)} without --compare", expected="--compare WHAT with it")
+    if compare:
+        return _compare(out, folder, compare, **options)
     manifest = read_manifest(folder)
     for name in manifest.files:
         check_file(folder, manifest, name)
@@ -71,8 +113,131 @@ def _layers(out: Output, path: Path) -> dict[str, Any]:
     return {"by": by, "kinds": kinds, "each": [asdict(each) for each in found]}
 
 
+def _compare(
+    out: Output,
+    folder: Path,
+    compare: str,
+    *,
+    precision: Precision | None,
+    source: str,
+    after: int,
+    frames: int,
+    tolerance: float,
+    picture: Path | None,
+) -> Result:
+    """Two sides of one model, step by step, each from the state that the exact one has come to."""
+    try:
+        from ...calib.differences import differences
+        from ...calib.runners import check_ready
+    except ImportError as error:
+        raise missing_extra(error.name or "onnx", "inspect", "comparing graphs layer by layer") from None
+    engine = next((name for name in ENGINES if name == compare), None)
+    if precision and not engine:
+        raise UsageError(f"--precision {precision} with --compare {compare}", expected=f"--compare {' or '.join(ENGINES)}")
+    check_ready(engine)
+    if picture:
+        check_available()
+    manifest = read_manifest(folder)
+    other = manifest.graph(precision if engine else compare)  # type: ignore[arg-type]
+    exact = other if engine else manifest.graph("fp32")
+    ours, theirs = (check_file(folder, manifest, graph.file) for graph in (exact, other))
+    if not manifest.metric:
+        out.warn(f"poses are in {manifest.units}: a millimetre below is a thousandth of that")
+    recording = _record(manifest, source, after + frames)
+    sides = f"{other.file} on {engine or 'onnxruntime'}", f"{exact.file} on onnxruntime"
+    out.say(f"{sides[0]} against {sides[1]}: {source}, frames {after} to {len(recording) - 1}, each from the same state")
+    if engine:
+        out.say(
+            f"{engine} compiles the graph twice, each tensor an output: minutes, and other kernels than of a plan that is run"
+        )
+    with out.progress("comparing", total=len(recording)) as tick:
+        found = differences(ours, theirs, other, recording, engine=engine, after=after, tick=tick)
+    firsts = {
+        "differs": found.first(0.0),
+        "past_tolerance": found.first(tolerance),
+        "own_past_tolerance": next((one for one in found.tensors if one.own > tolerance), None),
+    }
+    _tell_differences(out, found, firsts, tolerance)
+    if picture:
+        drawn = io.BytesIO()
+        draw_bars(drawn, _bars(found, compare))
+        write_atomically(picture, drawn.getvalue())
+        out.say(f"Wrote {picture}")
+    data = {
+        "artefact": str(folder),
+        "compare": compare,
+        "graphs": {"exact": exact.file, "other": other.file},
+        "source": source,
+        "after": after,
+        "frames": len(recording) - after,
+        "tolerance": tolerance,
+        **{name: _plain(one) for name, one in firsts.items()},
+        "worst": _plain(found.worst),
+        **{name: [_plain(one) for one in getattr(found, name)] for name in ("answers", "shares", "tensors")},
+    }
+    return Result(
+        data,
+        next_command=f"posemoe-edge verify {folder} --precision {other.precision}{f' --engine {engine}' if engine else ''}",
+    )
+
+
+def _record(manifest: Manifest, source: str, frames: int) -> Recording:
+    """One person's frames, as the model is fed them."""
+    from ...calib.rollout import Recording
+
+    with open_source(source, frames=frames, recipe=manifest.keypoint_recipe) as opened:
+        seen = [(frame.t_s, *next(iter(frame.people.items()))) for frame in opened if frame.people]
+    seen = [one for one in seen if one[1] == seen[0][1] and np.isfinite(one[2]).all()]  # others no stream would take
+    if not seen:
+        raise UsageError(f"nobody is in the first {frames} frames of {source}", expected="a person")
+    t_s = np.array([one[0] for one in seen])
+    keypoints = np.array([one[2] for one in seen], np.float32)
+    dt_s = np.diff(t_s, prepend=t_s[0] - 1 / manifest.fps).astype(np.float32)
+    return Recording(keypoints, dt_s, np.arange(len(t_s)) == 0).as_taken(manifest)
+
+
+def _tell_differences(out: Output, found: Differences, firsts: dict[str, Difference | None], tolerance: float) -> None:
+    percent = f"{100 * tolerance:g} %"
+    told = {"differs": "differs at all", "past_tolerance": f"past {percent}", "own_past_tolerance": f"past {percent} by itself"}
+    out.say(f"Of {len(found.tensors)} tensors that both compute, in the graph's order, the first that")
+    for name, what in told.items():
+        first = firsts[name]
+        size = "" if first is None else f"  {first.relative:.2%} of its RMS in frame {first.frame}, by itself {first.own:.2%}"
+        out.say(f"  {what:<22}{'none' if first is None else first.node}{size}")
+    worst = found.worst
+    mean_mm = sum(one.mean_mm for one in found.answers) / len(found.answers)
+    out.say(f"The pose, from one step: mean {mean_mm:.3g} mm; worst joint {worst.max_mm:.3g} mm, in frame {worst.frame}")
+    if found.shares:
+        out.say(f"What each layer alone does in frame {worst.frame}, all others exact: {len(found.shares)} layers do anything")
+        out.say(f"  {'pose, mean':>13}{'worst joint':>13}{'state':>10}   layer")
+    for one in found.shares[:TOLD]:
+        out.say(f"  {one.mean_mm:>10.3f} mm{one.max_mm:>10.3f} mm{one.state:>10.2%}   {one.layer}")
+
+
+def _bars(found: Differences, compare: str) -> Bars:
+    """The layers that do most, coloured by the part of the network that they are in."""
+    shown = found.shares[:DRAWN]
+    parts = {one.layer: re.split(r"(?<=\d)\.|\.(?!\d)|/", one.layer)[0] for one in shown}
+    return Bars(
+        {one.layer: one.max_mm for one in shown},
+        {layer: parts[layer] for layer in sorted(parts, key=lambda layer: parts[layer])},
+        f"{compare}: what each layer alone does to the pose of frame {found.worst.frame}",
+        "the worst joint of the pose (mm)",
+    )
+
+
+def _plain(record: Any) -> dict[str, Any] | None:
+    """For JSON, which knows no infinity."""
+    if record is None:
+        return None
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(record).items()
+    }
+
+
 def _read(path: Path) -> tuple[list[Layer], str]:
-    for engine in get_args(EngineName):
+    for engine in ENGINES:
         try:
             trt = library(engine)
             return layers_of(trt, path), f"{engine} {trt.__version__}"

@@ -1,0 +1,123 @@
+"""posemoe-edge inspect --compare: which layer differs, from which side, and what it does to the pose."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from posemoe_edge.calib import runners
+from posemoe_edge.runtime import MissingError
+from posemoe_edge.runtime.manifest import read_manifest, replace_files
+
+Call = Callable[..., Any]
+QUICK = ("--after", 2, "--frames", 2, "--json")
+LAYER = "encoder.0.expert_2d.feed.0.up"
+
+
+@pytest.fixture
+def spoilt_artefact(copied_artefact: Path) -> Path:
+    """Its FP16 graph has one wrong weight."""
+    manifest = read_manifest(copied_artefact)
+    name = manifest.graph("fp16").file
+    model = onnx.load(str(copied_artefact / name))
+    node = next(node for node in model.graph.node if node.name == f"{LAYER}/MatMul")
+    weight = next(weight for weight in model.graph.initializer if weight.name == node.input[1])
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float16(3), weight.name))
+    replace_files(copied_artefact, manifest, {name: model.SerializeToString()})
+    return copied_artefact
+
+
+def test_the_layer_that_is_wrong_is_named_with_what_it_does(posemoe: Call, spoilt_artefact: Path, desk: Path) -> None:
+    said = posemoe("inspect", spoilt_artefact, "--compare", "fp16", "--tolerance", 0.05, "--picture", "layers.png", *QUICK)
+    assert said.code == 0
+    told = said.json
+    assert told["graphs"] == {"exact": "step.fp32.onnx", "other": "step.fp16.onnx"}
+    assert told["own_past_tolerance"]["node"] == f"{LAYER}/MatMul" and told["own_past_tolerance"]["own"] > 0.05
+    assert told["shares"][0]["layer"] == LAYER
+    assert [one["frame"] for one in told["answers"]] == [2, 3] and told["worst"] in told["answers"]
+    nodes = [one["node"] for one in told["tensors"]]
+    assert nodes.index(told["differs"]["node"]) <= nodes.index(told["past_tolerance"]["node"])
+    assert f"past 5 % by itself    {LAYER}/MatMul" in said.err
+    assert next(line for line in said.err.splitlines() if line.endswith(f"   {LAYER}"))
+    assert f"Next: posemoe-edge verify {spoilt_artefact} --precision fp16" in said.err
+    assert (desk / "layers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_int8_graphs_are_compared_too(posemoe: Call, copied_artefact: Path) -> None:
+    assert posemoe("calibrate", copied_artefact, "--frames", 100, "--streams", 1, "--json").code == 0
+    told = posemoe("inspect", copied_artefact, "--compare", "int8", *QUICK).json
+    assert told["own_past_tolerance"] and told["worst"]["max_mm"] > 0 and len(told["shares"]) > 10
+
+
+def test_numbers_that_are_none_are_strict_json(posemoe: Call, copied_artefact: Path) -> None:
+    manifest = read_manifest(copied_artefact)
+    name = manifest.graph("fp16").file
+    model = onnx.load(str(copied_artefact / name))
+    bias = next(weight for weight in model.graph.initializer if weight.name.endswith("embed.bias"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.nan, bias.name))
+    replace_files(copied_artefact, manifest, {name: model.SerializeToString()})
+    told = posemoe("inspect", copied_artefact, "--compare", "fp16", *QUICK).json
+    assert told["worst"]["max_mm"] == "inf" and told["own_past_tolerance"]["node"] == "embed/Add"
+
+
+def test_options_of_a_comparison_want_one(posemoe: Call, retention_artefact: Path) -> None:
+    said = posemoe("inspect", retention_artefact, "--frames", 5, "--source", "synthetic://walk", "--json")
+    assert said.code == 2 and said.json["what"] == "--source, --frames without --compare"
+    said = posemoe("inspect", retention_artefact, "--compare", "fp16", "--precision", "fp16", "--json")
+    assert said.code == 2 and "tensorrt" in said.json["expected"]
+
+
+def test_a_graph_that_is_not_there_is_exported_first(posemoe: Call, retention_artefact: Path) -> None:
+    said = posemoe("inspect", retention_artefact, "--compare", "mixed", *QUICK)
+    assert said.code == 4 and said.json["run"].startswith("posemoe-edge export")
+
+
+def test_a_graph_that_was_changed_is_not_compared(posemoe: Call, copied_artefact: Path) -> None:
+    path = copied_artefact / "step.fp16.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert posemoe("inspect", copied_artefact, "--compare", "fp16", *QUICK).code == 4
+
+
+def test_frames_that_no_stream_would_take_are_left_out(
+    posemoe: Call, retention_artefact: Path, desk: Path, walk: Callable[..., np.ndarray]
+) -> None:
+    keypoints = walk(4).copy()
+    keypoints[1, 0, 0] = np.nan
+    np.savez(desk / "one.npz", keypoints=keypoints)
+    compare = ("inspect", retention_artefact, "--compare", "fp16", "--source", "kpts:one.npz", "--json")
+    assert [one["frame"] for one in posemoe(*compare, "--after", 1).json["answers"]] == [1, 2]
+    said = posemoe(*compare, "--after", 3)
+    assert said.code == 2 and said.json["what"] == "3 frames, of which 3 go by before"
+    np.savez(desk / "none.npz", keypoints=keypoints * np.nan)
+    said = posemoe(*compare[:5], "kpts:none.npz", "--json")
+    assert said.code == 2 and said.json["what"].startswith("nobody is in")
+
+
+def test_without_a_gpu_nothing_is_begun(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="it exists for x86-64 alone")
+
+    def none() -> None:
+        raise MissingError("no NVIDIA driver is installed", expected="a machine with a GPU")
+
+    monkeypatch.setattr(runners, "find_gpu", none)
+    said = posemoe("inspect", retention_artefact, "--compare", "tensorrt-rtx", "--picture", "no.png", *QUICK)
+    assert said.code == 3 and said.json["run"] == "posemoe-edge doctor" and "NVIDIA driver" in said.json["what"]
+    assert not Path("no.png").exists()
+
+
+@pytest.mark.parametrize("package", ["polygraphy", "onnx"])
+def test_without_a_package_the_extra_is_named(
+    package: str, posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("posemoe_edge.calib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    said = posemoe("inspect", retention_artefact, "--compare", "fp16", *QUICK)
+    assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[inspect]"'
+    assert package in said.json["what"]
