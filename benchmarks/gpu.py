@@ -78,8 +78,8 @@ try:
     opened = load(model, engine=engine, precision=precision)
     streams = [opened.stream() for _ in range(3)]
     for _ in range(4):
-        opened.step_batch({stream: np.zeros((17, 3), np.float32) for stream in streams})
-        streams[0].step(np.zeros((17, 3), np.float32))
+        opened.step_batch({stream: np.ones((17, 3), np.float32) for stream in streams})
+        streams[0].step(np.ones((17, 3), np.float32))
 except PoseEdgeError as error:
     sys.exit(str(error))
 """

@@ -6,8 +6,9 @@ are those that export traced; there is no file to read but the weights. ``runtim
 On a GPU memory and stream are the runtime's, and torch works on both: the primary context is torch's too. The first launch of
 a binding is enqueued operation by operation and waited for, since torch and its libraries still set things up then, which a
 capture would not survive. It is captured right after, with the copies to the device and back, and the next ones are replays.
-Torch captures itself: what its allocator gives out meanwhile must stay the graph's. All graphs of an engine share that pool,
-since nothing in it lives from one launch to the next: what a launch leaves it leaves in what was bound.
+Torch captures itself: what its allocator gives out meanwhile must stay the graph's. Graphs of an engine share that pool
+for as long as there is one of them, since nothing in it lives from one launch to the next: what a launch leaves it leaves in
+what was bound.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class TorchEngine:
 
     Args:
         path: the graph's file in an artefact; the weights are those of its folder.
-        threads: processor threads, while a launch lasts.
+        threads: processor threads of PyTorch where launches are the processor's; in all of the process, from now on.
         device: the GPU, which becomes the engine's; None opens it if torch sees one, else launches are the processor's.
         graphs: replay CUDA graphs; otherwise each launch is enqueued operation by operation.
     """
@@ -62,12 +63,12 @@ class TorchEngine:
         self.device = device or (open_device() if torch.cuda.is_available() else None)
         self.name = "torch-cpu" if self.device is None else "torch-cuda"
         self.graphs = graphs
-        self._threads = threads
         self._launches: weakref.WeakSet[_Launch] = weakref.WeakSet()
-        if self.device is not None:
+        if self.device is None:
+            torch.set_num_threads(threads)
+        else:
             with self.device:
                 self.stream = torch.cuda.ExternalStream(self.device.stream, device=GPU)
-                self.pool = torch.cuda.graph_pool_handle()
             with self.working():
                 self._network.to(GPU)
                 self.device.wait()
@@ -123,8 +124,7 @@ class TorchEngine:
         given, made = ({name: torch.from_numpy(x) for name, x in side.items()} for side in (inputs, outputs))
 
         def launch() -> None:
-            with _threads(self._threads):
-                self.run(given, made)
+            self.run(given, made)
 
         return launch
 
@@ -172,13 +172,14 @@ class _Launch:
     def _capture(self) -> None:
         """After a launch that went well. If it cannot be captured, all launches go on being enqueued anew."""
         engine, graph = self._engine, torch.cuda.CUDAGraph()
+        pool = next((launch._graph.pool() for launch in engine._launches if launch._graph is not None), None)
         try:
             # Garbage may hold memory of the GPU, and to free that in the middle spoils a capture. As one begins torch may make
             # tensors that serve all graphs of the process: of inference mode's nobody could write them outside of it.
             with (
                 uncollected(),
                 torch.inference_mode(False),
-                torch.cuda.graph(graph, pool=engine.pool, stream=engine.stream, capture_error_mode="thread_local"),
+                torch.cuda.graph(graph, pool=pool, stream=engine.stream, capture_error_mode="thread_local"),
             ):
                 self._enqueue()
         except (RuntimeError, PoseEdgeError) as error:
@@ -239,17 +240,3 @@ def exactly() -> Iterator[None]:
     finally:
         for switch, was in zip(switches, before, strict=True):
             switch.fp32_precision = was
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """So many processor threads, and then as many as before: the setting is the whole process's."""
-    before = torch.get_num_threads()
-    if before == count:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -65,10 +65,11 @@ class Board:
         mode = "" if self.full_power is None else f"sudo nvpmodel -m {self.full_power} && "
         return f"{mode}sudo jetson_clocks"
 
-    def install_cuda(self, engine: str) -> str:
-        """The command that brings cuda-bindings. On a Jetson not by the extra: its wheel of TensorRT would hide JetPack's."""
-        if not self.jetson or engine != "tensorrt":
-            return f'pip install "posemoe-edge[{engine}]"'
+    @property
+    def install_cuda(self) -> str:
+        """The command that brings cuda-bindings, and no more: on a Jetson an extra's TensorRT would hide JetPack's."""
+        if not self.jetson:
+            return "pip install cuda-bindings"
         return f'pip install "cuda-bindings=={12 if _numbers(self.l4t) < (38,) else 13}.*"'
 
     def install(self, engine: str) -> str:

@@ -45,7 +45,7 @@ class Pose:
         gap: what the stream did about the time since the frame before.
         person: the person's id.
         far_xyz_m: the same numbers on the GPU, (17, 3) float32 behind ``__cuda_array_interface__``, if the keypoints lay there
-            and were fed. The model's next launch overwrites it.
+            and were fed. The model's next launch overwrites it; read it while no other thread steps the model.
     """
 
     xyz_m: NDArray[np.float32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from types import TracebackType
@@ -194,7 +194,7 @@ class Stream:
         reset = due.gap == "reset"
         return self._to_model(due.keypoints), 1 / self._manifest.fps if reset else due.dt_s, reset
 
-    def _keep(self, due: _Due, xyz_m: Floats) -> Pose:
+    def _keep(self, due: _Due, xyz_m: Floats, far_xyz_m: DeviceArray | None) -> Pose:
         """Take note of a frame, and make the pose that follows from it: of this frame, or of one ``latency_frames`` before."""
         if due.gap == "hold":
             self._time = replace(self._time, last_s=due.t_s)
@@ -211,50 +211,63 @@ class Stream:
             dt_s=of.dt_s,
             latency_frames=self._latency,
             gap=due.gap,
+            far_xyz_m=far_xyz_m,
         )
 
 
-def step_all(frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None) -> dict[Stream, Pose]:
+def step_all(
+    frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None, far: Collection[Stream] = ()
+) -> dict[Stream, Pose]:
     """One frame for each of these streams of one model, in one launch. If one frame is refused, none is taken.
 
     A frame on the GPU is fed unseen, taken for a plain one, and comes to the host together with what was made of it. If it
     was not plain, a joint to mask, nobody to be seen, that launch is not kept, and it is done once more with what is known now.
+
+    Args:
+        far: whose poses are wanted on the GPU, beside those whose frames lie there.
     """
-    far = {stream: stream._borrow(x) for stream, x in frames.items() if on_device(x)}  # type: ignore[arg-type]
-    due = {stream: stream._accept(PLAIN if stream in far else x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
-    fed = [stream for stream, frame in due.items() if frame.gap != "hold"]
-    lifted: dict[Stream, Floats] = {}
-    if fed:
-        slots, lock = fed[0]._slots, fed[0]._lock
-        seats = [stream._seat for stream in fed]
-        with lock:
-            for stream, seat in zip(fed, seats, strict=True):
+    if not frames:
+        return {}
+    first = next(iter(frames))
+    slots, lifted, answered = first._slots, dict[Stream, Floats](), dict[Stream, DeviceArray]()
+    again: dict[Stream, Floats] = {}
+    with first._lock:  # also for borrowing, which has the model's own stream of work wait
+        lent = {stream: stream._borrow(x) for stream, x in frames.items() if on_device(x)}  # type: ignore[arg-type]
+        due = {stream: stream._accept(PLAIN if stream in lent else x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
+        seats = {stream: stream._seat for stream, frame in due.items() if frame.gap != "hold"}
+        if seats:
+            for stream, seat in seats.items():
                 keypoints, dt_s, reset = stream._given(due[stream])
-                slots.put(seat, far.get(stream, keypoints), dt_s, reset)
-            poses = slots.launch(seats)
-            taken = {stream: slots.far.taken(stream._seat) for stream in far if slots.far is not None}
-            due |= {stream: stream._accept(keypoints, t) for stream, keypoints in taken.items()}
-            plain = all(
-                due[stream].gap != "hold" and np.array_equal(stream._given(due[stream])[0], taken[stream]) for stream in far
-            )
-            if plain:
-                lifted = {stream: stream._from_model(poses[seat]) for stream, seat in zip(fed, seats, strict=True)}
+                slots.put(seat, lent.get(stream, keypoints), dt_s, reset)
+            poses = slots.launch(list(seats.values()))
+            if lent and slots.far is not None:
+                taken = {stream: slots.far.taken(seats[stream]) for stream in lent}
+                supposed, due = due, due | {stream: stream._accept(x, t) for stream, x in taken.items()}
+                if any(
+                    due[stream].gap != supposed[stream].gap or not np.array_equal(stream._given(due[stream])[0], x)
+                    for stream, x in taken.items()
+                ):
+                    again = taken
+            if not again:
+                lifted = {stream: stream._from_model(poses[seat]) for stream, seat in seats.items()}
                 _check_poses(lifted)
-                for stream, seat in zip(fed, seats, strict=True):
+                for stream, seat in seats.items():
                     if stream._watch is not None:
                         stream._watch.saw(slots, seat, *stream._given(due[stream]), t_s=due[stream].t_s, xyz_m=poses[seat])
-                slots.commit(seats)
-        if not plain:
-            return step_all({**frames, **taken}, t=t)
+                    if slots.far is not None and (stream in lent or stream in far):
+                        answered[stream] = slots.far.answered(seat)
+                        if not lent:  # this launch answered on the host
+                            answered[stream][:] = poses[seat]
+                slots.commit(list(seats.values()))
+    if again:
+        return step_all({**frames, **again}, t=t, far={*lent, *far})
     made = {}
     for stream, frame in due.items():
         last = stream._time.xyz_m
         if stream not in lifted:
             assert last is not None  # a stream that was never fed is not held
             lifted[stream] = last.copy()
-        made[stream] = stream._keep(frame, lifted[stream])
-        if stream in far and slots.far is not None:
-            made[stream] = replace(made[stream], far_xyz_m=slots.far.answered(stream._seat))
+        made[stream] = stream._keep(frame, lifted[stream], answered.get(stream))
     return made
 
 

@@ -39,6 +39,7 @@ EXTRAS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ("matplotlib", "matplotlib"),
         ),
     ),
+    "inspect": ("comparing layer by layer", (("polygraphy", "polygraphy"), ("onnx", "onnx"), ("onnxruntime", "onnxruntime"))),
 }
 
 
@@ -151,7 +152,7 @@ def look_at(engine: EngineName, capability: str | None, board: Board) -> dict[st
         return found | {"why": f"{why}; it builds plans for other machines", "run": "posemoe-edge build --engine tensorrt-rtx"}
     if not any(_version(name, package) for name, package in DEVICE):
         why = f"{trt.__version__} is installed, and neither cuda-bindings nor pycuda is, which hold its memory"
-        return found | {"why": why, "run": board.install_cuda(engine)}
+        return found | {"why": why, "run": board.install_cuda}
     try:
         folder = find_artefact(None)
         manifest = read_manifest(folder)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import numpy as np
 from click.core import ParameterSource
+from numpy.typing import NDArray
 
 from ...runtime.certificate import read_certificate
 from ...runtime.engines.layers import Layer, by_kind, layers_of, that_compute
 from ...runtime.engines.library import library
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.files import write_atomically
+from ...runtime.gaps import GapPolicy
 from ...runtime.manifest import Manifest, Precision, check_file, read_manifest
 from ...runtime.model import find_artefact
 from ...runtime.picture import Bars, check_available, draw_bars
@@ -69,6 +71,8 @@ def command(out: Output, artefact: str | None, layers: bool, compare: str | None
     lost = [f"--{name}" for name in OF_COMPARE if given(name) is ParameterSource.COMMANDLINE]
     if lost and not compare:
         raise UsageError(f"{', '.join(lost)} without --compare", expected="--compare WHAT with it")
+    if compare and layers:
+        raise UsageError("--layers with --compare", expected="one of them")
     if compare:
         return _compare(out, folder, compare, **options)
     manifest = read_manifest(folder)
@@ -131,6 +135,10 @@ def _compare(
         from ...calib.runners import check_ready
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "inspect", "comparing graphs layer by layer") from None
+    if not math.isfinite(tolerance):
+        raise UsageError(f"--tolerance {tolerance}", expected="a share of a tensor's root mean square, e.g. 0.02")
+    if picture and (picture.suffix != ".png" or not picture.parent.is_dir()):
+        raise UsageError(f"--picture {picture}", expected="a file .png in a folder that is there")
     engine = next((name for name in ENGINES if name == compare), None)
     if precision and not engine:
         raise UsageError(f"--precision {precision} with --compare {compare}", expected=f"--compare {' or '.join(ENGINES)}")
@@ -182,18 +190,26 @@ def _compare(
 
 
 def _record(manifest: Manifest, source: str, frames: int) -> Recording:
-    """One person's frames, as the model is fed them."""
+    """One person's frames, as a stream feeds them to the model: without those that it would refuse or hold."""
     from ...calib.rollout import Recording
 
+    gaps, nominal_s = GapPolicy(), 1 / manifest.fps
+    fed: list[tuple[NDArray[np.float32], float, bool]] = []
+    person, fed_s = None, -math.inf
     with open_source(source, frames=frames, recipe=manifest.keypoint_recipe) as opened:
-        seen = [(frame.t_s, *next(iter(frame.people.items()))) for frame in opened if frame.people]
-    seen = [one for one in seen if one[1] == seen[0][1] and np.isfinite(one[2]).all()]  # others no stream would take
-    if not seen:
+        for frame in opened:
+            person = next(iter(frame.people), None) if person is None else person
+            if person not in frame.people:
+                continue
+            keypoints = np.where(frame.people[person][:, 2:] == 0, 0, frame.people[person]).astype(np.float32)
+            if np.isfinite(keypoints).all() and keypoints[:, 2].any():
+                reset = gaps.decide(frame.t_s - fed_s, seen=True) == "reset"
+                fed.append((keypoints, nominal_s if reset else frame.t_s - fed_s, reset))
+                fed_s = frame.t_s
+    if not fed:
         raise UsageError(f"nobody is in the first {frames} frames of {source}", expected="a person")
-    t_s = np.array([one[0] for one in seen])
-    keypoints = np.array([one[2] for one in seen], np.float32)
-    dt_s = np.diff(t_s, prepend=t_s[0] - 1 / manifest.fps).astype(np.float32)
-    return Recording(keypoints, dt_s, np.arange(len(t_s)) == 0).as_taken(manifest)
+    x, dt_s, reset_at = zip(*fed, strict=True)
+    return Recording(np.stack(x), np.array(dt_s, np.float32), np.array(reset_at)).as_taken(manifest)
 
 
 def _tell_differences(out: Output, found: Differences, firsts: dict[str, Difference | None], tolerance: float) -> None:

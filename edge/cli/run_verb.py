@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -106,7 +107,8 @@ def command(
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
     code = INTERRUPTED if summary["interrupted"] else 0
-    return Result(data, exit_code=code, next_command=f"posemoe-edge inspect {model or ''}".rstrip())
+    lone = model is not None and Path(model).is_file()  # there is nothing beside it to inspect
+    return Result(data, exit_code=code, next_command=None if lone else f"posemoe-edge inspect {model or ''}".rstrip())
 
 
 def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink], shadow: Shadow | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class CudaBindings(Device):
         except ImportError:
             raise MissingError(
                 "running on a GPU needs the package cuda-bindings, which is not installed",
-                run=read_board().install_cuda("tensorrt"),
+                run=read_board().install_cuda,
             ) from None
         self._cuda = driver
         self._check(driver.cuInit(0))

@@ -119,12 +119,12 @@ class Mirror:
 
 
 def on_device(x: object) -> bool:
-    """Whether it is memory of a GPU: anything with ``__cuda_array_interface__``, or of DLPack with a GPU's."""
+    """Whether it is memory of a GPU: of DLPack with a GPU's, or anything with ``__cuda_array_interface__``."""
     if isinstance(x, np.ndarray):
         return False
-    if isinstance(x, DeviceArray) or hasattr(x, "__cuda_array_interface__"):
-        return True
-    return hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == CUDA
+    if hasattr(x, "__dlpack_device__"):  # first: torch answers the other question with an error if gradients are wanted
+        return int(x.__dlpack_device__()[0]) == CUDA
+    return hasattr(x, "__cuda_array_interface__")
 
 
 def borrow(device: Device, x: Any) -> DeviceArray:
@@ -132,20 +132,23 @@ def borrow(device: Device, x: Any) -> DeviceArray:
 
     What was enqueued for it comes before what we enqueue from now on. It is theirs to write again once we have waited.
     """
-    if isinstance(x, DeviceArray):
+    if isinstance(x, DeviceArray) and x.device is device:
         return x
-    if hasattr(x, "__dlpack__"):  # first: with it the owner puts its own stream before ours
-        return _from_dlpack(device, x.__dlpack__(stream=device.stream))
-    told = x.__cuda_array_interface__
-    shape, dtype = tuple(told["shape"]), np.dtype(told["typestr"])
-    strides = told.get("strides")
-    _check_dense(shape, strides and tuple(stride // dtype.itemsize for stride in strides))
-    # Before version 3 nothing was said of streams: then, as most do, it works on the default one.
-    stream = told.get("stream") if told["version"] >= 3 else DEFAULT_STREAM
-    if stream is not None:
-        with device:
+    with device:
+        if hasattr(x, "__dlpack__"):  # first: with it the owner puts its own stream before ours
+            try:
+                return _from_dlpack(device, x.__dlpack__(stream=device.stream))
+            except (BufferError, RuntimeError) as error:
+                raise UsageError(f"memory that its owner does not lend: {error}", expected="e.g. x.detach()") from error
+        told = x.__cuda_array_interface__
+        shape, dtype = tuple(told["shape"]), np.dtype(told["typestr"])
+        strides = told.get("strides")
+        _check_dense(shape, strides and tuple(stride // dtype.itemsize for stride in strides))
+        # Before version 3 nothing was said of streams: then, as most do, it works on the default one.
+        stream = told.get("stream") if told["version"] >= 3 else DEFAULT_STREAM
+        if stream is not None:
             device.after(stream)
-    return DeviceArray(device, told["data"][0], shape, dtype, x)
+        return DeviceArray(device, told["data"][0], shape, dtype, x)
 
 
 def overlap(x: DeviceArray | Mirror | NDArray[Any], y: DeviceArray | Mirror | NDArray[Any]) -> bool:

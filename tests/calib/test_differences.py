@@ -310,7 +310,7 @@ def test_one_process_has_one_tensorrt(rtx: Any) -> None:
     assert config.USE_TENSORRT_RTX
 
 
-def test_the_worst_launch_is_the_one_whose_shares_are_told() -> None:
+def test_the_worst_launch_is_the_one_whose_poses_are_furthest_apart() -> None:
     from posemoe_edge.calib.differences import Answer
 
     answers = tuple(Answer(frame, 0.1, worst, 0.0) for frame, worst in enumerate((1.0, 3.0, 2.0)))

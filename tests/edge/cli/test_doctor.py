@@ -141,13 +141,13 @@ def test_with_a_plan_that_fits_tensorrt_is_ready(posemoe: Call, set_up: Callable
     assert said["engine"] == {"ok": True, "name": "tensorrt", "error": None} and said["ready"]
 
 
-def test_without_either_package_for_memory_the_extra_is_told(
+def test_without_either_package_for_memory_the_one_with_wheels_is_told(
     posemoe: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(DESKTOP, GPU, tensorrt="11.4.0")
     monkeypatch.setattr(doctor_verb, "DEVICE", (("no.such", "no-such"), ("nothing", "nothing")))
     found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == 'pip install "posemoe-edge[tensorrt]"'
+    assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == "pip install cuda-bindings"
     set_up(ORIN, GPU, tensorrt="10.3.0")
     found = posemoe("doctor", "--json").json["tensorrt"]["tensorrt"]
     assert found["run"] == 'pip install "cuda-bindings==12.*"'

@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from posemoe_edge.calib import runners
-from posemoe_edge.runtime import MissingError
+from posemoe_edge.edge.cli.inspect_verb import _record
+from posemoe_edge.runtime import MissingError, load
 from posemoe_edge.runtime.manifest import read_manifest, replace_files
 
 Call = Callable[..., Any]
@@ -71,6 +72,15 @@ def test_options_of_a_comparison_want_one(posemoe: Call, retention_artefact: Pat
     assert said.code == 2 and said.json["what"] == "--source, --frames without --compare"
     said = posemoe("inspect", retention_artefact, "--compare", "fp16", "--precision", "fp16", "--json")
     assert said.code == 2 and "tensorrt" in said.json["expected"]
+    for options in (
+        ("--layers",),
+        ("--tolerance", "nan"),
+        ("--tolerance", "inf"),
+        ("--picture", "no/where.png"),
+        ("--picture", "it.pdf"),
+    ):
+        said = posemoe("inspect", retention_artefact, "--compare", "fp16", *options, "--json")
+        assert said.code == 2 and options[0] in said.json["what"], options
 
 
 def test_a_graph_that_is_not_there_is_exported_first(posemoe: Call, retention_artefact: Path) -> None:
@@ -97,6 +107,24 @@ def test_frames_that_no_stream_would_take_are_left_out(
     np.savez(desk / "none.npz", keypoints=keypoints * np.nan)
     said = posemoe(*compare[:5], "kpts:none.npz", "--json")
     assert said.code == 2 and said.json["what"].startswith("nobody is in")
+
+
+def test_what_is_compared_is_what_a_stream_feeds(retention_artefact: Path, desk: Path, walk: Callable[..., np.ndarray]) -> None:
+    """Joints masked, nobody left out, a memory cleared after a long gap; then each frame with the time since the one before."""
+    keypoints, t_s = walk(12).copy(), np.cumsum([0.02] * 12)
+    keypoints[3, 5, 2] = 0
+    keypoints[6:8, :, 2] = 0
+    t_s[9:] += 3.0
+    np.savez(desk / "one.npz", keypoints=keypoints, t_s=t_s)
+    stream, fed = load(retention_artefact).stream(), []
+    put = stream._slots.put
+    stream._slots.put = lambda slot, *of: (fed.append(of), put(slot, *of))  # type: ignore[method-assign,func-returns-value]
+    for frame, t in zip(keypoints, t_s, strict=True):
+        stream.step(frame, t=float(t))
+    recording = _record(read_manifest(retention_artefact), "kpts:one.npz", 12)
+    np.testing.assert_array_equal(recording.keypoints, np.stack([x for x, _, _ in fed]))
+    np.testing.assert_allclose(recording.dt_s, [dt_s for _, dt_s, _ in fed], rtol=1e-6)
+    assert recording.reset.tolist() == [reset for _, _, reset in fed] and recording.reset.sum() == 2 and len(fed) == 10
 
 
 def test_without_a_gpu_nothing_is_begun(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
-       NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
+       NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_ISOLATION = 905 };
 enum { COPY, SET, CALL };                 /* what an operation does */
 enum { HOST = 1, DEVICE = 2 };            /* where memory lies */
 enum { TO_DEVICE, TO_HOST, ON_DEVICE };   /* which way a copy goes */
@@ -238,7 +238,11 @@ Result cuLaunchHostFunc(void *s, void (*call)(void *), void *given) {
 Result cuEventCreate(void **to, unsigned flags) { NEEDS_CONTEXT *to = calloc(1, sizeof(void *)); live_events++; return OK; }
 Result cuEventRecord(void *e, void *s) { *(void **)e = (uintptr_t)s > 2 ? s : &legacy; return OK; }
 Result cuEventDestroy_v2(void *e) { free(e); live_events--; return OK; }
-Result cuStreamWaitEvent(void *s, void *e, unsigned flags) { return *(void **)e ? wait(*(void **)e) : OK; }
+Result cuStreamWaitEvent(void *s, void *e, unsigned flags) {
+    Stream *waiting = s;
+    if (waiting && waiting->captured) { waiting->spoilt = 1; return CAPTURE_ISOLATION; }
+    return *(void **)e ? wait(*(void **)e) : OK;
+}
 
 /* --- graphs ------------------------------------------------------------------------------------------------------------ */
 

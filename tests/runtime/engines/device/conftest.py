@@ -47,6 +47,13 @@ class Driver:
         self._library.host_driver_fail(function.encode(), after, times, result)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _packages() -> None:
+    """What was imported is garbage to nobody: each test looks for its own twice, and need not look through all of that."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def driver() -> Iterator[Driver]:
     """The driver. When a test is over, nothing of it may be left on the device, and nothing foul have happened."""

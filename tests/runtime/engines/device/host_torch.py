@@ -13,6 +13,7 @@ import ctypes
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ FOUL: list[str] = []
 REFUSE: set[str] = set()  # "a capture", "a launch"
 MODES = {"global": 0, "thread_local": 1, "relaxed": 2}
 
+POOLS = count(1)
+CAPTURED: weakref.WeakSet[CUDAGraph] = weakref.WeakSet()
+
 current: ExternalStream | None = None
 _calls: list[Any] = []  # what was enqueued may be called for as long as the process lives
 _launched: set[tuple[int, ...]] = set()  # what was launched outside of a capture
@@ -32,7 +36,7 @@ _driver = ctypes.CDLL("libcuda.so.1")
 
 def install(monkeypatch: Any) -> None:
     """This module in the place of torch.cuda."""
-    for name in ("ExternalStream", "CUDAGraph", "graph", "stream", "graph_pool_handle", "is_available", "empty_cache"):
+    for name in ("ExternalStream", "CUDAGraph", "graph", "stream", "is_available", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, globals()[name])
     monkeypatch.setattr(torch, "as_tensor", as_tensor)
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *to: self if torch.device("cuda", 0) in to else _to(self, *to))
@@ -55,10 +59,6 @@ def needs_context() -> None:
 
 def is_available() -> bool:
     return True
-
-
-def graph_pool_handle() -> tuple[int, int]:
-    return 0, 1
 
 
 def empty_cache() -> None:
@@ -86,6 +86,12 @@ class CUDAGraph:
 
     def __init__(self) -> None:
         self.made = ctypes.c_void_p()
+        self.id: tuple[int, int] | None = None
+        CAPTURED.add(self)
+
+    def pool(self) -> tuple[int, int]:
+        assert self.id is not None
+        return self.id
 
     def replay(self) -> None:
         needs_context()
@@ -102,7 +108,8 @@ class graph:
 
     def __init__(self, cuda_graph: CUDAGraph, pool: Any, stream: ExternalStream, capture_error_mode: str) -> None:
         self.graph, self.stream, self.mode = cuda_graph, stream, MODES[capture_error_mode]
-        assert pool == graph_pool_handle()
+        assert pool in {None, *(other.id for other in CAPTURED)}, "a pool is gone with the last graph in it"
+        self.graph.id = pool or (0, next(POOLS))
 
     def __enter__(self) -> None:
         global current

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign import DLPack, Interface
 from posemoe_edge.runtime import UsageError
 from posemoe_edge.runtime.engines.cuda import CudaError, Device, open_device
-from posemoe_edge.runtime.engines.memory import DeviceArray, _Tensor, borrow, on_device
+from posemoe_edge.runtime.engines.memory import DeviceArray, borrow, on_device
 
 rng = np.random.default_rng(0)
 
@@ -223,33 +224,6 @@ except CudaError as error:
     assert done.stdout.startswith("refused CUDA"), done.stderr
 
 
-class Interface:
-    """Somebody's array on the GPU, as CuPy or Numba would show it."""
-
-    def __init__(self, x: Any, **more: Any) -> None:
-        self.__cuda_array_interface__ = x.__cuda_array_interface__ | more
-
-
-class DLPack:
-    """Somebody's array on the GPU, as torch would show it: numpy's capsule, with another device and address in it."""
-
-    def __init__(self, x: Any, device_type: int = 2, device_id: int = 0) -> None:
-        self.x, self.device, self.streams = x, (device_type, device_id), list[int]()
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.device
-
-    def __dlpack__(self, *, stream: int) -> Any:
-        self.streams.append(stream)
-        capsule = np.zeros(self.x.shape, self.x.dtype).__dlpack__()
-        pointer = ctypes.pythonapi.PyCapsule_GetPointer
-        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
-        tensor.device_type, tensor.device_id = self.device
-        tensor.data, tensor.byte_offset = self.x.address - 8, 8
-        return capsule
-
-
 @pytest.mark.parametrize("foreign", [Interface, DLPack])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bool", "uint8"])
 def test_others_memory_is_taken_as_it_is(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
@@ -282,6 +256,43 @@ def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -
     with pytest.raises(UsageError, match=r"device 2:1.*the first GPU, 2:0"):
         borrow(device, DLPack(x, device_id=1))
     assert not on_device(np.zeros(3)) and not on_device([1, 2]) and not on_device(DLPack(x, device_type=1))
+
+
+def test_what_its_owner_does_not_lend_is_told(device: Device) -> None:
+    class Learning(DLPack):
+        """As a tensor of torch whose gradient is wanted, which answers like this."""
+
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad")
+
+        def __dlpack__(self, *, stream: int) -> Any:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+
+    assert on_device(Learning(device.zeros(3)))
+    with pytest.raises(UsageError, match=r"require gradient.*x.detach\(\)"):
+        borrow(device, Learning(device.zeros(3)))
+
+
+def test_another_models_memory_is_somebody_elses(device: Device) -> None:
+    other = open_device(device.package)
+    x = other.zeros(3)
+    x[:] = 7
+    ours = borrow(device, x)
+    assert ours.device is device and ours.address == x.address and borrow(other, x) is x
+    np.testing.assert_array_equal(np.array(ours), [7, 7, 7])
+    other.close()
+
+
+def test_a_closed_device_asks_nobody_to_wait_for_it(device: Device) -> None:
+    x = device.zeros(3)
+    lent = DLPack(x)
+    interface = Interface(x)
+    device.close()
+    for each in (lent, interface):
+        with pytest.raises(UsageError, match="the model is closed"):
+            borrow(device, each)
+    assert not lent.streams
 
 
 def test_others_see_our_memory(device: Device) -> None:
