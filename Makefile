@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
 test: $(READY) $(BINDINGS) $(PYCUDA)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -47,7 +47,7 @@ def quantize(model: onnx.ModelProto, layers: Iterable[Layer], coded: Mapping[str
         if node.name in chosen:
             graph.add_layer(node, chosen[node.name], coded[chosen[node.name].name])
         else:
-            graph.nodes.append(node)
+            graph.put(node)
     graph.drop_unused()
     return made
 
@@ -60,12 +60,17 @@ class _Rewriter:
         self.held = {w.name: w for w in graph.initializer}
         self.takers = Counter(name for node in graph.node for name in node.input)
         self.takers.update(output.name for output in graph.output)
+        self.makers: dict[str, onnx.NodeProto] = {}  # of the tensors of the nodes that are back
         self.coded = 0
 
     def take_nodes(self) -> list[onnx.NodeProto]:
         taken = list(self.graph.node)
         del self.graph.node[:]
         return taken
+
+    def put(self, node: onnx.NodeProto) -> None:
+        self.nodes.append(node)
+        self.makers.update(dict.fromkeys(node.output, self.nodes[-1]))  # the graph's own copy: levelling changes it
 
     def add_layer(self, node: onnx.NodeProto, layer: Layer, coded: Coded) -> None:
         """The product with codes for its inputs, and what the shift amounts to after it."""
@@ -81,7 +86,7 @@ class _Rewriter:
         made = node.output[0]
         if coded.bias is not None:
             node.output[0] = self._tensor("unshifted")
-        self.nodes.append(node)
+        self.put(node)
         if coded.bias is not None:
             self._node("Add", [node.output[0], self._keep(self._tensor("bias"), coded.bias, dtype)], made, layer, "shift")
 
@@ -106,14 +111,13 @@ class _Rewriter:
 
     def _norm(self, x: str) -> onnx.NodeProto | None:
         """The LayerNormalization whose output, cast or not, is ``x`` and goes nowhere else."""
-        by_output = {name: node for node in self.nodes for name in node.output}
-        node: onnx.NodeProto | None = by_output.get(x)
+        node = self.makers.get(x)
         while node is not None and self.takers[node.output[0]] == 1:
             if node.op_type == "LayerNormalization" and len(node.input) == 3 and set(node.input[1:]) <= set(self.held):
                 return node
             if node.op_type != "Cast":
                 return None
-            node = by_output.get(node.input[0])
+            node = self.makers.get(node.input[0])
         return None
 
     def _through_codes(self, layer: Layer, x: str, step: float, dtype: Any) -> str:
@@ -140,5 +144,5 @@ class _Rewriter:
         return name
 
     def _node(self, kind: str, inputs: list[str], output: str, layer: Layer, part: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], f"{layer.name}/{part}/{kind}", **attributes))
+        self.put(helper.make_node(kind, inputs, [output], f"{layer.name}/{part}/{kind}", **attributes))
         return output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ COLUMNS = ("", "verdict", "mean mm", "p99 mm", "max mm", "per 1,000 frames", "MP
 Floats = NDArray[np.float64]
 
 
-def draw_certificate(path: Path, certificate: Certificate) -> None:
+def draw_certificate(path: Path | BinaryIO, certificate: Certificate) -> None:
     """The verdict and its figures, the drift over time, and how an outlier is forgotten."""
     drifts = certificate.by_name
     plots = [_course(certificate, drifts)]

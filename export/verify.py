@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -29,8 +30,7 @@ from ..runtime.certificate import (
     parse_certificate,
 )
 from ..runtime.errors import ArtefactError
-from ..runtime.files import write_atomically
-from ..runtime.manifest import Graph, Manifest, Precision, check_file, read_manifest, record_file, write_manifest
+from ..runtime.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
 from ..runtime.picture import check_available
 from ..runtime.skeleton import H36M_ORDERS, SKELETONS
 from .certificate_plot import draw_certificate
@@ -123,7 +123,9 @@ def verify(
         drifts=(),
     )
     certificate = _judge(certificate, [*drifts, *_kept(folder, manifest, certificate, drifts)])
-    _write(folder, manifest, certificate)
+    draw_certificate(picture := io.BytesIO(), certificate)
+    text = certificate.model_dump_json(indent=1).encode()
+    replace_files(folder, manifest, {CERTIFICATE: text, CERTIFICATE_PLOT: picture.getvalue()})
     return certificate
 
 
@@ -210,13 +212,3 @@ def _judge(certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
         over = exceeded(drift.measured, certificate.budget)
         judged.append(drift.model_copy(update={"passed": not over, "exceeded": over}))
     return certificate.model_copy(update={"drifts": tuple(judged), "passed": all(drift.passed for drift in judged)})
-
-
-def _write(folder: Path, manifest: Manifest, certificate: Certificate) -> None:
-    """Certificate and plot, then the manifest that vouches for them: at every moment the artefact is valid."""
-    files = {name: record for name, record in manifest.files.items() if name not in (CERTIFICATE, CERTIFICATE_PLOT)}
-    write_manifest(folder, manifest.model_copy(update={"files": files}))
-    draw_certificate(folder / CERTIFICATE_PLOT, certificate)
-    write_atomically(folder / CERTIFICATE, certificate.model_dump_json(indent=1).encode())
-    files |= {name: record_file(folder / name) for name in (CERTIFICATE, CERTIFICATE_PLOT)}
-    write_manifest(folder, manifest.model_copy(update={"files": files}))

@@ -132,7 +132,7 @@ def check_available() -> None:
 
 
 def draw_lines(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     lines: Lines | Sequence[Lines],
     *,
     heading: str | None = None,
@@ -142,6 +142,7 @@ def draw_lines(
     """One plot, or several below each other, as a picture.
 
     Args:
+        path: the picture to write; into an open file goes a PNG.
         heading, note: lines above everything, one that is seen first and one that explains it.
         table: rows of cells below them. The first row names the columns; the others are named by their first cell, in the
             colours of the lines.
@@ -165,7 +166,7 @@ def draw_lines(
     _draw_table(figure, table, top=1 - table_at / height_in, row=0.22 / height_in)
     for i, plot in enumerate(plots):
         _draw_lines(figure.add_subplot(len(plots), 1, i + 1), plot)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, format=None if isinstance(path, (str, Path)) else "png")
 
 
 def draw_bars(path: str | Path | BinaryIO, bars: Bars) -> None:

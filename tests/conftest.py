@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
     from posemoe_edge.runtime.plans import BuildKey
+
+# An export makes millions of objects, beside those that PyTorch has: a tenth of the time went into looking at them.
+gc.set_threshold(50_000, 20, 20)
+
+Make = Callable[[Path], object]
 
 WINDOW = 9
 CHUNK = 4
@@ -61,28 +68,43 @@ def tiny() -> Callable[[str], Lifter]:
 
 
 @pytest.fixture(scope="session")
-def artefact_of(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Lifter]) -> Callable[[str], Path]:
-    """artefact_of("dssm"): its artefact, exported by the first worker that asks; "dssm-chunk": in chunks. Read only."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """made_once("a name", make): the file or folder that ``make(path)`` writes, by the first worker that asks. Read only."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
 
+    def once(name: str, make: Make) -> Path:
+        path = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                draft = Path(tempfile.mkdtemp(dir=shared)) / name
+                make(draft)
+                draft.rename(path)
+        return path
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def artefact_of(made_once: Callable[[str, Make], Path], tiny: Callable[[str], Lifter]) -> Callable[[str], Path]:
+    """artefact_of("dssm"): its artefact; "dssm-chunk": in chunks. Read only."""
+
     @functools.cache
     def exported(kind: str) -> Path:
-        folder = shared / f"tiny-{kind}"
-        with (shared / f"{kind}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                from posemoe_edge.export.artefact import export
+        def make(folder: Path) -> None:
+            from posemoe_edge.export.artefact import export
 
-                export(
-                    tiny(kind),
-                    folder,
-                    preset=f"tiny-{kind}",
-                    precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
-                    chunk=CHUNK if kind.endswith("-chunk") else None,
-                    training={"untrained": True},
-                )
-        return folder
+            export(
+                tiny(kind),
+                folder,
+                preset=f"tiny-{kind}",
+                precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
+                chunk=CHUNK if kind.endswith("-chunk") else None,
+                training={"untrained": True},
+            )
+
+        return made_once(f"tiny-{kind}", make)
 
     return exported
 
@@ -106,16 +128,37 @@ def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _certified(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from posemoe_edge.edge.checkpoints import load_reference
-    from posemoe_edge.edge.data.motion import walker_motion
-    from posemoe_edge.export.verify import verify
-    from posemoe_edge.runtime.certificate import Budget
+def _certified(artefact_of: Callable[[str], Path], made_once: Callable[[str, Make], Path]) -> Path:
+    def make(folder: Path) -> None:
+        from posemoe_edge.edge.checkpoints import load_reference
+        from posemoe_edge.edge.data.motion import walker_motion
+        from posemoe_edge.export.verify import verify
+        from posemoe_edge.runtime.certificate import Budget
 
-    folder = Path(shutil.copytree(artefact_of("retention"), tmp_path_factory.mktemp("certified") / "tiny-retention"))
-    wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
-    verify(folder, load_reference, *walker_motion(frames=60, streams=2), budget=wide)
-    return folder
+        shutil.copytree(artefact_of("retention"), folder)
+        wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
+        verify(folder, load_reference, *walker_motion(frames=60, streams=2), budget=wide)
+
+    return made_once("certified", make)
+
+
+@pytest.fixture(scope="session")
+def calibrated(artefact_of: Callable[[str], Path], made_once: Callable[[str, Make], Path]) -> Path:
+    """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
+
+    def make(folder: Path) -> None:
+        from posemoe_edge.calib import calibrate as module
+        from posemoe_edge.calib.budget import budget_of
+        from posemoe_edge.edge.data.motion import walker_motion
+
+        shutil.copytree(artefact_of("retention"), folder)
+        observed, seen = walker_motion(frames=100, streams=2), walker_motion(frames=40, streams=2, seed=1)
+        with pytest.MonkeyPatch.context() as quick:
+            quick.setattr(module, "BRIEF", 10)
+            check = module.Check(*seen)
+            module.calibrate(folder, *observed, precisions=("int8", "int8w"), budget=budget_of(2.0), check=check)
+
+    return made_once("calibrated", make)
 
 
 @pytest.fixture

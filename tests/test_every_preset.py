@@ -1,9 +1,10 @@
-"""Every preset, at small width, the whole way: PyTorch, ONNX, runtime, certificate."""
+"""Every preset, at small width, the whole way: PyTorch, ONNX, runtime, certificate, TensorRT's parser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from posemoe_edge.export import verify as verify_module
 from posemoe_edge.export.artefact import export
 from posemoe_edge.export.verify import verify
 from posemoe_edge.runtime import load
+from posemoe_edge.runtime.engines.layers import layers_of
+from posemoe_edge.runtime.engines.library import library
 from posemoe_edge.runtime.skeleton import H36M_ORDERS
 
 WINDOW, CHUNK, FRAMES = 7, 3, 11
@@ -51,6 +54,13 @@ def distinct() -> dict[str, LifterConfig]:
 
 KINDS = distinct()
 CHUNKED = [name for name, config in KINDS.items() if not config.windowed]
+# A step has nothing ahead of it: what looks ahead takes those of what does not, where there is a preset of it.
+CAUSAL = {
+    name: other
+    for name, config in KINDS.items()
+    for other, its in KINDS.items()
+    if name in CHUNKED and config.lookahead and its == replace(config, lookahead=False)
+}
 
 
 def made(config: LifterConfig) -> Lifter:
@@ -90,7 +100,10 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
     return model(windows)[:, -1].numpy()
 
 
-@pytest.mark.parametrize(("name", "chunk"), [*((name, None) for name in KINDS), *((name, CHUNK) for name in CHUNKED)])
+@pytest.mark.parametrize(
+    ("name", "chunk"),  # the longest first, so that no worker is left alone with one of them
+    [*((name, CHUNK) for name in CHUNKED), *((name, None) for name in KINDS if name not in CAUSAL)],
+)
 def test_a_preset_runs_as_its_reference_and_is_certified(
     name: str, chunk: int | None, tmp_path: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,9 +123,24 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
     assert np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max())
     assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # it moves
 
-    monkeypatch.setattr(verify_module, "draw_certificate", lambda path, certificate: path.write_bytes(b"a plot"))  # seconds
+    monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))  # seconds
     certificate = verify(folder, load_reference, *walker_motion(frames=20, streams=1))
     assert certificate.passed and certificate.drifts[0].measured.max_mm < 0.1
+
+    if find_spec("tensorrt_rtx"):  # it exists for x86-64 alone
+        assert layers_of(library("tensorrt-rtx"), folder / manifest.graphs[0].file)  # a real parser of NVIDIA's reads it
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_the_steps_of_what_looks_ahead_are_those_of_what_does_not(name: str, walk: Callable[..., np.ndarray]) -> None:
+    """The same network bit by bit, and so the same graph, which the test above has exported."""
+    ahead, causal = made(KINDS[name]), made(KINDS[CAUSAL[name]])
+    causal.load_state_dict(ahead.state_dict())
+    states = None, None
+    for frame in torch.tensor(walk(FRAMES)[..., : ahead.config.channels])[:, None]:
+        (pose, state), (other, its) = (model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True))
+        assert pose.equal(other) and state.equal(its)
+        states = state, its
 
 
 def test_every_published_system_is_there() -> None:

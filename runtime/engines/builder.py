@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,6 @@ def make_plan(
     return write_plan(folder, key, plan, seconds=seconds), seconds
 
 
-@uncollected()
 def build(
     trt: Any,
     path: Path,
@@ -110,6 +109,32 @@ def build(
         timing: the file in which TensorRT keeps what it timed, read and written; a second build is quicker for it.
     """
     check_streams(streams)
+    monitor = _monitor(trt, watch)
+    # In a thread of its own, so that Ctrl-C reaches us while the builder is at work; the monitor then tells it to stop. We wait
+    # until it has, however often we are told, and what it works on is that thread's: nothing is destroyed under the builder.
+    with ThreadPoolExecutor(1, "builder") as pool:
+        work = pool.submit(_compile, trt, path, graph, streams, targets, workspace_mb, timing, monitor)
+        try:
+            return work.result()
+        except KeyboardInterrupt:
+            monitor.stop = True
+            while not work.done():
+                with suppress(KeyboardInterrupt):
+                    wait([work])
+            raise
+
+
+@uncollected()
+def _compile(
+    trt: Any,
+    path: Path,
+    graph: Graph,
+    streams: Streams,
+    targets: tuple[str, ...],
+    workspace_mb: int,
+    timing: Path | None,
+    monitor: Any,
+) -> bytes:
     logger = open_logger(trt)
     builder = _builder(trt, logger)
     network, parser = read_network(trt, builder, logger, path)
@@ -126,19 +151,9 @@ def build(
             config.set_compute_capability(target, index)
     if timing:
         use_timing_cache(config, timing)
-    monitor = _monitor(trt, watch)
     config.progress_monitor = monitor
-    try:
-        # In a thread of its own, so that Ctrl-C reaches us while the builder is at work; the monitor then tells it to stop.
-        with ThreadPoolExecutor(1, "builder") as pool:
-            work = pool.submit(builder.build_serialized_network, network, config)
-            try:
-                plan = work.result()
-            except KeyboardInterrupt:
-                monitor.stop = True
-                raise
-    finally:
-        del parser  # it owns what the network points to: never before the build is over
+    plan = builder.build_serialized_network(network, config)
+    del parser  # it owns what the network points to: never before the build is over
     if monitor.trouble:
         raise monitor.trouble
     if plan is None:

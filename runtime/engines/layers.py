@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .builder import open_builder, read_network
+from .library import uncollected
 
 NAMES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
@@ -23,6 +24,7 @@ class Layer:
     writes: tuple[str, ...]
 
 
+@uncollected()
 def layers_of(trt: Any, path: Path) -> list[Layer]:
     """What the parser makes of an ONNX file. Nothing is built, so no GPU is needed for TensorRT for RTX."""
     builder, logger = open_builder(trt)

@@ -102,6 +102,7 @@ class TensorRtEngine:
 
         return launch
 
+    @uncollected()
     def close(self) -> None:
         """See ``Engine.close``."""
         for launch in list(self._launches):
@@ -169,6 +170,7 @@ class TensorRtEngine:
 class _Launch:
     """One binding: a context of its own, and the graph that was captured of it."""
 
+    @uncollected()
     def __init__(self, engine: TensorRtEngine, inputs: Buffers, outputs: Buffers) -> None:
         self._engine, self._device = engine, engine.device
         self._graph: Replay | None = None
@@ -195,16 +197,22 @@ class _Launch:
                     self._capture()
             self._ferry.unload()
 
+    @uncollected()
     def close(self) -> None:
         """Let go of what must be gone before the plan is."""
         self._graph = self._context = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def _enqueue(self) -> None:
         self._ferry.enqueue(self._execute)
 
+    @uncollected()
     def _execute(self) -> None:
         self._engine.insist(self._context.execute_async_v3(self._device.stream), "run the plan")
 
+    @uncollected()  # garbage may hold memory of the GPU, too, and to free that in the middle spoils a capture
     def _capture(self) -> None:
         """After a launch that went well. If it cannot be captured, all launches go on being enqueued plainly."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from onnx import numpy_helper
 from posemoe_edge.calib import calibrate as calibrate_module
 from posemoe_edge.calib.budget import budget_of
-from posemoe_edge.calib.calibrate import Check, calibrate
+from posemoe_edge.calib.calibrate import calibrate
 from posemoe_edge.calib.calibration import CALIBRATION, CALIBRATION_PLOT, Calibration
 from posemoe_edge.calib.choice import choose
 from posemoe_edge.edge.data.motion import walker_motion
@@ -33,45 +34,32 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.fixture(scope="module")
-def _calibrated(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import shutil
-
-    folder = tmp_path_factory.mktemp("calibrated") / "tiny"
-    shutil.copytree(artefact_of("retention"), folder)
-    with pytest.MonkeyPatch.context() as quick:
-        quick.setattr(calibrate_module, "BRIEF", 10)
-        check = Check(*observed(frames=40, seed=1))
-        calibrate(folder, *observed(), precisions=("int8", "int8w"), budget=budget_of(2.0), check=check)
-    return folder
-
-
-def test_it_adds_graphs_that_run_and_says_what_it_did(_calibrated: Path, walk: Callable[..., np.ndarray]) -> None:
-    manifest = read_manifest(_calibrated)
+def test_it_adds_graphs_that_run_and_says_what_it_did(calibrated: Path, walk: Callable[..., np.ndarray]) -> None:
+    manifest = read_manifest(calibrated)
     assert {graph.precision for graph in manifest.graphs} == {"fp32", "fp16", "int8", "int8w", "mixed"}
     for name in manifest.files:
-        check_file(_calibrated, manifest, name)
-    exact = load(_calibrated, precision="fp32").stream()
+        check_file(calibrated, manifest, name)
+    exact = load(calibrated, precision="fp32").stream()
     poses = [exact.step(frame).xyz_m for frame in walk(20)]
     for precision in ("int8", "int8w", "mixed"):
-        stream = load(_calibrated, precision=precision).stream()  # type: ignore[arg-type]
+        stream = load(calibrated, precision=precision).stream()  # type: ignore[arg-type]
         drift = np.linalg.norm([stream.step(frame).xyz_m for frame in walk(20)] - np.array(poses), axis=-1)
         assert 0 < drift.mean() < 0.1
-    calibration = Calibration.model_validate_json((_calibrated / CALIBRATION).read_bytes())
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
     assert calibration.motion.frames == FRAMES and len(calibration.motion.streams) == 2
     assert calibration.graph_sha256 == manifest.files["step.fp32.onnx"].sha256
     assert all(layer.alone_mm is not None and layer.limit > 0 for layer in calibration.layers)
-    assert (_calibrated / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
+    assert (calibrated / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_lone_graph_carries_its_own_manifest(_calibrated: Path) -> None:
-    model = load(_calibrated / "step.int8.onnx")
-    assert model.graph.precision == "int8" and model.manifest.preset == read_manifest(_calibrated).preset
+def test_a_lone_graph_carries_its_own_manifest(calibrated: Path) -> None:
+    model = load(calibrated / "step.int8.onnx")
+    assert model.graph.precision == "int8" and model.manifest.preset == read_manifest(calibrated).preset
 
 
-def test_the_mix_has_int8_where_the_record_says_so(_calibrated: Path) -> None:
-    calibration = Calibration.model_validate_json((_calibrated / CALIBRATION).read_bytes())
-    model = onnx.load(str(_calibrated / "step.mixed.onnx"))
+def test_the_mix_has_int8_where_the_record_says_so(calibrated: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated / "step.mixed.onnx"))
     coded = {node.name.rsplit("/", 2)[0] for node in model.graph.node if node.name.endswith("weight/DequantizeLinear")}
     assert coded == {layer.name for layer in calibration.layers if layer.mixed == "int8"}
     assert 0 < len(coded) < len(calibration.layers), "otherwise nothing is tested here"
@@ -79,9 +67,9 @@ def test_the_mix_has_int8_where_the_record_says_so(_calibrated: Path) -> None:
     assert half, "the others are still FP16"
 
 
-def test_all_layers_are_int8_and_nothing_else(_calibrated: Path) -> None:
-    calibration = Calibration.model_validate_json((_calibrated / CALIBRATION).read_bytes())
-    model = onnx.load(str(_calibrated / "step.int8.onnx"))
+def test_all_layers_are_int8_and_nothing_else(calibrated: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated / "step.int8.onnx"))
     codes = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8 and w.dims]
     assert len(codes) == len(calibration.layers)
     state = next(value for value in model.graph.input if value.name == "state")
@@ -210,24 +198,27 @@ def test_graphs_of_an_older_version_are_to_be_exported_again(copied_artefact: Pa
         calibrate(copied_artefact, *observed())
 
 
-def test_the_choice_is_the_fastest_within_the_budget(_calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_the_fastest_within_the_budget(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from posemoe_edge.calib import choice as choice_module
 
     taken = {"fp32": 3.0, "fp16": 2.5, "int8": 1.0, "mixed": 1.5, "int8w": 2.0}
     monkeypatch.setattr(choice_module, "launch_ms", lambda graphs: ({p: taken[p] for p in graphs}, "a fake board"))
-    manifest, recordings = read_manifest(_calibrated), observed(seed=2)[0]
-    free = choose(_calibrated, manifest, recordings, budget_of(1000.0))
+    manifest, recordings = read_manifest(calibrated), observed(frames=40, seed=2)[0]
+    free = choose(calibrated, manifest, recordings, budget_of(1000.0))
     assert free.precision == "int8" and "a fake board" in free.why and len(free.candidates) == 5
     drifts = {one.precision: one.measured.mean_mm for one in free.candidates}
     assert drifts["fp32"] == 0 < drifts["fp16"] < drifts["int8"]
-    strict = choose(_calibrated, manifest, recordings, budget_of(drifts["fp16"] / 1000))
+    strict = choose(calibrated, manifest, recordings, budget_of(drifts["fp16"] / 1000))
     assert strict.precision == "fp32"
     assert all(f"{name} drifts too far" in strict.why for name in ("fp16", "int8", "mixed", "int8w"))
 
 
-def test_the_speed_is_measured_on_the_engine_itself(_calibrated: Path) -> None:
-    recordings = observed(seed=2)[0]
-    choice = choose(_calibrated, read_manifest(_calibrated), recordings, budget_of(1000.0))
+def test_the_speed_is_measured_on_the_engine_itself(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posemoe_edge.calib import choice as choice_module
+
+    monkeypatch.setattr(choice_module, "launch_ms", partial(choice_module.launch_ms, rounds=20))
+    recordings = observed(frames=10, seed=2)[0]
+    choice = choose(calibrated, read_manifest(calibrated), recordings, budget_of(1000.0))
     assert {one.engine for one in choice.candidates} == {"onnxruntime-cpu"}
     assert all(one.launch_ms > 0 for one in choice.candidates)
     assert choice.precision == min(choice.candidates, key=lambda one: one.launch_ms).precision

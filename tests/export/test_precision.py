@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -41,6 +42,32 @@ def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny: Callable[[
             lost += int((before.half().float() != before).sum())
     assert lost > 10, "numbers that half precision would not have kept"
     assert sum(product for _, product in wide) > 10
+
+
+@pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "lookahead"])
+def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(kind: str, tiny: Callable[[str], Any]) -> None:
+    half = halve(tiny(kind))
+
+    def types_of(run: Callable[..., Any], x: torch.Tensor) -> dict[str, set[torch.dtype]]:
+        types: dict[str, set[torch.dtype]] = {}
+
+        def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, taken: Any, made: Any) -> None:
+                tensors = [*taken, *(made if isinstance(made, tuple) else (made,))]
+                types.setdefault(name, set()).update(tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor))
+
+            return hook
+
+        with ExitStack() as hooks:
+            for name, module in half.named_modules():
+                hooks.callback(module.register_forward_hook(note(name)).remove)
+            pose, state = run(x, half.initial_state(1), None, None)
+        return types | {"pose": {pose.dtype}, "state": {state.dtype}}
+
+    x = torch.rand(1, 4, 17, half.config.channels)
+    steps = types_of(half.step, x[:, 0])
+    assert types_of(half.chunk, x) == steps
+    assert steps["state"] == {torch.float32} and any(torch.float16 in types for types in steps.values())
 
 
 def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny: Callable[[str], Any]) -> None:

@@ -18,11 +18,7 @@ from posemoe_edge.runtime.manifest import Graph, Manifest, read_manifest, record
 
 Call = Callable[..., Any]
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("xdg_cache")
 
 
 @pytest.fixture
@@ -114,11 +110,11 @@ def test_an_fp16_graph_that_does_not_compile_is_an_error(
 
 
 def test_the_shipped_artefacts_plans_are_the_caches(
-    posemoe: Call, compiled: list[str], zoo: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    posemoe: Call, compiled: list[str], zoo: Path, xdg_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posemoe_edge.runtime.plans.SHIPPED", zoo)
     said = posemoe("build", "--target", "sm86", "--json")
-    assert said.code == 0 and Path(said.json["plans"][0]["plan"]).is_relative_to(cache)
+    assert said.code == 0 and Path(said.json["plans"][0]["plan"]).is_relative_to(xdg_cache)
 
 
 @pytest.mark.parametrize(("given", "streams"), [("1,8,32", [1, 8, 32]), ("4", [4, 4, 4])])

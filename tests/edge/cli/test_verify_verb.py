@@ -15,7 +15,7 @@ WIDE = ("--mean-mm", 50, "--p99-mm", 90, "--max-mm", 999, "--slope-mm", 999, "--
 
 @pytest.fixture(autouse=True)
 def _quick_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "draw_certificate", lambda path, certificate: path.write_bytes(b"a plot"))
+    monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))
 
 
 def test_all_of_it_is_told(posemoe: Callable[..., Any], copied_artefact: Path) -> None:

@@ -6,11 +6,14 @@ kernels, nor of speed.
 
 from __future__ import annotations
 
-import fcntl
-import functools
+import gc
 import logging
 import signal
-from collections.abc import Callable
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +25,35 @@ from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.engines import builder
 from posemoe_edge.runtime.engines.builder import BuildError, build, make_plan, open_builder, read_network
 from posemoe_edge.runtime.engines.layers import Layer, by_kind, layers_of
-from posemoe_edge.runtime.engines.library import library
+from posemoe_edge.runtime.engines.library import library, uncollected
 from posemoe_edge.runtime.manifest import Graph, Precision, read_manifest
 from posemoe_edge.runtime.model import find_artefact
 
 Make = Callable[..., Any]
 
-# Every mixer in both precisions, a chunk and windows, each with a free number of streams. A further precision is one more line:
-# ``graph_of`` takes it of the artefact if it is there.
+# Every mixer in both precisions, INT8, chunks and windows, each with a free number of streams. A further precision is one more
+# line: ``graph_of`` takes it of the artefact if it is there.
 GRAPHS: tuple[tuple[str, Precision], ...] = (
     ("retention", "fp32"),
     ("retention", "fp16"),
+    ("retention", "int8"),
     ("dssm", "fp32"),
     ("dssm", "fp16"),
     ("attention", "fp32"),
     ("attention", "fp16"),
     ("gated", "fp32"),
-    ("retention-chunk", "fp16"),
+    ("retention-chunk", "fp32"),
+    ("lookahead-chunk", "fp16"),
     ("centre", "fp32"),
 )
-READ_ONLY: tuple[tuple[str, Precision], ...] = (("dssm-chunk", "fp32"),)  # compiling it would tell nothing that these do not
+# Compiling these would tell nothing that those do not.
+READ_ONLY: tuple[tuple[str, Precision], ...] = (("gated-chunk", "fp32"), ("retention", "int8w"))
+COMPUTED = {"fp32": "fp32", "fp16": "fp16", "int8": "fp16", "int8w": "fp32"}  # what a layer's codes are turned back into
 STREAMS = (1, 2, 4)
 TARGETS = ("sm86", "sm89", "sm120")
 each_graph = pytest.mark.parametrize(("kind", "precision"), (*GRAPHS, *READ_ONLY))
+
+pytestmark = pytest.mark.usefixtures("xdg_cache")
 
 
 @pytest.fixture(scope="session")
@@ -55,19 +64,19 @@ def trt() -> Any:
 
 @pytest.fixture(scope="session")
 def graph_of(
-    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+    artefact_of: Callable[[str], Path],
+    calibrated: Path,
+    made_once: Callable[..., Path],
+    tiny: Callable[[str], Any],
 ) -> Callable[[str, Precision], tuple[Path, Graph]]:
-    """graph_of("dssm", "fp16"): a tiny graph's file and record; of the shared artefact if it is there, else made once."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base
+    """graph_of("dssm", "fp16"): a tiny graph's file and record; of a shared artefact if it is there, else made once."""
 
-    @functools.cache
     def made(kind: str, precision: Precision) -> tuple[Path, Graph]:
         from posemoe_edge.export.passes import name_nodes, simplify
         from posemoe_edge.export.precision import halve
         from posemoe_edge.export.trace import trace
 
-        folder = artefact_of(kind)
+        folder = calibrated if kind == "retention" else artefact_of(kind)
         manifest = read_manifest(folder)
         graph = next((graph for graph in manifest.graphs if graph.precision == precision), None)
         if graph:
@@ -75,21 +84,11 @@ def graph_of(
         assert precision == "fp16", "the only other one that export makes without calibration"
         wide = manifest.graph("fp32")
         graph = wide.model_copy(update={"precision": precision, "file": wide.file.replace("fp32", precision)})
-        path = shared / f"{kind}.{graph.file}"
-        with (shared / f"{kind}.{precision}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                chunk = graph.frames if graph.mode == "chunk" else None
-                onnx.save(simplify(name_nodes(trace(halve(tiny(kind)), chunk))), path)
-        return path, graph
+        chunk = graph.frames if graph.mode == "chunk" else None
+        name = f"{kind}.{graph.file}"
+        return made_once(name, lambda path: onnx.save(simplify(name_nodes(trace(halve(tiny(kind)), chunk))), path)), graph
 
     return made
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 # --- graphs that must be read and compiled -----------------------------------------------------------------------------------
@@ -133,7 +132,17 @@ def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
     assert len(products) > 4
     for name, types in products.items():
         wide = any(f"{name}.".startswith(f"{island}.") for island in islands)
-        assert types == {"fp32" if wide else precision}, name
+        assert types == {"fp32" if wide else COMPUTED[precision]}, name
+
+
+@each_graph
+def test_codes_are_where_calibration_put_them_and_nowhere_else(
+    kind: str, precision: Precision, trt: Any, graph_of: Make
+) -> None:
+    path, _ = graph_of(kind, precision)
+    kinds = by_kind(layers_of(trt, path))
+    assert set(kinds.get("quantize", {})) == ({"int8"} if precision == "int8" else set())
+    assert set(kinds.get("dequantize", {})) == ({COMPUTED[precision]} if precision in ("int8", "int8w") else set())
 
 
 @pytest.mark.parametrize(
@@ -319,19 +328,89 @@ def test_progress_is_told_and_the_logger_hears_the_library(trt: Any, graph_of: M
     assert done == sorted(done) and len(set(done)) > 2, "the outermost phase moves on"
 
 
-def test_an_interrupted_build_leaves_nothing(trt: Any, copied_artefact: Path, cache: Path) -> None:
-    def interrupt(phases: Any) -> None:
-        signal.raise_signal(signal.SIGINT)  # as Ctrl-C while the library is at work
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """Ctrl-C while the library is at work in another thread."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    main = threading.main_thread().ident
+    assert main is not None
+    yield lambda: signal.pthread_kill(main, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_build_leaves_nothing(
+    trt: Any, copied_artefact: Path, xdg_cache: Path, interrupt: Callable[[], None]
+) -> None:
+    seen: list[Any] = []
+
+    def watch(phases: Any) -> None:
+        seen.append(phases)
+        if len(seen) == 1:
+            interrupt()
 
     manifest = read_manifest(copied_artefact)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            plan(copied_artefact, trt, watch=interrupt, precision="fp32")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert not (copied_artefact / "engines").exists() and not cache.exists()
+    with pytest.raises(KeyboardInterrupt):
+        plan(copied_artefact, trt, watch=watch, precision="fp32")
+    assert seen and not (copied_artefact / "engines").exists() and not xdg_cache.exists()
     assert read_manifest(copied_artefact) == manifest
+
+
+def test_a_second_interrupt_destroys_nothing_under_the_builder(
+    trt: Any, retention_artefact: Path, interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first asks the builder to stop; until it has, it works on what must be there, whatever comes."""
+    monitors, works_on, alive = list[Any](), list[Any](), list[bool]()
+    monitor_of, read = builder._monitor, builder.read_network
+
+    def kept_monitor(*given: Any) -> Any:
+        monitors.append(monitor_of(*given))
+        return monitors[-1]
+
+    def watched_network(*given: Any) -> Any:
+        made = read(*given)
+        works_on.extend(map(weakref.ref, made))
+        return made
+
+    def watch(phases: Any) -> None:
+        if alive:
+            return
+        interrupt()
+        while not monitors[0].stop:
+            time.sleep(0.01)
+        interrupt()
+        time.sleep(0.3)  # for whoever would not wait to leave
+        alive.append(all(each() is not None for each in works_on))
+
+    monkeypatch.setattr(builder, "_monitor", kept_monitor)
+    monkeypatch.setattr(builder, "read_network", watched_network)
+    graph = read_manifest(retention_artefact).graph("fp32")
+    with pytest.raises(KeyboardInterrupt):
+        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), watch=watch)
+    assert alive == [True] and len(works_on) == 2
+
+
+def test_python_collects_no_garbage_while_the_library_may_call_back(trt: Any, retention_artefact: Path) -> None:
+    collecting: list[bool] = []
+    graph = read_manifest(retention_artefact).graph("fp32")
+
+    def stopping(phases: Any) -> None:
+        collecting.append(gc.isenabled())
+        raise BrokenPipeError  # it has said enough
+
+    assert gc.isenabled()
+    with pytest.raises(BrokenPipeError):
+        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), watch=stopping)
+    assert collecting and not any(collecting) and gc.isenabled()
+
+
+def test_the_collector_rests_until_the_last_of_several_threads_is_out() -> None:
+    one, other = uncollected(), uncollected()
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(one)
+        second.enter_context(other)
+        first.close()
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_what_goes_wrong_while_watching_comes_out_whole(trt: Any, retention_artefact: Path) -> None:
@@ -402,12 +481,12 @@ def test_a_changed_graph_is_not_built(trt: Any, copied_artefact: Path, compiled:
 
 
 def test_only_standard_tensorrt_keeps_what_it_timed(
-    trt: Any, copied_artefact: Path, compiled: list[dict[str, Any]], cache: Path
+    trt: Any, copied_artefact: Path, compiled: list[dict[str, Any]], xdg_cache: Path
 ) -> None:
     plan(copied_artefact, trt)
     plan(copied_artefact, trt, engine="tensorrt", capabilities=("sm87",))
     assert [(call["targets"], call["timing"] is None) for call in compiled] == [(("sm86",), True), ((), False)]
-    assert compiled[1]["timing"].is_relative_to(cache) and "sm87" in compiled[1]["timing"].name
+    assert compiled[1]["timing"].is_relative_to(xdg_cache) and "sm87" in compiled[1]["timing"].name
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorRT for RTX has the calls, and does nothing with them

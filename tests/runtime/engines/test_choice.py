@@ -11,8 +11,7 @@ import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError, load
 from posemoe_edge.runtime.engines import choice, open_engine
 from posemoe_edge.runtime.gpu import find_gpu
-from posemoe_edge.runtime.manifest import read_manifest
-from posemoe_edge.runtime.plans import BuildKey, graph_sha256, this_platform, write_plan
+from posemoe_edge.runtime.plans import BuildKey, write_plan
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +23,9 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def planned(copied_artefact: Path) -> Path:
+def planned(copied_artefact: Path, key_of: Callable[..., BuildKey]) -> Path:
     """An artefact with a plan of its fp16 graph."""
-    manifest = read_manifest(copied_artefact)
-    graph = manifest.graph("fp16")
-    key = BuildKey(
-        engine="tensorrt",
-        version="10.3.0",
-        graph=graph.file,
-        graph_sha256=graph_sha256(copied_artefact, manifest, graph),
-        precision="fp16",
-        capabilities=("sm87",),
-        platform=this_platform(),
-        streams=(1, 1, 8),
-        flags=(),
-    )
-    write_plan(copied_artefact, key, b"a plan", seconds=0)
+    write_plan(copied_artefact, key_of(copied_artefact, "fp16"), b"a plan", seconds=0)
     return copied_artefact
 
 

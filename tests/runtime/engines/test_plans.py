@@ -11,19 +11,14 @@ from pathlib import Path
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError
 from posemoe_edge.runtime.manifest import Graph, Manifest, read_manifest
-from posemoe_edge.runtime.plans import BuildKey, Machine, Plan, build_command, find_plan, graph_sha256, plans_folder, write_plan
+from posemoe_edge.runtime.plans import BuildKey, Machine, Plan, build_command, find_plan, plans_folder, write_plan
 
 ORIN = Machine(engine="tensorrt", version="10.3.0", capability="sm87", platform="linux-aarch64")
 DATA = b"not looked into" * 99
 
+pytestmark = pytest.mark.usefixtures("xdg_cache")
 Build = Callable[..., Plan]
 Find = Callable[..., Plan]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -37,19 +32,9 @@ def graph(manifest: Manifest) -> Graph:
 
 
 @pytest.fixture
-def key(copied_artefact: Path, manifest: Manifest, graph: Graph) -> BuildKey:
+def key(copied_artefact: Path, key_of: Callable[..., BuildKey]) -> BuildKey:
     """What Orin would build."""
-    return BuildKey(
-        engine="tensorrt",
-        version="10.3.0",
-        graph=graph.file,
-        graph_sha256=graph_sha256(copied_artefact, manifest, graph),
-        precision="fp16",
-        capabilities=("sm87",),
-        platform="linux-aarch64",
-        streams=(1, 1, 8),
-        flags=(),
-    )
+    return key_of(copied_artefact, "fp16", platform=ORIN.platform)
 
 
 @pytest.fixture
@@ -132,10 +117,10 @@ def test_streams_choose_among_plans(build: Build, find: Find) -> None:
     assert caught.value.run and caught.value.run.endswith("--streams 1,17,17")
 
 
-def test_no_plan_is_something_missing(find: Find, copied_artefact: Path, cache: Path) -> None:
+def test_no_plan_is_something_missing(find: Find, copied_artefact: Path, xdg_cache: Path) -> None:
     with pytest.raises(MissingError, match=r"no plan of step\.fp16\.onnx for tensorrt") as caught:
         find()
-    assert str(copied_artefact / "engines") in str(caught.value) and str(cache) in str(caught.value)
+    assert str(copied_artefact / "engines") in str(caught.value) and str(xdg_cache) in str(caught.value)
     assert caught.value.run == f"posemoe-edge build {copied_artefact} --engine tensorrt --precision fp16"
 
 
@@ -200,19 +185,19 @@ def test_an_interrupted_write_leaves_nothing_that_is_believed(
 
 
 def test_plans_of_what_is_shipped_go_into_the_cache(
-    cache: Path, copied_artefact: Path, manifest: Manifest, key: BuildKey, monkeypatch: pytest.MonkeyPatch
+    xdg_cache: Path, copied_artefact: Path, manifest: Manifest, key: BuildKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posemoe_edge.runtime.plans.SHIPPED", copied_artefact.parent)
     plan = write_plan(copied_artefact, key, DATA, seconds=1)
-    assert plan.path.is_relative_to(cache / "posemoe-edge") and not (copied_artefact / "engines").exists()
+    assert plan.path.is_relative_to(xdg_cache / "posemoe-edge") and not (copied_artefact / "engines").exists()
     assert find_plan(copied_artefact, manifest, manifest.graph("fp16"), here=ORIN).read() == DATA
 
 
 def test_plans_of_what_cannot_be_written_to_go_into_the_cache(
-    cache: Path, copied_artefact: Path, key: BuildKey, monkeypatch: pytest.MonkeyPatch
+    xdg_cache: Path, copied_artefact: Path, key: BuildKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere, whatever the folder's mode
-    assert write_plan(copied_artefact, key, DATA, seconds=1).path.is_relative_to(cache)
+    assert write_plan(copied_artefact, key, DATA, seconds=1).path.is_relative_to(xdg_cache)
 
 
 def test_without_the_variable_the_cache_is_in_the_home(
