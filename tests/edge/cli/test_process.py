@@ -94,6 +94,7 @@ def test_the_doctor_says_what_a_robot_lacks(on_a_robot: dict[str, Any]) -> None:
         "camera": False,
         "plot": False,
         "export": False,
+        "inspect": False,
     }
     assert 'pip install "posemoe-edge[export]"' in err and 'pip install "posemoe-edge[cpu]"' not in err
 
