@@ -137,6 +137,12 @@ class Certificate(Strict):
         fitting = (drift for drift in self.drifts if drift.precision == precision)
         return next((drift for drift in fitting if engine in (None, drift.engine)), None)
 
+    def known_of(self, precision: str, engine: str) -> Drift | None:
+        """What is known of a precision on an engine: what was measured there, else on any other one, a failure before all."""
+        fitting = [drift for drift in self.drifts if drift.precision == precision]
+        own = [drift for drift in fitting if drift.engine == engine]
+        return min(own or fitting, key=lambda drift: drift.passed, default=None)
+
     @property
     def by_name(self) -> dict[str, Drift]:
         """The drifts by what to call them: the precision, and the engine too if there are several."""

@@ -9,7 +9,7 @@ from threading import Lock
 
 from numpy.typing import ArrayLike
 
-from .certificate import Certificate, Drift, read_certificate
+from .certificate import Certificate, read_certificate
 from .engines import Engine, open_engine
 from .engines.choice import choose
 from .engines.memory import OnDevice
@@ -32,6 +32,8 @@ METADATA = "posemoe.manifest"
 class Model:
     """A lifter that is ready to run: immutable, and shared by all its streams. Made by ``load``.
 
+    ``drift`` is what its certificate says of this graph, on this engine or else on any other; None if it says nothing.
+
     Each stream is for one thread at a time; launches of different streams take turns, whichever threads they come from.
     """
 
@@ -53,6 +55,7 @@ class Model:
         self._opened = opened = open_engine(path, engine=engine, threads=threads, plan=plan)
         _check_interface(opened, graph)
         self.engine = opened.name
+        self.drift = certificate.known_of(graph.precision, self.engine) if certificate else None
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
         allowed = _latencies(manifest, graph)
         if self.latency_frames not in allowed:
@@ -145,14 +148,7 @@ def load(
         certificate = read_certificate(path, manifest)
     if shadow is not None and graph.mode != "step":
         raise UsageError(f"a shadow of {manifest.preset}, whose mode is {graph.mode}", expected="an artefact of mode step")
-    drift = _failed(certificate, graph, choice.engine) if certificate else None
-    if drift and not allow_failed:
-        raise CheckFailedError(
-            f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(drift.exceeded)}",
-            expected="an artefact within its budget",
-            run=f"posemoe-edge verify {path}, or use --allow-failed",
-        )
-    return Model(
+    model = Model(
         manifest,
         graph,
         graph_path,
@@ -164,6 +160,14 @@ def load(
         latency_frames=latency_frames,
         shadow=shadow,
     )
+    if model.drift and not model.drift.passed and not allow_failed:
+        model.close()
+        raise CheckFailedError(
+            f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(model.drift.exceeded)}",
+            expected="an artefact within its budget",
+            run=f"posemoe-edge verify {path}, or use --allow-failed",
+        )
+    return model
 
 
 def find_artefact(artefact: str | Path | None = None) -> Path:
@@ -188,13 +192,6 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         expected=f"a folder, or a shipped one ({shipped})",
         run=f"posemoe-edge export {name}",
     )
-
-
-def _failed(certificate: Certificate, graph: Graph, engine: str) -> Drift | None:
-    """The verdict that speaks against a graph: its engine's own, else any that there is."""
-    measured = [drift for drift in certificate.drifts if drift.precision == graph.precision]
-    own = [drift for drift in measured if drift.engine.startswith(engine)]
-    return next((drift for drift in own or measured if not drift.passed), None)
 
 
 def _latencies(manifest: Manifest, graph: Graph) -> range:

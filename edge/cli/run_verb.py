@@ -193,8 +193,9 @@ def _tell(out: Output, report: ShadowReport) -> None:
 
 def _certified(model: Model) -> dict[str, Any]:
     assert model.certificate is not None
-    drift = model.certificate.drift(model.graph.precision)
+    drift = model.drift
     return {
+        "engine": None if drift is None else drift.engine,
         "passed": None if drift is None else drift.passed,
         "mean_mm": None if drift is None else drift.measured.mean_mm,
         "max_mm": None if drift is None else drift.measured.max_mm,
@@ -203,9 +204,8 @@ def _certified(model: Model) -> dict[str, Any]:
 
 
 def _verdict(model: Model) -> str:
-    drift = model.certificate.drift(model.graph.precision) if model.certificate else None
+    drift = model.drift
     if drift is None:
         return f"not certified (posemoe-edge verify {model.path.parent})"
-    return (
-        f"drift certificate {'passed' if drift.passed else 'FAILED'}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"
-    )
+    passed = f"{'passed' if drift.passed else 'FAILED'}{'' if drift.engine == model.engine else f' on {drift.engine}'}"
+    return f"drift certificate {passed}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"

@@ -29,6 +29,13 @@ def test_a_run_on_pytorch_is_one_on_onnx_runtime(posemoe: Call, retention_artefa
     assert "fp32 step on torch-cpu" in ours.err
 
 
+def test_a_certificate_of_another_engine_is_called_that(posemoe: Call, certified_artefact: Path) -> None:
+    given = ("run", "synthetic://walk", "--frames", 3, "--model", certified_artefact, "--precision", "fp32", "--json")
+    ours, theirs = (posemoe(*given, "--engine", name) for name in ("torch", "onnxruntime"))
+    assert ours.json["certificate"]["engine"] == theirs.json["certificate"]["engine"] == "onnxruntime-cpu"
+    assert "drift certificate passed on onnxruntime-cpu: " in ours.err and "drift certificate passed: " in theirs.err
+
+
 def test_what_is_verified_on_it_stands_beside_what_was_before(posemoe: Call, certified_artefact: Path) -> None:
     wide = ("--mean-mm", 10, "--p99-mm", 50, "--max-mm", 100, "--slope-mm", 100, "--mpjpe-mm", 100)
     said = posemoe(
