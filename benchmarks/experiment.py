@@ -75,12 +75,17 @@ def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
     options = made.parse_args()
     if options.every < 1:
         made.error(f"--every {options.every}: at least 1 is expected")
+    check_outputs(made, options)
+    return options
+
+
+def check_outputs(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Whether what ``--json`` and ``--plot`` name can be written."""
     for path in (options.json, options.plot):
         if path is not None and not path.parent.is_dir():
             made.error(f"there is no folder {path.parent}")
     if options.plot is not None:
         check_available()
-    return options
 
 
 def lifters(options: argparse.Namespace) -> dict[str, Lifter]:

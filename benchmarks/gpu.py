@@ -34,7 +34,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from experiment import table, told
+from experiment import check_outputs, table, told
 from gpu_live import step, streams
 from gpu_picture import draw
 from gpu_sheet import Report, Sheet, Warned
@@ -44,7 +44,6 @@ from posemoe_edge.runtime.errors import MissingError, UsageError
 from posemoe_edge.runtime.gpu import ask_nvidia_smi, find_gpu
 from posemoe_edge.runtime.manifest import read_manifest
 from posemoe_edge.runtime.model import DEFAULT_MODEL, find_artefact
-from posemoe_edge.runtime.picture import check_available
 
 TABLES: dict[str, Callable[[Sheet, argparse.Namespace], None]] = {
     "step": step,
@@ -151,11 +150,7 @@ def parsed() -> argparse.Namespace:
             made.error(f"--{name}: at least 1 is expected")
     if unknown := [name for name in options.tables if name not in TABLES]:
         made.error(f"--tables {','.join(unknown)}: some of {','.join(TABLES)} are expected")
-    for path in (options.json, options.plot):
-        if path is not None and not path.parent.is_dir():
-            made.error(f"there is no folder {path.parent}")
-    if options.plot is not None:
-        check_available()
+    check_outputs(made, options)
     options.each_s = options.seconds / 15  # of a contestant of step
     return check(options)
 

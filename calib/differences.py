@@ -23,7 +23,7 @@ from ..runtime.errors import UsageError
 from ..runtime.manifest import Graph
 from ..runtime.plans import EngineName
 from .places import Place, as_computed, find_places, of_one_stream, on_its_own, with_shifts
-from .rollout import Recording
+from .rollout import Recording, feeds
 from .runners import Feed, Run, check_ready, open_runner
 
 SMALLEST = 1e-12  # below this a tensor is zeros, and nothing is relative to it
@@ -140,7 +140,8 @@ def differences(
         ours = opened(one, (place.exact for place in places))
         quick = opened(one, ())
         carried: Feed = {state.input: np.zeros([1, *map(int, state.shape[1:])], state.dtype) for state in graph.states}
-        for frame, given, taken in _launches(graph, recording):
+        frame = 0
+        for given, taken in feeds(graph, recording):
             feed = taken | carried
             if frame + given <= after:
                 made = quick(feed)
@@ -151,6 +152,7 @@ def differences(
                 if worst is None or told[-1].max_mm > max(one.max_mm for one in told[:-1]):
                     worst = feed, shifts
             carried = {state.input: made[state.output] for state in graph.states}
+            frame += given
             tick(given)
     shares = sorted(_shares(exact, graph, answers, *worst), key=lambda one: -one.max_mm) if worst else []
     return Differences(seen.told(), tuple(told), tuple(shares))
@@ -203,21 +205,6 @@ def _apart(ours: Feed, theirs: Feed, graph: Graph, given: int | None = None) -> 
     mm = 1000 * np.linalg.norm(apart.reshape(-1, *apart.shape[-2:])[:given], axis=-1)
     states = (_size(_minus(theirs[one.output], ours[one.output]), ours[one.output])[1] for one in graph.states)
     return _finite(mm.mean()), _finite(mm.max()), max(states, default=0.0)
-
-
-def _launches(graph: Graph, recording: Recording) -> Iterator[tuple[int, int, Feed]]:
-    """The recording as the graph takes it: (the first frame, how many, what is fed beside the state)."""
-    if graph.mode == "step":
-        for t in range(len(recording)):
-            of = recording.during(slice(t, t + 1))
-            yield t, 1, {"keypoints": of.keypoints, "dt": of.dt_s, "reset": of.reset}
-        return
-    parts = recording.chunks if graph.mode == "chunk" else recording.windows
-    frame = 0
-    for given, part in parts(graph.frames):
-        feed = {"keypoints": part.keypoints[None], "dt": part.dt_s[None], "reset": part.reset[:1]}
-        yield frame, given, {tensor.name: feed[tensor.name] for tensor in graph.inputs if tensor.name in feed}
-        frame += given
 
 
 def _minus(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float32]:

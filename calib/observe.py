@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import ArtefactError
 from ..runtime.manifest import Graph
-from .rollout import Recording
+from .rollout import Recording, feeds
 
 Floats = NDArray[np.float32]
 Feed = dict[str, NDArray[Any]]
@@ -111,7 +111,7 @@ def _side_by_side(graph: Graph, recordings: Sequence[Recording]) -> Iterator[Ite
         yield _steps(recordings)
     else:  # each has its own places to begin a chunk anew
         for recording in recordings:
-            yield _chunks(graph, recording)
+            yield feeds(graph, recording)
 
 
 def _steps(recordings: Sequence[Recording]) -> Iterator[tuple[int, Feed]]:
@@ -120,12 +120,3 @@ def _steps(recordings: Sequence[Recording]) -> Iterator[tuple[int, Feed]]:
     )
     for t in range(keypoints.shape[1]):
         yield len(recordings), {"keypoints": keypoints[:, t], "dt": dt[:, t], "reset": reset[:, t]}
-
-
-def _chunks(graph: Graph, recording: Recording) -> Iterator[tuple[int, Feed]]:
-    parts = recording.windows(graph.frames) if graph.mode == "window" else recording.chunks(graph.frames)
-    for given, part in parts:
-        feed: Feed = {"keypoints": part.keypoints[None]}
-        if graph.mode == "chunk":
-            feed |= {"dt": part.dt_s[None], "reset": part.reset[:1]}
-        yield given, feed

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -109,8 +110,20 @@ def roll_out(
             return roll_out(opened, graph, recordings, tick=tick)
     if graph.mode == "step":
         return _steps(source, graph, recordings, tick)
-    roll = _chunks if graph.mode == "chunk" else _windows
-    return [roll(source, graph, recording, tick) for recording in recordings]
+    return [_alone(source, graph, recording, tick) for recording in recordings]
+
+
+def feeds(graph: Graph, recording: Recording) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """A recording as a graph takes it, one stream's: of each launch how many frames, and what is fed beside the state."""
+    if graph.mode == "step":
+        for t in range(len(recording)):
+            of = recording.during(slice(t, t + 1))
+            yield 1, {"keypoints": of.keypoints, "dt": of.dt_s, "reset": of.reset}
+        return
+    parts = recording.chunks if graph.mode == "chunk" else recording.windows
+    for given, part in parts(graph.frames):
+        feed = {"keypoints": part.keypoints[None], "dt": part.dt_s[None], "reset": part.reset[:1]}
+        yield given, {tensor.name: feed[tensor.name] for tensor in graph.inputs if tensor.name in feed}
 
 
 def open_graph(source: Path | bytes, *, engine: str | None = None) -> Engine:
@@ -147,28 +160,19 @@ def _steps(engine: Engine, graph: Graph, recordings: Sequence[Recording], tick: 
     return poses
 
 
-def _chunks(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[int], None]) -> Floats:
+def _alone(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[int], None]) -> Floats:
+    """One recording, launch by launch. A window that answers with one pose answers so for all of its frames."""
     inputs, outputs = ({t.name: np.zeros(_of_one(t.shape), t.dtype) for t in side} for side in (graph.inputs, graph.outputs))
     launch = engine.bind(inputs, outputs)
-    poses = []
-    for given, chunk in recording.chunks(graph.frames):
-        inputs["keypoints"][0], inputs["dt"][0], inputs["reset"][0] = chunk.keypoints, chunk.dt_s, chunk.reset[0]
+    poses: list[Floats] = []
+    for given, feed in feeds(graph, recording):
+        for name, x in feed.items():
+            inputs[name][:] = x
         launch()
         for state in graph.states:
             inputs[state.input][:] = outputs[state.output]
-        poses.append(outputs["pose"][0, :given].copy())
-        tick(given)
-    return np.concatenate(poses)
-
-
-def _windows(engine: Engine, graph: Graph, recording: Recording, tick: Callable[[int], None]) -> Floats:
-    x, y = (np.zeros(_of_one(side[0].shape), np.float32) for side in (graph.inputs, graph.outputs))
-    launch = engine.bind({graph.inputs[0].name: x}, {graph.outputs[0].name: y})
-    poses = []
-    for given, window in recording.windows(graph.frames):
-        x[0] = window.keypoints
-        launch()
-        poses += list(y[0, :given].copy()) * (given if len(y[0]) == 1 else 1)
+        made = outputs["pose"][0, :given].copy()
+        poses += list(made) * (given if len(made) == 1 else 1)
         tick(given)
     return np.stack(poses)
 

@@ -16,7 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from ..runtime.engines.library import library, uncollected
+from ..runtime.engines.collector import uncollected
+from ..runtime.engines.library import library
 from ..runtime.errors import ArtefactError, MissingError, UsageError, missing_extra
 from ..runtime.gpu import find_gpu
 from ..runtime.plans import EngineName

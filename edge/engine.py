@@ -28,14 +28,14 @@ from torch import Tensor, nn
 from ..export.lifter import Lifter
 from ..export.precision import halve
 from ..export.trace import ChunkGraph, StepGraph, WindowGraph, interface
-from ..runtime.certificate import REFERENCE
+from ..runtime.certificate import find_reference
+from ..runtime.engines.collector import uncollected
 from ..runtime.engines.cuda import CudaError, Device, open_device
 from ..runtime.engines.engine import Buffers, Interface, Launch, Rows
 from ..runtime.engines.ferry import Ferry
-from ..runtime.engines.library import uncollected
-from ..runtime.engines.memory import DeviceArray, borrow, check_buffers, on_device
+from ..runtime.engines.memory import DeviceArray, borrow_all, check_buffers
 from ..runtime.errors import ArtefactError, PoseEdgeError, UsageError
-from ..runtime.manifest import MANIFEST, Graph, check_file, read_manifest
+from ..runtime.manifest import MANIFEST, Graph, read_graph
 from ..runtime.manifest import Tensor as TensorSpec
 from .checkpoints import load_reference
 
@@ -82,9 +82,7 @@ class TorchEngine:
         device = self.device
         if device is None:
             return self._bind_host(inputs, outputs)
-        inputs, outputs = (
-            {name: borrow(device, x) if on_device(x) else x for name, x in side.items()} for side in (inputs, outputs)
-        )
+        inputs, outputs = borrow_all(device, inputs), borrow_all(device, outputs)
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         launch = _Launch(self, device, inputs, outputs)
         self._launches.add(launch)
@@ -202,15 +200,10 @@ def open_network(path: Path | bytes) -> tuple[Graph, nn.Module]:
     folder = path.parent
     if path.is_file() and not (folder / MANIFEST).is_file():
         raise ArtefactError(f"{path} is a lone graph, without reference weights", expected="a graph of an artefact", run=AGAIN)
-    manifest = read_manifest(folder)
-    graph = next((graph for graph in manifest.graphs if graph.file == path.name), None)
-    if graph is None:
-        raise ArtefactError(f"{path} is no graph of its folder's manifest", expected="a graph of an artefact")
+    manifest, graph = read_graph(path)
     if graph.precision not in ("fp32", "fp16"):
         raise UsageError(f"PyTorch has no {graph.precision} graph", expected="precision fp32 or fp16: --precision fp32")
-    if REFERENCE not in manifest.files:
-        raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=f"{AGAIN} {manifest.preset}")
-    model: Lifter = load_reference(check_file(folder, manifest, REFERENCE))
+    model: Lifter = load_reference(find_reference(folder, manifest))
     told = interface(model, graph.frames if graph.mode == "chunk" else None)[:2]
     if [list(map(_memory, side)) for side in told] != [list(map(_memory, side)) for side in (graph.inputs, graph.outputs)]:
         raise ArtefactError(

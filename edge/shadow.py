@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..calib.budget import DEFAULT_BUDGET
 from ..export.lifter import Lifter
-from ..runtime.certificate import REFERENCE, read_certificate
+from ..runtime.certificate import find_reference, read_certificate
 from ..runtime.errors import ArtefactError
-from ..runtime.manifest import check_file, read_manifest
+from ..runtime.manifest import read_manifest
 from ..runtime.model import find_artefact
 from ..runtime.shadow import Shadow
 from ..runtime.slots import Memory
@@ -55,12 +55,12 @@ def shadow_of(artefact: str | Path | None = None, **options: Any) -> Shadow:
         options: of ``Shadow``.
     """
     path = find_artefact(artefact)
-    again = "posemoe-edge export"
     if path.is_file():
-        raise ArtefactError(f"{path} is a lone graph, without reference weights", expected="an artefact's folder", run=again)
+        raise ArtefactError(
+            f"{path} is a lone graph, without reference weights", expected="an artefact's folder", run="posemoe-edge export"
+        )
     manifest = read_manifest(path)
-    if REFERENCE not in manifest.files:
-        raise ArtefactError(f"{path} holds no reference weights", expected=REFERENCE, run=f"{again} {manifest.preset}")
+    weights = find_reference(path, manifest)
     certificate = read_certificate(path, manifest)
     budget = certificate.budget if certificate else DEFAULT_BUDGET
-    return Shadow(TorchReference(load_reference(check_file(path, manifest, REFERENCE))), **{"budget": budget, **options})
+    return Shadow(TorchReference(load_reference(weights)), **{"budget": budget, **options})

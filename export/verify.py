@@ -27,6 +27,7 @@ from ..runtime.certificate import (
     Certificate,
     Drift,
     Motion,
+    find_reference,
     parse_certificate,
 )
 from ..runtime.errors import ArtefactError
@@ -86,12 +87,9 @@ def verify(
     check_available()
     manifest = read_manifest(folder)
     for name in manifest.files:
-        if name not in (CERTIFICATE, CERTIFICATE_PLOT):
+        if name not in (CERTIFICATE, CERTIFICATE_PLOT, REFERENCE):
             check_file(folder, manifest, name)
-    if REFERENCE not in manifest.files:
-        raise ArtefactError(
-            f"{folder} holds no reference weights", expected=REFERENCE, run=f"posemoe-edge export {manifest.preset}"
-        )
+    weights = find_reference(folder, manifest)
     graphs = [manifest.graph(precision) for precision in precisions] or list(manifest.graphs)
     events = _events(manifest, recordings)
     given = [recording.as_taken(manifest) for recording in recordings]
@@ -99,7 +97,7 @@ def verify(
     with ExitStack() as stack:
         # Opened before the work and not after it: an engine may not be there.
         opened = [stack.enter_context(closing(open_graph(folder / graph.file, engine=engine))) for graph in graphs]
-        model, chunk = load_reference(folder / REFERENCE), manifest.graphs[0].frames if manifest.mode == "chunk" else None
+        model, chunk = load_reference(weights), manifest.graphs[0].frames if manifest.mode == "chunk" else None
         reference = Lifted(*(lift_reference(model, of, chunk=chunk, tick=tick) for of in (given, disturbed)))
         lifted = [
             Lifted(*(roll_out(at, graph, of, tick=tick) for of in (given, disturbed)))

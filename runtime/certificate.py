@@ -150,6 +150,14 @@ class Certificate(Strict):
         return {f"{drift.precision} {drift.engine}" if several else drift.precision: drift for drift in self.drifts}
 
 
+def find_reference(folder: Path, manifest: Manifest) -> Path:
+    """The PyTorch weights of an artefact, if it holds them and they are what the manifest says."""
+    if REFERENCE not in manifest.files:
+        run = f"posemoe-edge export {manifest.preset}"
+        raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=run)
+    return check_file(folder, manifest, REFERENCE)
+
+
 def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
     """The artefact's certificate, None if the manifest names none; it must speak of the graphs that are there."""
     if CERTIFICATE not in manifest.files:

@@ -224,6 +224,15 @@ def record_file(path: Path) -> FileRecord:
     return FileRecord(sha256=sha256(path), bytes=path.stat().st_size)
 
 
+def read_graph(path: Path) -> tuple[Manifest, Graph]:
+    """The manifest in a graph's folder, and its record of that file."""
+    manifest = read_manifest(path.parent)
+    graph = next((graph for graph in manifest.graphs if graph.file == path.name), None)
+    if graph is None:
+        raise ArtefactError(f"{path} is no graph of its folder's manifest", expected="a graph of an artefact")
+    return manifest, graph
+
+
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """The file's path, if it is what the manifest says; otherwise an ArtefactError that says how it differs."""
     record, path = manifest.files[name], folder / name

@@ -11,7 +11,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +233,30 @@ def key_of() -> Callable[..., BuildKey]:
         return BuildKey(**orins | changes)
 
     return key
+
+
+@pytest.fixture(scope="session")
+def crowd(walk: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]:
+    """crowd(two_models, pairs, 60, joins=12, leaves=40): people come and go in both, the same, and not all in every frame.
+
+    Frame by frame the pairs of poses; ``pairs`` holds those of the streams that are there.
+    """
+
+    def play(models: Sequence[Any], pairs: list[Any], frames: int, *, joins: int, leaves: int) -> Iterator[list[Any]]:
+        rng = np.random.default_rng(0)
+        for i in range(frames):
+            if i % joins == 0:
+                pairs.append([model.stream() for model in models])
+            if i == leaves:
+                for stream in pairs.pop(1):
+                    stream.close()
+            there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
+            seen = [walk(frames, seed=k)[i] for k in range(len(there))]
+            given = [dict(zip((pair[side] for pair in there), seen, strict=True)) for side in range(2)]
+            poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
+            yield [(poses[0][a], poses[1][b]) for a, b in there]
+
+    return play
 
 
 @pytest.fixture(scope="session")

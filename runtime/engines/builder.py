@@ -29,7 +29,8 @@ from ..plans import (
     this_platform,
     write_plan,
 )
-from .library import MOST_TOLD, last, open_logger, uncollected
+from .collector import uncollected
+from .library import MOST_TOLD, last, open_logger
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import get_args
 
 from ..errors import ArtefactError, MissingError, UsageError
 from ..gpu import find_gpu
-from ..manifest import Graph, Manifest, Precision, read_manifest
+from ..manifest import Graph, Manifest, Precision, read_graph
 from ..plans import EngineName, Plan, find_plan, has_plans
 from . import check_engine
 from .library import library, machine
@@ -76,10 +76,7 @@ def plan_beside(path: Path | bytes, engine: EngineName) -> Plan:
     """The plan of a graph's file, by the manifest in its folder."""
     if isinstance(path, bytes):
         raise UsageError(f"bytes for {engine}", expected="a graph's file in an artefact: plans are found beside it")
-    manifest = read_manifest(path.parent)
-    graph = next((graph for graph in manifest.graphs if graph.file == path.name), None)
-    if graph is None:
-        raise ArtefactError(f"{path} is no graph of its folder's manifest", expected="a graph of an artefact")
+    manifest, graph = read_graph(path)
     choice = _planned(path.parent, manifest, [graph], graph, engine)
     assert choice.plan is not None
     return choice.plan

@@ -23,6 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import MissingError, PoseEdgeError, UsageError
 from ..gpu import DRIVER
+from .collector import uncollected
 from .memory import DeviceArray, Mirror
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Device(ABC):
     def capture(self, work: Callable[[], None]) -> Replay:
         """Make a graph of what ``work`` enqueues, which is not done now; whatever happens, the capture is ended."""
         stream, graph, made, call = ctypes.c_void_p(self.stream), ctypes.c_void_p(), ctypes.c_void_p(), self.driver
-        with self:
+        with self, uncollected():
             call("cuStreamBeginCapture_v2", stream, OWN_THREAD)
             try:
                 work()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .builder import open_builder, read_network
-from .library import uncollected
+from .collector import uncollected
 
 NAMES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 

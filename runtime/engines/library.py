@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from ..board import read_board
@@ -17,10 +14,6 @@ OLDEST = (10, 3)
 MOST_TOLD = 3  # of the errors that the library logged
 
 log = logging.getLogger(__name__)
-
-_lock = threading.Lock()
-_within = 0  # how many are within ``uncollected``, in all threads: the collector is the process's
-_collecting = True  # before the first of them
 
 
 def library(engine: EngineName) -> Any:
@@ -66,29 +59,6 @@ def open_logger(trt: Any) -> Any:
             log.log({"WARNING": logging.INFO}.get(severity.name, logging.DEBUG), "%s", msg)
 
     return Logger()
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Python's garbage is left lying meanwhile.
-
-    TensorRT calls our logger while it holds a lock of its own. If Python collected garbage there, an older object of TensorRT's
-    among it would wait for that lock, for ever. Whatever may call back belongs here, destructors too; so does a function whose
-    locals are TensorRT's. Threads may be here together: the last one to leave lets Python collect again.
-    """
-    global _within, _collecting
-    with _lock:
-        if not _within:
-            _collecting = gc.isenabled()
-            gc.disable()
-        _within += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _within -= 1
-            if not _within and _collecting:
-                gc.enable()
 
 
 def last(errors: Sequence[str]) -> str:

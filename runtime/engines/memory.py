@@ -151,6 +151,11 @@ def borrow(device: Device, x: Any) -> DeviceArray:
         return DeviceArray(device, told["data"][0], shape, dtype, x)
 
 
+def borrow_all(device: Device, buffers: Buffers) -> Buffers:
+    """What to bind, with other people's memory on the GPU borrowed."""
+    return {name: borrow(device, x) if on_device(x) else x for name, x in buffers.items()}
+
+
 def overlap(x: DeviceArray | Mirror | NDArray[Any], y: DeviceArray | Mirror | NDArray[Any]) -> bool:
     """Whether two arrays share memory, of the device or else of the host."""
     x, y = (each.far if isinstance(each, Mirror) else each for each in (x, y))

@@ -19,7 +19,7 @@ from ..errors import ArtefactError, missing_extra
 from .cuda import Device, open_device
 from .engine import Buffers, Interface, Launch
 from .ferry import Ferry
-from .memory import DeviceArray, borrow, check_buffers, on_device
+from .memory import DeviceArray, borrow_all, check_buffers
 from .onnxruntime import read_interface
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,7 @@ class OnnxRuntimeCudaEngine:
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
         """See ``Engine.bind``. Other libraries' memory on the GPU is bound as it is."""
-        inputs, outputs = (
-            {name: borrow(self.device, x) if on_device(x) else x for name, x in side.items()} for side in (inputs, outputs)
-        )
+        inputs, outputs = borrow_all(self.device, inputs), borrow_all(self.device, outputs)
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         device, session = self.device, self._session
         with device:

@@ -22,11 +22,12 @@ from numpy.typing import DTypeLike
 
 from ..errors import ArtefactError, MissingError, PoseEdgeError
 from ..plans import EngineName
+from .collector import uncollected
 from .cuda import Device, Replay, open_device
 from .engine import Buffers, Interface, Launch
 from .ferry import ALIGNMENT, Ferry
-from .library import last, library, open_logger, uncollected
-from .memory import DeviceArray, borrow, check_buffers, on_device
+from .library import last, library, open_logger
+from .memory import DeviceArray, borrow_all, check_buffers
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +81,7 @@ class TensorRtEngine:
 
         More rows than the plan takes become several launches, one after the other.
         """
-        inputs, outputs = (
-            {name: borrow(self.device, x) if on_device(x) else x for name, x in side.items()} for side in (inputs, outputs)
-        )
+        inputs, outputs = borrow_all(self.device, inputs), borrow_all(self.device, outputs)
         rows = check_buffers(inputs, self.inputs, outputs, self.outputs)
         if rows <= self._most:
             return self._launch(inputs, outputs, rows)
@@ -212,7 +211,6 @@ class _Launch:
     def _execute(self) -> None:
         self._engine.insist(self._context.execute_async_v3(self._device.stream), "run the plan")
 
-    @uncollected()  # garbage may hold memory of the GPU, too, and to free that in the middle spoils a capture
     def _capture(self) -> None:
         """After a launch that went well. If it cannot be captured, all launches go on being enqueued plainly."""
         try:

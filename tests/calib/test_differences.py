@@ -18,7 +18,7 @@ from posemoe_edge.calib.rollout import Recording
 from posemoe_edge.calib.runners import check_ready, make_config, open_runner, read_network, take_tensorrt
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
-from posemoe_edge.runtime.engines.library import uncollected
+from posemoe_edge.runtime.engines.collector import uncollected
 from posemoe_edge.runtime.manifest import Graph, Manifest, Precision, read_manifest
 
 FRAMES = 4

@@ -85,22 +85,12 @@ class TestOnTheProcessor:
             close_to(a, b)
 
     @pytest.mark.parametrize("kind", ["retention", "gated", "lookahead-chunk", "attention"])
-    def test_people_come_and_go_and_each_is_as_on_onnx_runtime(self, artefact_of: ArtefactOf, walk: Walk, kind: str) -> None:
+    def test_people_come_and_go_and_each_is_as_on_onnx_runtime(self, artefact_of: ArtefactOf, crowd: Any, kind: str) -> None:
         models: list[Model] = [load(artefact_of(kind), engine=name) for name in ("torch", "onnxruntime")]
         assert [model.engine for model in models] == ["torch-cpu", "onnxruntime-cpu"]
-        rng, pairs = np.random.default_rng(0), list[Any]()
-        for i in range(FRAMES):
-            if i % 10 == 0:
-                pairs.append([model.stream() for model in models])
-            if i == 25:
-                for stream in pairs.pop(1):
-                    stream.close()
-            there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
-            frames = [walk(FRAMES, seed=k)[i] for k in range(len(there))]
-            given = [dict(zip((pair[side] for pair in there), frames, strict=True)) for side in range(2)]
-            poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
-            for a, b in there:
-                close_to(poses[0][a].xyz_m, poses[1][b].xyz_m)
+        for poses in crowd(models, [], FRAMES, joins=10, leaves=25):
+            for a, b in poses:
+                close_to(a.xyz_m, b.xyz_m)
 
     @pytest.mark.parametrize("kind", ["dssm", "retention-chunk", "attention"])
     def test_a_stream_goes_back_to_where_it_was(self, artefact_of: ArtefactOf, walk: Walk, kind: str) -> None:

@@ -57,6 +57,15 @@ def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray], name: str = 
     write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
+def change_decay(folder: Path, times: float) -> None:
+    """The FP32 graph forgets so many times as fast."""
+    proto = onnx.load(folder / "step.fp32.onnx")
+    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
+    decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(times), decay.name))
+    onnx.save(proto, folder / "step.fp32.onnx")
+    spoil(folder, lambda weight: weight)
+
+
 KINDS = ["retention", "dssm", "attention", "lookahead-chunk", "gated-chunk", "centre", "3dhp"]
 
 
@@ -131,11 +140,7 @@ def test_a_broken_graph_fails_and_is_not_run(copied_artefact: Path) -> None:
 
 def test_a_memory_that_leaks_fails(copied_artefact: Path) -> None:
     """What a check of single frames cannot see: an error of the decay alone."""
-    proto = onnx.load(copied_artefact / "step.fp32.onnx")
-    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
-    decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(0.7), decay.name))
-    onnx.save(proto, copied_artefact / "step.fp32.onnx")
-    spoil(copied_artefact, lambda weight: weight)
+    change_decay(copied_artefact, 0.7)
     assert not certify(copied_artefact, Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1)).passed
 
 
@@ -332,11 +337,7 @@ def test_events_are_told_of_both_sides(copied_artefact: Path) -> None:
 
 def test_a_graph_that_forgets_otherwise_than_pytorch_is_found_out(copied_artefact: Path) -> None:
     """Its decay is thirty times what it should be: an outlier is gone at once that PyTorch remembers."""
-    proto = onnx.load(copied_artefact / "step.fp32.onnx")
-    (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
-    decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(30), decay.name))
-    onnx.save(proto, copied_artefact / "step.fp32.onnx")
-    spoil(copied_artefact, lambda weight: weight)
+    change_decay(copied_artefact, 30)
     recordings, motion = walker_motion(frames=260, streams=1)
     certificate = verify(copied_artefact, load_reference, recordings, motion, precisions=["fp32"])
     there, here = certificate.reference_recoveries[0], of(certificate, "fp32").recoveries[0]

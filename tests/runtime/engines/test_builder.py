@@ -24,8 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.engines import builder
 from posemoe_edge.runtime.engines.builder import BuildError, build, make_plan, open_builder, read_network
+from posemoe_edge.runtime.engines.collector import uncollected
 from posemoe_edge.runtime.engines.layers import Layer, by_kind, layers_of
-from posemoe_edge.runtime.engines.library import library, uncollected
+from posemoe_edge.runtime.engines.library import library
 from posemoe_edge.runtime.manifest import Graph, Precision, read_manifest
 from posemoe_edge.runtime.model import find_artefact
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime.engines import choice, cuda
+from posemoe_edge.runtime.manifest import read_manifest
 
 Planned = Callable[..., Path]
 Walk = Callable[..., np.ndarray]
@@ -253,7 +254,7 @@ def test_without_a_plan_the_cpu_is_chosen_and_tensorrt_asks_for_one(artefact_of:
 def test_a_plan_of_fp16_is_found_without_being_asked_for(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
     """An artefact of two precisions runs the one that was built; on the CPU it runs fp32."""
     folder = planned("retention")
-    manifest = choice.read_manifest(folder)
+    manifest = read_manifest(folder)
     half = manifest.graphs[0].model_copy(update={"precision": "fp16", "file": "step.fp16.onnx"})
     both = manifest.model_copy(
         update={

@@ -110,22 +110,13 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["retention", "gated", "retention-chunk", "attention"])
-def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str], Path], walk: Walk, kind: str) -> None:
+def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str], Path], crowd: Any, kind: str) -> None:
     models: list[Model] = [load(artefact_of(kind)), load(artefact_of(kind), engine="onnxruntime")]
     assert [model.engine for model in models] == ["onnxruntime-cuda", "onnxruntime-cpu"]  # the GPU is preferred
-    rng, pairs = np.random.default_rng(0), list[Any]()
-    for i in range(60):
-        if i % 12 == 0:
-            pairs.append([model.stream() for model in models])
-        if i == 40:
-            for stream in pairs.pop(1):
-                stream.close()
-        there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
-        frames = [walk(60, seed=k)[i] for k in range(len(there))]
-        given = [dict(zip((pair[side] for pair in there), frames, strict=True)) for side in range(2)]
-        poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
-        for a, b in there:
-            np.testing.assert_array_equal(poses[0][a].xyz_m, poses[1][b].xyz_m)
+    pairs: list[Any] = []
+    for poses in crowd(models, pairs, 60, joins=12, leaves=40):
+        for a, b in poses:
+            np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
     for a, b in pairs:
         for x, y in zip(a.snapshot().memory, b.snapshot().memory, strict=True):
             np.testing.assert_array_equal(x, y)

@@ -52,22 +52,13 @@ def twins(artefact_of: ArtefactOf, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 @pytest.mark.parametrize("kind", ["retention", "gated", "retention-chunk", "lookahead-chunk", "attention"])
 def test_people_come_and_go_and_each_is_as_on_the_processor(
-    twins: Callable[[str], tuple[Model, Model]], walk: Walk, kind: str
+    twins: Callable[[str], tuple[Model, Model]], walk: Walk, crowd: Any, kind: str
 ) -> None:
     models = twins(kind)
-    rng, pairs = np.random.default_rng(0), list[Any]()
-    for i in range(40):
-        if i % 12 == 0:
-            pairs.append([model.stream() for model in models])
-        if i == 30:
-            for stream in pairs.pop(1):
-                stream.close()
-        there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
-        frames = [walk(60, seed=k)[i] for k in range(len(there))]
-        given = [dict(zip((pair[side] for pair in there), frames, strict=True)) for side in range(2)]
-        poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
-        for a, b in there:
-            np.testing.assert_allclose(poses[0][a].xyz_m, poses[1][b].xyz_m, atol=SAME)
+    pairs: list[Any] = []
+    for poses in crowd(models, pairs, 40, joins=12, leaves=30):
+        for a, b in poses:
+            np.testing.assert_allclose(a.xyz_m, b.xyz_m, atol=SAME)
     for a, b in pairs:
         for x, y in zip(a.snapshot().memory, b.snapshot().memory, strict=True):
             np.testing.assert_allclose(x, y, atol=SAME)
