@@ -31,7 +31,7 @@ clean:
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first and alone, so that its pinned build is the one that the extras find.
-$(READY): pyproject.toml constraints.txt setup.py
+$(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (some minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0

@@ -27,11 +27,11 @@ from functools import partial
 import numpy as np
 import torch
 from experiment import Floats, Row, clips_of, finish, interleaved, lifters, measured, measures, parsed, parser, told
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.lifting import TOGETHER, Speaking, lift_take
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
-from posemoe_edge.runtime.picture import Lines
+from posemoe_edge.runtime.plotting.figure import Lines
 from torch import Tensor
 
 CHUNKS = (9, 27, 81)

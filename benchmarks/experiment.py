@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip, load_clips
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.certificate import REFERENCE
+from posemoe_edge.runtime.artefact.certificate import REFERENCE
+from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from posemoe_edge.runtime.errors import PoseEdgeError, UsageError
-from posemoe_edge.runtime.model import DEFAULT_MODEL, ZOO
-from posemoe_edge.runtime.picture import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
+from posemoe_edge.runtime.plotting.figure import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]

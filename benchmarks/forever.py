@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.retention import Retention
-from posemoe_edge.runtime.picture import Lines, draw_lines
+from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.runtime.plotting.figure import Lines, draw_lines
 from torch import Tensor
 
 DIM, HEADS, CHUNK = 512, 8, 27

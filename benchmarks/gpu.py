@@ -39,11 +39,11 @@ from gpu_live import step, streams
 from gpu_picture import draw
 from gpu_sheet import Report, Sheet, Warned
 from gpu_training import hummuss, mixers
+from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, find_artefact
+from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import ENGINES
 from posemoe_edge.runtime.errors import MissingError, UsageError
-from posemoe_edge.runtime.gpu import ask_nvidia_smi, find_gpu
-from posemoe_edge.runtime.manifest import read_manifest
-from posemoe_edge.runtime.model import DEFAULT_MODEL, find_artefact
+from posemoe_edge.runtime.platform.nvidia import ask_nvidia_smi, find_gpu
 
 TABLES: dict[str, Callable[[Sheet, argparse.Namespace], None]] = {
     "step": step,

@@ -20,10 +20,10 @@ from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.runtime import Model, load
-from posemoe_edge.runtime.certificate import REFERENCE
+from posemoe_edge.runtime.artefact.certificate import REFERENCE
+from posemoe_edge.runtime.artefact.locate import find_artefact
+from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
 from posemoe_edge.runtime.engines import Engine, open_engine
-from posemoe_edge.runtime.manifest import Graph, read_manifest
-from posemoe_edge.runtime.model import find_artefact
 from posemoe_edge.runtime.sources import open_source
 from torch import Tensor
 

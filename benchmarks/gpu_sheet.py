@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from experiment import Row
+from posemoe_edge.runtime.artefact.atomic import write_atomically
 from posemoe_edge.runtime.errors import PoseEdgeError
-from posemoe_edge.runtime.files import write_atomically
 
 Run = Callable[[int], object]
 """A contestant's round, by its number."""

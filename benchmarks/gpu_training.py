@@ -13,9 +13,9 @@ from experiment import Row
 from gpu_live import stepping
 from gpu_sheet import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
 from posemoe_edge.edge.models.attention import Attention, join_heads, split_heads
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dssm import DSSM
 from posemoe_edge.edge.models.retention import Retention
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 from torch import Tensor, nn

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from experiment import Bars, Row, clips_of, finish, parsed, parser, told
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import STRIDES, Chunk, TakeStream
+from posemoe_edge.edge.data.sequences import STRIDES, Chunk, TakeStream
 from posemoe_edge.edge.data.windows import WindowStream
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
 from posemoe_edge.edge.training.recipe import Progress, Recipe

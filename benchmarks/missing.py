@@ -24,12 +24,12 @@ import numpy as np
 from experiment import Row, main_on_exact, told
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.augment import LIMBS
-from posemoe_edge.edge.data.takes import Take, luck
+from posemoe_edge.edge.data.sequences import Take, luck
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.metrics import mpjpe
-from posemoe_edge.runtime.picture import Lines
+from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.pose.metrics import mpjpe
 
 Mask = NDArray[np.bool_]
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 from experiment import Floats, Row, main_on_exact, told
-from posemoe_edge.edge.data.takes import Take, luck
+from posemoe_edge.edge.data.sequences import Take, luck
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.picture import Lines
+from posemoe_edge.runtime.plotting.figure import Lines
 
 SIGMAS_PX = (0, 2, 5, 10, 15, 20)
 PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px

@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 from experiment import Row, clips_of, finish, lifters, measured, parsed, parser, told
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.picture import Lines
+from posemoe_edge.runtime.plotting.figure import Lines
 
 CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz": (8, 0.0), "irregular": (1, 0.6)}
 """(stride, share of frames lost)"""

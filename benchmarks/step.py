@@ -37,9 +37,9 @@ from posemoe_edge.edge.models.posemoe import PoseMoE
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.certificate import REFERENCE
-from posemoe_edge.runtime.manifest import Graph
-from posemoe_edge.runtime.model import ZOO
+from posemoe_edge.runtime.artefact.certificate import REFERENCE
+from posemoe_edge.runtime.artefact.locate import ZOO
+from posemoe_edge.runtime.artefact.manifest import Graph
 from posemoe_edge.runtime.sources import open_source
 
 MODEL = ZOO / "posemoe-retention-s"

@@ -18,7 +18,7 @@ from pathlib import Path
 from experiment import INPUTS, Bars, Row, clips_of, finish, lifters, measures, parsed, parser, table, told
 from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import evaluation_takes
+from posemoe_edge.edge.data.sequences import evaluation_takes
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.count import describe

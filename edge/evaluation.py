@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import UsageError
-from ..runtime.metrics import auc, mpjpe, mpjve, p_mpjpe, pck
 from ..runtime.model import Model
-from ..runtime.skeleton import H36M17
+from ..runtime.pose.metrics import auc, mpjpe, mpjve, p_mpjpe, pck
+from ..runtime.pose.skeleton import H36M17
 from .data.augment import mirror
-from .data.takes import Take
+from .data.sequences import Take
 
 
 def evaluate(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..runtime.errors import UsageError
-from ..runtime.metrics import mpjpe
-from ..runtime.skeleton import H36M_ORDERS
-from .data.takes import Take
+from ..runtime.pose.metrics import mpjpe
+from ..runtime.pose.skeleton import H36M_ORDERS
+from .data.sequences import Take
 from .models.lifter import Lifter
 
 TOGETHER = 1024  # frames of windows that are lifted in one call

@@ -10,7 +10,7 @@ Prints five lines of the form:
 import argparse
 
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources import open_source
 
 RIGHT_WRIST = H36M17.joints.index("right_wrist")

@@ -16,7 +16,7 @@ import onnxruntime
 
 
 def shipped() -> Path:
-    from posemoe_edge.runtime.model import find_artefact
+    from posemoe_edge.runtime.artefact.locate import find_artefact
 
     return find_artefact()
 

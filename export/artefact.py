@@ -14,11 +14,20 @@ from typing import Any
 
 import onnx
 
-from ..calib.calibrate import compress_weights
-from ..calib.lone import carry_manifest
-from ..runtime.certificate import REFERENCE
+from ..calib.graph.standalone import carry_manifest
+from ..calib.quantize.calibrate import compress_weights
+from ..runtime.artefact.certificate import REFERENCE
+from ..runtime.artefact.manifest import (
+    SCHEMA_VERSION,
+    Graph,
+    Manifest,
+    Mode,
+    Precision,
+    read_manifest,
+    record_file,
+    write_manifest,
+)
 from ..runtime.errors import PoseEdgeError, UsageError
-from ..runtime.manifest import SCHEMA_VERSION, Graph, Manifest, Mode, Precision, read_manifest, record_file, write_manifest
 from .lifter import Lifter
 from .passes import check_contract, name_nodes, simplify
 from .precision import FP32_ISLANDS, halve

@@ -9,9 +9,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calib.events import FORGOTTEN_MM, OUTLIER_FRAMES
-from ..runtime.certificate import Certificate, Drift, Recovery
-from ..runtime.picture import Lines, draw_lines
+from ..calib.measure.disturbances import FORGOTTEN_MM, OUTLIER_FRAMES
+from ..runtime.artefact.certificate import Certificate, Drift, Recovery
+from ..runtime.plotting.figure import Lines, draw_lines
 
 LEAST_MM = 1e-6  # what is nearer is drawn there: a logarithm has no zero
 LONGEST_KEY = 30  # characters

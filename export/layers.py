@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from ..runtime.engines.layers import Layer
+from ..runtime.engines.tensorrt.network_layers import Layer
 
 NAMES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
 

@@ -11,9 +11,9 @@ import onnx
 import onnxsim
 from onnx import TensorProto
 
+from ..runtime.artefact.manifest import Tensor
 from ..runtime.engines import open_engine
 from ..runtime.errors import ArtefactError
-from ..runtime.manifest import Tensor
 
 # What TensorRT 10.3 to 11 or a plain CPU engine will not take, or takes badly.
 FORBIDDEN = frozenset({"Scan", "Loop", "If", "Attention", "Einsum", "DFT", "STFT", "GroupQueryAttention"})

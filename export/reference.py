@@ -11,8 +11,8 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from ..runtime.artefact.atomic import write_together
 from ..runtime.errors import UsageError
-from ..runtime.files import write_together
 from .lifter import Lifter
 
 

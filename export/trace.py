@@ -10,9 +10,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from ..runtime.artefact.manifest import State
+from ..runtime.artefact.manifest import Tensor as TensorSpec
 from ..runtime.errors import ArtefactError, UsageError
-from ..runtime.manifest import State
-from ..runtime.manifest import Tensor as TensorSpec
 from .lifter import Lifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads

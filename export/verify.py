@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..calib.accuracy import accuracy
-from ..calib.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
-from ..calib.events import Event, disturb, recoveries
-from ..calib.rollout import Recording, open_graph, roll_out
-from ..runtime.certificate import (
+from ..calib.measure.accuracy import accuracy
+from ..calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
+from ..calib.measure.disturbances import Event, disturb, recoveries
+from ..calib.measure.rollout import Recording, open_graph, roll_out
+from ..runtime.artefact.certificate import (
     CERTIFICATE,
     CERTIFICATE_PLOT,
     CERTIFICATE_SCHEMA,
@@ -30,10 +30,10 @@ from ..runtime.certificate import (
     find_reference,
     parse_certificate,
 )
+from ..runtime.artefact.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
 from ..runtime.errors import ArtefactError
-from ..runtime.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
-from ..runtime.picture import check_available
-from ..runtime.skeleton import H36M_ORDERS, SKELETONS
+from ..runtime.plotting.figure import check_available
+from ..runtime.pose.skeleton import H36M_ORDERS, SKELETONS
 from .certificate_plot import draw_certificate
 from .lifter import Lifter
 from .pytorch import lift_reference

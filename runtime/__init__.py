@@ -11,7 +11,7 @@ from .errors import ArtefactError, CheckFailedError, FrameError, MissingError, P
 from .gaps import GapPolicy
 from .model import Model, load
 from .pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
-from .pose import Frame, Pose
+from .pose.types import Frame, Pose
 from .shadow import Shadow, ShadowReport
 from .stream import Snapshot, Stream
 

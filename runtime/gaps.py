@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import UsageError
-from .pose import GapAction
+from .pose.types import GapAction
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,22 @@ from threading import Lock
 
 from numpy.typing import ArrayLike
 
-from .certificate import Certificate, read_certificate
+from .artefact.certificate import Certificate, read_certificate
+from .artefact.locate import find_artefact
+from .artefact.manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
+from .artefact.metadata import METADATA
+from .cuda.array import OnDevice
 from .engines import Engine, open_engine
-from .engines.choice import choose
-from .engines.memory import OnDevice
-from .errors import ArtefactError, CheckFailedError, MissingError, UsageError
+from .engines.select import choose
+from .engines.tensorrt.plan import Plan
+from .errors import ArtefactError, CheckFailedError, UsageError
 from .gaps import GapPolicy
-from .manifest import MANIFEST, Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
-from .plans import Plan
-from .pose import Pose
+from .pose.types import Pose
 from .shadow import Shadow
-from .slots import ChunkSlots, Slots, StepSlots, WindowSlots
+from .state import ChunkSlots, Slots, StepSlots, WindowSlots
 from .stream import Stream, step_all
 
 log = logging.getLogger(__name__)
-
-ZOO = Path(__file__).parent / "zoo"
-DEFAULT_MODEL = "posemoe-retention-s"
-METADATA = "posemoe.manifest"
 
 
 class Model:
@@ -168,30 +166,6 @@ def load(
             run=f"posemoe-edge verify {path}, or use --allow-failed",
         )
     return model
-
-
-def find_artefact(artefact: str | Path | None = None) -> Path:
-    """The artefact's folder (or single file): a path that exists, else the name of a shipped one."""
-    if artefact is None:
-        return ZOO / DEFAULT_MODEL
-    path = Path(artefact)
-    if path.exists():
-        return path
-    if (ZOO / str(artefact) / MANIFEST).is_file():
-        return ZOO / str(artefact)
-    if (ZOO / str(artefact)).is_dir():
-        raise MissingError(
-            f"{artefact} is shipped as weights, not as an artefact",
-            expected="a folder that export made of them",
-            run=f"posemoe-edge export {artefact}",
-        )
-    shipped = ", ".join(sorted(p.parent.name for p in ZOO.glob(f"*/{MANIFEST}"))) or "none"
-    name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
-    raise MissingError(
-        f"there is no artefact at {artefact}",
-        expected=f"a folder, or a shipped one ({shipped})",
-        run=f"posemoe-edge export {name}",
-    )
 
 
 def _latencies(manifest: Manifest, graph: Graph) -> range:

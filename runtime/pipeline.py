@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .errors import FrameError
 from .model import Model
-from .pose import Frame, Pose
+from .pose.types import Frame, Pose
 from .sources import Source
 from .stream import Stream
 

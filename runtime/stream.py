@@ -11,15 +11,15 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .engines.memory import DeviceArray, OnDevice, borrow, on_device
+from .artefact.manifest import Manifest
+from .cuda.array import DeviceArray, OnDevice, borrow, on_device
 from .errors import ArtefactError, FrameError, UsageError
 from .gaps import GapPolicy
-from .keypoints import check_keypoints
-from .manifest import Manifest
-from .pose import GapAction, Pose
+from .pose.keypoints import check_keypoints
+from .pose.skeleton import H36M17, H36M_ORDERS
+from .pose.types import GapAction, Pose
 from .shadow import Watch
-from .skeleton import H36M17, H36M_ORDERS
-from .slots import Memory, Slots
+from .state import Memory, Slots
 
 Floats = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
-    from posemoe_edge.runtime.plans import BuildKey
+    from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey
 
 # An export makes millions of objects, beside those that PyTorch has: a tenth of the time went into looking at them.
 gc.set_threshold(50_000, 20, 20)
@@ -133,7 +133,7 @@ def _certified(artefact_of: Callable[[str], Path], made_once: Callable[[str, Mak
         from posemoe_edge.edge.checkpoints import load_reference
         from posemoe_edge.edge.data.motion import walker_motion
         from posemoe_edge.export.verify import verify
-        from posemoe_edge.runtime.certificate import Budget
+        from posemoe_edge.runtime.artefact.certificate import Budget
 
         shutil.copytree(artefact_of("retention"), folder)
         wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
@@ -147,8 +147,8 @@ def calibrated(artefact_of: Callable[[str], Path], made_once: Callable[[str, Mak
     """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
 
     def make(folder: Path) -> None:
-        from posemoe_edge.calib import calibrate as module
-        from posemoe_edge.calib.budget import budget_of
+        from posemoe_edge.calib.measure.budget import budget_of
+        from posemoe_edge.calib.quantize import calibrate as module
         from posemoe_edge.edge.data.motion import walker_motion
 
         shutil.copytree(artefact_of("retention"), folder)
@@ -213,8 +213,8 @@ def xdg_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def key_of() -> Callable[..., BuildKey]:
     """key_of(folder, "fp16", streams=(1, 1, 4)): a plan of that graph as Orin would build it, but for these changes."""
-    from posemoe_edge.runtime.manifest import read_manifest
-    from posemoe_edge.runtime.plans import BuildKey, graph_sha256, this_platform
+    from posemoe_edge.runtime.artefact.manifest import read_manifest
+    from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, graph_sha256, this_platform
 
     def key(folder: Path, precision: Any = None, **changes: Any) -> BuildKey:
         manifest = read_manifest(folder)

@@ -21,9 +21,9 @@ from posemoe_edge.export import verify as verify_module
 from posemoe_edge.export.artefact import export
 from posemoe_edge.export.verify import verify
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.engines.layers import layers_of
-from posemoe_edge.runtime.engines.library import library
-from posemoe_edge.runtime.skeleton import H36M_ORDERS
+from posemoe_edge.runtime.engines.tensorrt.library import library
+from posemoe_edge.runtime.engines.tensorrt.network_layers import layers_of
+from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
 
 WINDOW, CHUNK, FRAMES = 7, 3, 11
 SAME_M = 1e-5  # metres: float32, in an order of the engine's own

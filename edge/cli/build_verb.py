@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 import click
 
-from ...runtime.engines.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
-from ...runtime.engines.library import library
+from ...runtime.artefact.locate import find_artefact
+from ...runtime.artefact.manifest import Graph, Manifest, Precision, read_manifest
+from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
+from ...runtime.engines.tensorrt.library import library
+from ...runtime.engines.tensorrt.plan import EngineName, Streams
 from ...runtime.errors import MissingError, UsageError
-from ...runtime.gpu import find_gpu
-from ...runtime.manifest import Graph, Manifest, Precision, read_manifest
-from ...runtime.model import find_artefact
-from ...runtime.plans import EngineName, Streams
+from ...runtime.platform.nvidia import find_gpu
 from .output import Output, Result, megabytes, verb
 
 DESKTOP = ("sm86", "sm89", "sm120")  # RTX 30, 40 and 50

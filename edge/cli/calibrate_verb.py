@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...runtime.artefact.locate import DEFAULT_MODEL
+from ...runtime.artefact.manifest import Precision, read_manifest
 from ...runtime.errors import missing_extra
-from ...runtime.manifest import Precision, read_manifest
-from ...runtime.model import DEFAULT_MODEL
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
-    from ...calib.calibration import Calibration
+    from ...calib.quantize.calibration import Calibration
 
 STREAMS, FRAMES = 32, 500  # to observe
 CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
@@ -107,8 +107,8 @@ def calibrate_folder(
 ) -> Calibration:
     """Calibrate with motion of ``data``, or of walkers; also for ``export``, which shows another name than its draft's."""
     try:
-        from ...calib.budget import budget_of
-        from ...calib.calibrate import Check, calibrate
+        from ...calib.measure.budget import budget_of
+        from ...calib.quantize.calibrate import Check, calibrate
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "export", "calibrating") from None
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from ...runtime.certificate import REFERENCE
+from ...runtime.artefact.certificate import REFERENCE
+from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.errors import missing_extra
-from ...runtime.model import DEFAULT_MODEL, ZOO, load
+from ...runtime.model import load
 from ...runtime.sinks import open_sink
 from ...runtime.sources import open_source
 from .motion import choose_motion

@@ -12,14 +12,14 @@ from typing import Any, get_args
 
 import click
 
-from ...runtime.board import Board, read_board
+from ...runtime.artefact.locate import find_artefact
+from ...runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest
 from ...runtime.engines import open_engine
-from ...runtime.engines.library import library, machine
+from ...runtime.engines.tensorrt.library import library, machine
+from ...runtime.engines.tensorrt.plan import EngineName, Machine, Plan, find_plan
 from ...runtime.errors import MissingError, PoseEdgeError
-from ...runtime.gpu import ask_nvidia_smi, find_gpu
-from ...runtime.manifest import Graph, Manifest, check_file, read_manifest
-from ...runtime.model import find_artefact
-from ...runtime.plans import EngineName, Machine, Plan, find_plan
+from ...runtime.platform.jetson import Board, read_board
+from ...runtime.platform.nvidia import ask_nvidia_smi, find_gpu
 from ...runtime.sources import list_cameras
 from .output import Output, Result, verb
 

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import click
 
-from ...runtime.manifest import Precision
-from ...runtime.model import find_artefact, load
+from ...runtime.artefact.locate import find_artefact
+from ...runtime.artefact.manifest import Precision
+from ...runtime.model import load
 from ..evaluation import evaluate
 from .output import Output, Result, verb
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...runtime.certificate import REFERENCE
+from ...runtime.artefact.certificate import REFERENCE
+from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
+from ...runtime.artefact.manifest import read_manifest, replace_files
 from ...runtime.errors import UsageError, missing_extra
-from ...runtime.manifest import read_manifest, replace_files
-from ...runtime.model import DEFAULT_MODEL, ZOO
 from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
-    from ...calib.choice import Choice
+    from ...calib.quantize.choice import Choice
 
 
 @click.command("export")
@@ -148,8 +148,8 @@ def command(
 
 def keep_best(out: Output, folder: Path, data: Path | None, budget_mm: float) -> Choice:
     """Try every graph of the artefact on this engine, and leave in it the best one and fp32; the manifest prefers it."""
-    from ...calib.budget import budget_of
-    from ...calib.choice import choose
+    from ...calib.measure.budget import budget_of
+    from ...calib.quantize.choice import choose
 
     recordings, _ = choose_motion(out, data, frames=CHECKED_FRAMES, streams=CHECKED_STREAMS, seed=2, split="val", in_use=True)
     manifest = read_manifest(folder)

@@ -10,9 +10,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...runtime.certificate import REFERENCE
+from ...runtime.artefact.atomic import sha256
+from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.errors import MissingError, UsageError, missing_extra
-from ...runtime.files import sha256
 from .config import read_toml
 from .output import Output, Result, megabytes, verb
 

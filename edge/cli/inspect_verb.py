@@ -15,23 +15,23 @@ import numpy as np
 from click.core import ParameterSource
 from numpy.typing import NDArray
 
-from ...runtime.certificate import read_certificate
-from ...runtime.engines.layers import Layer, by_kind, layers_of, that_compute
-from ...runtime.engines.library import library
+from ...runtime.artefact.atomic import write_atomically
+from ...runtime.artefact.certificate import read_certificate
+from ...runtime.artefact.locate import find_artefact
+from ...runtime.artefact.manifest import Manifest, Precision, check_file, read_manifest
+from ...runtime.engines.tensorrt.library import library
+from ...runtime.engines.tensorrt.network_layers import Layer, by_kind, layers_of, that_compute
+from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import MissingError, UsageError, missing_extra
-from ...runtime.files import write_atomically
 from ...runtime.gaps import GapPolicy
-from ...runtime.manifest import Manifest, Precision, check_file, read_manifest
-from ...runtime.model import find_artefact
-from ...runtime.picture import Bars, check_available, draw_bars
-from ...runtime.plans import EngineName
+from ...runtime.plotting.figure import Bars, check_available, draw_bars
 from ...runtime.sources import open_source
 from .output import Output, Result, megabytes, verb
 from .verify_verb import tell
 
 if TYPE_CHECKING:
-    from ...calib.differences import Difference, Differences
-    from ...calib.rollout import Recording
+    from ...calib.compare.differences import Difference, Differences
+    from ...calib.measure.rollout import Recording
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 AGAINST_FP32 = tuple(precision for precision in get_args(Precision) if precision != "fp32")
@@ -131,8 +131,8 @@ def _compare(
 ) -> Result:
     """Two sides of one model, step by step, each from the state that the exact one has come to."""
     try:
-        from ...calib.differences import differences
-        from ...calib.runners import check_ready
+        from ...calib.compare.differences import differences
+        from ...calib.compare.runners import check_ready
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "inspect", "comparing graphs layer by layer") from None
     if not math.isfinite(tolerance):
@@ -191,7 +191,7 @@ def _compare(
 
 def _record(manifest: Manifest, source: str, frames: int) -> Recording:
     """One person's frames, as a stream feeds them to the model: without those that it would refuse or hold."""
-    from ...calib.rollout import Recording
+    from ...calib.measure.rollout import Recording
 
     gaps, nominal_s = GapPolicy(), 1 / manifest.fps
     fed: list[tuple[NDArray[np.float32], float, bool]] = []

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from ...runtime.artefact.locate import ZOO
 from ...runtime.errors import missing_extra
-from ...runtime.model import ZOO
 from .output import Output, Result, megabytes, verb
 
 

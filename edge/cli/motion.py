@@ -11,8 +11,8 @@ from click.core import ParameterSource
 from .output import Output
 
 if TYPE_CHECKING:
-    from ...calib.rollout import Recording
-    from ...runtime.certificate import Motion
+    from ...calib.measure.rollout import Recording
+    from ...runtime.artefact.certificate import Motion
 
 
 def choose_motion(

@@ -12,12 +12,12 @@ from typing import Any, get_args
 import click
 import numpy as np
 
+from ...runtime.artefact.manifest import Precision
 from ...runtime.detectors import open_detector
 from ...runtime.errors import CheckFailedError, UsageError, missing_extra
-from ...runtime.manifest import Precision
-from ...runtime.metrics import mpjpe
 from ...runtime.model import Model, load
 from ...runtime.pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
+from ...runtime.pose.metrics import mpjpe
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import Sink, open_sink
 from ...runtime.sources import Source, open_source
@@ -168,7 +168,7 @@ def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink], shadow
 def _shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
     """A shadow by the artefact's own PyTorch weights."""
     try:
-        from ..shadow import shadow_of
+        from ..torch_backend.shadow import shadow_of
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "a shadow by PyTorch") from None
     return shadow_of(model, share=share, policy=policy, tell=out.warn)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.errors import missing_extra
-from ...runtime.model import DEFAULT_MODEL
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _writer(folder: Path | None) -> Any:
 def _draw(path: Path, record: dict[str, Any]) -> Path | None:
     """Loss and validation error over the updates, once there is something to see."""
     from ...runtime.errors import MissingError
-    from ...runtime.picture import Lines, draw_lines
+    from ...runtime.plotting.figure import Lines, draw_lines
 
     curve = record["curve"]
     if len(curve) < 2:

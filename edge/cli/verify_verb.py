@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...runtime.certificate import CERTIFICATE_PLOT, Accuracy, Budget, Recovery, SlopeInterval
+from ...runtime.artefact.certificate import CERTIFICATE_PLOT, Accuracy, Budget, Recovery, SlopeInterval
+from ...runtime.artefact.locate import DEFAULT_MODEL
+from ...runtime.artefact.manifest import Precision, read_manifest
 from ...runtime.errors import missing_extra
-from ...runtime.manifest import Precision, read_manifest
-from ...runtime.model import DEFAULT_MODEL
 from .motion import choose_motion
 from .output import Output, Result, verb
 
 if TYPE_CHECKING:
-    from ...runtime.certificate import Certificate, Drift
+    from ...runtime.artefact.certificate import Certificate, Drift
 
 
 @click.command("verify")
@@ -55,7 +55,7 @@ def command(
 ) -> Result:
     """Certify ARTEFACT: its drift from PyTorch in millimetres, closed loop, each side with its own state."""
     try:
-        from ...calib.budget import DEFAULT_BUDGET
+        from ...calib.measure.budget import DEFAULT_BUDGET
         from ...export.verify import frames_to_lift, verify
         from ..checkpoints import load_reference
     except ImportError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.skeleton import H36M17
+from ...runtime.pose.skeleton import H36M17
 
 Floats = NDArray[np.float32]
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import ArtefactError, MissingError, UsageError
-from ...runtime.skeleton import H36M17
+from ...runtime.pose.skeleton import H36M17
 from .mocap import SPLITS, Clip
 from .resample import resample
-from .rigs import Rig, find_rig, own_rig, plain_name
+from .skeleton_mappings import Rig, find_rig, own_rig, plain_name
 
 Doubles = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...runtime.errors import ArtefactError, MissingError
 from .mocap import Clip, load_clips
 from .recorded import load_recorded
-from .takes import Take, evaluation_takes
+from .sequences import Take, evaluation_takes
 
 _CLIPS = {"rel", "root", "offsets"}
 _TAKES = {"clip_id", "subject", "action", "split"}

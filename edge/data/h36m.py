@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.artefact.atomic import write_atomically
 from ...runtime.errors import ArtefactError, MissingError, PoseEdgeError
-from ...runtime.files import write_atomically
-from ...runtime.keypoints import normalise_screen
+from ...runtime.pose.keypoints import normalise_screen
 from .camera import Camera
 from .pickled import read_pickled
 from .recorded import Recorded, Saved, save_recorded
 from .resection import Resection, resect
-from .takes import JOINTS, Take
+from .sequences import JOINTS, Take
 
 Floats = NDArray[np.float32]
 Cameras = dict[str, tuple[Resection, ...]]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.artefact.atomic import Draft
 from ...runtime.errors import ArtefactError, MissingError, UsageError
-from ...runtime.files import Draft
-from ...runtime.skeleton import H36M17
-from .film import film
+from ...runtime.pose.skeleton import H36M17
+from .projection import film
 
 SPLITS = ("train", "val", "test")
 _FIELDS = ("rel", "root", "offsets", "clip_id", "subject", "action", "split", "skeleton", "parents", "fps")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...calib.rollout import Recording
-from ...runtime.certificate import Filmed, Motion
+from ...calib.measure.rollout import Recording
+from ...runtime.artefact.certificate import Filmed, Motion
 from ...runtime.errors import UsageError
 from ...runtime.sources.synthetic import SyntheticSource
 from .augment import frame_steps, pick_frames
 from .mocap import Clip, load_clips
-from .takes import Take, make_take
+from .sequences import Take, make_take
 
 Floats = NDArray[np.float32]
 WALKER_FPS = 50.0

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ...runtime.errors import ArtefactError, UsageError
-from ...runtime.keypoints import normalise_screen
-from ...runtime.skeleton import H36M_ORDERS, MPI3DHP17
+from ...runtime.pose.keypoints import normalise_screen
+from ...runtime.pose.skeleton import H36M_ORDERS, MPI3DHP17
 from .pickled import read_pickled
 from .recorded import Recorded, Saved, save_recorded
-from .takes import JOINTS, Take
+from .sequences import JOINTS, Take
 
 FIELD = "data"
 ORDER = tuple(int(place) for place in np.argsort(H36M_ORDERS[MPI3DHP17.name]))  # index i holds h36m17's joint i

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.artefact.atomic import Draft
 from ...runtime.errors import ArtefactError, MissingError, UsageError
-from ...runtime.files import Draft
-from .takes import JOINTS, Take
+from .sequences import JOINTS, Take
 
 RECORDED_SPLITS = ("train", "test")
 _LABELS = ("clip_id", "subject", "action", "split")

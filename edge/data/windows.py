@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...runtime.errors import UsageError
-from .takes import Chunk, Draw, Footage
+from .sequences import Chunk, Draw, Footage
 
 MULTIPLE = 1e-3  # rates are multiples of one another to this share of the slowest
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from .attention import attention_map, join_heads
-from .forms import Form
 from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing, silence
 from .mixer import Mixer
+from .modes import Form
 from .precision import wide
 
 CekaMode = Literal["paper", "tcpformer"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import StackConfig
-from .forms import Form
 from .layers import EPS, BorderLinear, Norm
 from .lifter import Lifter
+from .modes import Form
 from .precision import wide
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .clock import Clock
 from .mixer import Mixer
 from .precision import wide
+from .timing import Clock
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from ...runtime.errors import UsageError
 from .config import LifterConfig
 from .dssm import DSSM, Backwards
-from .forms import Form
 from .layers import FeedForward, JointAttention, Norm, TimeMixing
 from .mixer import Mixer
+from .modes import Form
 
 BlockKind = Literal["transformer", "gated"]
 

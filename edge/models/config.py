@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from ...runtime.errors import UsageError
-from ...runtime.skeleton import H36M_ORDERS
+from ...runtime.pose.skeleton import H36M_ORDERS
 from .attention import Attention
 from .choices import check_choices
 from .dssm import DSSM, Modes

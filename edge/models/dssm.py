@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...runtime.errors import UsageError
-from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
+from .timing import Clock, phase
 
 Modes = Literal["lin", "inv"]
 SHORT = 64  # up to that many places, sums are quicker than a transform

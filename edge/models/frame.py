@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import LifterConfig
-from .forms import Form
 from .layers import BorderLinear, Norm
 from .lifter import Lifter
+from .modes import Form
 from .precision import wide
 
 

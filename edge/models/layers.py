@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import attention_map, join_heads, split_heads
-from .forms import Form
 from .mixer import Mixer
+from .modes import Form
 from .precision import wide
 
 EPS = 1e-5  # of a layer norm, where a system names no other

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .clock import Clock
 from .config import LifterConfig
-from .forms import Chunk, Form, Forward, Step
 from .layers import BorderLinear
 from .mixer import Mixer
+from .modes import Chunk, Form, Forward, Step
 from .precision import wide
 from .pruning import Pruned, Pruner
+from .timing import Clock
 
 
 class Lifter(nn.Module, ABC):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .clock import Clock
+from .timing import Clock
 
 
 class Mixer(nn.Module, ABC):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ...runtime.errors import UsageError
 from .aggregation import CekaFeed, CekaMode, CrossExpert, StreamingCrossExpert
 from .config import LifterConfig
-from .forms import Form
 from .layers import BorderLinear, FeedForward, JointAttention, Norm, TimeMixing
 from .lifter import Lifter
+from .modes import Form
 from .precision import wide
 
 Part = Literal[

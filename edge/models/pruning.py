@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ...runtime.errors import UsageError
 from .attention import Attention, attention_map, join_heads, split_heads
 from .choices import check_choices
-from .clock import Clock
-from .forms import Forward
 from .mixer import Mixer
+from .modes import Forward
 from .precision import wide
+from .timing import Clock
 
 Choice = Literal["tps", "tpc", "tpa", "tpmo"]
 Recovery = Literal["tri", "tra", "none"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .clock import Clock, phase
 from .mixer import Mixer
 from .precision import wide
+from .timing import Clock, phase
 
 # NC-RetNet's per-joint distance d_j: small for the limbs' ends, which forget fast.
 H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)

@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ...export.reference import reference_files, stored
+from ...runtime.artefact.atomic import write_together
 from ...runtime.errors import ArtefactError, UsageError
-from ...runtime.files import write_together
 from ..models.lifter import Lifter
 
 

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.mocap import Clip
-from ..data.takes import STRIDES, Chunk, Footage, TakeStream, evaluation_takes
+from ..data.sequences import STRIDES, Chunk, Footage, TakeStream, evaluation_takes
 from ..data.windows import WindowStream
 from ..lifting import Speaking, mean_error_mm
 from ..models.lifter import Lifter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from ..errors import UsageError
-from .detector import Detector
+from .base import Detector
 
 __all__ = ["FORMS", "Detector", "open_detector"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import get_args
 
 from ..errors import MissingError, UsageError, missing_extra
-from ..plans import EngineName, Plan
-from .engine import Engine
+from .base import Engine
+from .tensorrt.plan import EngineName, Plan
 
 __all__ = ["ENGINES", "Engine", "check_engine", "open_engine"]
 
@@ -29,8 +29,8 @@ def open_engine(path: Path | bytes, *, engine: str | None = None, threads: int =
     """
     check_engine(engine)
     if engine in get_args(EngineName):
-        from .choice import plan_beside
-        from .tensorrt import TensorRtEngine
+        from .select import plan_beside
+        from .tensorrt.engine import TensorRtEngine
 
         plan = plan or plan_beside(path, engine)  # type: ignore[arg-type]
         return TensorRtEngine(plan.read(), engine=plan.key.engine)

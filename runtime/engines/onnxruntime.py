@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ArtefactError, missing_extra
-from .engine import Buffers, Interface, Launch
+from .base import Buffers, Interface, Launch
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bool)": "bool"}
 

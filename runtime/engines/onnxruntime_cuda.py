@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..cuda.array import DeviceArray, borrow_all, check_buffers
+from ..cuda.device import Device, open_device
+from ..cuda.staging import Ferry
 from ..errors import ArtefactError, missing_extra
-from .cuda import Device, open_device
-from .engine import Buffers, Interface, Launch
-from .ferry import Ferry
-from .memory import DeviceArray, borrow_all, check_buffers
+from .base import Buffers, Interface, Launch
 from .onnxruntime import read_interface
 
 log = logging.getLogger(__name__)

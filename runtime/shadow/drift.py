@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..manifest import Strict
+from ..artefact.record import Record
 
 Floats = NDArray[np.float64]
 
@@ -14,7 +14,7 @@ PER_DECADE = 100
 BINS = PER_DECADE * round(np.log10(MOST_MM / LEAST_MM))
 
 
-class DriftPercentiles(Strict):
+class DriftPercentiles(Record):
     """Millimetres, over frames and joints."""
 
     mean: float

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckFailedError
-from ..slots import Memory, Slots
+from ..state import Memory, Slots
 
 Floats = NDArray[np.float32]
 

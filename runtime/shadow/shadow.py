@@ -14,10 +14,10 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..certificate import Budget
+from ..artefact.certificate import Budget
+from ..artefact.record import Record
 from ..errors import UsageError
-from ..manifest import Strict
-from ..slots import Memory
+from ..state import Memory
 from .drift import DriftHistogram, DriftPercentiles
 from .sample import Sample, Span, Watch
 
@@ -46,7 +46,7 @@ class Reference(Protocol):
         ...
 
 
-class ShadowReport(Strict):
+class ShadowReport(Record):
     """What a shadow has found so far.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from ..errors import UsageError
-from .sink import Sink
+from .base import Sink
 
 __all__ = ["FORMS", "Sink", "open_sink"]
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from ..files import Draft
-from ..pose import Frame, Pose
-from .sink import Keeping
+from ..artefact.atomic import Draft
+from ..pose.types import Frame, Pose
+from .base import Keeping
 
 
 class JsonLinesSink(Keeping):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..artefact.atomic import Draft
 from ..errors import missing_extra
-from ..files import Draft
-from ..metrics import mpjpe
-from ..picture import Lines, draw_skeletons
-from ..pose import Frame, Pose
-from ..skeleton import H36M17
-from .sink import Keeping
+from ..plotting.figure import Lines, draw_skeletons
+from ..pose.metrics import mpjpe
+from ..pose.skeleton import H36M17
+from ..pose.types import Frame, Pose
+from .base import Keeping
 
 _MOST = 4096  # moments kept: a longer run is thinned out, so that memory stays bounded
 _MEMORY = 512  # frames whose truth waits for a pose that comes late

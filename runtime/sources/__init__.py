@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .grammar import open_source
-from .source import Source
+from .base import Source
+from .uri import open_source
 from .video import list_cameras
 
 __all__ = ["Source", "list_cameras", "open_source"]

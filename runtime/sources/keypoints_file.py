@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import FrameError, SourceError
-from ..keypoints import normalise_screen
-from ..pose import Frame
-from ..skeleton import COCO17, H36M17, coco_to_h36m
-from .source import Closing
+from ..pose.keypoints import normalise_screen
+from ..pose.skeleton import COCO17, H36M17, coco_to_h36m
+from ..pose.types import Frame
+from .base import Closing
 
 DEFAULT_FPS = 50.0
 Layout = Literal["h36m17", "coco17"]

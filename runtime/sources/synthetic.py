@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..keypoints import normalise_screen
-from ..pose import Frame
-from .source import Closing
+from ..pose.keypoints import normalise_screen
+from ..pose.types import Frame
+from .base import Closing
 from .walker import walk_world
 
 __all__ = ["CAMERA", "Camera", "SyntheticSource", "walk_world"]

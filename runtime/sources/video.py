@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..detectors import Detector
 from ..errors import SourceError, UsageError, missing_extra
-from ..keypoints import normalise_screen
-from ..pose import Frame
-from ..skeleton import coco_to_h36m
-from .source import Closing
+from ..pose.keypoints import normalise_screen
+from ..pose.skeleton import coco_to_h36m
+from ..pose.types import Frame
+from .base import Closing
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 WITHOUT_A_CAMERA = 'posemoe-edge run "synthetic://walk?people=1"'

@@ -17,7 +17,7 @@ import torch
 from posemoe_edge.edge import presets
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip, load_clips
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.evaluation import evaluate, judge
 from posemoe_edge.edge.lifting import lift_take
 from posemoe_edge.edge.models.lifter import Lifter

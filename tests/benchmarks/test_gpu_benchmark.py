@@ -17,8 +17,8 @@ import torch
 from onnx import TensorProto, helper
 from posemoe_edge.edge import presets
 from posemoe_edge.edge.models.attention import Attention
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.runtime.errors import MissingError, UsageError
 from torch.overrides import TorchFunctionMode

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.augment import mirror
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.evaluation import evaluate, judge, lift
 from posemoe_edge.runtime import PoseEdgeError, load
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.pose.skeleton import H36M17
 
 
 class Oracle:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.lifting import answered, judged, lift_take, mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig

@@ -15,12 +15,12 @@ import pytest
 import torch
 from posemoe_edge.edge.checkpoints import import_official
 from posemoe_edge.edge.models.alternating import AlternatingConfig
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
-from posemoe_edge.edge.models.forms import Forward
 from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.modes import Forward
 from posemoe_edge.edge.models.pruning import Pruning, even, sampled
 from posemoe_edge.edge.models.retention import DISTANCES
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 from safetensors.torch import load_file

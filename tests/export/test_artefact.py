@@ -14,8 +14,8 @@ from posemoe_edge.edge.models.topology import config_from
 from posemoe_edge.export import artefact, passes
 from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime import ArtefactError, UsageError, load
-from posemoe_edge.runtime.files import sha256
-from posemoe_edge.runtime.manifest import read_manifest
+from posemoe_edge.runtime.artefact.atomic import sha256
+from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 pytestmark = pytest.mark.usefixtures("replayed_trace")
 Tiny = Callable[[str], Any]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from posemoe_edge.export import certificate_plot
 from posemoe_edge.export.certificate_plot import draw_certificate
-from posemoe_edge.runtime.certificate import (
+from posemoe_edge.runtime.artefact.certificate import (
     CERTIFICATE_SCHEMA,
     Accuracy,
     Budget,
@@ -19,7 +19,7 @@ from posemoe_edge.runtime.certificate import (
     Recovery,
     SlopeInterval,
 )
-from posemoe_edge.runtime.picture import Lines
+from posemoe_edge.runtime.plotting.figure import Lines
 
 PNG = b"\x89PNG\r\n"
 CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"

@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 from posemoe_edge.export.passes import FORBIDDEN, check_contract
 from posemoe_edge.export.trace import interface, trace
 from posemoe_edge.runtime import ArtefactError, UsageError
-from posemoe_edge.runtime.manifest import Graph, parse_manifest, read_manifest
+from posemoe_edge.runtime.artefact.manifest import Graph, parse_manifest, read_manifest
 
 REL = 1e-4  # fp32: the same operations, in an order of the engine's own
 CHUNKED = ("retention-chunk", "lookahead-chunk", "gated-chunk")

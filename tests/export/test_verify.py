@@ -13,17 +13,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from posemoe_edge.calib.rollout import roll_out
+from posemoe_edge.calib.measure.rollout import roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.export import verify as verify_module
 from posemoe_edge.export.pytorch import lift_reference
 from posemoe_edge.export.verify import frames_to_lift, verify
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, UsageError, load
-from posemoe_edge.runtime.certificate import Budget, Certificate, Drift
+from posemoe_edge.runtime.artefact.certificate import Budget, Certificate, Drift
+from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, record_file, write_manifest
 from posemoe_edge.runtime.engines import open_engine
-from posemoe_edge.runtime.manifest import check_file, read_manifest, record_file, write_manifest
-from posemoe_edge.runtime.skeleton import H36M17, MPI3DHP17
+from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
 FRAMES = 40
 WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # what random weights pass in half precision

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime import model as model_module
-from posemoe_edge.runtime.manifest import read_manifest, write_manifest
+from posemoe_edge.runtime.artefact import locate
+from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 
 ONE_OR_MANY = 1e-5  # metres: the same sums, blocked otherwise for other batch sizes
 Walk = Callable[..., np.ndarray]
@@ -61,7 +62,7 @@ def test_a_shipped_artefact_is_found_by_its_name(
 ) -> None:
     zoo = tmp_path / "zoo"
     shutil.copytree(retention_artefact, zoo / "posemoe-retention-s")
-    monkeypatch.setattr(model_module, "ZOO", zoo)
+    monkeypatch.setattr(locate, "ZOO", zoo)
     monkeypatch.chdir(tmp_path)
     assert str(load()) == str(load("posemoe-retention-s")) == "tiny-retention fp32 step"
     with pytest.raises(MissingError, match=r"shipped one \(posemoe-retention-s\); run: posemoe-edge export posemoe-dssm-s"):

@@ -7,18 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime import (
-    Frame,
-    FrameRefused,
-    GapPolicy,
-    Model,
-    Pipeline,
-    PoseFrame,
-    TrackLost,
-    TrackStarted,
-    load,
-)
-from posemoe_edge.runtime.sources.source import Closing
+from posemoe_edge.runtime import Frame, FrameRefused, GapPolicy, Model, Pipeline, PoseFrame, TrackLost, TrackStarted, load
+from posemoe_edge.runtime.sources.base import Closing
 
 Walk = Callable[..., np.ndarray]
 

@@ -477,7 +477,7 @@ def test_a_model_of_another_skeleton_is_spoken_to_in_its_own_order(
     artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
 ) -> None:
     import torch
-    from posemoe_edge.runtime.skeleton import H36M17, MPI3DHP17
+    from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
     stream, reference = load(artefact_of("3dhp")).stream(), tiny("3dhp")
     names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}

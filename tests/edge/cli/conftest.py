@@ -76,11 +76,11 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Any]) ->
 def zoo(retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shipped artefacts: one, a tiny one under the default's name."""
     from posemoe_edge.edge.cli import demo_verb, export_verb, models_verb
-    from posemoe_edge.runtime import model
+    from posemoe_edge.runtime.artefact import locate
 
     folder = tmp_path / "zoo"
-    shutil.copytree(retention_artefact, folder / model.DEFAULT_MODEL)
-    for module in (model, demo_verb, export_verb, models_verb):
+    shutil.copytree(retention_artefact, folder / locate.DEFAULT_MODEL)
+    for module in (locate, demo_verb, export_verb, models_verb):
         monkeypatch.setattr(module, "ZOO", folder)
     return folder
 

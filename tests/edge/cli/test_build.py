@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from posemoe_edge.edge.cli import build_verb
 from posemoe_edge.runtime import MissingError
-from posemoe_edge.runtime.engines import builder
-from posemoe_edge.runtime.engines.builder import BuildError
-from posemoe_edge.runtime.gpu import Gpu
-from posemoe_edge.runtime.manifest import Graph, Manifest, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.engines.tensorrt import builder
+from posemoe_edge.runtime.engines.tensorrt.builder import BuildError
+from posemoe_edge.runtime.platform.nvidia import Gpu
 
 Call = Callable[..., Any]
 
@@ -112,7 +112,7 @@ def test_an_fp16_graph_that_does_not_compile_is_an_error(
 def test_the_shipped_artefacts_plans_are_the_caches(
     posemoe: Call, compiled: list[str], zoo: Path, xdg_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posemoe_edge.runtime.plans.SHIPPED", zoo)
+    monkeypatch.setattr("posemoe_edge.runtime.engines.tensorrt.plan.ZOO", zoo)
     said = posemoe("build", "--target", "sm86", "--json")
     assert said.code == 0 and Path(said.json["plans"][0]["plan"]).is_relative_to(xdg_cache)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posemoe_edge.calib import calibrate, choice
+from posemoe_edge.calib.quantize import calibrate, choice
 from posemoe_edge.edge.cli import calibrate_verb, export_verb
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.manifest import check_file, read_manifest
+from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest
 
 Call = Callable[..., Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
-from posemoe_edge.runtime.board import Board, Clock
-from posemoe_edge.runtime.gpu import Gpu
-from posemoe_edge.runtime.plans import BuildKey, write_plan
+from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
+from posemoe_edge.runtime.platform.jetson import Board, Clock
+from posemoe_edge.runtime.platform.nvidia import Gpu
 
 Call = Callable[..., Any]
 DESKTOP = Board(None, None, None, None, "580.82", None, (), 32 << 30, {})

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from posemoe_edge.runtime.certificate import Certificate
-from posemoe_edge.runtime.manifest import read_manifest, write_manifest
+from posemoe_edge.runtime.artefact.certificate import Certificate
+from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 
 Call = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from posemoe_edge.edge.data.camera import sample_camera
 from posemoe_edge.edge.data.h36m import KEPT
 from posemoe_edge.edge.data.mocap import load_clips
 from posemoe_edge.edge.data.recorded import load_recorded
-from posemoe_edge.runtime.skeleton import H36M_ORDERS
+from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
 from posemoe_edge.runtime.sources.walker import walk_world
 
 Call = Callable[..., Any]

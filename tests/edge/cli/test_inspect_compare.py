@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from posemoe_edge.calib import runners
+from posemoe_edge.calib.compare import runners
 from posemoe_edge.edge.cli.inspect_verb import _record
 from posemoe_edge.runtime import MissingError, load
-from posemoe_edge.runtime.manifest import read_manifest, replace_files
+from posemoe_edge.runtime.artefact.manifest import read_manifest, replace_files
 
 Call = Callable[..., Any]
 QUICK = ("--after", 2, "--frames", 2, "--json")

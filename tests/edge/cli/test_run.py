@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.manifest import read_manifest, write_manifest
+from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
 Call = Callable[..., Any]
@@ -134,7 +134,7 @@ def test_a_shadow_is_judged_by_the_budget_of_the_certificate(posemoe: Call, cert
 @pytest.fixture
 def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """The reference lies half a metre off; set when it has lifted a span."""
-    from posemoe_edge.edge.shadow import TorchReference
+    from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
     lift, done = TorchReference.lift, threading.Event()
 
@@ -193,7 +193,7 @@ def test_a_shadow_without_torch_names_the_extra(
 ) -> None:
     import sys
 
-    monkeypatch.delitem(sys.modules, "posemoe_edge.edge.shadow", raising=False)
+    monkeypatch.delitem(sys.modules, "posemoe_edge.edge.torch_backend.shadow", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
     assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[export]"'

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.pose.skeleton import H36M17
 
 # Metres from the parent, standing and facing -y: x to the figure's left, z up.
 BONES_M = {

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from posemoe_edge.edge.data import augment
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.pose.skeleton import H36M17
 
 SEEDS = range(10)
 

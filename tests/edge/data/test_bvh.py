@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.bvh import FPS, Bone, Motion, joints_of, load_all, load_bvh, place_bones, read_bvh, stature
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
-from posemoe_edge.edge.data.rigs import RIGS, find_rig, own_rig
+from posemoe_edge.edge.data.skeleton_mappings import RIGS, find_rig, own_rig
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
-from posemoe_edge.runtime.skeleton import H36M17
+from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources.walker import walk_world
 
 WRITTEN_MM = 0.05  # six digits in the file, float32 in the clip

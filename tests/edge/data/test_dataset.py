@@ -11,7 +11,7 @@ import pytest
 from posemoe_edge.edge.data.dataset import evaluation_sets, open_data
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.recorded import Recorded, save_recorded
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 

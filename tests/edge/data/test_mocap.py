@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.mocap import Clip, load_clips, save_clips
-from posemoe_edge.edge.data.takes import TakeStream, evaluation_takes
+from posemoe_edge.edge.data.sequences import TakeStream, evaluation_takes
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 ROUNDING_M = 0.06e-3  # half of the file's unit, and float32

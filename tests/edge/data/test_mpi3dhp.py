@@ -12,7 +12,7 @@ from posemoe_edge.edge.data.camera import Camera, sample_camera
 from posemoe_edge.edge.data.mpi3dhp import convert
 from posemoe_edge.edge.data.recorded import load_recorded
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
-from posemoe_edge.runtime.skeleton import H36M_ORDERS
+from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
 from posemoe_edge.runtime.sources.walker import walk_world
 
 POSE_M = 1e-6  # float32, by way of millimetres

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.recorded import Recorded, Saved, load_recorded, save_recorded
-from posemoe_edge.edge.data.takes import Take
+from posemoe_edge.edge.data.sequences import Take
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 

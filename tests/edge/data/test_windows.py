@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.augment import mirror
-from posemoe_edge.edge.data.film import film
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import Take, evaluation_takes
+from posemoe_edge.edge.data.projection import film
+from posemoe_edge.edge.data.sequences import Take, evaluation_takes
 from posemoe_edge.edge.data.windows import WindowStream
 from posemoe_edge.runtime.errors import UsageError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dssm import DSSM
+from posemoe_edge.edge.models.timing import Clock
 from torch import Tensor
 
 FRAMES = 30

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.edge.models.alternating import AlternatingConfig
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.retention import Retention
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.models.topology import build
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode

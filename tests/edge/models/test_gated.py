@@ -11,11 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.blocks import Gated, GatedJoints, GatedTime
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dssm import DSSM, SHORT, Backwards
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
-from posemoe_edge.edge.models.forms import Forward, Step
 from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.modes import Forward, Step
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn

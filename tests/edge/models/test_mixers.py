@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.attention import Attention
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.dssm import BLOCK, DSSM
 from posemoe_edge.edge.models.mixer import Mixer
 from posemoe_edge.edge.models.retention import DISTANCES as DISTANCES_OF
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor
 from torch.nn import functional as F

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.models.aggregation import CrossExpert, CrossExpertAttention, StreamingCrossExpert
-from posemoe_edge.edge.models.clock import Clock
-from posemoe_edge.edge.models.forms import Forward
 from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
 from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.modes import Forward
 from posemoe_edge.edge.models.posemoe import ABLATIONS, Part, PoseMoE, PoseMoEConfig, PoseRouter
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.attention import Attention
-from posemoe_edge.edge.models.clock import Clock
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
-from posemoe_edge.edge.models.forms import Forward
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.modes import Forward
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruned, Pruner, Pruning, even, interpolation, sampled
+from posemoe_edge.edge.models.timing import Clock
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn

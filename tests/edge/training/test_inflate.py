@@ -12,8 +12,8 @@ from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.training.inflate import inflate, start_from
 from posemoe_edge.export.reference import reference_files
+from posemoe_edge.runtime.artefact.atomic import write_together
 from posemoe_edge.runtime.errors import UsageError
-from posemoe_edge.runtime.files import write_together
 
 TRUNK = PoseMoEConfig(mixer="none", window=1, dim=16, heads=2, layers=2)
 FULL: dict[str, dict[str, Any]] = {

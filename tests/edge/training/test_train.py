@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
-from posemoe_edge.edge.data import takes as takes_module
+from posemoe_edge.edge.data import sequences as takes_module
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.takes import evaluation_takes
+from posemoe_edge.edge.data.sequences import evaluation_takes
 from posemoe_edge.edge.data.windows import WindowStream
 from posemoe_edge.edge.lifting import mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig

@@ -75,8 +75,8 @@ def split(rest: str) -> tuple[list[str], str]:
 
 def meet() -> dict[str, str]:
     """What our code says to this version, where there is no driver."""
-    from posemoe_edge.runtime.engines import builder
-    from posemoe_edge.runtime.engines.library import library, open_logger
+    from posemoe_edge.runtime.engines.tensorrt import builder
+    from posemoe_edge.runtime.engines.tensorrt.library import library, open_logger
     from posemoe_edge.runtime.errors import MissingError
 
     trt = library("tensorrt")

@@ -15,9 +15,9 @@ import pytest
 
 if TYPE_CHECKING:
     from posemoe_edge.runtime import Model
-    from posemoe_edge.runtime.engines.cuda import Device
-    from posemoe_edge.runtime.engines.tensorrt import TensorRtEngine
-    from posemoe_edge.runtime.plans import BuildKey
+    from posemoe_edge.runtime.cuda.device import Device
+    from posemoe_edge.runtime.engines.tensorrt.engine import TensorRtEngine
+    from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey
 
 LIBRARY, PACKAGE = os.environ.get("POSEMOE_HOST_DRIVER"), os.environ.get("POSEMOE_CUDA", "cuda-bindings")
 ARTEFACTS = os.environ.get("POSEMOE_ARTEFACTS")
@@ -72,7 +72,7 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture
 def device() -> Iterator[Device]:
-    from posemoe_edge.runtime.engines.cuda import open_device
+    from posemoe_edge.runtime.cuda.device import open_device
 
     device = open_device(PACKAGE)
     yield device
@@ -84,9 +84,9 @@ def engine_of(artefact_of: Callable[[str], Path]) -> Callable[..., TensorRtEngin
     """engine_of("dssm", most=4): the TensorRT engine of an artefact's graph, with a plan for so many rows."""
 
     def make(kind: str, *, most: int = 8, graphs: bool = True, **plan: Any) -> TensorRtEngine:
-        from posemoe_edge.runtime.engines.cuda import open_device
-        from posemoe_edge.runtime.engines.tensorrt import TensorRtEngine
-        from posemoe_edge.runtime.manifest import read_manifest
+        from posemoe_edge.runtime.artefact.manifest import read_manifest
+        from posemoe_edge.runtime.cuda.device import open_device
+        from posemoe_edge.runtime.engines.tensorrt.engine import TensorRtEngine
 
         folder = artefact_of(kind)
         data = (folder / read_manifest(folder).graph().file).read_bytes()
@@ -100,8 +100,8 @@ def planned(artefact_of: Callable[[str], Path], key_of: Callable[..., BuildKey],
     """planned("dssm", most=4): a copy of the artefact with a plan in it, for this machine."""
 
     def make(kind: str, *, most: int = 8, **other: Any) -> Path:
-        from posemoe_edge.runtime.manifest import read_manifest
-        from posemoe_edge.runtime.plans import write_plan
+        from posemoe_edge.runtime.artefact.manifest import read_manifest
+        from posemoe_edge.runtime.engines.tensorrt.plan import write_plan
 
         folder = Path(shutil.copytree(artefact_of(kind), tmp_path / kind))
         plan = host_tensorrt.make_plan((folder / read_manifest(folder).graph().file).read_bytes(), most=most)
@@ -115,7 +115,8 @@ def planned(artefact_of: Callable[[str], Path], key_of: Callable[..., BuildKey],
 @pytest.fixture(autouse=True)
 def _package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices are opened with the package under test."""
-    from posemoe_edge.runtime.engines import cuda, tensorrt
+    from posemoe_edge.runtime.cuda import device as cuda
+    from posemoe_edge.runtime.engines.tensorrt import engine as tensorrt
 
     monkeypatch.setattr(tensorrt, "open_device", lambda: cuda.open_device(PACKAGE))
 

@@ -6,7 +6,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from posemoe_edge.runtime.engines.memory import _Tensor
+from posemoe_edge.runtime.cuda.array import _Tensor
 
 
 class Interface:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from posemoe_edge.edge.engine import TorchEngine
+from posemoe_edge.edge.torch_backend.engine import TorchEngine
 
 FOUL: list[str] = []
 REFUSE: set[str] = set()  # "a capture", "a launch"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from foreign import DLPack, Interface
 from posemoe_edge.runtime import UsageError
-from posemoe_edge.runtime.engines.cuda import CudaError, Device, open_device
-from posemoe_edge.runtime.engines.memory import DeviceArray, borrow, on_device
+from posemoe_edge.runtime.cuda.array import DeviceArray, borrow, on_device
+from posemoe_edge.runtime.cuda.device import CudaError, Device, open_device
 
 rng = np.random.default_rng(0)
 
@@ -209,7 +209,7 @@ def test_a_copy_beyond_an_allocation_is_an_error(device: Device) -> None:
 import ctypes, os, sys
 sys.setdlopenflags(os.RTLD_LAZY)
 ctypes.CDLL(os.environ["POSEMOE_HOST_DRIVER"], mode=ctypes.RTLD_GLOBAL)
-from posemoe_edge.runtime.engines.cuda import CudaError, open_device
+from posemoe_edge.runtime.cuda.device import CudaError, open_device
 device = open_device(os.environ["POSEMOE_CUDA"])
 x = device.zeros(4)
 try:

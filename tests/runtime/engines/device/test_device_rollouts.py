@@ -16,8 +16,9 @@ import host_tensorrt
 import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
-from posemoe_edge.runtime.engines import choice, cuda
-from posemoe_edge.runtime.manifest import read_manifest
+from posemoe_edge.runtime.artefact.manifest import read_manifest
+from posemoe_edge.runtime.cuda import device as cuda
+from posemoe_edge.runtime.engines import select as choice
 
 Planned = Callable[..., Path]
 Walk = Callable[..., np.ndarray]

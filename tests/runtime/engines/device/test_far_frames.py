@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from foreign import DLPack, Interface
 from posemoe_edge.runtime import FrameError, Model, Stream, UsageError
-from posemoe_edge.runtime.engines.cuda import Device
-from posemoe_edge.runtime.engines.memory import DeviceArray
+from posemoe_edge.runtime.cuda.array import DeviceArray
+from posemoe_edge.runtime.cuda.device import Device
 
 
 @pytest.fixture(params=[Interface, DLPack])

@@ -18,7 +18,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, load
-from posemoe_edge.runtime.engines import cuda, onnxruntime_cuda
+from posemoe_edge.runtime.cuda import device as cuda
+from posemoe_edge.runtime.engines import onnxruntime_cuda
 
 Walk = Callable[..., np.ndarray]
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"

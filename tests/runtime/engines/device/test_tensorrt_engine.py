@@ -11,10 +11,10 @@ import host_tensorrt
 import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
+from posemoe_edge.runtime.artefact.manifest import read_manifest
+from posemoe_edge.runtime.cuda.device import open_device
 from posemoe_edge.runtime.engines import open_engine
-from posemoe_edge.runtime.engines.cuda import open_device
-from posemoe_edge.runtime.engines.tensorrt import TensorRtEngine
-from posemoe_edge.runtime.manifest import read_manifest
+from posemoe_edge.runtime.engines.tensorrt.engine import TensorRtEngine
 
 EngineOf = Callable[..., TensorRtEngine]
 ArtefactOf = Callable[[str], Path]

@@ -13,10 +13,10 @@ import host_torch
 import numpy as np
 import pytest
 import torch
-from posemoe_edge.edge import engine as engine_module
-from posemoe_edge.edge.engine import TorchEngine
+from posemoe_edge.edge.torch_backend import engine as engine_module
+from posemoe_edge.edge.torch_backend.engine import TorchEngine
 from posemoe_edge.runtime import Model, PoseEdgeError, UsageError, load
-from posemoe_edge.runtime.engines import cuda
+from posemoe_edge.runtime.cuda import device as cuda
 
 SAME = 1e-6  # metres: the same operations, on memory that is aligned otherwise
 ArtefactOf = Callable[[str], Path]

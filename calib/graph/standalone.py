@@ -1,0 +1,17 @@
+"""A lone graph: the manifest inside the ONNX file, so that it loads without its folder."""
+
+from __future__ import annotations
+
+import onnx
+
+from ...runtime.artefact.manifest import Graph, Manifest
+from ...runtime.artefact.metadata import METADATA
+
+
+def carry_manifest(model: onnx.ModelProto, manifest: Manifest, graph: Graph) -> None:
+    """Write the manifest of this one graph into its file, in place of what it carried before."""
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    lone = manifest.model_copy(update={"graphs": (graph,), "files": {}})
+    model.metadata_props.add(key=METADATA, value=lone.model_dump_json())

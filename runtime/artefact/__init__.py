@@ -1,0 +1,1 @@
+"""The artefact: manifest, certificate, and files that are whole or not there."""

@@ -1,0 +1,66 @@
+"""Records: what is written as JSON and read back strictly, with old versions brought up to date."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import ArtefactError
+
+
+class Record(BaseModel):
+    """A frozen record in which an unknown or a missing field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+R = TypeVar("R", bound=Record)
+Json = dict[str, Any]
+Migration = Callable[[Json], Json]
+
+
+def read_record(
+    kind: type[R],
+    text: str | bytes,
+    *,
+    place: str,
+    noun: str,
+    version: int,
+    migrations: Mapping[int, Migration],
+    run: str,
+) -> R:
+    """A versioned record from its JSON; every kind of file with a ``schema_version`` is read here.
+
+    Args:
+        kind: the record's class, of the current version.
+        text: the JSON.
+        place: the file, as error messages name it.
+        noun: what the file should be: "a manifest".
+        version: the current ``schema_version``.
+        migrations: for each older version that can be read, the function that turns its JSON into the next version's.
+        run: the command that writes the file anew.
+
+    Raises:
+        ArtefactError: the text is not JSON, its version is unknown, or a field is wrong; the message names the field.
+    """
+    try:
+        data = json.loads(text)
+        found = data["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{place} is not {noun} ({error})", expected="JSON with a schema_version", run=run) from error
+    while found in migrations and found != version:
+        data = migrations[found](data)
+        found = data["schema_version"]
+    if found != version:
+        raise ArtefactError(f"{place} has schema_version {found}", expected=str(version), run=run)
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "all of it"
+        raise ArtefactError(
+            f"{place} is not {noun}: field {field}: {first['msg']}", expected=f"schema {version}", run=run
+        ) from error

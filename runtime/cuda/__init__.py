@@ -1,0 +1,1 @@
+"""All that engines need of CUDA: a device, its memory, captured graphs."""

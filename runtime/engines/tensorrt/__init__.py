@@ -1,0 +1,1 @@
+"""TensorRT: plans, their builder, and the engine that runs them."""

@@ -1,0 +1,1 @@
+"""What machine this is: the Jetson, the NVIDIA driver and GPU."""

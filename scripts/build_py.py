@@ -1,0 +1,16 @@
+"""How the wheel is made.
+
+The repository root is the package ``posemoe_edge``; scripts that lie beside its ``__init__`` must not be installed with it.
+"""
+
+from __future__ import annotations
+
+from setuptools.command.build_py import build_py
+
+
+class BuildPackage(build_py):
+    """``build_py``, which would install every module that lies in a package's folder."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if package != "posemoe_edge" or module[1] == "__init__"]

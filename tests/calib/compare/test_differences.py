@@ -1,0 +1,317 @@
+"""Where two graphs begin to differ: an error that was planted is found where it was planted, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from posemoe_edge.calib.compare.differences import Differences, differences
+from posemoe_edge.calib.compare.matches import find_places, of_one_stream, on_its_own, with_shifts
+from posemoe_edge.calib.compare.runners import check_ready, make_config, open_runner, read_network, take_tensorrt
+from posemoe_edge.calib.measure.rollout import Recording
+from posemoe_edge.calib.quantize.calibrate import calibrate
+from posemoe_edge.edge.data.motion import walker_motion
+from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
+from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, Precision, read_manifest
+from posemoe_edge.runtime.cuda.gc_pause import uncollected
+
+FRAMES = 4
+# A product with weights, one of attention, the decay and the turning of a carried state, a gate, a head.
+PLANTED = (
+    "encoder.0.expert_2d.feed.0.up/MatMul",
+    "encoder.0.expert_depth.joint_self.out/MatMul",
+    "encoder.0.expert_2d.time_self.project.own/MatMul",
+    "ceka_time.expert_depth.readout/LayerNormalization",
+    "encoder.0.router.gate/MatMul",
+    "head_depth.1/MatMul",
+    "Mul_3",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(artefact_of: Callable[[str], Path]) -> Path:
+    return artefact_of("retention")
+
+
+@pytest.fixture(scope="module")
+def int8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import shutil
+
+    made = Path(shutil.copytree(folder, tmp_path_factory.mktemp("differences") / "tiny"))
+    calibrate(made, *walker_motion(frames=100, streams=1), precisions=("int8",))
+    return made
+
+
+@pytest.fixture(scope="module")
+def recording(walk: Callable[..., np.ndarray]) -> Callable[..., Recording]:
+    def of(manifest: Manifest, frames: int = FRAMES) -> Recording:
+        first = np.arange(frames) == 0
+        return Recording(walk(frames), np.full(frames, 0.02, np.float32), first).as_taken(manifest)
+
+    return of
+
+
+def opened(folder: Path, precision: Precision) -> tuple[onnx.ModelProto, Graph]:
+    graph = read_manifest(folder).graph(precision)
+    return onnx.load(str(folder / graph.file)), graph
+
+
+def spoilt(model: onnx.ModelProto, node: str, factor: float) -> onnx.ModelProto:
+    """The graph with one node's weight scaled; what others take of it stays."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    it = next(one for one in made.graph.node if one.name == node)
+    held = {weight.name: weight for weight in made.graph.initializer}
+    name = next(name for name in it.input if name in held)
+    sound = numpy_helper.to_array(held[name])
+    held[name].CopyFrom(numpy_helper.from_array((factor * sound).astype(sound.dtype), name))
+    for other in made.graph.node:
+        for i, taken in enumerate(other.input):
+            if taken == name and other.name != node:
+                other.input[i] = f"{name}.sound"
+    made.graph.initializer.append(numpy_helper.from_array(sound, f"{name}.sound"))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["retention", "retention-chunk", "dssm", "attention"])
+def test_a_graph_does_not_differ_from_itself(
+    kind: str, artefact_of: Callable[[str], Path], recording: Callable[..., Recording]
+) -> None:
+    model, graph = opened(artefact_of(kind), "fp32")
+    found = differences(model, model, graph, recording(read_manifest(artefact_of(kind)), 2 * graph.frames + 1))
+    assert len(found.answers) == {"step": 3, "chunk": 3, "window": 3}[graph.mode]
+    assert len(found.tensors) > 100 and found.shares == () and found.first(0.0) is None
+    assert (
+        {one.own for one in found.tensors}
+        == {one.max_mm for one in found.answers}
+        == {one.state for one in found.answers}
+        == {0.0}
+    )
+
+
+@pytest.mark.parametrize("node", PLANTED)
+def test_an_error_is_found_in_the_layer_where_it_was_planted(
+    node: str, folder: Path, recording: Callable[..., Recording]
+) -> None:
+    model, graph = opened(folder, "fp32")
+    found = differences(model, spoilt(model, node, 1.5), graph, recording(read_manifest(folder)))
+    first = found.first(0.0)
+    assert first is not None and first.node == node
+    assert [one.node for one in found.tensors if one.own] == [node]
+    assert [one.layer for one in found.shares] == [node.partition("/")[0]]
+    # One layer differs: what it does alone is all there is.
+    assert found.shares[0].max_mm == pytest.approx(found.worst.max_mm, rel=1e-3)
+    assert found.shares[0].mean_mm == pytest.approx(found.worst.mean_mm, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "node"),
+    [
+        ("retention-chunk", "encoder.0.expert_2d.time_self.out/MatMul"),
+        ("dssm", "encoder.0.expert_2d.time_self.out/MatMul"),
+        ("attention", "encoder.0.expert_2d.time_self.out/MatMul"),
+    ],
+)
+def test_an_error_is_found_in_every_mode_and_mixer(
+    kind: str, node: str, artefact_of: Callable[[str], Path], recording: Callable[..., Recording]
+) -> None:
+    model, graph = opened(artefact_of(kind), "fp32")
+    frames = recording(read_manifest(artefact_of(kind)), graph.frames + 1)
+    found = differences(model, spoilt(model, node, 1.5), graph, frames)
+    assert [one.node for one in found.tensors if one.own] == [node] and found.worst.max_mm > 0
+    assert [one.layer for one in found.shares] == [node.partition("/")[0]]
+
+
+def test_half_precision_is_told_from_an_error_in_it(folder: Path, recording: Callable[..., Recording]) -> None:
+    """Rounding is small in each layer by itself, whatever it comes to: one wrong weight stands out."""
+    (wide, graph), (half, _) = opened(folder, "fp32"), opened(folder, "fp16")
+    rounded = differences(wide, half, graph, recording(read_manifest(folder)))
+    assert all(one.own < 0.02 for one in rounded.tensors) and rounded.shares
+    wrong = differences(wide, spoilt(half, PLANTED[0], 1.2), graph, recording(read_manifest(folder)))
+    assert [one.node for one in wrong.tensors if one.own > 0.02] == [PLANTED[0]]
+    assert wrong.shares[0].layer == PLANTED[0].partition("/")[0]
+
+
+def test_a_scale_that_is_wrong_is_found_among_int8_layers(int8: Path, recording: Callable[..., Recording]) -> None:
+    (wide, _), (coded, graph) = opened(int8, "fp32"), opened(int8, "int8")
+    layer = "encoder.0.expert_2d.feed.0.up"
+    wrong = spoilt(coded, f"{layer}/weight/DequantizeLinear", 2.0)
+    frames = recording(read_manifest(int8))
+    found = differences(coded, wrong, graph, frames)
+    assert {one.node.partition("/")[0] for one in found.tensors if one.own} == {layer}
+    # Against fp32 all of them differ; the wrong one differs more than it did, and no other layer does.
+    sound, spoiled = (differences(wide, of, graph, frames) for of in (coded, wrong))
+    more = {b.node.partition("/")[0] for a, b in zip(sound.tensors, spoiled.tensors, strict=True) if b.own > 1.01 * a.own}
+    assert more == {layer}
+
+
+def test_what_levelling_moves_is_compared_after_it_was_made_up_for(int8: Path) -> None:
+    wide, coded = opened(int8, "fp32")[0], opened(int8, "int8")[0]
+    makers = {node.output[0]: node for node in coded.graph.node}
+    places = {place.node: makers[place.other].name for place in find_places(wide, coded)}
+    shifted = {node: made for node, made in places.items() if node != made}
+    assert shifted and set(shifted.values()) == {name for name in (n.name for n in coded.graph.node) if "/shift/" in name}
+    folded = [n for n in coded.graph.node if n.op_type == "LayerNormalization" and n.input[1].startswith("int8.")]
+    assert folded and not {node.name for node in folded} & set(places)
+    assert not {place.node for place in find_places(coded, coded) if "Linear" in place.node or "/Cast" in place.node}
+
+
+def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, recording: Callable[..., Recording]) -> None:
+    """All of them at once in the exact graph: the pose of the other graph, to second order. Rounding does not add up so: the
+    other graph rounds other numbers than the exact ones."""
+    wide, graph = opened(folder, "fp32")
+    wrong = spoilt(spoilt(wide, PLANTED[0], 1.001), PLANTED[2], 1.001)
+    places = find_places(wide, wrong)
+    one, two = of_one_stream(wide), of_one_stream(wrong)
+    frame = recording(read_manifest(folder), 1)
+    state = {of.input: np.zeros([1, *map(int, of.shape[1:])], of.dtype) for of in graph.states}
+    feed = {"keypoints": frame.keypoints, "dt": frame.dt_s, "reset": frame.reset} | state
+    with (
+        open_runner(one, [*(place.exact for place in places), "pose"]) as ours,
+        open_runner(two, ["pose"]) as theirs,
+        open_runner(on_its_own(two, places), [place.other for place in places]) as alone,
+    ):
+        made = ours(feed)
+        own = alone(feed | {place.given: made[place.exact] for place in places})
+        apart = theirs(feed)["pose"] - made["pose"]
+    shifts = [{place.exact: own[place.other] - made[place.exact]} for place in places]
+    with open_runner(with_shifts(wide, shifts), ["pose"]) as shifted:
+        twice = {name: np.repeat(x, 2, axis=0) for name, x in feed.items()}
+        shares = np.float32([np.zeros(len(shifts)), np.ones(len(shifts))])
+        none, all_of_them = shifted(twice | {"shares": shares})["pose"]
+    np.testing.assert_allclose(none, made["pose"][0], atol=1e-5)
+    assert np.abs(all_of_them - none - apart[0]).max() < 0.02 * np.abs(apart).max()
+
+
+def test_frames_that_go_by_before_leave_the_state_that_they_would_have(
+    folder: Path, recording: Callable[..., Recording]
+) -> None:
+    (wide, graph), (half, _) = opened(folder, "fp32"), opened(folder, "fp16")
+    frames, seen = recording(read_manifest(folder), 12), []
+    every = differences(wide, half, graph, frames)
+    last = differences(wide, half, graph, frames, after=10, tick=seen.append)
+    assert seen == [1] * 12 and [one.frame for one in last.answers] == [10, 11]
+    for one, same in zip(last.answers, every.answers[10:], strict=True):
+        assert (one.mean_mm, one.max_mm, one.state) == pytest.approx((same.mean_mm, same.max_mm, same.state), rel=1e-2)
+    alone = differences(wide, half, graph, Recording(frames.keypoints[10:], frames.dt_s[10:], frames.reset[:2]))
+    assert alone.answers[0].mean_mm != pytest.approx(last.answers[0].mean_mm, rel=1e-2), "a state that had not grown"
+
+
+def test_what_is_not_a_number_is_worse_than_any(folder: Path, recording: Callable[..., Recording]) -> None:
+    model, graph = opened(folder, "fp32")
+    found = differences(model, spoilt(model, PLANTED[0], np.nan), graph, recording(read_manifest(folder), 1))
+    first = found.first(1e9)
+    assert first is not None and first.node == PLANTED[0] and found.worst.max_mm == float("inf")
+
+
+def test_there_must_be_a_frame_to_compare(folder: Path, recording: Callable[..., Recording]) -> None:
+    model, graph = opened(folder, "fp32")
+    with pytest.raises(UsageError, match="4 frames, of which 4 go by before"):
+        differences(model, model, graph, recording(read_manifest(folder)), after=4)
+
+
+def test_without_polygraphy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polygraphy", None)
+    with pytest.raises(MissingError, match="polygraphy") as caught:
+        check_ready(None)
+    assert caught.value.run == 'pip install "posemoe-edge[inspect]"'
+
+
+def test_what_polygraphy_cannot_run_is_an_error_of_ours(folder: Path) -> None:
+    with (
+        pytest.raises(ArtefactError, match="polygraphy did not run the graph"),
+        open_runner(of_one_stream(opened(folder, "fp32")[0]), ["no such tensor"]),
+    ):
+        pass
+
+
+@pytest.fixture
+def rtx() -> Any:
+    return pytest.importorskip("tensorrt_rtx", reason="it exists for x86-64 alone")
+
+
+def test_without_a_gpu_the_doctor_is_named(rtx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posemoe_edge.calib.compare import runners
+
+    def none() -> None:
+        raise MissingError("no NVIDIA driver is installed", expected="a machine with a GPU")
+
+    monkeypatch.setattr(runners, "find_gpu", none)
+    with pytest.raises(MissingError, match="tensorrt-rtx computes nothing here: no NVIDIA driver") as caught:
+        check_ready("tensorrt-rtx")
+    assert caught.value.run == "posemoe-edge doctor"
+
+
+def test_without_the_cuda_runtime_the_doctor_is_named(rtx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polygraphy import cuda
+    from posemoe_edge.calib.compare import runners
+
+    def absent() -> None:
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(runners, "find_gpu", lambda: None)
+    monkeypatch.setattr(cuda, "wrapper", absent)
+    with pytest.raises(MissingError, match="no CUDA runtime") as caught:
+        check_ready("tensorrt-rtx")
+    assert caught.value.run == "posemoe-edge doctor"
+
+
+@pytest.mark.parametrize(("precision", "types"), [("fp16", {"FLOAT", "HALF"}), ("int8", {"FLOAT", "HALF"})])
+def test_tensorrts_real_parser_takes_both_graphs_with_every_tensor_as_an_output(
+    precision: Precision, types: set[str], int8: Path, rtx: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of TensorRT for RTX, through polygraphy, as on a machine with a GPU, up to where one is needed."""
+    from polygraphy import config
+
+    take_tensorrt(config, "tensorrt-rtx")
+    model = opened(int8, precision)[0]
+    places = find_places(model, model)
+    one = of_one_stream(model)
+    names = {place.other for place in places} | {"pose", "next_state"}
+    for whole in (one, on_its_own(one, places)):
+        _check_network(whole, names, types, rtx)
+    assert capsys.readouterr().out == ""
+
+
+@uncollected()
+def _check_network(whole: onnx.ModelProto, names: set[str], types: set[str], rtx: Any) -> None:
+    from polygraphy.backend.onnx import ModifyOutputs
+    from polygraphy.logger import G_LOGGER
+
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL + 1):
+        data = ModifyOutputs(whole, outputs=sorted(names), copy=True)().SerializeToString()
+        builder, network, parser = read_network(data)()
+        settings = make_config("tensorrt-rtx")(builder, network)
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    assert {tensor.name for tensor in outputs} == names
+    assert {tensor.dtype.name for tensor in outputs} == types
+    given = [network.get_input(i) for i in range(network.num_inputs)]
+    assert {tensor.name for tensor in given} == {value.name for value in whole.graph.input}
+    assert all(-1 not in tuple(tensor.shape) for tensor in given)
+    assert network.get_flag(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    assert not settings.get_flag(rtx.BuilderFlag.TF32)
+    del parser  # it owns what the network points to
+
+
+def test_one_process_has_one_tensorrt(rtx: Any) -> None:
+    from polygraphy import config
+
+    take_tensorrt(config, "tensorrt-rtx")
+    import polygraphy.backend.trt  # noqa: F401
+
+    with pytest.raises(UsageError, match="the other TensorRT"):
+        take_tensorrt(config, "tensorrt")
+    assert config.USE_TENSORRT_RTX
+
+
+def test_the_worst_launch_is_the_one_whose_poses_are_furthest_apart() -> None:
+    from posemoe_edge.calib.compare.differences import Answer
+
+    answers = tuple(Answer(frame, 0.1, worst, 0.0) for frame, worst in enumerate((1.0, 3.0, 2.0)))
+    assert Differences((), answers, ()).worst.frame == 1

@@ -1,0 +1,168 @@
+"""A rollout: the graph over whole recordings, the state of each carried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from posemoe_edge.calib.measure import rollout
+from posemoe_edge.calib.measure.rollout import Recording, roll_out
+from posemoe_edge.runtime import load
+from posemoe_edge.runtime.artefact.manifest import read_manifest
+from posemoe_edge.runtime.engines import Engine
+
+
+def recording(frames: int, walk: Callable[..., np.ndarray]) -> Recording:
+    """Frames at odd times, somebody else's from frame 12 on."""
+    dt_s = np.random.default_rng(0).choice([0.02, 0.04, 0.3], frames).astype(np.float32)
+    reset = np.isin(np.arange(frames), (0, 12))
+    return Recording(np.array(walk(frames)), dt_s, reset)
+
+
+@pytest.mark.parametrize("mixer", ["retention", "dssm"])
+def test_a_rollout_is_stepping_by_hand(mixer: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]) -> None:
+    graph = read_manifest(artefact_of(mixer)).graph()
+    path, given, ticks = artefact_of(mixer) / graph.file, recording(30, walk), []
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    state, expected = np.zeros((1, *graph.states[0].shape[1:]), np.float32), []
+    for t in range(30):
+        inputs = {"keypoints": given.keypoints[t][None], "dt": given.dt_s[t : t + 1], "reset": given.reset[t : t + 1]}
+        pose, state = session.run(None, inputs | {"state": state})
+        expected.append(pose[0])
+    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    assert sum(ticks) == 30
+
+
+@pytest.mark.parametrize("frames", [4, 9, 18, 23])
+def test_a_window_graph_is_rolled_window_after_window(
+    frames: int, attention_artefact: Path, walk: Callable[..., np.ndarray]
+) -> None:
+    graph = read_manifest(attention_artefact).graph()
+    path, given, ticks = attention_artefact / graph.file, recording(frames, walk), []
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    expected = []
+    for start in range(0, frames, 9):
+        part = given.keypoints[start : start + 9]
+        window = np.concatenate([part, np.repeat(part[-1:], 9 - len(part), axis=0)])
+        expected.append(session.run(None, {"keypoints": window[None]})[0][0, : len(part)])
+    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], np.concatenate(expected), atol=1e-6)
+    assert sum(ticks) == frames
+
+
+def test_a_window_graph_that_answers_with_one_pose_gives_it_to_the_whole_window(
+    artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+) -> None:
+    graph, given = read_manifest(artefact_of("centre")).graph(), recording(14, walk)
+    path, ticks = artefact_of("centre") / graph.file, []
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    windows = given.keypoints[[*range(9), *range(9, 14), *[13] * 4]].reshape(2, 9, 17, 3)
+    answered = [session.run(None, {"keypoints": window[None]})[0][0, 0] for window in windows]
+    expected = np.stack([answered[0]] * 9 + [answered[1]] * 5)
+    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    assert sum(ticks) == 14
+
+
+@pytest.mark.parametrize("kind", ["lookahead-chunk", "gated-chunk"])
+def test_a_chunk_graph_is_rolled_chunk_after_chunk(
+    kind: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+) -> None:
+    graph = read_manifest(artefact_of(kind)).graph()
+    path, given, ticks = artefact_of(kind) / graph.file, recording(30, walk), []
+    given.reset[17] = True  # one frame into a chunk: 16 stands alone in it
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    state, expected = np.zeros((1, *graph.states[0].shape[1:]), np.float32), []
+    for start, end in ((0, 4), (4, 8), (8, 12), (12, 16), (16, 17), (17, 21), (21, 25), (25, 29), (29, 30)):
+        of = np.minimum(np.arange(start, start + 4), end - 1)  # short ones go on with their last frame
+        inputs = {"keypoints": given.keypoints[of][None], "dt": given.dt_s[of][None], "reset": given.reset[start : start + 1]}
+        poses, state = session.run(None, inputs | {"state": state})
+        expected += list(poses[0, : end - start])
+    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    assert sum(ticks) == 30
+
+
+def test_a_rollout_in_chunks_is_a_stream_without_its_delay(
+    artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+) -> None:
+    folder = artefact_of("lookahead-chunk")
+    graph, given = read_manifest(folder).graph(), recording(12, walk)
+    stream, t = load(folder).stream(), 0.0
+    answers = []
+    for frame, dt_s in zip(given.keypoints, given.dt_s, strict=True):
+        t += float(dt_s)
+        answers.append(stream.step(frame, t=t).xyz_m)
+    np.testing.assert_allclose(roll_out(folder / graph.file, graph, [given])[0][:9], answers[3:], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["retention", "dssm", "lookahead-chunk", "attention"])
+def test_many_recordings_are_each_what_they_are_alone(
+    kind: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+) -> None:
+    """Shorter ones first, in the middle and last: a row that has ended leaves the others theirs."""
+    graph, ticks = read_manifest(artefact_of(kind)).graph(), []
+    path, whole = artefact_of(kind) / graph.file, recording(40, walk)
+    spans = [slice(0, 11), slice(3, 40), slice(20, 21), slice(5, 30)]
+    given = [whole.during(span) for span in spans]
+    together = roll_out(path, graph, given, tick=ticks.append)
+    assert sum(ticks) == sum(len(one) for one in given) and [len(poses) for poses in together] == [11, 37, 1, 25]
+    for poses, one in zip(together, given, strict=True):
+        np.testing.assert_allclose(poses, roll_out(path, graph, [one])[0], atol=1e-5)
+    assert roll_out(path, graph, []) == []
+
+
+def test_a_graph_in_memory_is_rolled_like_its_file(retention_artefact: Path, walk: Callable[..., np.ndarray]) -> None:
+    for precision in ("fp32", "fp16"):
+        graph = read_manifest(retention_artefact).graph(precision)  # type: ignore[arg-type]
+        path, given = retention_artefact / graph.file, recording(8, walk)
+        np.testing.assert_array_equal(roll_out(path, graph, [given]), roll_out(path.read_bytes(), graph, [given]))
+
+
+def test_the_truth_stays_with_its_frames(walk: Callable[..., np.ndarray]) -> None:
+    whole = recording(20, walk)
+    assert whole.during(slice(3, 9)).truth is None
+    truth = np.arange(20 * 17 * 3, dtype=np.float32).reshape(20, 17, 3)
+    part = replace(whole, truth=truth).during(slice(3, 9))
+    assert part.truth is not None and len(part) == 6
+    np.testing.assert_array_equal(part.truth, truth[3:9])
+
+
+def test_another_engine_than_the_cpus_rounds_by_itself(
+    retention_artefact: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given the file as it is; here ONNX Runtime plays its part."""
+    graph, opened = read_manifest(retention_artefact).graph("fp16"), []
+    path, original = retention_artefact / graph.file, rollout.open_engine
+
+    def open_engine(source: Path | bytes, *, engine: str) -> Engine:
+        opened.append((source, engine))
+        return original(source)
+
+    monkeypatch.setattr(rollout, "open_engine", open_engine)
+    roll_out(path, graph, [recording(2, walk)], engine="tensorrt")
+    roll_out(path, graph, [recording(2, walk)])
+    assert opened[0] == (path, "tensorrt")
+    assert opened[1][0] != path.read_bytes() and opened[1][1] == "onnxruntime"
+
+
+def test_the_state_matters(retention_artefact: Path, walk: Callable[..., np.ndarray]) -> None:
+    graph = read_manifest(retention_artefact).graph()
+    given = recording(30, walk)
+    (carried,) = roll_out(retention_artefact / graph.file, graph, [given])
+    fresh = Recording(given.keypoints[10:], given.dt_s[10:], given.reset[10:])
+    (afresh,) = roll_out(retention_artefact / graph.file, graph, [fresh])
+    apart = np.abs(afresh - carried[10:]).max(axis=(1, 2))
+    assert apart[0] > 1e-3 and apart[2:].max() < 1e-6  # two frames later somebody else begins
+
+
+def test_half_precision_is_rolled_with_its_rounding(
+    retention_artefact: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = read_manifest(retention_artefact).graph("fp16")
+    given = recording(20, walk)
+    rounded = roll_out(retention_artefact / graph.file, graph, [given])[0]
+    monkeypatch.setattr(rollout, "is_half", lambda proto: False)
+    plain = roll_out(retention_artefact / graph.file, graph, [given])[0]
+    assert np.abs(rounded - plain).max() > 1e-4

@@ -1,0 +1,224 @@
+"""Calibrate: INT8 graphs that appear whole in an artefact, from streams with their state carried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from posemoe_edge.calib.measure.budget import budget_of
+from posemoe_edge.calib.quantize import calibrate as calibrate_module
+from posemoe_edge.calib.quantize.calibrate import calibrate
+from posemoe_edge.calib.quantize.calibration import CALIBRATION, CALIBRATION_PLOT, Calibration
+from posemoe_edge.calib.quantize.choice import choose
+from posemoe_edge.edge.data.motion import walker_motion
+from posemoe_edge.runtime import ArtefactError, UsageError, load
+from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
+from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, record_file, write_manifest
+
+FRAMES = 100
+
+
+def observed(frames: int = FRAMES, seed: int = 0) -> Any:
+    return walker_motion(frames=frames, streams=2, seed=seed)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_it_adds_graphs_that_run_and_says_what_it_did(calibrated: Path, walk: Callable[..., np.ndarray]) -> None:
+    manifest = read_manifest(calibrated)
+    assert {graph.precision for graph in manifest.graphs} == {"fp32", "fp16", "int8", "int8w", "mixed"}
+    for name in manifest.files:
+        check_file(calibrated, manifest, name)
+    exact = load(calibrated, precision="fp32").stream()
+    poses = [exact.step(frame).xyz_m for frame in walk(20)]
+    for precision in ("int8", "int8w", "mixed"):
+        stream = load(calibrated, precision=precision).stream()  # type: ignore[arg-type]
+        drift = np.linalg.norm([stream.step(frame).xyz_m for frame in walk(20)] - np.array(poses), axis=-1)
+        assert 0 < drift.mean() < 0.1
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    assert calibration.motion.frames == FRAMES and len(calibration.motion.streams) == 2
+    assert calibration.graph_sha256 == manifest.files["step.fp32.onnx"].sha256
+    assert all(layer.alone_mm is not None and layer.limit > 0 for layer in calibration.layers)
+    assert (calibrated / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_lone_graph_carries_its_own_manifest(calibrated: Path) -> None:
+    model = load(calibrated / "step.int8.onnx")
+    assert model.graph.precision == "int8" and model.manifest.preset == read_manifest(calibrated).preset
+
+
+def test_the_mix_has_int8_where_the_record_says_so(calibrated: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated / "step.mixed.onnx"))
+    coded = {node.name.rsplit("/", 2)[0] for node in model.graph.node if node.name.endswith("weight/DequantizeLinear")}
+    assert coded == {layer.name for layer in calibration.layers if layer.mixed == "int8"}
+    assert 0 < len(coded) < len(calibration.layers), "otherwise nothing is tested here"
+    half = {w.name for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) == 2}
+    assert half, "the others are still FP16"
+
+
+def test_all_layers_are_int8_and_nothing_else(calibrated: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated / "step.int8.onnx"))
+    codes = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8 and w.dims]
+    assert len(codes) == len(calibration.layers)
+    state = next(value for value in model.graph.input if value.name == "state")
+    assert state.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+def test_the_same_seed_makes_the_same_artefact_bit_for_bit(copied_artefact: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = Path(shutil.copytree(copied_artefact, tmp_path / "other"))
+    for folder in (copied_artefact, other):
+        calibrate(folder, *observed())
+    assert contents(copied_artefact) == contents(other)
+
+
+def test_it_works_on_windows_and_chunks(
+    artefact_of: Callable[[str], Path], copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(calibrate_module.MADE_FROM, "int8", "fp32")  # the tiny ones of these kinds have no fp16 graph
+    for kind in ("attention", "lookahead-chunk"):
+        folder = copy_of(kind)
+        calibrate(folder, *observed())
+        model = load(folder, precision="int8")
+        stream = model.stream()
+        for frame in observed(frames=20)[0][0].keypoints:
+            assert np.isfinite(stream.step(frame).xyz_m).all()
+
+
+def test_a_certificate_of_other_graphs_goes(certified_artefact: Path) -> None:
+    calibrate(certified_artefact, *observed())
+    manifest = read_manifest(certified_artefact)
+    assert CERTIFICATE not in manifest.files and not (certified_artefact / CERTIFICATE).exists()
+    load(certified_artefact, precision="int8")
+
+
+@pytest.mark.parametrize("point", ["observe", "code_layers", "quantize", "carry_manifest", "replace_files"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interruption_leaves_the_artefact_as_it_was(
+    point: str, error: type[BaseException], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(copied_artefact)
+
+    def break_off(*args: object, **kwargs: object) -> None:
+        raise error("now")
+
+    monkeypatch.setattr(calibrate_module, point, break_off)
+    with pytest.raises(error):
+        calibrate(copied_artefact, *observed())
+    assert contents(copied_artefact) == before
+
+
+def test_a_second_calibration_takes_the_place_of_the_first(copied_artefact: Path) -> None:
+    calibrate(copied_artefact, *observed())
+    first = read_manifest(copied_artefact)
+    calibrate(copied_artefact, *observed(seed=5), method="percentile")
+    second = read_manifest(copied_artefact)
+    assert [graph.file for graph in first.graphs] == [graph.file for graph in second.graphs]
+    assert first.files["step.int8.onnx"] != second.files["step.int8.onnx"]
+    assert first.files["step.fp16.onnx"] == second.files["step.fp16.onnx"]
+    assert json.loads((copied_artefact / CALIBRATION).read_bytes())["method"] == "percentile"
+
+
+def test_too_few_frames_are_refused(copied_artefact: Path) -> None:
+    with pytest.raises(UsageError, match="40 frames of a stream to calibrate on; expected at least 100"):
+        calibrate(copied_artefact, *observed(frames=40))
+
+
+def test_motion_of_another_rate_is_refused_by_a_model_that_is_not_told_the_time(
+    copy_of: Callable[[str], Path], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(calibrate_module.MADE_FROM, "int8", "fp32")
+    recordings, motion = observed()
+    slow = motion.model_copy(update={"streams": tuple(one.model_copy(update={"fps": 30.0}) for one in motion.streams)})
+    with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which is not told the time; expected 50 Hz"):
+        calibrate(copy_of("attention"), recordings, slow)
+    calibrate(copied_artefact, recordings, slow)  # a stream knows how long each frame was
+
+
+def test_keypoints_that_are_not_finite_are_refused(copied_artefact: Path) -> None:
+    recordings, motion = observed()
+    spoilt = recordings[1].keypoints.copy()
+    spoilt[5, 3, 0] = np.nan
+    with pytest.raises(UsageError, match="keypoints to calibrate on are not finite"):
+        calibrate(copied_artefact, [recordings[0], replace(recordings[1], keypoints=spoilt)], motion)
+
+
+def test_a_budget_needs_motion_to_check_it_on(copied_artefact: Path) -> None:
+    with pytest.raises(UsageError, match="a budget needs motion to check it on"):
+        calibrate(copied_artefact, *observed(), budget=budget_of(1.0))
+
+
+def test_an_artefact_without_an_fp16_graph_is_told_how_to_get_one(dssm_artefact: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"has no fp16 graph to calibrate.*export tiny-dssm --precision fp16 --out"):
+        calibrate(dssm_artefact, *observed())
+
+
+def spoil(folder: Path, change: Callable[[onnx.ModelProto], None], precision: str = "fp32") -> None:
+    """Change a graph, and let the manifest vouch for it."""
+    path = folder / f"step.{precision}.onnx"
+    model = onnx.load(str(path))
+    change(model)
+    onnx.save(model, str(path))
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest.model_copy(update={"files": manifest.files | {path.name: record_file(path)}}))
+
+
+def test_a_tensor_that_never_varies_is_refused(copied_artefact: Path) -> None:
+    def still(model: onnx.ModelProto) -> None:
+        norm = next(node for node in model.graph.node if node.op_type == "LayerNormalization")
+        for name in norm.input[1:]:
+            weight = next(w for w in model.graph.initializer if w.name == name)
+            weight.CopyFrom(numpy_helper.from_array(np.zeros(list(weight.dims), np.float32), name))
+
+    spoil(copied_artefact, still)
+    with pytest.raises(ArtefactError, match=r"what \d+ layers take never varies, encoder\.0\."):
+        calibrate(copied_artefact, *observed())
+
+
+def test_graphs_of_an_older_version_are_to_be_exported_again(copied_artefact: Path) -> None:
+    def unnamed(model: onnx.ModelProto) -> None:
+        for i, node in enumerate(model.graph.node):
+            node.name = f"node_{i}"
+
+    spoil(copied_artefact, unnamed)
+    with pytest.raises(ArtefactError, match="do not name their layers alike"):
+        calibrate(copied_artefact, *observed())
+
+
+def test_the_choice_is_the_fastest_within_the_budget(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posemoe_edge.calib.quantize import choice as choice_module
+
+    taken = {"fp32": 3.0, "fp16": 2.5, "int8": 1.0, "mixed": 1.5, "int8w": 2.0}
+    monkeypatch.setattr(choice_module, "launch_ms", lambda graphs: ({p: taken[p] for p in graphs}, "a fake board"))
+    manifest, recordings = read_manifest(calibrated), observed(frames=40, seed=2)[0]
+    free = choose(calibrated, manifest, recordings, budget_of(1000.0))
+    assert free.precision == "int8" and "a fake board" in free.why and len(free.candidates) == 5
+    drifts = {one.precision: one.measured.mean_mm for one in free.candidates}
+    assert drifts["fp32"] == 0 < drifts["fp16"] < drifts["int8"]
+    strict = choose(calibrated, manifest, recordings, budget_of(drifts["fp16"] / 1000))
+    assert strict.precision == "fp32"
+    assert all(f"{name} drifts too far" in strict.why for name in ("fp16", "int8", "mixed", "int8w"))
+
+
+def test_the_speed_is_measured_on_the_engine_itself(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posemoe_edge.calib.quantize import choice as choice_module
+
+    monkeypatch.setattr(choice_module, "launch_ms", partial(choice_module.launch_ms, rounds=20))
+    recordings = observed(frames=10, seed=2)[0]
+    choice = choose(calibrated, read_manifest(calibrated), recordings, budget_of(1000.0))
+    assert {one.engine for one in choice.candidates} == {"onnxruntime-cpu"}
+    assert all(one.launch_ms > 0 for one in choice.candidates)
+    assert choice.precision == min(choice.candidates, key=lambda one: one.launch_ms).precision

@@ -1,0 +1,135 @@
+"""Detectors: named by a spec, and MoveNet's joints come back in the pixels of the picture."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from posemoe_edge.runtime.detectors import Detector, open_detector
+from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNet, letterbox
+from posemoe_edge.runtime.errors import ArtefactError, FrameError, MissingError, UsageError
+from posemoe_edge.runtime.pose.skeleton import COCO17
+
+MODEL = Path(__file__).resolve().parents[3].parent / "shared" / "assets" / "movenet_singlepose_lightning_int8.tflite"
+
+
+@pytest.fixture(scope="module")
+def movenet() -> MoveNet:
+    pytest.importorskip("cv2")
+    pytest.importorskip("ai_edge_litert")
+    if not MODEL.is_file():
+        pytest.skip("MoveNet's .tflite file is not beside this checkout")
+    return MoveNet(MODEL)
+
+
+def figure(width: int, height: int, *, left: int, top: int, tall: int) -> NDArray[np.uint8]:
+    """A drawn person, from the front, on a plain ground: head, trunk and limbs as thick strokes."""
+    cv2 = pytest.importorskip("cv2")
+    image = np.full((height, width, 3), (200, 205, 190), np.uint8)
+
+    def at(x: float, y: float) -> tuple[int, int]:
+        return round(left + x * tall), round(top + y * tall)
+
+    def stroke(points: list[tuple[float, float]], thick: float, colour: tuple[int, int, int]) -> None:
+        for a, b in pairwise(points):
+            cv2.line(image, at(*a), at(*b), colour, max(1, round(thick * tall)), cv2.LINE_AA)
+
+    skin, shirt, trousers = (140, 170, 225), (150, 60, 30), (60, 50, 45)
+    for side in (-1, 1):
+        stroke([(0.06 * side, 0.5), (0.075 * side, 0.74), (0.08 * side, 0.96)], 0.085, trousers)
+        stroke([(0.12 * side, 0.2), (0.17 * side, 0.36), (0.18 * side, 0.5)], 0.05, skin)
+    cv2.rectangle(image, at(-0.125, 0.17), at(0.125, 0.52), shirt, -1)
+    stroke([(0, 0.12), (0, 0.2)], 0.06, skin)
+    cv2.ellipse(image, at(0, 0.075), (round(0.05 * tall), round(0.07 * tall)), 0, 0, 360, skin, -1, cv2.LINE_AA)
+    cv2.ellipse(image, at(0, 0.045), (round(0.052 * tall), round(0.045 * tall)), 0, 180, 360, (30, 30, 40), -1, cv2.LINE_AA)
+    for side in (-1, 1):
+        cv2.circle(image, at(0.02 * side, 0.07), max(1, round(0.007 * tall)), (20, 20, 20), -1)
+    return image
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (360, 640), (300, 300)])
+def test_a_drawn_person_is_found_where_it_stands(movenet: MoveNet, width: int, height: int) -> None:
+    tall = round(0.8 * min(width, height))
+    left, top = width // 2, (height - tall) // 2
+    people = movenet.detect(figure(width, height, left=left, top=top, tall=tall))
+    assert isinstance(movenet, Detector) and len(people) == 1
+    person = people[0]
+    assert person.shape == (17, 3) and person.dtype == np.float32
+    assert ((person[:, 2] == 0) | (person[:, 2] >= MIN_SCORE)).all() and person[:, 2].max() <= 1
+    for pair, x, y in (("shoulder", 0, 0.2), ("hip", 0, 0.51), ("knee", 0, 0.74)):
+        # The middle of left and right, since a drawing does not tell front from back. A tenth of the person is much, but a
+        # swapped axis or a wrong margin misses by more.
+        both = person[[COCO17.joints.index(f"{side}_{pair}") for side in ("left", "right")]]
+        assert both[:, 2].min() > 0.15, pair
+        found = both[:, :2].mean(0)
+        assert np.hypot(found[0] - left - x * tall, found[1] - top - y * tall) < 0.1 * tall, pair
+
+
+def test_an_empty_picture_is_nobody(movenet: MoveNet) -> None:
+    for shade in (0, 128, 255):
+        assert movenet.detect(np.full((200, 300, 3), shade, np.uint8)) == []
+
+
+def test_a_picture_of_another_kind_is_refused(movenet: MoveNet) -> None:
+    for bad in (np.zeros((10, 10), np.uint8), np.zeros((10, 10, 4), np.uint8), np.zeros((10, 10, 3), np.float32)):
+        with pytest.raises(FrameError, match=r"expected \(H, W, 3\) uint8"):
+            movenet.detect(bad)  # type: ignore[arg-type]
+
+
+def test_loading_says_nothing_on_stderr(movenet: MoveNet, capfd: pytest.CaptureFixture[str]) -> None:
+    open_detector(f"movenet:{MODEL}").detect(np.zeros((32, 32, 3), np.uint8))
+    captured = capfd.readouterr()
+    assert captured.err == "" and captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "margins"), [(480, 640, (0, 24)), (640, 480, (24, 0)), (96, 96, (0, 0)), (1, 400, (0, 95))]
+)
+def test_letterboxing_keeps_the_shape_of_things(height: int, width: int, margins: tuple[int, int]) -> None:
+    pytest.importorskip("cv2")
+    square, scale, left, top = letterbox(np.full((height, width, 3), 255, np.uint8), 192)
+    assert square.shape == (192, 192, 3) and (left, top) == margins and scale == 192 / max(height, width)
+    rows, columns = np.flatnonzero(square.any((1, 2))), np.flatnonzero(square.any((0, 2)))
+    assert rows[0] == top and columns[0] == left
+    assert len(rows) == max(1, round(height * scale)) and len(columns) == max(1, round(width * scale))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("movnet:a.tflite", "did you mean movenet:FILE"),
+        ("yolo", "expected one of movenet:FILE"),
+        ("movenet", "needs a file"),
+        ("movenet:", "needs a file"),
+    ],
+)
+def test_a_detector_that_is_not_there_is_answered_with_those_that_are(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_detector(spec)
+
+
+def test_a_missing_file_and_a_foreign_file_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"no file .*nowhere\.tflite"):
+        open_detector(f"movenet:{tmp_path / 'nowhere.tflite'}")
+    (tmp_path / "text.tflite").write_text("no network in here")
+    with pytest.raises(ArtefactError, match=r"not a \.tflite file"):
+        open_detector(f"movenet:{tmp_path / 'text.tflite'}")
+
+
+def test_a_damaged_network_is_an_artefact_error(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "cut.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + b"\x00" * 64)
+    with pytest.raises(ArtefactError, match="cannot be loaded"):
+        open_detector(f"movenet:{tmp_path / 'cut.tflite'}")
+
+
+def test_without_litert_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(MissingError, match=r'pip install "posemoe-edge\[camera\]"'):
+        open_detector(f"movenet:{tmp_path / 'net.tflite'}")

@@ -1,0 +1,82 @@
+"""The choice of an engine on a machine without a GPU: the CPU, silently and at no cost; and what is said to who insists."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from posemoe_edge.runtime import ArtefactError, MissingError, UsageError, load
+from posemoe_edge.runtime.engines import open_engine
+from posemoe_edge.runtime.engines import select as choice
+from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
+from posemoe_edge.runtime.platform.nvidia import find_gpu
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is one: the driver has another name."""
+    monkeypatch.setattr(choice, "find_gpu", lambda: find_gpu("libcuda-that-is-not-there.so"))
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)  # an import would fail
+
+
+@pytest.fixture
+def planned(copied_artefact: Path, key_of: Callable[..., BuildKey]) -> Path:
+    """An artefact with a plan of its fp16 graph."""
+    write_plan(copied_artefact, key_of(copied_artefact, "fp16"), b"a plan", seconds=0)
+    return copied_artefact
+
+
+def test_the_cpu_is_chosen_silently_with_fp32_although_there_is_a_plan(planned: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        model = load(planned)
+    assert (model.engine, model.graph.precision) == ("onnxruntime-cpu", "fp32")
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    said = next(record.getMessage() for record in caplog.records if "chosen" in record.getMessage())
+    assert "onnxruntime is chosen" in said
+    assert "tensorrt: no NVIDIA driver" in said and "tensorrt-rtx: no plan" in said and "onnxruntime-cuda: no NVIDIA" in said
+
+
+def test_without_plans_nobody_asks_for_them(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*given: object) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(choice, "library", never)
+    monkeypatch.setattr(choice, "find_plan", never)
+    assert load(retention_artefact).engine == "onnxruntime-cpu"
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
+def test_who_insists_on_a_gpu_is_told_that_there_is_none(planned: Path, engine: str) -> None:
+    with pytest.raises(MissingError, match="no NVIDIA driver is installed") as caught:
+        load(planned, engine=engine)
+    assert caught.value.exit_code == 3
+
+
+def test_a_precision_that_was_asked_for_is_taken(planned: Path) -> None:
+    assert load(planned, precision="fp16").graph.precision == "fp16"
+    with pytest.raises(ArtefactError, match="no int8 graph"):
+        load(planned, precision="int8")
+
+
+def test_a_lone_file_is_opened_as_before(retention_artefact: Path) -> None:
+    assert load(retention_artefact / "step.fp32.onnx").engine == "onnxruntime-cpu"
+
+
+def test_plans_are_found_beside_a_file_and_nowhere_else(retention_artefact: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="bytes for tensorrt"):
+        open_engine((retention_artefact / "step.fp32.onnx").read_bytes(), engine="tensorrt")
+    with pytest.raises(ArtefactError, match="no graph of its folder's manifest"):
+        open_engine(retention_artefact / "other.onnx", engine="tensorrt")
+    with pytest.raises(MissingError, match=r"no artefact|no NVIDIA driver"):
+        open_engine(tmp_path / "nowhere" / "x.onnx", engine="tensorrt")
+
+
+def test_an_engine_that_is_not_known_is_refused_before_anything_else(copy_of: Callable[[str], Path]) -> None:
+    folder = copy_of("dssm")
+    for use in (lambda: load(folder, engine="trt"), lambda: open_engine(folder / "x.onnx", engine="trt")):
+        with pytest.raises(UsageError, match="no engine 'trt'; expected tensorrt"):
+            use()

@@ -1,0 +1,190 @@
+"""Sinks: a file appears whole or not at all, and pictures can be drawn."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from posemoe_edge.runtime.errors import FrameError, MissingError, UsageError
+from posemoe_edge.runtime.plotting.figure import Lines, draw_lines, draw_skeletons
+from posemoe_edge.runtime.pose.types import Frame, Pose
+from posemoe_edge.runtime.sinks import Sink, open_sink
+from posemoe_edge.runtime.sinks import png as png_module
+from posemoe_edge.runtime.sources import open_source
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def poses_of(frame: Frame, *, t_s: float | None = None) -> dict[int, Pose]:
+    """What a perfect model would say, all but the hip 10 mm to the right."""
+    assert frame.truth_m is not None
+    shift = np.zeros((17, 3), np.float32)
+    shift[1:, 0] = 0.01
+    return {
+        p: Pose(
+            truth + shift,
+            np.ones(17, np.float32),
+            frame.t_s if t_s is None else t_s,
+            0.02,
+            latency_frames=0,
+            gap="none",
+            person=p,
+        )
+        for p, truth in frame.truth_m.items()
+    }
+
+
+FRAMES = list(open_source("synthetic://walk?people=2", frames=30))
+
+
+def write_all(sink: Sink) -> None:
+    for frame in FRAMES:
+        sink.write(frame, poses_of(frame))
+
+
+def test_a_pose_is_plain_numbers_to_a_tenth_of_a_millimetre() -> None:
+    made = json.loads(json.dumps(poses_of(FRAMES[3])[1].to_json()))
+    assert made["person"] == 1 and made["t_s"] == 0.06 and made["gap"] == "none" and len(made["score"]) == 17
+    assert all(round(v, 4) == v for joint in made["xyz_m"] for v in joint)
+    np.testing.assert_allclose(made["xyz_m"], poses_of(FRAMES[3])[1].xyz_m, atol=5.1e-5)
+
+
+def test_json_lines_hold_one_person_and_frame_each(tmp_path: Path) -> None:
+    with open_sink(f"jsonl:{tmp_path / 'poses.jsonl'}") as sink:
+        assert isinstance(sink, Sink)
+        write_all(sink)
+        assert not (tmp_path / "poses.jsonl").exists()  # not before it is whole
+    lines = [json.loads(line) for line in (tmp_path / "poses.jsonl").read_text().splitlines()]
+    assert [(r["t_s"], r["person"]) for r in lines] == [(round(f.t_s, 6), p) for f in FRAMES for p in (0, 1)]
+    assert [p.name for p in tmp_path.iterdir()] == ["poses.jsonl"]
+    assert stat.S_IMODE((tmp_path / "poses.jsonl").stat().st_mode) & 0o044 or sys.platform == "win32"
+
+
+def test_json_lines_go_to_stdout_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_sink("jsonl:-") as sink:
+        sink.write(FRAMES[0], poses_of(FRAMES[0]))
+        assert len(capsys.readouterr().out.splitlines()) == 2
+    print("still open")
+    assert capsys.readouterr().out == "still open\n"
+
+
+@pytest.mark.parametrize("name", ["jsonl", "png"])
+def test_an_exception_leaves_the_old_file_and_no_half_one(tmp_path: Path, name: str) -> None:
+    if name == "png":
+        pytest.importorskip("matplotlib")
+    path = tmp_path / f"run.{name}"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), open_sink(f"{name}:{path}") as sink:
+        write_all(sink)
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["jsonl", "png"])
+def test_closing_twice_is_closing_once_and_writing_afterwards_is_an_error(tmp_path: Path, name: str) -> None:
+    if name == "png":
+        pytest.importorskip("matplotlib")
+    sink = open_sink(f"{name}:{tmp_path / 'run'}")
+    write_all(sink)
+    sink.close()
+    sink.close()
+    sink.abort()
+    assert (tmp_path / "run").stat().st_size > 100
+    with pytest.raises(ValueError, match="closed"):
+        write_all(sink)
+
+
+def test_a_picture_is_drawn_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
+        write_all(sink)
+    assert (tmp_path / "run.png").read_bytes().startswith(PNG) and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_without_poses_leaves_no_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
+        sink.write(FRAMES[0], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_late_pose_is_compared_with_its_own_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Lines] = []
+    monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: drawn.extend(options["lines"]))
+    with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
+        for late, now in zip(FRAMES, FRAMES[4:], strict=False):
+            sink.write(now, poses_of(late, t_s=late.t_s))
+    error_mm = np.asarray(drawn[0].y["MPJPE"])
+    assert np.isnan(error_mm[:4]).all()  # their frames were never shown to the sink
+    np.testing.assert_allclose(error_mm[4:], 10 * 16 / 17, atol=1e-3)
+
+
+def test_a_long_run_is_thinned_out_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(png_module, "_MOST", 64)
+    kept: list[float] = []
+    monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: kept.extend(options["lines"][0].x))
+    with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
+        for i in range(1000):
+            sink.write(FRAMES[0], poses_of(FRAMES[0], t_s=float(i)))
+    assert 32 <= len(kept) <= 64 and len(set(np.diff(kept))) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("json:poses", "did you mean jsonl:FILE"),
+        ("run.png", "did you mean png:run.png"),
+        ("rerun", "expected one of jsonl:FILE, png:FILE"),
+        ("png:", "needs a file"),
+    ],
+)
+def test_a_sink_that_is_not_there_is_answered_with_those_that_are(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_sink(spec)
+
+
+def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="run: mkdir -p"):
+        open_sink(f"jsonl:{tmp_path / 'nowhere' / 'poses.jsonl'}")
+    with pytest.raises(UsageError, match="is a folder"):
+        open_sink(f"jsonl:{tmp_path}")
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingError, match=r'pip install "posemoe-edge\[plot\]"'):
+        open_sink(f"png:{tmp_path / 'run.png'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("n", "truth", "plots"), [(1, False, 0), (3, True, 1), (9, True, 2)])
+def test_skeletons_of_any_number_are_drawn_without_a_word(
+    tmp_path: Path, n: int, truth: bool, plots: int, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    pytest.importorskip("matplotlib")
+    people = np.stack([f.people[0] for f in FRAMES[:n]])
+    plot = Lines(x=np.arange(5), y={"a": np.arange(5), "b": [1, 2, np.nan, 0, 1]}, title="t", limit=3)
+    draw_skeletons(
+        tmp_path / "a.png",
+        poses=people,
+        truth=people + 0.1 if truth else None,
+        titles=["x"] * n,
+        heading="h",
+        lines=[plot] * plots,
+    )
+    draw_lines(tmp_path / "b.png", plot)
+    assert all((tmp_path / f).read_bytes().startswith(PNG) for f in ("a.png", "b.png"))
+    assert capfd.readouterr().err == "" and not len(recwarn)
+
+
+def test_poses_that_do_not_fit_are_not_drawn(tmp_path: Path) -> None:
+    with pytest.raises(FrameError, match="N of at least 1"):
+        draw_skeletons(tmp_path / "a.png", poses=np.zeros((0, 17, 3)))
+    with pytest.raises(FrameError, match="the truth has shape"):
+        draw_skeletons(tmp_path / "a.png", poses=np.zeros((2, 17, 3)), truth=np.zeros((1, 17, 3)))

@@ -1,0 +1,268 @@
+"""Slots: whoever joins, leaves, is absent or fails, each keeps its own memory. On an engine of three lines of numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from posemoe_edge.runtime.artefact.manifest import Graph, State, Tensor
+from posemoe_edge.runtime.state import StepSlots, WindowSlots
+
+T = 4
+rng = np.random.default_rng(0)
+
+
+def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
+    return Tensor(name=name, dtype=dtype, shape=("B", *shape), axes=("stream",) * (1 + len(shape)), meaning="")
+
+
+def graph(mode: str, *, answers: int = T) -> Graph:
+    state = {"dtype": "float32", "shape": ("B", 3), "axes": ("stream", "channel"), "initial": "zeros", "reset": ""}
+    step = mode == "step"
+    inputs = [tensor("keypoints", 17, 3), tensor("state", 3), tensor("dt"), tensor("reset", dtype="bool")]
+    return Graph(
+        file="x.onnx",
+        mode=mode,
+        precision="fp32",
+        opset=20,
+        frames=1 if step else T,
+        inputs=tuple(inputs) if step else (tensor("keypoints", T, 17, 3),),
+        outputs=(tensor("pose", 17, 3), tensor("next_state", 3)) if step else (tensor("pose", answers, 17, 3),),
+        states=(State(input="state", output="next_state", **state),) if step else (),
+        fp32_islands="",
+    )
+
+
+def one_step(keypoints: np.ndarray, state: np.ndarray, dt: float, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What the engine below does to one row."""
+    state = np.zeros_like(state) if reset else state
+    after = (state * np.exp(np.float32(-dt)) + keypoints.sum(0)).astype(np.float32)
+    return keypoints + after, after
+
+
+class Numpy:
+    """An engine whose arithmetic is the same for any number of rows, bit for bit."""
+
+    name, device, metadata, zeros = "numpy", None, {}, staticmethod(np.zeros)
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.broken = False
+
+    def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+        def launch() -> None:
+            x = inputs["keypoints"]
+            self.rows.append(len(x))
+            if "state" not in inputs:
+                sums = np.cumsum(x, axis=1)
+                outputs["pose"][:] = sums if outputs["pose"].shape == x.shape else sums[:, T // 2 :][:, :1]
+                return
+            outputs["next_state"][:] = outputs["pose"][:] = np.nan  # whoever reads before it is written sees it
+            for row in range(len(x)):
+                outputs["pose"][row], outputs["next_state"][row] = one_step(
+                    x[row], inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
+                )
+            if self.broken:
+                raise RuntimeError("out of memory")
+
+        return launch
+
+
+class Schedule(RuleBasedStateMachine):
+    """Streams come and go in any order; each is compared with a memory of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = Numpy()
+        self.slots = StepSlots(self.engine, graph("step"))
+        self.expected: dict[int, np.ndarray] = {}
+        self.saved: list[tuple[tuple[np.ndarray, ...], np.ndarray]] = []
+
+    @initialize(n=st.integers(1, 3))
+    def start(self, n: int) -> None:
+        for _ in range(n):
+            self.join()
+
+    @precondition(lambda self: len(self.expected) < 9)
+    @rule()
+    def join(self) -> None:
+        slot = self.slots.join()
+        assert slot not in self.expected, "a seat was given twice"
+        assert slot <= len(self.expected), "the lowest free seat is given first"
+        self.expected[slot] = np.zeros(3, np.float32)
+
+    @precondition(lambda self: len(self.expected) > 1)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.expected)))
+        self.slots.leave(slot)
+        del self.expected[slot]
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data(), fate=st.sampled_from(["commit", "commit", "commit", "not", "raise"]), seed=st.integers(0, 999))
+    def launch(self, data: st.DataObject, fate: str, seed: int) -> None:
+        some = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, unique=True))
+        rng = np.random.default_rng(seed)
+        made = {}
+        for slot in some:
+            keypoints = rng.normal(size=(17, 3)).astype(np.float32)
+            dt, reset = float(rng.uniform(0.01, 1)), bool(rng.random() < 0.2)
+            self.slots.put(slot, keypoints, dt, reset)
+            made[slot] = one_step(keypoints, self.expected[slot], np.float32(dt), reset)
+        if fate == "raise":
+            self.engine.broken = True
+            with pytest.raises(RuntimeError):
+                self.slots.launch(some)
+            self.engine.broken = False
+            return
+        poses = self.slots.launch(some)
+        assert self.engine.rows[-1] == (1 if len(some) == 1 else max(some) + 1)
+        for slot, (pose, _) in made.items():
+            np.testing.assert_array_equal(poses[slot], pose)
+        if fate == "commit":
+            self.slots.commit(some)
+            self.expected |= {slot: after for slot, (_, after) in made.items()}
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data())
+    def save(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.expected)))
+        self.saved.append((self.slots.copy(slot), self.expected[slot]))
+
+    @precondition(lambda self: self.expected and self.saved)
+    @rule(data=st.data())
+    def go_back(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.expected)))
+        memory, expected = data.draw(st.sampled_from(self.saved))
+        self.slots.paste(slot, memory)
+        self.expected[slot] = expected
+
+    @invariant()
+    def each_memory_is_its_own(self) -> None:
+        for slot, expected in self.expected.items():
+            np.testing.assert_array_equal(self.slots.copy(slot)[0], expected)
+
+
+TestSchedule = Schedule.TestCase
+TestSchedule.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def feed(slots: StepSlots | WindowSlots, who: list[int], *, reset: bool = False) -> np.ndarray:
+    for slot in who:
+        slots.put(slot, np.full((17, 3), 1 + slot, np.float32), 0.02, reset)
+    poses = slots.launch(who).copy()
+    slots.commit(who)
+    return poses
+
+
+def test_growing_keeps_every_memory() -> None:
+    slots = StepSlots(Numpy(), graph("step"))
+    seats = []
+    for n in range(1, 10):
+        seats.append(slots.join())
+        before = [slots.copy(slot)[0] for slot in seats[:-1]]
+        feed(slots, [seats[-1]])
+        for slot, memory in zip(seats[:-1], before, strict=True):
+            np.testing.assert_array_equal(slots.copy(slot)[0], memory)
+        assert seats == list(range(n))
+
+
+def test_a_seat_is_cleared_for_whoever_comes_next() -> None:
+    slots = StepSlots(Numpy(), graph("step"))
+    slot = slots.join()
+    for _ in range(3):  # so that both slabs hold something
+        feed(slots, [slot])
+    slots.leave(slot)
+    assert slots.join() == slot and not slots.copy(slot)[0].any()
+    again, fresh = feed(slots, [slot]), feed(StepSlotsWithOne(), [0])
+    np.testing.assert_array_equal(again[slot], fresh[0])
+
+
+def StepSlotsWithOne() -> StepSlots:
+    slots = StepSlots(Numpy(), graph("step"))
+    slots.join()
+    return slots
+
+
+def test_a_copy_is_not_changed_by_what_comes_after() -> None:
+    slots = StepSlotsWithOne()
+    feed(slots, [0])
+    copy = slots.copy(0)
+    before = copy[0].copy()
+    feed(slots, [0])
+    feed(slots, [0])
+    np.testing.assert_array_equal(copy[0], before)
+
+
+def test_bindings_are_made_once() -> None:
+    engine = Numpy()
+    bound = []
+    bind, engine.bind = engine.bind, lambda *args: bound.append(1) or bind(*args)  # type: ignore[method-assign]
+    slots = StepSlots(engine, graph("step"))
+    seats = [slots.join() for _ in range(4)]
+    for _ in range(50):
+        feed(slots, seats)
+        feed(slots, [2])
+    assert len(bound) <= 4  # two sides each
+
+
+@pytest.mark.parametrize("latency", range(T))
+def test_a_window_slides_and_starts_with_its_first_frame_repeated(latency: int) -> None:
+    slots = WindowSlots(Numpy(), graph("window"), latency_frames=latency)
+    slot = slots.join()
+    fed: list[np.ndarray] = []
+    for i in range(3 * T + 1):
+        reset = i == 0 or i == 2 * T - 1
+        fed = [] if reset else fed
+        fed.append(rng.normal(size=(17, 3)).astype(np.float32))
+        slots.put(slot, fed[-1], 0.02, reset)
+        window = np.stack(([fed[0]] * T + fed)[-T:])
+        np.testing.assert_array_equal(slots.launch([slot])[slot], np.cumsum(window, axis=0)[-1 - latency])
+        slots.commit([slot])
+
+
+@pytest.mark.parametrize("latency", [0, 1, T // 2])
+def test_a_window_that_answers_with_one_pose_answers_with_that_one(latency: int) -> None:
+    slots = WindowSlots(Numpy(), graph("window", answers=1), latency_frames=latency)
+    slot, fed = slots.join(), []
+    for i in range(2 * T):
+        fed.append(rng.normal(size=(17, 3)).astype(np.float32))
+        slots.put(slot, fed[-1], 0.02, i == 0)
+        window = np.stack(([fed[0]] * T + fed)[-T:])
+        np.testing.assert_array_equal(slots.launch([slot])[slot], np.cumsum(window, axis=0)[T // 2])
+        slots.commit([slot])
+
+
+def test_a_window_that_was_not_committed_was_not_seen() -> None:
+    slots, twin = (WindowSlots(Numpy(), graph("window")) for _ in range(2))
+    for each in (slots, twin):
+        each.join()
+    for i in range(2 * T):
+        slots.put(0, np.full((17, 3), 99, np.float32), 0.02, i == 3)
+        slots.launch([0])  # and no commit
+        x = rng.normal(size=(17, 3)).astype(np.float32)
+        made = []
+        for each in (slots, twin):
+            each.put(0, x, 0.02, i == 0)
+            made.append(each.launch([0])[0].copy())
+            each.commit([0])
+        np.testing.assert_array_equal(*made)
+
+
+def test_windows_of_several_are_lifted_in_one_launch_and_kept_apart() -> None:
+    engine = Numpy()
+    slots = WindowSlots(engine, graph("window"))
+    alone = WindowSlots(Numpy(), graph("window"))
+    seats, theirs = [slots.join() for _ in range(3)], [alone.join() for _ in range(3)]
+    for i in range(10):
+        who = [seats[j] for j in range(3) if (i + j) % 3]
+        together = feed(slots, who, reset=i < 2)
+        assert engine.rows[-1] == len(who)
+        for slot in who:
+            np.testing.assert_array_equal(together[slot], feed(alone, [theirs[slot]], reset=i < 2)[slot])
