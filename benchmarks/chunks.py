@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from experiment import Floats, Row, clips_of, finish, interleaved, lifters, measured, measures, parsed, parser, told
 from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.lifting import TOGETHER, Speaking, lift_take
+from posemoe_edge.edge.lifting import TOGETHER, SkeletonAdapter, lift_take
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.plotting.figure import Lines
@@ -68,7 +68,7 @@ def looking(model: Lifter, ahead: bool) -> Lifter:
 
 def slide(model: Lifter, take: Take) -> Floats:
     """(T, J, 3): each frame from the window that it is the newest of; the oldest frame is repeated until a window is full."""
-    lift, window = Speaking(model), model.config.window or 1
+    lift, window = SkeletonAdapter(model), model.config.window or 1
     x = torch.from_numpy(take.keypoints).to(next(model.parameters()).device)
     seen = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
     with torch.no_grad():

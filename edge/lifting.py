@@ -18,7 +18,7 @@ from .models.lifter import Lifter
 TOGETHER = 1024  # frames of windows that are lifted in one call
 
 
-class Speaking(nn.Module):
+class SkeletonAdapter(nn.Module):
     """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for.
 
     With a state it goes on from there; without one it lifts a window, from an empty memory.
@@ -49,7 +49,7 @@ def lift_take(model: Lifter, take: Take, *, block: int = 81) -> NDArray[np.float
     Args:
         block: frames of a call; what a lifter with lookahead says depends on where its chunks end.
     """
-    lift, device = Speaking(model), next(model.parameters()).device
+    lift, device = SkeletonAdapter(model), next(model.parameters()).device
     x, dt = torch.from_numpy(take.keypoints).to(device), torch.from_numpy(take.dt_s).to(device)
     was, frames = model.training, len(x)
     model.eval()

@@ -30,7 +30,7 @@ from ..runtime.artefact.manifest import (
 from ..runtime.errors import PoseEdgeError, UsageError
 from .lifter import Lifter
 from .passes import check_contract, name_nodes, simplify
-from .precision import FP32_ISLANDS, halve
+from .precision import FP32_ISLANDS, to_fp16
 from .reference import save_reference
 from .trace import OPSET, UNITS, interface, trace
 
@@ -103,7 +103,7 @@ def _write(
     protos = {}
     for precision in traced:
         started = time.monotonic()
-        proto = simplify(name_nodes(trace(model if precision == "fp32" else halve(model), chunk)))
+        proto = simplify(name_nodes(trace(model if precision == "fp32" else to_fp16(model), chunk)))
         check_contract(proto, inputs, outputs)
         protos[precision] = proto
         stage(f"{precision} graph", time.monotonic() - started, proto.ByteSize())

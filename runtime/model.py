@@ -13,7 +13,7 @@ from .artefact.certificate import Certificate, read_certificate
 from .artefact.locate import find_artefact
 from .artefact.manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
 from .artefact.metadata import METADATA
-from .cuda.array import OnDevice
+from .cuda.array import DeviceInput
 from .engines import Engine, open_engine
 from .engines.select import choose
 from .engines.tensorrt.plan import Plan
@@ -53,7 +53,7 @@ class Model:
         self._opened = opened = open_engine(path, engine=engine, threads=threads, plan=plan)
         _check_interface(opened, graph)
         self.engine = opened.name
-        self.drift = certificate.known_of(graph.precision, self.engine) if certificate else None
+        self.drift = certificate.drift_for(graph.precision, self.engine) if certificate else None
         self.latency_frames = manifest.latency_frames if latency_frames is None else latency_frames
         allowed = _latencies(manifest, graph)
         if self.latency_frames not in allowed:
@@ -95,7 +95,7 @@ class Model:
         with self._lock:
             self._opened.close()
 
-    def step_batch(self, frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None) -> dict[Stream, Pose]:
+    def step_batch(self, frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is taken."""
         for stream in frames:
             if stream._slots is not self._slots:

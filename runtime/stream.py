@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .artefact.manifest import Manifest
-from .cuda.array import DeviceArray, OnDevice, borrow, on_device
+from .cuda.array import DeviceArray, DeviceInput, as_device_array, on_device
 from .errors import ArtefactError, FrameError, UsageError
 from .gaps import GapPolicy
 from .pose.keypoints import check_keypoints
@@ -24,7 +24,7 @@ from .state import Memory, Slots
 Floats = NDArray[np.float32]
 
 # What a frame on the GPU is taken for until it is here: one that there is nothing wrong with.
-PLAIN: Floats = np.ones((len(H36M17), 3), np.float32)
+PLACEHOLDER_KEYPOINTS: Floats = np.ones((len(H36M17), 3), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,11 @@ class _Time:
     last_s: float | None = None  # capture time of the last frame, fed or not
     fed_s: float | None = None  # capture time of the last frame that was fed
     xyz_m: Floats | None = None
-    fed: tuple[_Due, ...] = ()  # the frames between the one that the last pose belongs to and the last one fed
+    fed: tuple[AcceptedFrame, ...] = ()  # the frames between the one that the last pose belongs to and the last one fed
 
 
 @dataclass(frozen=True, eq=False)
-class _Due:
+class AcceptedFrame:
     """A frame that was accepted, with what to do about it."""
 
     keypoints: Floats
@@ -83,13 +83,13 @@ class Stream:
         self._slot: int | None = slots.join()
         self._time = _Time()
 
-    def step(self, keypoints: ArrayLike | OnDevice, *, t: float | None = None) -> Pose:
+    def step(self, keypoints: ArrayLike | DeviceInput, *, t: float | None = None) -> Pose:
         """Lift one frame.
 
         Args:
             keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2), everything seen. Where the model runs on
                 a GPU in mode step, they may lie there: float32, as many channels as the model takes, of torch or of anyone
-                with DLPack or ``__cuda_array_interface__``. Then the pose is there too, as ``Pose.far_xyz_m``.
+                with DLPack or ``__cuda_array_interface__``. Then the pose is there too, as ``Pose.xyz_m_device``.
             t: capture time in seconds, later than the frame before; None is one nominal frame later.
 
         Raises:
@@ -137,7 +137,7 @@ class Stream:
             raise UsageError("the stream is closed", expected="a new one from model.stream()")
         return self._slot
 
-    def _borrow(self, keypoints: OnDevice) -> DeviceArray:
+    def _borrow(self, keypoints: DeviceInput) -> DeviceArray:
         """A frame that lies on the GPU, where it is."""
         far = self._slots.far
         if far is None:
@@ -151,7 +151,7 @@ class Stream:
                 f"keypoints on a GPU, for a model with the joints of {self._manifest.skeleton}",
                 expected="keypoints of the host: these joints are put into another order there",
             )
-        found = borrow(far.device, keypoints)
+        found = as_device_array(far.device, keypoints)
         if (found.shape, found.dtype) != (far.frame, np.float32):
             raise FrameError(f"the keypoints on the GPU are {found.dtype} {found.shape}", expected=f"float32 {far.frame}")
         return found
@@ -166,7 +166,7 @@ class Stream:
         made[self._order] = xyz_m
         return made
 
-    def _accept(self, keypoints: ArrayLike, t: float | None) -> _Due:
+    def _accept(self, keypoints: ArrayLike, t: float | None) -> AcceptedFrame:
         """Check a frame and decide what to do about the time before it. Changes nothing."""
         self._seat  # noqa: B018  (a closed stream takes no frames)
         if self._watch is not None:
@@ -182,19 +182,19 @@ class Stream:
             raise FrameError(f"time went from {last:.6f} s to {t:.6f} s", expected="each frame later than the one before")
         seen = bool(checked[:, 2].any())
         if self._time.fed_s is None:
-            return _Due(checked, t, nominal, "reset")
+            return AcceptedFrame(checked, t, nominal, "reset")
         dt = t - self._time.fed_s
         gap = self._gaps.decide(dt, seen=seen)
         if self._watch is not None and self._watch.forget and gap != "hold":
             gap = "reset"
-        return _Due(checked, t, dt, gap)
+        return AcceptedFrame(checked, t, dt, gap)
 
-    def _given(self, due: _Due) -> tuple[Floats, float, bool]:
+    def _given(self, due: AcceptedFrame) -> tuple[Floats, float, bool]:
         """What the slot is given of a frame: keypoints as the model takes them, dt, reset."""
         reset = due.gap == "reset"
         return self._to_model(due.keypoints), 1 / self._manifest.fps if reset else due.dt_s, reset
 
-    def _keep(self, due: _Due, xyz_m: Floats, far_xyz_m: DeviceArray | None) -> Pose:
+    def _keep(self, due: AcceptedFrame, xyz_m: Floats, xyz_m_device: DeviceArray | None) -> Pose:
         """Take note of a frame, and make the pose that follows from it: of this frame, or of one ``latency_frames`` before."""
         if due.gap == "hold":
             self._time = replace(self._time, last_s=due.t_s)
@@ -211,12 +211,12 @@ class Stream:
             dt_s=of.dt_s,
             latency_frames=self._latency,
             gap=due.gap,
-            far_xyz_m=far_xyz_m,
+            xyz_m_device=xyz_m_device,
         )
 
 
 def step_all(
-    frames: Mapping[Stream, ArrayLike | OnDevice], *, t: float | None = None, far: Collection[Stream] = ()
+    frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | None = None, far: Collection[Stream] = ()
 ) -> dict[Stream, Pose]:
     """One frame for each of these streams of one model, in one launch. If one frame is refused, none is taken.
 
@@ -233,7 +233,7 @@ def step_all(
     again: dict[Stream, Floats] = {}
     with first._lock:  # also for borrowing, which has the model's own stream of work wait
         lent = {stream: stream._borrow(x) for stream, x in frames.items() if on_device(x)}  # type: ignore[arg-type]
-        due = {stream: stream._accept(PLAIN if stream in lent else x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
+        due = {stream: stream._accept(PLACEHOLDER_KEYPOINTS if stream in lent else x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
         seats = {stream: stream._seat for stream, frame in due.items() if frame.gap != "hold"}
         if seats:
             for stream, seat in seats.items():

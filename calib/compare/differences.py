@@ -23,7 +23,7 @@ from ...runtime.artefact.manifest import Graph
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import UsageError
 from ..measure.rollout import Recording, feeds
-from .matches import Place, as_computed, find_places, of_one_stream, on_its_own, with_shifts
+from .matches import TensorMatch, as_computed, inject_errors, isolate_errors, match_tensors, of_one_stream
 from .runners import Feed, Run, check_ready, open_runner
 
 SMALLEST = 1e-12  # below this a tensor is zeros, and nothing is relative to it
@@ -124,7 +124,7 @@ def differences(
     if len(recording) <= after:
         raise UsageError(f"{len(recording)} frames, of which {after} go by before", expected="at least one to compare")
     exact, other = (onnx.load(str(one)) if isinstance(one, Path) else one for one in (exact, other))
-    places = find_places(exact, other)
+    places = match_tensors(exact, other)
     exact = as_computed(exact)
     one, two = of_one_stream(exact), of_one_stream(other if engine else as_computed(other))
     answers = ["pose", *(state.output for state in graph.states)]
@@ -136,7 +136,7 @@ def differences(
             return stack.enter_context(open_runner(model, [*tensors, *answers], engine=engine))
 
         theirs = opened(two, (place.other for place in places), engine)
-        alone = opened(on_its_own(two, places), (place.other for place in places), engine)
+        alone = opened(isolate_errors(two, places), (place.other for place in places), engine)
         ours = opened(one, (place.exact for place in places))
         quick = opened(one, ())
         carried: Feed = {state.input: np.zeros([1, *map(int, state.shape[1:])], state.dtype) for state in graph.states}
@@ -161,7 +161,7 @@ def differences(
 class _Seen:
     """What has been seen of each place until now."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, places: Sequence[TensorMatch]) -> None:
         self._places = places
         self._worst = [Difference(place.node, frame=0, largest=0.0, relative=0.0, own=0.0) for place in places]
 
@@ -188,7 +188,7 @@ def _shares(exact: onnx.ModelProto, graph: Graph, answers: Sequence[str], feed: 
     """What each layer's own differences do: a row of a launch for each layer, and one for none."""
     rows = np.eye(len(shifts) + 1, len(shifts), k=-1, dtype=np.float32)
     few = max(1, FRAMES // graph.frames)
-    with open_runner(with_shifts(exact, list(shifts.values())), answers) as run:
+    with open_runner(inject_errors(exact, list(shifts.values())), answers) as run:
         made = [
             run({name: np.repeat(x, len(part), axis=0) for name, x in feed.items()} | {"shares": part})
             for part in np.split(rows, range(few, len(rows), few))

@@ -23,7 +23,7 @@ NUMBERS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorMatch:
     """A tensor of both graphs.
 
     Args:
@@ -42,11 +42,11 @@ class Place:
 
     @property
     def given(self) -> str:
-        """The input of ``on_its_own`` that stands for it."""
+        """The input of ``isolate_errors`` that stands for it."""
         return f"{self.other}.given"
 
 
-def find_places(exact: onnx.ModelProto, other: onnx.ModelProto) -> tuple[Place, ...]:
+def match_tensors(exact: onnx.ModelProto, other: onnx.ModelProto) -> tuple[TensorMatch, ...]:
     """Where two graphs of one model can be compared, in the first one's order."""
     types = {name: value.type.tensor_type.elem_type for name, value in _values(of_one_stream(exact)).items()}
     here, there = ({node.name: node for node in model.graph.node} for model in (exact, other))
@@ -60,7 +60,7 @@ def find_places(exact: onnx.ModelProto, other: onnx.ModelProto) -> tuple[Place, 
         shift = f"{node.name.partition('/')[0]}/shift/Add"  # makes up for what was levelled before the product
         if node.op_type in PRODUCTS and shift not in here:
             same = there.get(shift, same)
-        found.append(Place(node.name, node.output[0], same.output[0]))
+        found.append(TensorMatch(node.name, node.output[0], same.output[0]))
     return tuple(found)
 
 
@@ -81,8 +81,8 @@ def of_one_stream(model: onnx.ModelProto) -> onnx.ModelProto:
     return one
 
 
-def on_its_own(model: onnx.ModelProto, places: Sequence[Place]) -> onnx.ModelProto:
-    """The other graph, cut at each place: what comes after takes an input, ``Place.given``, and no error is handed on.
+def isolate_errors(model: onnx.ModelProto, places: Sequence[TensorMatch]) -> onnx.ModelProto:
+    """The other graph, cut at each place: what comes after takes an input, ``TensorMatch.given``, and no error is handed on.
 
     Args:
         model: ``of_one_stream``.
@@ -98,7 +98,7 @@ def on_its_own(model: onnx.ModelProto, places: Sequence[Place]) -> onnx.ModelPro
     return made
 
 
-def with_shifts(model: onnx.ModelProto, shifts: Sequence[Mapping[str, NDArray[np.float32]]]) -> onnx.ModelProto:
+def inject_errors(model: onnx.ModelProto, shifts: Sequence[Mapping[str, NDArray[np.float32]]]) -> onnx.ModelProto:
     """The graph, to whose tensors something is added, in each stream of a launch something else.
 
     It has one more input, ``shares`` (B, N): how much of each of the N shifts a stream gets.

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from ...runtime.cuda.gc_pause import uncollected
+from ...runtime.cuda.gc_pause import gc_paused
 from ...runtime.engines.tensorrt.library import library
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import ArtefactError, MissingError, UsageError, missing_extra
@@ -87,7 +87,7 @@ def open_runner(model: onnx.ModelProto, outputs: Sequence[str], *, engine: Engin
     def run(feed: Feed) -> Feed:
         given = {name: np.asarray(x, types[name]) for name, x in feed.items()}
         try:
-            with uncollected():
+            with gc_paused():
                 return runner.infer(given, check_inputs=False)  # type: ignore[no-any-return]
         except PolygraphyException as error:
             raise failed(error) from error
@@ -97,14 +97,14 @@ def open_runner(model: onnx.ModelProto, outputs: Sequence[str], *, engine: Engin
         try:
             data = ModifyOutputs(model, outputs=list(outputs), copy=True)().SerializeToString()
             runner = _on_onnxruntime(data) if engine is None else _on_tensorrt(data, engine)
-            with uncollected():
+            with gc_paused():
                 runner.activate()
         except (PolygraphyException, TypeError) as error:  # TensorRT's library may answer with a null pointer: a TypeError
             raise failed(error) from error
         try:
             yield run
         finally:
-            with uncollected():
+            with gc_paused():
                 runner.deactivate()
 
 

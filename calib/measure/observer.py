@@ -21,7 +21,7 @@ Feed = dict[str, NDArray[Any]]
 SAMPLE = 2048  # rows of a tensor that are kept
 
 
-class Observed:
+class TensorStats:
     """What was seen of one tensor, (..., C) at each call, in a memory that does not grow.
 
     ``low`` and ``high`` are each channel's extremes, ``total`` (C,) and ``moments`` (C, C) the sums of x and of x x' over all
@@ -65,7 +65,7 @@ def observe(
     *,
     seed: int = 0,
     tick: Callable[[int], None] = lambda frames: None,
-) -> dict[str, Observed]:
+) -> dict[str, TensorStats]:
     """See each tensor over all recordings, each a stream with a state of its own, in one pass.
 
     Ranges of a graph that always starts from an empty state are those of a graph that nobody runs. So the state is rolled
@@ -88,7 +88,7 @@ def observe(
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     groups = [list(group) for group in _side_by_side(graph, recordings)]
-    seen = {name: Observed(sum(map(len, groups))) for name in names}
+    seen = {name: TensorStats(sum(map(len, groups))) for name in names}
     rng = np.random.default_rng(seed)
     carried = [state.output for state in graph.states]
     for group in groups:

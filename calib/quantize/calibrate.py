@@ -17,13 +17,13 @@ from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting.figure import Bars, check_available, draw_bars
 from ..graph.layers import Layer, find_layers
 from ..graph.standalone import carry_manifest
-from ..measure.observer import Observed, observe
+from ..measure.observer import TensorStats, observe
 from ..measure.rollout import Recording
 from .calibration import CALIBRATION, CALIBRATION_PLOT, CALIBRATION_SCHEMA, CalibratedLayer, Calibration
 from .qdq import layer_weights, quantize
 from .ranges import Method
 from .sensitivity import alone_mm, mix, rolled, within
-from .weights import Coded, code_layers, code_weights
+from .weights import QuantizedLinear, code_layers, code_weights
 
 FEWEST = 100  # frames: of fewer, the extremes are luck
 BRIEF = 100  # frames that tell the harm of one layer from another's; the mix is checked on all
@@ -180,7 +180,7 @@ def _same_layers(folder: Path, manifest: Manifest, layers: dict[Precision, tuple
         )
 
 
-def _all_vary(observed: dict[str, Observed]) -> None:
+def _all_vary(observed: dict[str, TensorStats]) -> None:
     still = [name for name, seen in observed.items() if not seen.varies]
     if still:
         raise ArtefactError(
@@ -195,7 +195,7 @@ def _fit(
     protos: dict[Precision, onnx.ModelProto],
     layers: dict[Precision, tuple[Layer, ...]],
     wide: Sequence[Layer],
-    coded: dict[str, Coded],
+    coded: dict[str, QuantizedLinear],
     budget: Budget,
     check: Check,
     manifest: Manifest,
@@ -221,7 +221,7 @@ def _made(
     precision: Precision,
     protos: dict[Precision, onnx.ModelProto],
     layers: dict[Precision, tuple[Layer, ...]],
-    coded: dict[str, Coded],
+    coded: dict[str, QuantizedLinear],
     kept: Sequence[Layer],
     wanted: set[str],
 ) -> onnx.ModelProto:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from ..graph.layers import Layer
-from .weights import Coded
+from .weights import QuantizedLinear
 
 ZERO = "int8.zero"
 
@@ -32,7 +32,7 @@ def layer_weights(model: onnx.ModelProto, layers: Iterable[Layer]) -> dict[str, 
     return found
 
 
-def quantize(model: onnx.ModelProto, layers: Iterable[Layer], coded: Mapping[str, Coded]) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, layers: Iterable[Layer], coded: Mapping[str, QuantizedLinear]) -> onnx.ModelProto:
     """The graph with these layers as they were coded.
 
     Args:
@@ -72,7 +72,7 @@ class _Rewriter:
         self.nodes.append(node)
         self.makers.update(dict.fromkeys(node.output, self.nodes[-1]))  # the graph's own copy: levelling changes it
 
-    def add_layer(self, node: onnx.NodeProto, layer: Layer, coded: Coded) -> None:
+    def add_layer(self, node: onnx.NodeProto, layer: Layer, coded: QuantizedLinear) -> None:
         """The product with codes for its inputs, and what the shift amounts to after it."""
         self.coded += 1
         dtype = numpy_helper.to_array(self.held[layer.weight]).dtype
@@ -126,7 +126,7 @@ class _Rewriter:
         codes = self._node("QuantizeLinear", [x, scale, zero], self._tensor("codes"), layer, "input")
         return self._node("DequantizeLinear", [codes, scale, zero], self._tensor("coded"), layer, "input")
 
-    def _weight(self, layer: Layer, coded: Coded, dtype: Any) -> str:
+    def _weight(self, layer: Layer, coded: QuantizedLinear, dtype: Any) -> str:
         codes = coded.codes if layer.axis == 1 else np.ascontiguousarray(coded.codes.T)
         inputs = [
             self._keep(self._tensor("weight.codes"), codes, np.int8),

@@ -15,7 +15,7 @@ from ..graph.layers import Layer
 from ..measure.budget import drift_mm, exceeded, measure, of_frames
 from ..measure.rollout import Recording, open_graph, roll_out
 from .qdq import quantize
-from .weights import Coded
+from .weights import QuantizedLinear
 
 
 def rolled(model: onnx.ModelProto, graph: Graph, recordings: Sequence[Recording]) -> NDArray[np.float32]:
@@ -28,7 +28,7 @@ def alone_mm(
     model: onnx.ModelProto,
     graph: Graph,
     layers: Sequence[Layer],
-    coded: Mapping[str, Coded],
+    coded: Mapping[str, QuantizedLinear],
     recordings: Sequence[Recording],
     *,
     tick: Callable[[int], None] = lambda layers: None,
@@ -77,7 +77,7 @@ def mix(
 def within(
     model: onnx.ModelProto,
     graph: Graph,
-    coded: Mapping[str, Coded],
+    coded: Mapping[str, QuantizedLinear],
     recordings: Sequence[Recording],
     exact: NDArray[np.float32],
     budget: Budget,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.layers import Layer
-from ..measure.observer import Observed
+from ..measure.observer import TensorStats
 from .ranges import LEVELS, Method, limit
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,7 @@ DAMPING = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Coded:
+class QuantizedLinear:
     """A layer in INT8: y = (((x - shift) / factor) to codes of ``step``) @ (codes * scale) + bias.
 
     Args:
@@ -65,11 +65,11 @@ def representable(scale: Any) -> Any:
 def code_layers(
     layers: Sequence[Layer],
     weights: Mapping[str, Floats],
-    observed: Mapping[str, Observed],
+    observed: Mapping[str, TensorStats],
     method: Method,
     *,
     tick: Callable[[int], None] = lambda layers: None,
-) -> dict[str, Coded]:
+) -> dict[str, QuantizedLinear]:
     """Each layer in INT8, by name.
 
     Args:
@@ -83,7 +83,7 @@ def code_layers(
     return coded
 
 
-def code(weight: Floats, seen: Observed, method: Method) -> Coded:
+def code(weight: Floats, seen: TensorStats, method: Method) -> QuantizedLinear:
     """The layer in INT8, its channels levelled as much as serves what comes out of it, on the rows that were kept."""
     sample = seen.sample
     exact = sample @ weight
@@ -97,13 +97,13 @@ def code(weight: Floats, seen: Observed, method: Method) -> Coded:
         moments = moments / np.outer(best.factor, best.factor)
         weight = weight * best.factor[:, None]
     codes = compensated(weight, best.scale, moments)
-    return Coded(codes, best.scale, best.limit, best.shift, best.factor, best.bias, best.share)
+    return QuantizedLinear(codes, best.scale, best.limit, best.shift, best.factor, best.bias, best.share)
 
 
-def code_weights(weight: Floats) -> Coded:
+def code_weights(weight: Floats) -> QuantizedLinear:
     """The weights alone, each rounded to the nearest code."""
     scale = scales(weight)
-    return Coded(rounded(weight, scale), scale)
+    return QuantizedLinear(rounded(weight, scale), scale)
 
 
 def scales(weight: Floats) -> Floats:
@@ -137,12 +137,12 @@ def compensated(weight: Floats, scale: Floats, moments: NDArray[np.float64]) -> 
     return codes
 
 
-def _levelled(weight: Floats, seen: Observed, sample: Floats, share: float | None, method: Method) -> Coded:
+def _levelled(weight: Floats, seen: TensorStats, sample: Floats, share: float | None, method: Method) -> QuantizedLinear:
     """The layer with so much of its channels' differences levelled, its weights simply rounded."""
     if share is None or not weight.any():
         scale = scales(weight)
         furthest = float(max(-seen.low.min(), seen.high.max()))
-        return Coded(rounded(weight, scale), scale, limit(sample, furthest, method))
+        return QuantizedLinear(rounded(weight, scale), scale, limit(sample, furthest, method))
     shift = representable((seen.low + seen.high) / 2)
     half = (seen.high - seen.low) / 2
     across = np.abs(weight).max(axis=1)
@@ -154,10 +154,10 @@ def _levelled(weight: Floats, seen: Observed, sample: Floats, share: float | Non
     scale = scales(turned)
     furthest = float((np.maximum(seen.high - shift, shift - seen.low) / factor).max())
     most = limit((sample - shift) / factor, furthest, method)
-    return Coded(rounded(turned, scale), scale, most, shift, factor, shift @ weight, share)
+    return QuantizedLinear(rounded(turned, scale), scale, most, shift, factor, shift @ weight, share)
 
 
-def _through(coded: Coded, x: Floats) -> Floats:
+def _through(coded: QuantizedLinear, x: Floats) -> Floats:
     """What the layer in INT8 makes of (rows, K) activations."""
     if coded.shift is not None and coded.factor is not None:
         x = (x - coded.shift) / coded.factor

@@ -18,7 +18,7 @@ from ...runtime.engines import open_engine
 from ...runtime.engines.tensorrt.library import library, machine
 from ...runtime.engines.tensorrt.plan import EngineName, Machine, Plan, find_plan
 from ...runtime.errors import MissingError, PoseEdgeError
-from ...runtime.platform.jetson import Board, read_board
+from ...runtime.platform.jetson import PlatformInfo, read_platform
 from ...runtime.platform.nvidia import ask_nvidia_smi, find_gpu
 from ...runtime.sources import list_cameras
 from .output import Output, Result, verb
@@ -54,7 +54,7 @@ def command(out: Output) -> Result:
     out.say(
         f"posemoe-edge {version('posemoe-edge')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
-    board, gpu = read_board(), _gpu()
+    board, gpu = read_platform(), _gpu()
     _tell_machine(out, board, gpu)
     extras = {}
     for extra, (purpose, packages) in EXTRAS.items():
@@ -107,8 +107,8 @@ def _gpu() -> dict[str, Any]:
         return {"name": None, "capability": None, "error": error.what, "nvidia_smi": ask_nvidia_smi()}
 
 
-def _tell_machine(out: Output, board: Board, gpu: dict[str, Any]) -> None:
-    """Board, GPU, power mode and clocks, and how to hold them for a measurement."""
+def _tell_machine(out: Output, board: PlatformInfo, gpu: dict[str, Any]) -> None:
+    """PlatformInfo, GPU, power mode and clocks, and how to hold them for a measurement."""
     if board.jetson:
         mode = board.power_mode or "unknown"
         out.say(f"  {board.model or 'Jetson'}: JetPack {board.jetpack} (L4T {board.l4t}), power mode {mode}")
@@ -133,7 +133,7 @@ def _tell_machine(out: Output, board: Board, gpu: dict[str, Any]) -> None:
         out.say(f"          for a measurement: sudo nvidia-smi -lgc {smi['most_mhz']}")
 
 
-def look_at(engine: EngineName, capability: str | None, board: Board) -> dict[str, Any]:
+def look_at(engine: EngineName, capability: str | None, board: PlatformInfo) -> dict[str, Any]:
     """Whether TensorRT would be chosen for the shipped artefact; if not, the first reason and the command that mends it."""
     found: dict[str, Any] = {"ok": False, "version": None, "why": None, "run": None}
     try:

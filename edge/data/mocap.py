@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.artefact.atomic import Draft
+from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.pose.skeleton import H36M17
 from .projection import film
@@ -107,7 +107,7 @@ def save_clips(path: Path, clips: Sequence[Clip]) -> None:
         "split": [clip.split for clip in clips],
         "skeleton": ["native" if clip.native else "retargeted" for clip in clips],
     }
-    draft = Draft(path)
+    draft = AtomicFile(path)
     try:
         with draft.draft.open("wb") as file:
             np.savez(

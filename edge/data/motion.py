@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calib.measure.rollout import Recording
-from ...runtime.artefact.certificate import Filmed, Motion
+from ...runtime.artefact.certificate import Motion, StreamInfo
 from ...runtime.errors import UsageError
 from ...runtime.sources.synthetic import SyntheticSource
 from .augment import frame_steps, pick_frames
@@ -84,11 +84,13 @@ def _pace(row: int) -> Pace:
     return PACES[row % len(PACES)]
 
 
-def _filmed(pace: Pace, fps: float, clips: Sequence[str]) -> Filmed:
-    return Filmed(fps=fps / pace.stride, lost=pace.lost, clips=tuple(clips))
+def _filmed(pace: Pace, fps: float, clips: Sequence[str]) -> StreamInfo:
+    return StreamInfo(fps=fps / pace.stride, lost=pace.lost, clips=tuple(clips))
 
 
-def _film(clips: Sequence[Clip], pace: Pace, frames: int, rng: np.random.Generator, in_use: bool) -> tuple[Recording, Filmed]:
+def _film(
+    clips: Sequence[Clip], pace: Pace, frames: int, rng: np.random.Generator, in_use: bool
+) -> tuple[Recording, StreamInfo]:
     """That many frames of the clips in an order of their own, and again, until they are enough."""
     takes: list[Take] = []
     order: list[int] = []

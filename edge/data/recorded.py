@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.artefact.atomic import Draft
+from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from .sequences import JOINTS, Take
 
@@ -51,7 +51,7 @@ class Saved:
 def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
     """Write takes one after the other, so that a data set need not fit into memory. Returns what was written."""
     saved: dict[str, Saved] = {}
-    draft = Draft(path)
+    draft = AtomicFile(path)
     try:
         with zipfile.ZipFile(draft.draft, "w") as archive:
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ...runtime.errors import UsageError
 from .config import LifterConfig
-from .dssm import DSSM, Backwards
+from .dssm import DSSM, ReverseDSSM
 from .layers import FeedForward, JointAttention, Norm, TimeMixing
 from .mixer import Mixer
 from .modes import Form
@@ -102,7 +102,7 @@ class Gated(nn.Module):
         self.ahead_out = nn.Linear(narrow, dim if both else inner, config.bias)  # W_f2
         self.both = both
         if both:
-            self.back_in, self.back = nn.Linear(dim, narrow, config.bias), Backwards(filters())  # W_b1
+            self.back_in, self.back = nn.Linear(dim, narrow, config.bias), ReverseDSSM(filters())  # W_b1
             self.back_out = nn.Linear(narrow, dim, config.bias)  # W_b2
             self.combine = nn.Linear(dim, inner, config.bias)  # W_cb
         self.out = nn.Linear(inner, dim, config.bias)  # W_out
@@ -129,7 +129,7 @@ class GatedJoints(Gated):
 
 def filter_joints(mixer: Mixer, u: Tensor) -> Tensor:
     """(..., J, C) filtered along the joints."""
-    if isinstance(mixer, Backwards):
+    if isinstance(mixer, ReverseDSSM):
         return mixer.dssm.convolve(u.flip(-2), dim=-2).flip(-2)
     assert isinstance(mixer, DSSM)
     return mixer.convolve(u, dim=-2)

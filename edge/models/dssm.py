@@ -210,7 +210,7 @@ def _along(weights: Tensor, x: Tensor) -> Tensor:
     return (weights @ x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-class Backwards(Mixer):
+class ReverseDSSM(Mixer):
     """A dssm that runs from the last frame of a window to the first: the other half of HumMUSS's bidirectional block."""
 
     kind: ClassVar[str] = "dssm"

@@ -26,16 +26,16 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from ...export.lifter import Lifter
-from ...export.precision import halve
+from ...export.precision import to_fp16
 from ...export.trace import ChunkGraph, StepGraph, WindowGraph, interface
 from ...runtime.artefact.certificate import find_reference
 from ...runtime.artefact.manifest import MANIFEST, Graph, read_graph
 from ...runtime.artefact.manifest import Tensor as TensorSpec
-from ...runtime.cuda.array import DeviceArray, borrow_all, check_buffers
+from ...runtime.cuda.array import DeviceArray, as_device_arrays, check_buffers
 from ...runtime.cuda.device import CudaError, Device, open_device
-from ...runtime.cuda.gc_pause import uncollected
-from ...runtime.cuda.staging import Ferry
-from ...runtime.engines.base import Buffers, Interface, Launch, Rows
+from ...runtime.cuda.gc_pause import gc_paused
+from ...runtime.cuda.staging import IOStaging
+from ...runtime.engines.base import BoundInference, Buffers, Interface, Rows
 from ...runtime.errors import ArtefactError, PoseEdgeError, UsageError
 from ..checkpoints import load_reference
 
@@ -77,12 +77,12 @@ class TorchEngine:
         """See ``Engine.zeros``."""
         return np.zeros(shape, dtype) if self.device is None else self.device.zeros(shape, dtype)
 
-    def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
-        """See ``Engine.bind``. On a GPU other libraries' memory is bound as it is (see ``memory.borrow``)."""
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
+        """See ``Engine.bind``. On a GPU other libraries' memory is bound as it is (see ``memory.as_device_array``)."""
         device = self.device
         if device is None:
             return self._bind_host(inputs, outputs)
-        inputs, outputs = borrow_all(device, inputs), borrow_all(device, outputs)
+        inputs, outputs = as_device_arrays(device, inputs), as_device_arrays(device, outputs)
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         launch = _Launch(self, device, inputs, outputs)
         self._launches.add(launch)
@@ -116,7 +116,7 @@ class TorchEngine:
                 said = str(error).partition("\n")[0]
                 raise CudaError(f"PyTorch on the GPU: {said}", run="posemoe-edge doctor") from error
 
-    def _bind_host(self, inputs: Buffers, outputs: Buffers) -> Launch:
+    def _bind_host(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
         """Views of the caller's arrays: nothing is copied but the results."""
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         given, made = ({name: torch.from_numpy(x) for name, x in side.items()} for side in (inputs, outputs))
@@ -134,7 +134,7 @@ class _Launch:
         self._engine, self._device = engine, device
         self._graph: torch.cuda.CUDAGraph | None = None
         with engine.working():
-            self._ferry = Ferry(device, inputs, outputs)
+            self._ferry = IOStaging(device, inputs, outputs)
             self._inputs, self._outputs = (
                 {name: self._tensor(name, x) for name, x in side.items()} for side in (inputs, outputs)
             )
@@ -175,7 +175,7 @@ class _Launch:
             # Garbage may hold memory of the GPU, and to free that in the middle spoils a capture. As one begins torch may make
             # tensors that serve all graphs of the process: of inference mode's nobody could write them outside of it.
             with (
-                uncollected(),
+                gc_paused(),
                 torch.inference_mode(False),
                 torch.cuda.graph(graph, pool=pool, stream=engine.stream, capture_error_mode="thread_local"),
             ):
@@ -212,7 +212,7 @@ def open_network(path: Path | bytes) -> tuple[Graph, nn.Module]:
             run=f"{AGAIN} {manifest.preset}",
         )
     if graph.precision == "fp16":
-        model = halve(model)
+        model = to_fp16(model)
     module: nn.Module = {"step": StepGraph, "chunk": ChunkGraph, "window": WindowGraph}[graph.mode](model)
     return graph, module.eval().requires_grad_(False)
 

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..data.mocap import Clip
 from ..data.sequences import STRIDES, Chunk, Footage, TakeStream, evaluation_takes
 from ..data.windows import WindowStream
-from ..lifting import Speaking, mean_error_mm
+from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
 from ..models.losses import LOSSES, velocity_loss
 from ..presets import Preset
@@ -79,7 +79,7 @@ def train(
         history.runs += 1
         watched = evaluation_takes(validation, noisy=True) if rank == 0 else []
         chunks = _chunks(clips, model, recipe, rank, history.updates)
-        lift: nn.Module = Speaking(model)
+        lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
         lift = torch.compile(lift, dynamic=False) if recipe.compiled else lift  # type: ignore[assignment]

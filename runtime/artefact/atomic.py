@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import MissingError, UsageError
 
 
-class Draft:
+class AtomicFile:
     """A file that is written beside its place and moved there when it is whole.
 
     Args:
@@ -49,10 +49,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def write_together(files: Mapping[Path, bytes]) -> None:
     """Write files that belong together: all of them are on the disk before the first moves into its place."""
-    drafts: list[Draft] = []
+    drafts: list[AtomicFile] = []
     try:
         for path, data in files.items():
-            drafts.append(Draft(path))
+            drafts.append(AtomicFile(path))
             drafts[-1].draft.write_bytes(data)
         for draft in drafts:
             draft.keep()

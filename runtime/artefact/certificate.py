@@ -98,7 +98,7 @@ class Drift(Record):
     smallest_budget: Budget
 
 
-class Filmed(Record):
+class StreamInfo(Record):
     """One stream: a camera of ``fps`` frames per second that loses a share of them, and the clips that it saw, in order."""
 
     fps: float
@@ -113,7 +113,7 @@ class Motion(Record):
     source: str
     sha256: str
     frames: int
-    streams: tuple[Filmed, ...]
+    streams: tuple[StreamInfo, ...]
     noisy: bool
     seed: int
 
@@ -137,7 +137,7 @@ class Certificate(Record):
         fitting = (drift for drift in self.drifts if drift.precision == precision)
         return next((drift for drift in fitting if engine in (None, drift.engine)), None)
 
-    def known_of(self, precision: str, engine: str) -> Drift | None:
+    def drift_for(self, precision: str, engine: str) -> Drift | None:
         """What is known of a precision on an engine: what was measured there, else on any other one, a failure before all."""
         fitting = [drift for drift in self.drifts if drift.precision == precision]
         own = [drift for drift in fitting if drift.engine == engine]

@@ -35,7 +35,7 @@ class DlpackArray(Protocol):
     def __dlpack_device__(self) -> tuple[Any, Any]: ...
 
 
-OnDevice = CudaArray | DlpackArray
+DeviceInput = CudaArray | DlpackArray
 
 
 class DeviceArray:
@@ -99,7 +99,7 @@ class DeviceArray:
         }
 
 
-class Mirror:
+class MirroredArray:
     """An array on a device with its image on the host: what a launch finds or leaves there, the ferry brings here too.
 
     Args:
@@ -114,8 +114,8 @@ class Mirror:
     def __len__(self) -> int:
         return len(self.far)
 
-    def __getitem__(self, rows: int | slice) -> Mirror:
-        return Mirror(self.far[rows], self.near[rows])
+    def __getitem__(self, rows: int | slice) -> MirroredArray:
+        return MirroredArray(self.far[rows], self.near[rows])
 
 
 def on_device(x: object) -> bool:
@@ -127,7 +127,7 @@ def on_device(x: object) -> bool:
     return hasattr(x, "__cuda_array_interface__")
 
 
-def borrow(device: Device, x: Any) -> DeviceArray:
+def as_device_array(device: Device, x: Any) -> DeviceArray:
     """Somebody else's memory on the same GPU, as it is: nothing is copied, and the host waits for nothing.
 
     What was enqueued for it comes before what we enqueue from now on. It is theirs to write again once we have waited.
@@ -151,14 +151,14 @@ def borrow(device: Device, x: Any) -> DeviceArray:
         return DeviceArray(device, told["data"][0], shape, dtype, x)
 
 
-def borrow_all(device: Device, buffers: Buffers) -> Buffers:
+def as_device_arrays(device: Device, buffers: Buffers) -> Buffers:
     """What to bind, with other people's memory on the GPU borrowed."""
-    return {name: borrow(device, x) if on_device(x) else x for name, x in buffers.items()}
+    return {name: as_device_array(device, x) if on_device(x) else x for name, x in buffers.items()}
 
 
-def overlap(x: DeviceArray | Mirror | NDArray[Any], y: DeviceArray | Mirror | NDArray[Any]) -> bool:
+def overlap(x: DeviceArray | MirroredArray | NDArray[Any], y: DeviceArray | MirroredArray | NDArray[Any]) -> bool:
     """Whether two arrays share memory, of the device or else of the host."""
-    x, y = (each.far if isinstance(each, Mirror) else each for each in (x, y))
+    x, y = (each.far if isinstance(each, MirroredArray) else each for each in (x, y))
     if isinstance(x, DeviceArray) and isinstance(y, DeviceArray):
         return bool(x.address < y.address + y.nbytes and y.address < x.address + x.nbytes)
     return not isinstance(x, DeviceArray) and not isinstance(y, DeviceArray) and np.may_share_memory(x, y)

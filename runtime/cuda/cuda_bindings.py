@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import MissingError
-from ..platform.jetson import read_board
+from ..platform.jetson import read_platform
 from .device import NON_BLOCKING, CudaError, Device
 
 
@@ -24,7 +24,7 @@ class CudaBindings(Device):
         except ImportError:
             raise MissingError(
                 "running on a GPU needs the package cuda-bindings, which is not installed",
-                run=read_board().install_cuda,
+                run=read_platform().install_cuda,
             ) from None
         self._cuda = driver
         self._check(driver.cuInit(0))

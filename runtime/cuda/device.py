@@ -23,8 +23,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import MissingError, PoseEdgeError, UsageError
 from ..platform.nvidia import DRIVER
-from .array import DeviceArray, Mirror
-from .gc_pause import uncollected
+from .array import DeviceArray, MirroredArray
+from .gc_pause import gc_paused
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +120,12 @@ class Device(ABC):
         memory = (ctypes.c_ubyte * size).from_address(address)
         return np.frombuffer(self._keep(memory, address, free), np.uint8)
 
-    def mirror(self, shape: Sequence[int], dtype: DTypeLike) -> Mirror:
+    def mirror(self, shape: Sequence[int], dtype: DTypeLike) -> MirroredArray:
         """An array on the device, of at least one element, with its image on the host."""
         far = self.zeros(shape, dtype)
         near = self.pinned(far.nbytes).view(far.dtype).reshape(far.shape)
         near[:] = 0
-        return Mirror(far, near)
+        return MirroredArray(far, near)
 
     def after(self, stream: int) -> None:
         """What is enqueued from now on comes after what another stream has to do already. The host does not wait."""
@@ -137,10 +137,10 @@ class Device(ABC):
         finally:
             call("cuEventDestroy_v2", event)
 
-    def capture(self, work: Callable[[], None]) -> Replay:
+    def capture(self, work: Callable[[], None]) -> CudaGraph:
         """Make a graph of what ``work`` enqueues, which is not done now; whatever happens, the capture is ended."""
         stream, graph, made, call = ctypes.c_void_p(self.stream), ctypes.c_void_p(), ctypes.c_void_p(), self.driver
-        with self, uncollected():
+        with self, gc_paused():
             call("cuStreamBeginCapture_v2", stream, OWN_THREAD)
             try:
                 work()
@@ -154,7 +154,7 @@ class Device(ABC):
                 call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
             finally:
                 call("cuGraphDestroy", graph)
-            return Replay(self, made)
+            return CudaGraph(self, made)
 
     def __del__(self) -> None:
         if hasattr(self, "stream") and not sys.is_finalizing():
@@ -185,7 +185,7 @@ class _Owner:
     """Whoever has it keeps device memory from being freed."""
 
 
-class Replay:
+class CudaGraph:
     """A captured graph: call it to enqueue all of it at once."""
 
     def __init__(self, device: Device, made: ctypes.c_void_p) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_within = 0  # how many are within ``uncollected``, in all threads: the collector is the process's
+_within = 0  # how many are within ``gc_paused``, in all threads: the collector is the process's
 _collecting = True  # before the first of them
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Python's garbage is left lying meanwhile. Threads may be here together: the last one to leave lets Python collect again.
 
     TensorRT calls our logger while it holds a lock of its own. If Python collected garbage there, an older object of TensorRT's

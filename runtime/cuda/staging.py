@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Buffers
-from .array import DeviceArray, Mirror
+from .array import DeviceArray, MirroredArray
 from .device import Device
 
 ALIGNMENT = 256  # of every address that TensorRT is given
 
 
-class Ferry:
+class IOStaging:
     """Where the tensors of a launch lie on the device: ``addresses``, all aligned.
 
     Arrays of the host are packed into one pinned block, so that they travel in one copy each way. Memory of the device stays
@@ -61,11 +61,11 @@ class _Hold:
         self.addresses: dict[str, int] = {}
         self.packed: list[tuple[NDArray[Any], NDArray[Any]]] = []  # the caller's array, its place in the pinned block
         self.moved: list[tuple[DeviceArray, DeviceArray]] = []  # memory that is not aligned, a place that is
-        self.mirrors: list[Mirror] = []
+        self.mirrors: list[MirroredArray] = []
         self.near: NDArray[np.uint8] | None = None
         offsets, size = {}, 0
         for name, array in buffers.items():
-            if isinstance(array, Mirror):
+            if isinstance(array, MirroredArray):
                 self.mirrors.append(array)
                 array = array.far
             if isinstance(array, DeviceArray):

@@ -37,7 +37,7 @@ class Rows(Protocol):
 Buffers = dict[str, Any]  # name -> Rows, or an array of the host, which also a GPU's engine takes for any input and output
 
 
-class Launch(Protocol):
+class BoundInference(Protocol):
     """A graph with all its inputs and outputs bound: call it to run it."""
 
     def __call__(self) -> None: ...
@@ -63,7 +63,7 @@ class Engine(Protocol):
         """Memory that a launch reads and writes in place: where states live."""
         ...
 
-    def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
         """Bind memory to every input and output, for good. No memory may be both: a graph reads while it writes.
 
         Arrays of the host are read when the launch is called, and written before it returns.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ArtefactError, missing_extra
-from .base import Buffers, Interface, Launch
+from .base import BoundInference, Buffers, Interface
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bool)": "bool"}
 
@@ -54,7 +54,7 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See ``Engine.close``: it holds nothing of a GPU."""
 
-    def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
         """See ``Engine.bind``. The buffers are C-contiguous and stay where they are."""
         for x in inputs.values():
             for y in outputs.values():

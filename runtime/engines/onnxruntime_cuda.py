@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..cuda.array import DeviceArray, borrow_all, check_buffers
+from ..cuda.array import DeviceArray, as_device_arrays, check_buffers
 from ..cuda.device import Device, open_device
-from ..cuda.staging import Ferry
+from ..cuda.staging import IOStaging
 from ..errors import ArtefactError, missing_extra
-from .base import Buffers, Interface, Launch
+from .base import BoundInference, Buffers, Interface
 from .onnxruntime import read_interface
 
 log = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ class OnnxRuntimeCudaEngine:
         """See ``Engine.zeros``."""
         return self.device.zeros(shape, dtype)
 
-    def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
         """See ``Engine.bind``. Other libraries' memory on the GPU is bound as it is."""
-        inputs, outputs = borrow_all(self.device, inputs), borrow_all(self.device, outputs)
+        inputs, outputs = as_device_arrays(self.device, inputs), as_device_arrays(self.device, outputs)
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         device, session = self.device, self._session
         with device:
-            ferry = Ferry(device, inputs, outputs)
+            ferry = IOStaging(device, inputs, outputs)
         binding = session.io_binding()
         for bind, buffers in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, x in buffers.items():

@@ -36,7 +36,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Board:
+class PlatformInfo:
     """What a machine is. ``l4t`` is Jetson Linux's release; ``packages`` what Debian's database says of NVIDIA's packages."""
 
     model: str | None
@@ -82,7 +82,7 @@ class Board:
         return f"{system}python3 -m venv --system-site-packages .venv, and install posemoe-edge there"
 
 
-def read_board(root: Path = ROOT) -> Board:
+def read_platform(root: Path = ROOT) -> PlatformInfo:
     """What the files below ``root`` say of this machine; what is not there is None."""
     packages = _packages(root)
     l4t = _l4t(root, packages)
@@ -97,7 +97,7 @@ def read_board(root: Path = ROOT) -> Board:
     modes = _power_modes(root)
     named = {name: number for number, name in modes.items()}
     memory = re.search(r"MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "")
-    return Board(
+    return PlatformInfo(
         model=model if model and "NVIDIA" in model else None,
         l4t=l4t,
         jetpack=jetpack,

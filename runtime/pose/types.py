@@ -44,8 +44,8 @@ class Pose:
         latency_frames: how many frames the pose lies behind the newest frame fed.
         gap: what the stream did about the time since the frame before.
         person: the person's id.
-        far_xyz_m: the same numbers on the GPU, (17, 3) float32 behind ``__cuda_array_interface__``, if the keypoints lay there
-            and were fed. The model's next launch overwrites it; read it while no other thread steps the model.
+        xyz_m_device: the same numbers on the GPU, (17, 3) float32 behind ``__cuda_array_interface__``, if the keypoints lay
+            there and were fed. The model's next launch overwrites it; read it while no other thread steps the model.
     """
 
     xyz_m: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Pose:
     latency_frames: int
     gap: GapAction
     person: int = 0
-    far_xyz_m: DeviceArray | None = None
+    xyz_m_device: DeviceArray | None = None
 
     def of(self, person: int) -> Pose:
         """The same pose, as that person's."""

@@ -28,7 +28,7 @@ class Sink(Protocol):
     ) -> None: ...
 
 
-class Keeping:
+class BaseSink:
     """The context manager that sinks share: kept at the end, thrown away on an exception."""
 
     def write(self, frame: Frame, poses: dict[int, Pose]) -> None:

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from ..artefact.atomic import Draft
+from ..artefact.atomic import AtomicFile
 from ..pose.types import Frame, Pose
-from .base import Keeping
+from .base import BaseSink
 
 
-class JsonLinesSink(Keeping):
+class JsonLinesSink(BaseSink):
     """Poses as JSON lines.
 
     Args:
@@ -20,7 +20,7 @@ class JsonLinesSink(Keeping):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._draft = None if str(path) == "-" else Draft(Path(path))
+        self._draft = None if str(path) == "-" else AtomicFile(Path(path))
         self._file: TextIO | None = self._draft.draft.open("w", encoding="utf-8") if self._draft else sys.stdout
 
     def write(self, frame: Frame, poses: dict[int, Pose]) -> None:

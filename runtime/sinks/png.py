@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artefact.atomic import Draft
+from ..artefact.atomic import AtomicFile
 from ..errors import missing_extra
 from ..plotting.figure import Lines, draw_skeletons
 from ..pose.metrics import mpjpe
 from ..pose.skeleton import H36M17
 from ..pose.types import Frame, Pose
-from .base import Keeping
+from .base import BaseSink
 
 _MOST = 4096  # moments kept: a longer run is thinned out, so that memory stays bounded
 _MEMORY = 512  # frames whose truth waits for a pose that comes late
@@ -28,7 +28,7 @@ class _Moment:
     truth_m: NDArray[np.float32] | None
 
 
-class PngSink(Keeping):
+class PngSink(BaseSink):
     """Draws the person that it saw first, when it is closed.
 
     Args:
@@ -41,7 +41,7 @@ class PngSink(Keeping):
             import matplotlib  # noqa: F401  (before an hour's run, not after it)
         except ImportError:
             raise missing_extra("matplotlib", "plot", "drawing pictures") from None
-        self._draft: Draft | None = Draft(Path(path))
+        self._draft: AtomicFile | None = AtomicFile(Path(path))
         self._panels = panels
         self._person: int | None = None
         self._moments: list[_Moment] = []

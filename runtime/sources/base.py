@@ -30,7 +30,7 @@ class Source(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class BaseSource:
     """The context manager that sources share: closed on the way out."""
 
     fps: float | None

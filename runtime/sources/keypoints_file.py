@@ -21,7 +21,7 @@ from ..errors import FrameError, SourceError
 from ..pose.keypoints import normalise_screen
 from ..pose.skeleton import COCO17, H36M17, coco_to_h36m
 from ..pose.types import Frame
-from .base import Closing
+from .base import BaseSource
 
 DEFAULT_FPS = 50.0
 Layout = Literal["h36m17", "coco17"]
@@ -29,7 +29,7 @@ Units = Literal["normalised", "pixels"]
 _KEYS = ("keypoints", "t_s", "fps", "layout", "units", "width_px", "height_px", "truth_m")
 
 
-class KeypointsFileSource(Closing):
+class KeypointsFileSource(BaseSource):
     """People of a ``.npz`` file, with ids 0, 1 ... in the file's order.
 
     Args:

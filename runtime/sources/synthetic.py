@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..pose.keypoints import normalise_screen
 from ..pose.types import Frame
-from .base import Closing
+from .base import BaseSource
 from .walker import walk_world
 
 __all__ = ["CAMERA", "Camera", "SyntheticSource", "walk_world"]
@@ -66,7 +66,7 @@ class Camera:
 CAMERA = Camera()
 
 
-class SyntheticSource(Closing):
+class SyntheticSource(BaseSource):
     """Walking people, the same ones for the same seed, at exact times ``i / fps``.
 
     Args:

@@ -18,7 +18,7 @@ from ..errors import SourceError, UsageError, missing_extra
 from ..pose.keypoints import normalise_screen
 from ..pose.skeleton import coco_to_h36m
 from ..pose.types import Frame
-from .base import Closing
+from .base import BaseSource
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 WITHOUT_A_CAMERA = 'posemoe-edge run "synthetic://walk?people=1"'
@@ -34,7 +34,7 @@ def list_cameras() -> list[str]:
     return [str(p) for p in sorted(found, key=lambda p: int(p.name[5:]))]
 
 
-class _OpenCvSource(Closing):
+class _OpenCvSource(BaseSource):
     """What video files and cameras share: pictures in, frames with people out."""
 
     def __init__(self, *, detector: Detector | None, frames: int | None, recipe: str) -> None:

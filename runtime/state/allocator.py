@@ -1,11 +1,11 @@
-"""Seats: who sits where."""
+"""SlotAllocator: who sits where."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 
-class Seats:
+class SlotAllocator:
     """Numbers that are given out from the lowest."""
 
     def __init__(self) -> None:

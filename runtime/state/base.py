@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .device_io import Far
+    from .device_io import DeviceIO
 
 Floats = NDArray[np.float32]
 Memory = tuple[NDArray[Any], ...]
@@ -20,7 +20,7 @@ class Slots(Protocol):
     """Where streams live."""
 
     @property
-    def far(self) -> Far | None:
+    def far(self) -> DeviceIO | None:
         """Its side on the GPU; None where frames are the host's."""
         ...
 

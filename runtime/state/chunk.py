@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..artefact.manifest import Graph
-from ..engines.base import Buffers, Engine, Launch, Rows
-from .allocator import Seats
+from ..engines.base import BoundInference, Buffers, Engine, Rows
+from .allocator import SlotAllocator
 from .base import Floats, Memory
 
 
@@ -45,12 +45,12 @@ class ChunkSlots:
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
-        self._seats = Seats()
+        self._seats = SlotAllocator()
         self._kept: dict[int, _Kept] = {}
         self._next: dict[int, tuple[Floats, float, bool]] = {}
         self._inputs: Buffers = {}
         self._outputs: Buffers = {}
-        self._bound: dict[int, Launch] = {}
+        self._bound: dict[int, BoundInference] = {}
         self._row: dict[int, int] = {}  # where the last launch had whom
 
     def join(self) -> int:
@@ -137,7 +137,7 @@ class ChunkSlots:
         self._bound.clear()
         self._poses = np.zeros((rows, *self._outputs["pose"].shape[2:]), np.float32)
 
-    def _bind(self, rows: int) -> Launch:
+    def _bind(self, rows: int) -> BoundInference:
         """A launch over the first so many rows."""
         inputs, outputs = ({name: array[:rows] for name, array in b.items()} for b in (self._inputs, self._outputs))
         self._bound[rows] = launch = self._engine.bind(inputs, outputs)

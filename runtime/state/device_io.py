@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artefact.manifest import Graph
-from ..cuda.array import DeviceArray, Mirror
+from ..cuda.array import DeviceArray, MirroredArray
 
 if TYPE_CHECKING:
     from ..cuda.device import Device
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-class Far:
+class DeviceIO:
     """A row of keypoints and one of a pose on the GPU for each slot.
 
     A launch that reads one frame there reads them all there. What it read and what it answered comes to the host with it, in
@@ -28,8 +28,8 @@ class Far:
         self.device = device
         self._shapes = {t.name: tuple(map(int, t.shape[1:])) for t in (*graph.inputs, *graph.outputs)}
         self._here: set[int] = set()  # whose next frame lies on the GPU
-        self.keypoints: Mirror  # (rows, J, channels)
-        self.pose: Mirror  # (rows, J, 3)
+        self.keypoints: MirroredArray  # (rows, J, channels)
+        self.pose: MirroredArray  # (rows, J, 3)
 
     @property
     def frame(self) -> tuple[int, ...]:

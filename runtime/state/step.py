@@ -8,10 +8,10 @@ import numpy as np
 
 from ..artefact.manifest import Graph
 from ..cuda.array import DeviceArray
-from ..engines.base import Buffers, Engine, Launch, Rows
-from .allocator import Seats
+from ..engines.base import BoundInference, Buffers, Engine, Rows
+from .allocator import SlotAllocator
 from .base import Floats, Memory
-from .device_io import Far
+from .device_io import DeviceIO
 
 Zeros = Callable[[tuple[int, ...], str], Rows]
 
@@ -23,19 +23,19 @@ class StepSlots:
     has changed nothing, and rows of the other slab are free to be overwritten.
 
     The slabs are the engine's memory: on a GPU they stay there, and a row that changes sides is copied there. Frames and
-    poses are the host's, unless a frame comes from the GPU: see ``Far``.
+    poses are the host's, unless a frame comes from the GPU: see ``DeviceIO``.
     """
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
-        self.far = None if engine.device is None else Far(engine.device, graph)
-        self._seats = Seats()
+        self.far = None if engine.device is None else DeviceIO(engine.device, graph)
+        self._seats = SlotAllocator()
         self._inputs: Buffers = {}
         self._outputs: Buffers = {}
         self._slabs: tuple[Buffers, Buffers] = ({}, {})
         self._live: list[int] = []
         self._pose: Floats
-        self._bound: dict[tuple[int, int, int, bool], Launch] = {}
+        self._bound: dict[tuple[int, int, int, bool], BoundInference] = {}
 
     def join(self) -> int:
         slot = self._seats.take(self._allocate)
@@ -112,7 +112,7 @@ class StepSlots:
         self._keypoints, self._dt = self._inputs["keypoints"], self._inputs["dt"]
         self._reset, self._pose = self._inputs["reset"], self._outputs["pose"]
 
-    def _bind(self, first: int, last: int, side: int, far: Far | None) -> Launch:
+    def _bind(self, first: int, last: int, side: int, far: DeviceIO | None) -> BoundInference:
         rows = slice(first, last)
         inputs = {name: array[rows] for name, array in self._inputs.items()}
         outputs = {name: array[rows] for name, array in self._outputs.items()}

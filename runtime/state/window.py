@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..artefact.manifest import Graph
-from ..engines.base import Engine, Launch
-from .allocator import Seats
+from ..engines.base import BoundInference, Engine
+from .allocator import SlotAllocator
 from .base import Floats, Memory
 
 
@@ -28,11 +28,11 @@ class WindowSlots:
     def __init__(self, engine: Engine, graph: Graph, *, latency_frames: int = 0) -> None:
         self._engine, self._graph = engine, graph
         self._of_frame = -1 if graph.outputs[0].shape[1] == 1 else -1 - latency_frames
-        self._seats = Seats()
+        self._seats = SlotAllocator()
         self._rings: list[Floats] = []  # (2 T, J, channels) each
         self._at: list[int] = []  # where the next frame goes; -1 for an empty ring
         self._next: list[tuple[Floats, bool] | None] = []
-        self._bound: dict[int, tuple[Floats, Floats, Launch]] = {}
+        self._bound: dict[int, tuple[Floats, Floats, BoundInference]] = {}
         self._poses = np.zeros((0, *map(int, graph.outputs[0].shape[2:])), np.float32)
 
     def join(self) -> int:
@@ -97,7 +97,7 @@ class WindowSlots:
         at = self._at[slot]
         return self._rings[slot][at : at + self._graph.frames]
 
-    def _bind(self, rows: int) -> tuple[Floats, Floats, Launch]:
+    def _bind(self, rows: int) -> tuple[Floats, Floats, BoundInference]:
         tensor_in, tensor_out = self._graph.inputs[0], self._graph.outputs[0]
         x = np.zeros((rows, *map(int, tensor_in.shape[1:])), np.float32)
         y = np.zeros((rows, *map(int, tensor_out.shape[1:])), np.float32)

@@ -14,10 +14,10 @@ from posemoe_edge.runtime.artefact.certificate import (
     Budget,
     Certificate,
     Drift,
-    Filmed,
     Motion,
     Recovery,
     SlopeInterval,
+    StreamInfo,
 )
 from posemoe_edge.runtime.plotting.figure import Lines
 
@@ -73,7 +73,7 @@ def certificate(*drifts: Drift, events: bool = True) -> Certificate:
             source="motion.npz",
             sha256="0" * 64,
             frames=3000,
-            streams=tuple(Filmed(fps=fps, lost=lost, clips=("a",)) for fps, lost in rates),
+            streams=tuple(StreamInfo(fps=fps, lost=lost, clips=("a",)) for fps, lost in rates),
             noisy=True,
             seed=0,
         ),

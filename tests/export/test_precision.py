@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from posemoe_edge.export.precision import halve
+from posemoe_edge.export.precision import to_fp16
 from torch import nn
 
 
@@ -31,7 +31,7 @@ def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny: Callable[[
             if not product:
                 tensor.mul_(1 + 1e-5)  # ones and zeros survive any rounding
     wide = list(tensors(model))
-    half = list(tensors(halve(model)))
+    half = list(tensors(to_fp16(model)))
     lost = 0
     for (before, product), (after, same) in zip(wide, half, strict=True):
         assert product == same
@@ -46,7 +46,7 @@ def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny: Callable[[
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "lookahead"])
 def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(kind: str, tiny: Callable[[str], Any]) -> None:
-    half = halve(tiny(kind))
+    half = to_fp16(tiny(kind))
 
     def types_of(run: Callable[..., Any], x: torch.Tensor) -> dict[str, set[torch.dtype]]:
         types: dict[str, set[torch.dtype]] = {}
@@ -71,7 +71,7 @@ def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(
 
 
 def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny: Callable[[str], Any]) -> None:
-    half = halve(tiny("retention"))
+    half = to_fp16(tiny("retention"))
     x = torch.rand(1, 17, 3)
     assert half.embed(x).equal(tiny("retention").embed(x))
     pose, _ = half.step(x, half.initial_state(1), None, None)
@@ -80,7 +80,7 @@ def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny: Callable
 
 
 def test_a_product_takes_wide_numbers_and_answers_in_half(tiny: Callable[[str], Any]) -> None:
-    half: Any = halve(nn.Sequential(nn.Linear(3, 3)))  # type: ignore[arg-type]
+    half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3)))  # type: ignore[arg-type]
     assert half(torch.rand(2, 3)).dtype == torch.float16
 
 
@@ -92,7 +92,7 @@ def test_an_island_keeps_what_lies_below_it() -> None:
             super().__init__()
             self.inner = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
 
-    half: Any = halve(nn.Sequential(nn.Linear(3, 3), Island()))  # type: ignore[arg-type]
+    half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3), Island()))  # type: ignore[arg-type]
     assert {tensor.dtype for tensor in half[1].parameters()} == {torch.float32}
     assert half[0].weight.dtype == torch.float16
 
@@ -100,5 +100,5 @@ def test_an_island_keeps_what_lies_below_it() -> None:
 def test_the_model_itself_stays_wide(tiny: Callable[[str], Any]) -> None:
     model = tiny("retention")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    halve(model)
+    to_fp16(model)
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())

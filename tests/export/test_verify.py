@@ -186,10 +186,10 @@ def test_without_reference_weights_there_is_nothing_to_compare_with(copied_artef
     ("function", "call"),
     [
         ("export.verify.draw_certificate", 1),
-        ("runtime.files.Draft.keep", 1),  # of the manifest without the old certificate
-        ("runtime.files.Draft.keep", 2),  # certificate and plot are written, neither is in its place
-        ("runtime.files.Draft.keep", 3),  # one of them is
-        ("runtime.files.Draft.keep", 4),  # both are, and no manifest vouches for them
+        ("runtime.files.AtomicFile.keep", 1),  # of the manifest without the old certificate
+        ("runtime.files.AtomicFile.keep", 2),  # certificate and plot are written, neither is in its place
+        ("runtime.files.AtomicFile.keep", 3),  # one of them is
+        ("runtime.files.AtomicFile.keep", 4),  # both are, and no manifest vouches for them
     ],
 )
 def test_an_interruption_leaves_an_artefact_that_loads(

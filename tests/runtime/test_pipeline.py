@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from posemoe_edge.runtime import Frame, FrameRefused, GapPolicy, Model, Pipeline, PoseFrame, TrackLost, TrackStarted, load
-from posemoe_edge.runtime.sources.base import Closing
+from posemoe_edge.runtime.sources.base import BaseSource
 
 Walk = Callable[..., np.ndarray]
 
 
-class Listed(Closing):
+class Listed(BaseSource):
     """A source of frames that are there already."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...artefact.atomic import write_atomically
 from ...artefact.manifest import Graph, Manifest, check_file
-from ...cuda.gc_pause import uncollected
+from ...cuda.gc_pause import gc_paused
 from ...errors import ArtefactError, MissingError, PoseEdgeError, UsageError
 from .library import MOST_TOLD, last, open_logger
 from .plan import (
@@ -125,7 +125,7 @@ def build(
             raise
 
 
-@uncollected()
+@gc_paused()
 def _compile(
     trt: Any,
     path: Path,
@@ -168,7 +168,7 @@ def _compile(
     return bytes(plan)
 
 
-@uncollected()
+@gc_paused()
 def read_network(trt: Any, builder: Any, logger: Any, path: Path) -> tuple[Any, Any]:
     """The network of an ONNX file, strongly typed, and the parser, which must live as long.
 
@@ -248,7 +248,7 @@ def _there(folder: Path, key: BuildKey) -> Plan | None:
     return plan if plan.key == key else None
 
 
-@uncollected()
+@gc_paused()
 def _builder(trt: Any, logger: Any) -> Any:
     try:
         return trt.Builder(logger)

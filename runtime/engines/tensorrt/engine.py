@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...cuda.array import DeviceArray, borrow_all, check_buffers
-from ...cuda.device import Device, Replay, open_device
-from ...cuda.gc_pause import uncollected
-from ...cuda.staging import ALIGNMENT, Ferry
+from ...cuda.array import DeviceArray, as_device_arrays, check_buffers
+from ...cuda.device import CudaGraph, Device, open_device
+from ...cuda.gc_pause import gc_paused
+from ...cuda.staging import ALIGNMENT, IOStaging
 from ...errors import ArtefactError, MissingError, PoseEdgeError
-from ..base import Buffers, Interface, Launch
+from ..base import BoundInference, Buffers, Interface
 from .library import last, library, open_logger
 from .plan import EngineName
 
@@ -52,7 +52,7 @@ class TensorRtEngine:
         self.device = device or open_device()
         self._launches: weakref.WeakSet[_Launch] = weakref.WeakSet()
         self._logger = open_logger(trt)  # must outlive all that follows
-        with self.device, uncollected():
+        with self.device, gc_paused():
             try:
                 self._runtime = trt.Runtime(self._logger)
             except TypeError:  # the library answered with a null pointer
@@ -76,12 +76,12 @@ class TensorRtEngine:
         """See ``Engine.zeros``."""
         return self.device.zeros(shape, dtype)
 
-    def bind(self, inputs: Buffers, outputs: Buffers) -> Launch:
-        """See ``Engine.bind``. Besides, other libraries' memory on the GPU is bound as it is (see ``memory.borrow``).
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
+        """See ``Engine.bind``. Besides, other libraries' memory on the GPU is bound as it is (see ``memory.as_device_array``).
 
         More rows than the plan takes become several launches, one after the other.
         """
-        inputs, outputs = borrow_all(self.device, inputs), borrow_all(self.device, outputs)
+        inputs, outputs = as_device_arrays(self.device, inputs), as_device_arrays(self.device, outputs)
         rows = check_buffers(inputs, self.inputs, outputs, self.outputs)
         if rows <= self._most:
             return self._launch(inputs, outputs, rows)
@@ -101,7 +101,7 @@ class TensorRtEngine:
 
         return launch
 
-    @uncollected()
+    @gc_paused()
     def close(self) -> None:
         """See ``Engine.close``."""
         for launch in list(self._launches):
@@ -114,7 +114,7 @@ class TensorRtEngine:
         told, self._logger.errors = self._logger.errors, []
         return last(told)
 
-    @uncollected()
+    @gc_paused()
     def open_context(self) -> Any:
         """A new execution context, in the scratch memory that all of them share."""
         context = self._plan.create_execution_context(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
@@ -125,10 +125,10 @@ class TensorRtEngine:
                 run="posemoe-edge doctor",
             )
         context.set_device_memory(self._scratch.address, self._scratch.nbytes)
-        self.insist(context.set_optimization_profile_async(0, self.device.stream), "take its first profile")
+        self.check_call(context.set_optimization_profile_async(0, self.device.stream), "take its first profile")
         return context
 
-    def insist(self, granted: bool, what: str) -> None:
+    def check_call(self, granted: bool, what: str) -> None:
         """TensorRT answers False and goes on; we do not."""
         if not granted:
             raise ArtefactError(
@@ -137,7 +137,7 @@ class TensorRtEngine:
                 run=f"posemoe-edge build --engine {self.name} --force",
             )
 
-    def _launch(self, inputs: Buffers, outputs: Buffers, rows: int) -> Launch:
+    def _launch(self, inputs: Buffers, outputs: Buffers, rows: int) -> BoundInference:
         if rows < self._least:
             raise ArtefactError(
                 f"a launch of {rows} rows of a plan for {self._least} to {self._most}",
@@ -169,19 +169,19 @@ class TensorRtEngine:
 class _Launch:
     """One binding: a context of its own, and the graph that was captured of it."""
 
-    @uncollected()
+    @gc_paused()
     def __init__(self, engine: TensorRtEngine, inputs: Buffers, outputs: Buffers) -> None:
         self._engine, self._device = engine, engine.device
-        self._graph: Replay | None = None
+        self._graph: CudaGraph | None = None
         with self._device:
-            self._ferry = Ferry(self._device, inputs, outputs)
+            self._ferry = IOStaging(self._device, inputs, outputs)
             self._context = engine.open_context()
             for name, x in inputs.items():
-                engine.insist(self._context.set_input_shape(name, tuple(x.shape)), f"take {name} of shape {tuple(x.shape)}")
+                engine.check_call(self._context.set_input_shape(name, tuple(x.shape)), f"take {name} of shape {tuple(x.shape)}")
             for name, address in self._ferry.addresses.items():
-                engine.insist(self._context.set_tensor_address(name, address), f"take an address for {name}")
+                engine.check_call(self._context.set_tensor_address(name, address), f"take an address for {name}")
             unknown = self._context.infer_shapes()
-            engine.insist(not unknown, f"know all its shapes ({', '.join(unknown)})")
+            engine.check_call(not unknown, f"know all its shapes ({', '.join(unknown)})")
 
     def __call__(self) -> None:
         with self._device as device:
@@ -196,7 +196,7 @@ class _Launch:
                     self._capture()
             self._ferry.unload()
 
-    @uncollected()
+    @gc_paused()
     def close(self) -> None:
         """Let go of what must be gone before the plan is."""
         self._graph = self._context = None
@@ -207,9 +207,9 @@ class _Launch:
     def _enqueue(self) -> None:
         self._ferry.enqueue(self._execute)
 
-    @uncollected()
+    @gc_paused()
     def _execute(self) -> None:
-        self._engine.insist(self._context.execute_async_v3(self._device.stream), "run the plan")
+        self._engine.check_call(self._context.execute_async_v3(self._device.stream), "run the plan")
 
     def _capture(self) -> None:
         """After a launch that went well. If it cannot be captured, all launches go on being enqueued plainly."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import MissingError
-from ...platform.jetson import read_board
+from ...platform.jetson import read_platform
 from .plan import EngineName, Machine, this_platform
 
 OLDEST = (10, 3)
@@ -30,12 +30,12 @@ def library(engine: EngineName) -> Any:
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError)
         why = "is not installed" if absent else f"cannot be loaded ({error})"
-        raise MissingError(f"the engine {engine} needs a package that {why}", run=read_board().install(engine)) from None
+        raise MissingError(f"the engine {engine} needs a package that {why}", run=read_platform().install(engine)) from None
     if engine == "tensorrt" and _numbers(trt.__version__) < OLDEST:
         raise MissingError(
             f"TensorRT {trt.__version__} is too old",
             expected=f"{OLDEST[0]}.{OLDEST[1]} or newer",
-            run=read_board().install(engine),
+            run=read_platform().install(engine),
         )
     return trt
 

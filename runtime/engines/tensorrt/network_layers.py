@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...cuda.gc_pause import uncollected
+from ...cuda.gc_pause import gc_paused
 from .builder import open_builder, read_network
 
 NAMES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
@@ -24,7 +24,7 @@ class Layer:
     writes: tuple[str, ...]
 
 
-@uncollected()
+@gc_paused()
 def layers_of(trt: Any, path: Path) -> list[Layer]:
     """What the parser makes of an ONNX file. Nothing is built, so no GPU is needed for TensorRT for RTX."""
     builder, logger = open_builder(trt)

@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from posemoe_edge.calib.compare.differences import Differences, differences
-from posemoe_edge.calib.compare.matches import find_places, of_one_stream, on_its_own, with_shifts
+from posemoe_edge.calib.compare.matches import inject_errors, isolate_errors, match_tensors, of_one_stream
 from posemoe_edge.calib.compare.runners import check_ready, make_config, open_runner, read_network, take_tensorrt
 from posemoe_edge.calib.measure.rollout import Recording
 from posemoe_edge.calib.quantize.calibrate import calibrate
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, Precision, read_manifest
-from posemoe_edge.runtime.cuda.gc_pause import uncollected
+from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 
 FRAMES = 4
 # A product with weights, one of attention, the decay and the turning of a carried state, a gate, a head.
@@ -154,12 +154,12 @@ def test_a_scale_that_is_wrong_is_found_among_int8_layers(int8: Path, recording:
 def test_what_levelling_moves_is_compared_after_it_was_made_up_for(int8: Path) -> None:
     wide, coded = opened(int8, "fp32")[0], opened(int8, "int8")[0]
     makers = {node.output[0]: node for node in coded.graph.node}
-    places = {place.node: makers[place.other].name for place in find_places(wide, coded)}
+    places = {place.node: makers[place.other].name for place in match_tensors(wide, coded)}
     shifted = {node: made for node, made in places.items() if node != made}
     assert shifted and set(shifted.values()) == {name for name in (n.name for n in coded.graph.node) if "/shift/" in name}
     folded = [n for n in coded.graph.node if n.op_type == "LayerNormalization" and n.input[1].startswith("int8.")]
     assert folded and not {node.name for node in folded} & set(places)
-    assert not {place.node for place in find_places(coded, coded) if "Linear" in place.node or "/Cast" in place.node}
+    assert not {place.node for place in match_tensors(coded, coded) if "Linear" in place.node or "/Cast" in place.node}
 
 
 def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, recording: Callable[..., Recording]) -> None:
@@ -167,7 +167,7 @@ def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, reco
     other graph rounds other numbers than the exact ones."""
     wide, graph = opened(folder, "fp32")
     wrong = spoilt(spoilt(wide, PLANTED[0], 1.001), PLANTED[2], 1.001)
-    places = find_places(wide, wrong)
+    places = match_tensors(wide, wrong)
     one, two = of_one_stream(wide), of_one_stream(wrong)
     frame = recording(read_manifest(folder), 1)
     state = {of.input: np.zeros([1, *map(int, of.shape[1:])], of.dtype) for of in graph.states}
@@ -175,13 +175,13 @@ def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, reco
     with (
         open_runner(one, [*(place.exact for place in places), "pose"]) as ours,
         open_runner(two, ["pose"]) as theirs,
-        open_runner(on_its_own(two, places), [place.other for place in places]) as alone,
+        open_runner(isolate_errors(two, places), [place.other for place in places]) as alone,
     ):
         made = ours(feed)
         own = alone(feed | {place.given: made[place.exact] for place in places})
         apart = theirs(feed)["pose"] - made["pose"]
     shifts = [{place.exact: own[place.other] - made[place.exact]} for place in places]
-    with open_runner(with_shifts(wide, shifts), ["pose"]) as shifted:
+    with open_runner(inject_errors(wide, shifts), ["pose"]) as shifted:
         twice = {name: np.repeat(x, 2, axis=0) for name, x in feed.items()}
         shares = np.float32([np.zeros(len(shifts)), np.ones(len(shifts))])
         none, all_of_them = shifted(twice | {"shares": shares})["pose"]
@@ -271,15 +271,15 @@ def test_tensorrts_real_parser_takes_both_graphs_with_every_tensor_as_an_output(
 
     take_tensorrt(config, "tensorrt-rtx")
     model = opened(int8, precision)[0]
-    places = find_places(model, model)
+    places = match_tensors(model, model)
     one = of_one_stream(model)
     names = {place.other for place in places} | {"pose", "next_state"}
-    for whole in (one, on_its_own(one, places)):
+    for whole in (one, isolate_errors(one, places)):
         _check_network(whole, names, types, rtx)
     assert capsys.readouterr().out == ""
 
 
-@uncollected()
+@gc_paused()
 def _check_network(whole: onnx.ModelProto, names: set[str], types: set[str], rtx: Any) -> None:
     from polygraphy.backend.onnx import ModifyOutputs
     from polygraphy.logger import G_LOGGER

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from posemoe_edge.calib.graph.layers import find_layers
-from posemoe_edge.calib.measure.observer import SAMPLE, Observed, observe
+from posemoe_edge.calib.measure.observer import SAMPLE, TensorStats, observe
 from posemoe_edge.calib.measure.rollout import Recording
 from posemoe_edge.runtime import ArtefactError
 from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
@@ -92,7 +92,7 @@ def test_windows_and_chunks_are_observed_too(kind: str, artefact_of: Callable[[s
 
 
 def test_the_sample_does_not_grow_with_time() -> None:
-    observed, rng = Observed(calls=1000), np.random.default_rng(0)
+    observed, rng = TensorStats(calls=1000), np.random.default_rng(0)
     for _ in range(1000):
         observed.add(rng.normal(size=(50, 8)).astype(np.float32), rng)
     assert SAMPLE <= len(observed.sample) <= SAMPLE + 3
@@ -100,7 +100,7 @@ def test_the_sample_does_not_grow_with_time() -> None:
 
 
 def test_what_never_varies_is_known_for_it() -> None:
-    observed = Observed(calls=2)
+    observed = TensorStats(calls=2)
     for _ in range(2):
         observed.add(np.full((5, 4), 0.25, np.float32), np.random.default_rng(0))
     assert not observed.varies

@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.calib.graph.layers import Layer, find_layers
-from posemoe_edge.calib.measure.observer import Observed
+from posemoe_edge.calib.measure.observer import TensorStats
 from posemoe_edge.calib.quantize.qdq import layer_weights, quantize
-from posemoe_edge.calib.quantize.weights import Coded, code_layers, code_weights
+from posemoe_edge.calib.quantize.weights import QuantizedLinear, code_layers, code_weights
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 K, N = 16, 24
@@ -66,10 +66,10 @@ def off(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.abs(found - exact).mean() / np.abs(exact).mean())
 
 
-def code_small(model: onnx.ModelProto) -> tuple[tuple[Layer, ...], dict[str, Coded]]:
+def code_small(model: onnx.ModelProto) -> tuple[tuple[Layer, ...], dict[str, QuantizedLinear]]:
     layers, observed = find_layers(model), {}
     for layer in layers:
-        observed[layer.name] = Observed(calls=1)
+        observed[layer.name] = TensorStats(calls=1)
         observed[layer.name].add(run(model, rows(), layer.activation)[0].astype(np.float32), np.random.default_rng(0))
     return layers, code_layers(layers, layer_weights(model, layers), observed, "minmax")
 

@@ -14,7 +14,7 @@ from posemoe_edge.calib.measure.budget import budget_of
 from posemoe_edge.calib.measure.rollout import Recording
 from posemoe_edge.calib.quantize.qdq import layer_weights
 from posemoe_edge.calib.quantize.sensitivity import alone_mm, mix, rolled, within
-from posemoe_edge.calib.quantize.weights import Coded, code_weights
+from posemoe_edge.calib.quantize.weights import QuantizedLinear, code_weights
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 
@@ -64,7 +64,7 @@ def small(retention_artefact, walk):  # type: ignore[no-untyped-def]
 
 def test_a_layer_whose_codes_are_spoilt_is_the_most_harmful(small) -> None:  # type: ignore[no-untyped-def]
     graph, model, given, layers, coded = small
-    spoilt = coded | {layers[1].name: Coded(coded[layers[1].name].codes // 32, coded[layers[1].name].scale * 32)}
+    spoilt = coded | {layers[1].name: QuantizedLinear(coded[layers[1].name].codes // 32, coded[layers[1].name].scale * 32)}
     ticks: list[int] = []
     alone = alone_mm(model, graph, layers, spoilt, given, tick=ticks.append)
     assert max(alone, key=alone.__getitem__) == layers[1].name

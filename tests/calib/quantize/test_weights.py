@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from posemoe_edge.calib.measure.observer import Observed
+from posemoe_edge.calib.measure.observer import TensorStats
 from posemoe_edge.calib.quantize.weights import (
     SMALLEST_SCALE,
-    Coded,
+    QuantizedLinear,
     code,
     code_weights,
     compensated,
@@ -21,8 +21,8 @@ from posemoe_edge.calib.quantize.weights import (
 )
 
 
-def seen(x: np.ndarray) -> Observed:
-    observed = Observed(calls=1)
+def seen(x: np.ndarray) -> TensorStats:
+    observed = TensorStats(calls=1)
     observed.add(x.astype(np.float32), np.random.default_rng(0))
     return observed
 
@@ -37,7 +37,7 @@ def weights(rng: np.random.Generator, channels: int, outputs: int) -> np.ndarray
     return rng.normal(size=(channels, outputs)).astype(np.float32)
 
 
-def decoded(coded: Coded, x: np.ndarray) -> np.ndarray:
+def decoded(coded: QuantizedLinear, x: np.ndarray) -> np.ndarray:
     """What the layer in INT8 makes of x, in float64 from its parts alone."""
     x = x.astype(np.float64)
     if coded.shift is not None and coded.factor is not None:
@@ -48,7 +48,7 @@ def decoded(coded: Coded, x: np.ndarray) -> np.ndarray:
     return y if coded.bias is None else y + coded.bias
 
 
-def error(coded: Coded, x: np.ndarray, weight: np.ndarray) -> float:
+def error(coded: QuantizedLinear, x: np.ndarray, weight: np.ndarray) -> float:
     return float(((decoded(coded, x) - x @ weight) ** 2).mean())
 
 
@@ -74,7 +74,7 @@ def test_levelling_pays_where_channels_differ() -> None:
     x, weight = uneven(rng, 2000, 32), weights(rng, 32, 32)
     coded = code(weight, seen(x), "minmax")
     scale = scales(weight)
-    plain = Coded(rounded(weight, scale), scale, float(np.abs(x).max()))
+    plain = QuantizedLinear(rounded(weight, scale), scale, float(np.abs(x).max()))
     assert error(coded, x, weight) < 0.5 * error(plain, x, weight)
 
 

@@ -11,12 +11,12 @@ import pytest
 from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
 from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
-from posemoe_edge.runtime.platform.jetson import Board, Clock
+from posemoe_edge.runtime.platform.jetson import Clock, PlatformInfo
 from posemoe_edge.runtime.platform.nvidia import Gpu
 
 Call = Callable[..., Any]
-DESKTOP = Board(None, None, None, None, "580.82", None, (), 32 << 30, {})
-ORIN = Board(
+DESKTOP = PlatformInfo(None, None, None, None, "580.82", None, (), 32 << 30, {})
+ORIN = PlatformInfo(
     model="NVIDIA Jetson Orin NX",
     l4t="36.4.3",
     jetpack="6.1 to 6.2",
@@ -37,7 +37,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
     monkeypatch.setattr(doctor_verb, "list_cameras", lambda: [])
     monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: None)
 
-    def machine(board: Board = DESKTOP, gpu: Gpu | None = None, **versions: str) -> None:
+    def machine(board: PlatformInfo = DESKTOP, gpu: Gpu | None = None, **versions: str) -> None:
         def library(engine: str) -> Any:
             if engine.replace("-", "_") not in versions:
                 raise MissingError(f"no {engine}", run=board.install(engine))
@@ -48,7 +48,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
                 raise MissingError("no driver")
             return gpu
 
-        monkeypatch.setattr(doctor_verb, "read_board", lambda: board)
+        monkeypatch.setattr(doctor_verb, "read_platform", lambda: board)
         monkeypatch.setattr(doctor_verb, "find_gpu", find_gpu)
         monkeypatch.setattr(doctor_verb, "library", library)
 

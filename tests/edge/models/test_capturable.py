@@ -13,7 +13,7 @@ import pytest
 import torch
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build, config_from
-from posemoe_edge.export.precision import halve
+from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.trace import DTYPES, ChunkGraph, StepGraph, WindowGraph, interface
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +80,7 @@ def test_a_stream_neither_waits_for_the_host_nor_asks_for_its_memory(
     kind: str, chunk: int | None, half: bool, tiny: Callable[[str], Lifter]
 ) -> None:
     model = fresh(tiny(kind))
-    watch = watched(halve(model) if half else model, chunk=chunk)
+    watch = watched(to_fp16(model) if half else model, chunk=chunk)
     assert watch.seen > 50 and not watch.foul
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.blocks import Gated, GatedJoints, GatedTime
-from posemoe_edge.edge.models.dssm import DSSM, SHORT, Backwards
+from posemoe_edge.edge.models.dssm import DSSM, SHORT, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.modes import Forward, Step
@@ -165,20 +165,20 @@ def test_backwards_is_the_filter_of_the_flipped_window() -> None:
     for uniform in (True, False):
         clock = Clock(torch.ones(1, FRAMES, dtype=torch.float64), uniform=uniform)
         expected = dssm(ones, ones, u.flip(1), clock).flip(1)
-        assert apart(Backwards(dssm)(ones, ones, u, clock), expected) < SAME
+        assert apart(ReverseDSSM(dssm)(ones, ones, u, clock), expected) < SAME
         one = torch.ones((), dtype=torch.float64)
-        assert apart(Backwards(dssm)(one, one, u, clock), expected) < SAME
+        assert apart(ReverseDSSM(dssm)(one, one, u, clock), expected) < SAME
 
 
 def test_backwards_takes_queries_and_keys_of_its_own_frames() -> None:
     dssm, clock = make(DSSM(DIM, JOINTS, 4)), Clock(torch.ones(1, FRAMES, dtype=torch.float64))
     q, k, v = features(), features().roll(1, 0), features().roll(1, 1)
     ones = torch.ones_like(v)
-    assert apart(Backwards(dssm)(q, k, v, clock), q * Backwards(dssm)(ones, ones, k * v, clock)) < SAME
+    assert apart(ReverseDSSM(dssm)(q, k, v, clock), q * ReverseDSSM(dssm)(ones, ones, k * v, clock)) < SAME
 
 
 def test_backwards_has_no_memory() -> None:
-    mixer, u = Backwards(DSSM(DIM, JOINTS, 4)), features()
+    mixer, u = ReverseDSSM(DSSM(DIM, JOINTS, 4)), features()
     assert mixer.state_shape is None
     with pytest.raises(UsageError, match="dssm has no memory"):
         mixer.chunk(u, u, u, torch.zeros(1), Clock(torch.ones(1, FRAMES)))
@@ -194,7 +194,7 @@ def test_a_held_input_is_the_same_at_half_the_frame_rate_in_both_directions() ->
     fast, one = slow.repeat_interleave(2, dim=1), torch.ones((), dtype=torch.float64)
     at_half, at_full = Clock(torch.full((1, FRAMES), 2.0).double()), Clock(torch.ones(1, 2 * FRAMES).double())
     assert apart(dssm(one, one, slow, at_half), dssm(one, one, fast, at_full)[:, 1::2]) < SAME
-    backwards = Backwards(dssm)
+    backwards = ReverseDSSM(dssm)
     assert apart(backwards(one, one, slow, at_half), backwards(one, one, fast, at_full)[:, ::2]) < SAME
 
 

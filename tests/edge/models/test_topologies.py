@@ -13,7 +13,7 @@ import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig
-from posemoe_edge.edge.models.dssm import DSSM, Backwards
+from posemoe_edge.edge.models.dssm import DSSM, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.mixer import Mixer
@@ -350,7 +350,7 @@ def test_attention_does_not_know_time_and_both_directions_do(name: str) -> None:
 
 @windowed
 def test_blocks_over_time_have_both_directions_of_a_window(name: str) -> None:
-    backwards = [module for module in make(name).modules() if isinstance(module, Backwards)]
+    backwards = [module for module in make(name).modules() if isinstance(module, ReverseDSSM)]
     blocks = sum(isinstance(module, DSSM) for module in make(name).modules())
     assert (len(backwards) == blocks / 2 > 0) if "gated" in name else not backwards
 

@@ -15,7 +15,7 @@ from posemoe_edge.calib.measure.rollout import Recording, roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.edge.torch_backend.engine import exactly
-from posemoe_edge.export.precision import halve
+from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.verify import verify
 from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, engines, load
 from posemoe_edge.runtime.artefact.certificate import REFERENCE, Budget
@@ -62,7 +62,7 @@ class TestOnTheProcessor:
     def test_a_rollout_is_the_networks_own_steps(
         self, retention_artefact: Path, tiny: Tiny, walk: Walk, precision: Any
     ) -> None:
-        model = tiny("retention") if precision == "fp32" else halve(tiny("retention"))
+        model = tiny("retention") if precision == "fp32" else to_fp16(tiny("retention"))
         graph, given = read_manifest(retention_artefact).graph(precision), recording(retention_artefact, walk)
         state, expected = model.initial_state(1), []
         with torch.no_grad():

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from posemoe_edge.runtime.artefact.atomic import Draft, sha256, write_atomically, write_together
+from posemoe_edge.runtime.artefact.atomic import AtomicFile, sha256, write_atomically, write_together
 from posemoe_edge.runtime.errors import MissingError, UsageError
 
 
@@ -41,7 +41,7 @@ def test_an_interruption_leaves_the_old_file_or_none(
 
 
 def test_a_draft_is_not_in_its_place_before_it_is_kept(tmp_path: Path) -> None:
-    draft = Draft(tmp_path / "a.txt")
+    draft = AtomicFile(tmp_path / "a.txt")
     draft.draft.write_text("half")
     assert not draft.path.exists() and draft.draft.parent == tmp_path
     draft.keep()
@@ -49,7 +49,7 @@ def test_a_draft_is_not_in_its_place_before_it_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_dropped_draft_leaves_nothing_and_may_be_dropped_again(tmp_path: Path) -> None:
-    draft = Draft(tmp_path / "a.txt")
+    draft = AtomicFile(tmp_path / "a.txt")
     draft.drop()
     draft.drop()
     assert list(tmp_path.iterdir()) == []
@@ -63,9 +63,9 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
 
 def test_a_place_that_is_none_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
-        Draft(tmp_path)
+        AtomicFile(tmp_path)
     with pytest.raises(MissingError, match=r"run: mkdir -p .*nowhere"):
-        Draft(tmp_path / "nowhere" / "a.txt")
+        AtomicFile(tmp_path / "nowhere" / "a.txt")
 
 
 def test_files_that_belong_together_are_all_whole_before_the_first_is_replaced(

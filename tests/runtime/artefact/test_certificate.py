@@ -125,11 +125,11 @@ def test_a_drift_is_of_a_precision_on_an_engine(certified_artefact: Path) -> Non
     both = certificate.model_copy(update={"drifts": (*certificate.drifts, *there)})
     assert both.drift("fp16") == both.drift("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
     assert both.drift("fp16", "tensorrt 11.4 sm87") in there and both.drift("fp16", "onnxruntime-cuda") is None
-    assert both.known_of("fp16", "tensorrt 11.4 sm87") in there and both.known_of("int8", "tensorrt 11.4 sm87") is None
-    assert both.known_of("fp16", "tensorrt") == certificate.drift("fp16")  # of another engine, though its name begins so
+    assert both.drift_for("fp16", "tensorrt 11.4 sm87") in there and both.drift_for("int8", "tensorrt 11.4 sm87") is None
+    assert both.drift_for("fp16", "tensorrt") == certificate.drift("fp16")  # of another engine, though its name begins so
     failed = both.model_copy(update={"drifts": (*certificate.drifts, *(d.model_copy(update={"passed": False}) for d in there))})
-    assert failed.known_of("fp16", "tensorrt-rtx") == failed.drift("fp16", "tensorrt 11.4 sm87")  # a failure before all
-    assert failed.known_of("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
+    assert failed.drift_for("fp16", "tensorrt-rtx") == failed.drift("fp16", "tensorrt 11.4 sm87")  # a failure before all
+    assert failed.drift_for("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
     assert list(certificate.by_name) == ["fp32", "fp16"]
     assert list(both.by_name)[1:3] == ["fp16 onnxruntime-cpu", "fp32 tensorrt 11.4 sm87"]
 

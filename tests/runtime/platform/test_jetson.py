@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from posemoe_edge.runtime.platform.jetson import Board, read_board
+from posemoe_edge.runtime.platform.jetson import PlatformInfo, read_platform
 
 RELEASE = "# R{major} (release), REVISION: {rest}, GCID: 1, BOARD: generic, EABI: aarch64, DATE: Thu Jan 16 2025\n"
 ORIN = {
@@ -45,7 +45,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_an_orin_is_known_by_its_files(tree: Tree) -> None:
-    board = read_board(tree(ORIN))
+    board = read_platform(tree(ORIN))
     assert board.jetson and board.model == "NVIDIA Jetson Orin NX Engineering Reference Developer Kit"
     assert (board.l4t, board.jetpack, board.jetpack_tensorrt) == ("36.4.3", "6.1 to 6.2", "10.3")
     assert board.power_mode == "2 15W" and board.memory_bytes == 15990000 * 1024
@@ -53,7 +53,7 @@ def test_an_orin_is_known_by_its_files(tree: Tree) -> None:
 
 
 def test_a_clock_is_held_if_its_ends_meet(tree: Tree) -> None:
-    cpu, gpu = read_board(tree(ORIN)).clocks
+    cpu, gpu = read_platform(tree(ORIN)).clocks
     assert (cpu.name, cpu.now_mhz, cpu.most_mhz, cpu.held) == ("cpu", 729.6, 1984.0, False)
     assert (gpu.name, gpu.now_mhz, gpu.held) == ("gpu", 918.0, True)
 
@@ -62,7 +62,7 @@ def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> No
     folders = {"gpu-gpc-0": ("1575000000", "315000000"), "gpu-nvd-0": ("1", "1"), "bwmgr": ("1", "1")}
     files = {f"sys/class/devfreq/{name}/{what}_freq": most for name, (most, _) in folders.items() for what in ("cur", "max")}
     files |= {f"sys/class/devfreq/{name}/min_freq": least for name, (_, least) in folders.items()}
-    (gpu,) = read_board(tree(files)).clocks
+    (gpu,) = read_platform(tree(files)).clocks
     assert (gpu.name, gpu.least_mhz, gpu.most_mhz, gpu.held) == ("gpu", 315.0, 1575.0, False)
 
 
@@ -77,7 +77,7 @@ def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> No
 )
 def test_the_mode_that_caps_nothing_is_known_by_its_name(modes: tuple[str, ...], number: int | None, tree: Tree) -> None:
     table = "".join(f"< POWER_MODEL ID={n} NAME={name} >\nCPU_ONLINE CORE_0 1\n" for n, name in enumerate(modes))
-    board = read_board(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
+    board = read_platform(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
     assert board.full_power == number
     assert board.power_mode == f"1 {modes[1]}"  # never set: as the board starts
     before = "" if number is None else f"sudo nvpmodel -m {number} && "
@@ -97,7 +97,7 @@ def test_the_mode_that_caps_nothing_is_known_by_its_name(modes: tuple[str, ...],
     ],
 )
 def test_each_jetpack_is_known_by_its_release(major: int, rest: str, jetpack: str, tensorrt: str, tree: Tree) -> None:
-    board = read_board(tree({"etc/nv_tegra_release": RELEASE.format(major=major, rest=rest)}))
+    board = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=major, rest=rest)}))
     assert (board.jetpack, board.jetpack_tensorrt) == (jetpack, tensorrt)
     assert board.too_old == tensorrt.startswith("8")
 
@@ -105,43 +105,43 @@ def test_each_jetpack_is_known_by_its_release(major: int, rest: str, jetpack: st
 def test_without_the_release_file_the_core_package_tells_it(tree: Tree) -> None:
     core = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 38.2.0-20250820\n"
     meta = "\nPackage: nvidia-jetpack\nStatus: install ok installed\nVersion: 7.0-b128\n"
-    board = read_board(tree({"var/lib/dpkg/status": core + meta}))
+    board = read_platform(tree({"var/lib/dpkg/status": core + meta}))
     assert (board.l4t, board.jetpack, board.jetpack_tensorrt) == ("38.2.0", "7.0", "10.13")
 
 
 def test_a_desktop_is_no_jetson(tree: Tree) -> None:
     nvrm = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build\nGCC version: gcc 12\n"
-    board = read_board(tree({"proc/driver/nvidia/version": nvrm, "proc/device-tree/model": "Raspberry Pi 5"}))
+    board = read_platform(tree({"proc/driver/nvidia/version": nvrm, "proc/device-tree/model": "Raspberry Pi 5"}))
     assert not board.jetson and board.model is None and board.jetpack is None
     assert board.driver == "580.82.07"
 
 
 def test_nothing_there_is_nothing_known(tmp_path: Path) -> None:
-    nobody = Board(None, None, None, None, None, None, (), None, {})
-    assert read_board(tmp_path / "nowhere") == nobody
+    nobody = PlatformInfo(None, None, None, None, None, None, (), None, {})
+    assert read_platform(tmp_path / "nowhere") == nobody
 
 
 @pytest.mark.parametrize("spoiled", ["etc/nv_tegra_release", "var/lib/nvpmodel/status", "proc/meminfo", "var/lib/dpkg/status"])
 def test_a_file_that_says_something_else_is_as_good_as_none(spoiled: str, tree: Tree) -> None:
     root = tree(ORIN)
     (root / spoiled).write_bytes(b"\xff\xfe nonsense \0")
-    read_board(root)  # no error
+    read_platform(root)  # no error
 
 
 def test_the_command_that_brings_tensorrt_is_for_this_board(tree: Tree, tmp_path: Path) -> None:
-    assert read_board(tmp_path).install("tensorrt") == 'pip install "posemoe-edge[tensorrt]"'
-    orin = read_board(tree(ORIN))
+    assert read_platform(tmp_path).install("tensorrt") == 'pip install "posemoe-edge[tensorrt]"'
+    orin = read_platform(tree(ORIN))
     assert orin.install("tensorrt").startswith("python3 -m venv --system-site-packages")
     assert orin.install("tensorrt-rtx") == 'pip install "posemoe-edge[tensorrt-rtx]"'
-    bare = read_board(tree({"var/lib/dpkg/status": ""}))
+    bare = read_platform(tree({"var/lib/dpkg/status": ""}))
     assert bare.install("tensorrt").startswith("sudo apt-get install python3-libnvinfer python3-venv && ")
-    old = read_board(tree({"etc/nv_tegra_release": RELEASE.format(major=35, rest="4.1")}))
+    old = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=35, rest="4.1")}))
     assert "JetPack 6.1 or newer" in old.install("tensorrt")
 
 
 def test_on_a_jetson_cuda_bindings_come_without_a_wheel_of_tensorrt(tree: Tree, tmp_path: Path) -> None:
-    assert read_board(tmp_path).install_cuda == "pip install cuda-bindings"
-    orin = read_board(tree(ORIN))
+    assert read_platform(tmp_path).install_cuda == "pip install cuda-bindings"
+    orin = read_platform(tree(ORIN))
     assert orin.install_cuda == 'pip install "cuda-bindings==12.*"'
-    thor = read_board(tree({"etc/nv_tegra_release": RELEASE.format(major=38, rest="2.0")}))
+    thor = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=38, rest="2.0")}))
     assert thor.install_cuda == 'pip install "cuda-bindings==13.*"'

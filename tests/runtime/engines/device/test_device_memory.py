@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from foreign import DLPack, Interface
 from posemoe_edge.runtime import UsageError
-from posemoe_edge.runtime.cuda.array import DeviceArray, borrow, on_device
+from posemoe_edge.runtime.cuda.array import DeviceArray, as_device_array, on_device
 from posemoe_edge.runtime.cuda.device import CudaError, Device, open_device
 
 rng = np.random.default_rng(0)
@@ -229,32 +229,32 @@ except CudaError as error:
 def test_others_memory_is_taken_as_it_is(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
     theirs = device.zeros((3, 2), dtype)
     copies = driver["uploads"] + driver["downloads"] + driver["moves"]
-    ours = borrow(device, foreign(theirs))
+    ours = as_device_array(device, foreign(theirs))
     assert on_device(foreign(theirs)) and driver["uploads"] + driver["downloads"] + driver["moves"] == copies
     assert (ours.address, ours.shape, ours.dtype) == (theirs.address, theirs.shape, theirs.dtype)
     theirs[1:] = np.ones((2, 2), dtype)
     np.testing.assert_array_equal(np.array(ours), np.array(theirs))
-    assert borrow(device, ours) is ours
+    assert as_device_array(device, ours) is ours
 
 
 @pytest.mark.parametrize("more", [{"stream": 2}, {"stream": None}, {"version": 2}, {"stream": 1}])
 def test_others_work_comes_first_without_a_wait_of_ours(device: Device, driver: Any, more: dict[str, Any]) -> None:
     x = device.zeros(3)
-    borrow(device, Interface(x, **more))
+    as_device_array(device, Interface(x, **more))
     foreign = DLPack(x)
-    borrow(device, foreign)
+    as_device_array(device, foreign)
     assert foreign.streams == [device.stream]
 
 
 def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -> None:
     x = device.zeros((4, 2))
-    assert borrow(device, Interface(x, strides=(8, 4))).shape == (4, 2)
+    assert as_device_array(device, Interface(x, strides=(8, 4))).shape == (4, 2)
     with pytest.raises(UsageError, match="strides of"):
-        borrow(device, Interface(x, strides=(4, 16)))
+        as_device_array(device, Interface(x, strides=(4, 16)))
     with pytest.raises(UsageError, match=r"device 1:0.*the first GPU, 2:0"):
-        borrow(device, DLPack(x, device_type=1))
+        as_device_array(device, DLPack(x, device_type=1))
     with pytest.raises(UsageError, match=r"device 2:1.*the first GPU, 2:0"):
-        borrow(device, DLPack(x, device_id=1))
+        as_device_array(device, DLPack(x, device_id=1))
     assert not on_device(np.zeros(3)) and not on_device([1, 2]) and not on_device(DLPack(x, device_type=1))
 
 
@@ -271,15 +271,15 @@ def test_what_its_owner_does_not_lend_is_told(device: Device) -> None:
 
     assert on_device(Learning(device.zeros(3)))
     with pytest.raises(UsageError, match=r"require gradient.*x.detach\(\)"):
-        borrow(device, Learning(device.zeros(3)))
+        as_device_array(device, Learning(device.zeros(3)))
 
 
 def test_another_models_memory_is_somebody_elses(device: Device) -> None:
     other = open_device(device.package)
     x = other.zeros(3)
     x[:] = 7
-    ours = borrow(device, x)
-    assert ours.device is device and ours.address == x.address and borrow(other, x) is x
+    ours = as_device_array(device, x)
+    assert ours.device is device and ours.address == x.address and as_device_array(other, x) is x
     np.testing.assert_array_equal(np.array(ours), [7, 7, 7])
     other.close()
 
@@ -291,7 +291,7 @@ def test_a_closed_device_asks_nobody_to_wait_for_it(device: Device) -> None:
     device.close()
     for each in (lent, interface):
         with pytest.raises(UsageError, match="the model is closed"):
-            borrow(device, each)
+            as_device_array(device, each)
     assert not lent.streams
 
 

@@ -73,11 +73,11 @@ def test_the_pose_stays_where_it_was_made(twins: Any, walk: Any, lend: Any) -> N
     others = [gpu.stream() for _ in range(3)]
     poses = gpu.step_batch({stream: lend(frame) for stream, frame in zip(others, walk(3), strict=True)})
     for stream, pose in poses.items():
-        assert isinstance(pose.far_xyz_m, DeviceArray) and pose.far_xyz_m.shape == (17, 3), stream
-        np.testing.assert_array_equal(np.array(pose.far_xyz_m), pose.xyz_m)
-    assert others[0].step(walk(2)[1]).far_xyz_m is None
+        assert isinstance(pose.xyz_m_device, DeviceArray) and pose.xyz_m_device.shape == (17, 3), stream
+        np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
+    assert others[0].step(walk(2)[1]).xyz_m_device is None
     nobody = others[1].step(lend(np.zeros((17, 3))))
-    assert (nobody.gap, nobody.far_xyz_m) == ("hold", None)
+    assert (nobody.gap, nobody.xyz_m_device) == ("hold", None)
 
 
 def test_the_pose_stays_also_if_a_frame_had_to_be_masked(twins: Any, walk: Any, lend: Any) -> None:
@@ -91,8 +91,8 @@ def test_the_pose_stays_also_if_a_frame_had_to_be_masked(twins: Any, walk: Any, 
     frames[3, :, 2] = 0
     poses = gpu.step_batch({plain: lend(frames[0]), masked: lend(frames[1]), near: frames[2], nobody: lend(frames[3])})
     for stream in (plain, masked):
-        np.testing.assert_array_equal(np.array(poses[stream].far_xyz_m), poses[stream].xyz_m)
-    assert poses[near].far_xyz_m is None and (poses[nobody].gap, poses[nobody].far_xyz_m) == ("hold", None)
+        np.testing.assert_array_equal(np.array(poses[stream].xyz_m_device), poses[stream].xyz_m)
+    assert poses[near].xyz_m_device is None and (poses[nobody].gap, poses[nobody].xyz_m_device) == ("hold", None)
 
 
 def test_who_joins_meanwhile_does_not_take_the_pose_away(twins: Any, walk: Any, lend: Any, monkeypatch: Any) -> None:
@@ -109,7 +109,7 @@ def test_who_joins_meanwhile_does_not_take_the_pose_away(twins: Any, walk: Any, 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(Stream, "_keep", joined)
         pose = stream.step(lend(walk(1)[0]))
-    np.testing.assert_array_equal(np.array(pose.far_xyz_m), pose.xyz_m)
+    np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
 
 
 def test_what_a_shadow_orders_during_the_launch_is_done_and_not_only_told(twins: Any, walk: Any, lend: Any) -> None:

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.artefact.locate import find_artefact
 from posemoe_edge.runtime.artefact.manifest import Graph, Precision, read_manifest
-from posemoe_edge.runtime.cuda.gc_pause import uncollected
+from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 from posemoe_edge.runtime.engines.tensorrt import builder
 from posemoe_edge.runtime.engines.tensorrt.builder import BuildError, build, make_plan, open_builder, read_network
 from posemoe_edge.runtime.engines.tensorrt.library import library
@@ -74,7 +74,7 @@ def graph_of(
 
     def made(kind: str, precision: Precision) -> tuple[Path, Graph]:
         from posemoe_edge.export.passes import name_nodes, simplify
-        from posemoe_edge.export.precision import halve
+        from posemoe_edge.export.precision import to_fp16
         from posemoe_edge.export.trace import trace
 
         folder = calibrated if kind == "retention" else artefact_of(kind)
@@ -87,7 +87,7 @@ def graph_of(
         graph = wide.model_copy(update={"precision": precision, "file": wide.file.replace("fp32", precision)})
         chunk = graph.frames if graph.mode == "chunk" else None
         name = f"{kind}.{graph.file}"
-        return made_once(name, lambda path: onnx.save(simplify(name_nodes(trace(halve(tiny(kind)), chunk))), path)), graph
+        return made_once(name, lambda path: onnx.save(simplify(name_nodes(trace(to_fp16(tiny(kind)), chunk))), path)), graph
 
     return made
 
@@ -405,7 +405,7 @@ def test_python_collects_no_garbage_while_the_library_may_call_back(trt: Any, re
 
 
 def test_the_collector_rests_until_the_last_of_several_threads_is_out() -> None:
-    one, other = uncollected(), uncollected()
+    one, other = gc_paused(), gc_paused()
     with ExitStack() as first, ExitStack() as second:
         first.enter_context(one)
         second.enter_context(other)

@@ -1,0 +1,9 @@
+"""The types of numpy arrays, by what they hold. Shapes are said where an array is used."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]

@@ -1,0 +1,73 @@
+"""Kinds of things that a user names: built-in ones and those that other packages bring by entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from .errors import MissingError, UsageError, missing_extra
+
+T = TypeVar("T")
+
+
+def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """ "; did you mean NAME?" for the known name that is nearest to a misspelt one, or nothing.
+
+    >>> suggest("retantion", ["attention", "retention"])
+    '; did you mean retention?'
+    >>> suggest("xyz", ["attention", "retention"])
+    ''
+    """
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class Registry(Generic[T]):
+    """Factories by name. A built-in one is imported when it is first asked for, and so is one of another package.
+
+    Args:
+        noun: what is registered, in the singular: "sink".
+        group: the group of entry points in which other packages register more: "posemoe_edge.sinks".
+        builtin: name -> "module:attribute" of the built-in factories; the module is absolute.
+    """
+
+    def __init__(self, noun: str, *, group: str, builtin: Mapping[str, str]) -> None:
+        self.noun, self.group = noun, group
+        self._builtin = dict(builtin)
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, the built-in ones first."""
+        yield from self._builtin
+        yield from (name for name in self._entry_points() if name not in self._builtin)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtin or name in self._entry_points()
+
+    def find(self, name: str, *, extra: str | None = None) -> T:
+        """The factory of that name.
+
+        Args:
+            extra: the extra of posemoe-edge that brings what the factory imports; for the error message.
+
+        Raises:
+            UsageError: there is none of that name.
+            MissingError: its package is not installed, or what it imports is not.
+        """
+        if name not in self:
+            raise UsageError(f"no {self.noun} {name!r}{suggest(name, self)}", expected=f"one of {', '.join(self)}")
+        try:
+            if name in self._builtin:
+                module, _, attribute = self._builtin[name].partition(":")
+                return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+            return self._entry_points()[name].load()  # type: ignore[no-any-return]
+        except ImportError as error:
+            purpose = f"the {self.noun} {name}"
+            if extra is not None:
+                raise missing_extra(error.name or name, extra, purpose) from None
+            raise MissingError(f"{purpose} cannot be imported ({error})", expected="the packages that it needs") from error
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
