@@ -35,8 +35,8 @@ class LifterConfig(Protocol):
 class Lifter(Protocol):
     """A network with ``forward`` for windows or with ``chunk`` and ``step`` for streams: see edge.models.lifter.Lifter.
 
-    Its modules that must stay float32 in a half-precision copy carry the attribute ``island = True``. The others take float32
-    between their linear layers, which are what is halved.
+    Modules that must stay float32 in a half-precision copy have the attribute ``keep_fp32 = True``. Of the others only the
+    linear layers become half precision; everything between them takes float32.
     """
 
     @property

@@ -17,7 +17,7 @@ def to_fp16(model: Lifter) -> Lifter:
 
     What runs alongside stays wide. Of a pose in half precision the last digit would be a quarter of a millimetre, of a
     keypoint a tenth of a pixel, and a residual would be rounded at every block: that was most of the drift of an FP16 graph
-    and none of its speed. Modules with ``island = True`` and all below them stay as they are.
+    and none of its speed. Modules with ``keep_fp32 = True`` and all below them stay as they are.
 
     Each layer casts what it takes, so that the casts are part of what is traced: no builder flag decides anything later, and
     the same file means the same numbers on every engine.
@@ -30,7 +30,7 @@ def to_fp16(model: Lifter) -> Lifter:
 
 def _halve(module: nn.Module) -> None:
     """In place, down to the islands: what was half once has lost its digits for good."""
-    if getattr(module, "island", False):
+    if getattr(module, "keep_fp32", False):
         return
     if isinstance(module, nn.Linear):
         module.half()

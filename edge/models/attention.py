@@ -23,7 +23,7 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 def attention_map(q: Tensor, k: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax is an FP32 island."""
+    """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax runs in FP32."""
     logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
     return torch.softmax(wide(logits), dim=-1).to(q.dtype)
 

@@ -21,18 +21,18 @@ EPS = 1e-5  # of a layer norm, where a system names no other
 
 
 class Norm(nn.LayerNorm):
-    """LayerNorm as an FP32 island."""
+    """LayerNorm that stays FP32 in a half-precision copy of the network."""
 
-    island = True
+    keep_fp32 = True
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
 
 
 class BorderLinear(nn.Linear):
-    """Where keypoints come in and poses go out, with all their digits: an FP32 island."""
+    """The first or last linear layer; it stays FP32, so that keypoints and poses keep all their digits."""
 
-    island = True
+    keep_fp32 = True
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.to(self.weight.dtype))
@@ -126,7 +126,7 @@ class JointAttention(nn.Module):
 class Readout(nn.Module):
     """What follows a mixer without a softmax: a norm of each head, and a gate (NC-RetNet's group norm and swish gate)."""
 
-    island = True
+    keep_fp32 = True
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class Mixer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
-    island = True
+    keep_fp32 = True
 
     @property
     @abstractmethod

@@ -14,8 +14,8 @@ from torch import nn
 
 
 def tensors(module: nn.Module, *, inside: bool = False) -> Iterator[tuple[torch.Tensor, bool]]:
-    """Every weight and buffer, persistent or not, and whether it is of a product outside all islands; always in one order."""
-    inside = inside or getattr(module, "island", False)
+    """Every weight and buffer in a fixed order, and whether a linear layer owns it that is in no ``keep_fp32`` module."""
+    inside = inside or getattr(module, "keep_fp32", False)
     product = isinstance(module, nn.Linear) and not inside
     yield from ((tensor, product) for tensor in module.parameters(recurse=False))
     yield from ((tensor, product) for tensor in module.buffers(recurse=False))
@@ -84,15 +84,15 @@ def test_a_product_takes_wide_numbers_and_answers_in_half(tiny: Callable[[str], 
     assert half(torch.rand(2, 3)).dtype == torch.float16
 
 
-def test_an_island_keeps_what_lies_below_it() -> None:
-    class Island(nn.Module):
-        island = True
+def test_keep_fp32_covers_all_submodules() -> None:
+    class KeptFp32(nn.Module):
+        keep_fp32 = True
 
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
 
-    half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3), Island()))  # type: ignore[arg-type]
+    half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3), KeptFp32()))  # type: ignore[arg-type]
     assert {tensor.dtype for tensor in half[1].parameters()} == {torch.float32}
     assert half[0].weight.dtype == torch.float16
 

@@ -1,7 +1,7 @@
 """The builder: a graph becomes a plan. One code for TensorRT and TensorRT for RTX, whose module is passed in.
 
 Precision lives in the graph, so networks are strongly typed: no precision flag and no calibrator is ever touched, which also
-is what makes one code fit TensorRT 10.3 to 11. TF32 is off: it would round the products of float32 islands to 10 bits.
+is what makes one code fit TensorRT 10.3 to 11. TF32 is off: it would round the FP32 matrix products of a graph to 10 bits.
 """
 
 from __future__ import annotations

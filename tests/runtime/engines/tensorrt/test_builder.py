@@ -114,7 +114,7 @@ def test_the_shipped_graph_becomes_a_plan(trt: Any) -> None:
 def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
     kind: str, precision: Precision, trt: Any, graph_of: Make, tiny: Callable[[str], Any]
 ) -> None:
-    """Norms, softmax, sums and decay are fp32 whatever the precision. Linear layers are not, but for those on islands."""
+    """Norms, softmax, sums and decay are fp32 in every precision. Linear layers are not, unless a module has ``keep_fp32``."""
     from torch import nn
 
     path, _ = graph_of(kind, precision)
@@ -124,7 +124,7 @@ def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
     assert {"normalization", "softmax"} <= {layer.kind for layer in adding}
 
     modules = dict(tiny(kind).named_modules())
-    islands = [name for name, module in modules.items() if getattr(module, "island", False)]
+    kept_fp32 = [name for name, module in modules.items() if getattr(module, "keep_fp32", False)]
     products: dict[str, set[str]] = {}
     for layer in layers:
         scope = layer.name.rpartition("/")[0]  # nodes are named after the module that they come from
@@ -132,7 +132,7 @@ def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
             products.setdefault(scope, set()).update(layer.reads, layer.writes)
     assert len(products) > 4
     for name, types in products.items():
-        wide = any(f"{name}.".startswith(f"{island}.") for island in islands)
+        wide = any(f"{name}.".startswith(f"{module}.") for module in kept_fp32)
         assert types == {"fp32" if wide else COMPUTED[precision]}, name
 
 
