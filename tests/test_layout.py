@@ -65,8 +65,9 @@ def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
             elif isinstance(child, ast.ImportFrom):
                 base = package[: len(package) - child.level + 1] if child.level else ()
                 module = ".".join((*base, *filter(None, [child.module])))
-                for name in child.names:  # from ... import edge: a floor, not a name of the namespace
-                    yield f"{module}.{name.name}" if module == "posemoe_edge" else module, later, typing
+                for name in child.names:  # from ... import edge: a layer; from ... import __version__: the root itself
+                    inside_root = module == "posemoe_edge" and name.name in FLOORS
+                    yield f"{module}.{name.name}" if inside_root else module, later, typing
             inside = later or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for_types = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
             yield from walk(child, inside, for_types)

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import click
 
+from ... import __version__
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest
 from ...runtime.engines import open_engine
@@ -51,9 +52,7 @@ DEVICE = (("cuda.bindings", "cuda-bindings"), ("pycuda", "pycuda"))
 @verb
 def command(out: Output) -> Result:
     """What is installed here and what is missing, with the command that mends it. Exit code 3 if nothing can run."""
-    out.say(
-        f"posemoe-edge {version('posemoe-edge')}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
+    out.say(f"posemoe-edge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     board, gpu = read_platform(), _gpu()
     _tell_machine(out, board, gpu)
     extras = {}
@@ -82,7 +81,7 @@ def command(out: Output) -> Result:
     out.say(f"  {'ok     ' if engine['ok'] else 'missing'} engine  {engine['name'] or engine['error']}")
     ready = bool(engine["ok"])
     data = {
-        "version": version("posemoe-edge"),
+        "version": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "board": asdict(board) | {"clocks": [asdict(clock) | {"held": clock.held} for clock in board.clocks]},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
+from ... import __version__
 from ...runtime.errors import PoseEdgeError, UsageError
 from .config import read_config
 from .output import INTERRUPTED, as_record
@@ -58,7 +58,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "POSEMOE_EDGE"})
-@click.version_option(version("posemoe-edge"), prog_name="posemoe-edge")
+@click.version_option(__version__, prog_name="posemoe-edge")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """3D human pose models from PyTorch to a robot: exported, certified in millimetres, streamed with state.

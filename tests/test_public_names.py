@@ -1,0 +1,40 @@
+"""The package's face: the public names of the root, loaded when they are first used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import posemoe_edge
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", posemoe_edge.__all__)
+def test_a_public_name_can_be_imported(name: str) -> None:
+    assert getattr(posemoe_edge, name) is not None
+    assert name in dir(posemoe_edge)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'posemoe_edge' has no attribute 'lod'"):
+        posemoe_edge.lod  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = {f".{node.module}": {name.name for name in node.names} for node in block.body if isinstance(node, ast.ImportFrom)}
+    assert imports == {module: set(names) for module, names in posemoe_edge._MODULES.items()}
+    assert {name for names in imports.values() for name in names} | {"__version__"} == set(posemoe_edge.__all__)
+
+
+def test_importing_the_package_imports_none_of_its_modules() -> None:
+    code = (
+        "import sys, posemoe_edge; print([name for name in sys.modules if name.startswith('posemoe_edge.') or name == 'numpy'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
