@@ -87,7 +87,7 @@ def test_the_walk_sees_imports_at_any_depth(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     assert list(imports(path)) == [
         ("torch.nn", False, False),
-        ("posemoe_edge.runtime.pose.types", False, False),
+        ("posemoe_edge.runtime.pose", False, False),
         ("posemoe_edge.edge", False, False),
         ("posemoe_edge.runtime.sinks", False, False),
         ("onnx", False, True),
