@@ -34,10 +34,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Lifter]) -> Any:
     named = {f"posemoe-{kind}-s": kind for kind in kinds} | {"motionbert-lite-243": "attention", "hummuss-causal": "gated"}
     for name, kind in named.items():
         monkeypatch.setitem(presets.PRESETS, name, Preset(name, tiny(kind).config, "for tests"))
-    training = importlib.import_module("gpu_training")
+    training = importlib.import_module("gpu.training")
     monkeypatch.setattr(training, "DIM", 16)
     monkeypatch.setattr(training, "HEADS", 2)
-    script = importlib.import_module("gpu")
+    script = importlib.import_module("gpu.__main__")
     monkeypatch.setattr(script, "ENGINES", ("onnxruntime", "nobody"))
     return script
 
@@ -51,7 +51,7 @@ def run(
     def command(tables: str, *arguments: object) -> dict[str, Any]:
         result, picture = tmp_path / "gpu.json", tmp_path / "gpu.png"
         given = ["--tables", tables, "--device", "cpu", "--quick", "--here", "--model", retention_artefact, *arguments]
-        monkeypatch.setattr(sys, "argv", ["gpu.py", *map(str, given), "--json", str(result), "--plot", str(picture)])
+        monkeypatch.setattr(sys, "argv", ["gpu", *map(str, given), "--json", str(result), "--plot", str(picture)])
         gpu.main()
         assert picture.read_bytes().startswith(PNG)
         return {**json.loads(result.read_text()), "printed": capsys.readouterr().out}
@@ -62,7 +62,7 @@ def run(
 @pytest.fixture
 def sheet() -> Any:
     """A table with a minute's time."""
-    module = importlib.import_module("gpu_sheet")
+    module = importlib.import_module("gpu.table")
     return module.Sheet("table", module.Report(None), seconds=60)
 
 
@@ -126,7 +126,7 @@ def test_what_does_not_fit_into_memory_is_an_empty_cell(
     def full(*given: object, **named: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.13 GiB")
 
-    monkeypatch.setattr(importlib.import_module("gpu_training").DSSM, "forward", full)
+    monkeypatch.setattr(importlib.import_module("gpu.training").DSSM, "forward", full)
     made = run("mixers", "--lengths", "4")["mixers"]
     table = {(row["what"], row["name"]): row for row in made["rows"]}
     assert table["mixer", "dssm"]["training_us_a_frame"] is None and table["mixer", "dssm"]["training over attention"] is None
@@ -135,7 +135,7 @@ def test_what_does_not_fit_into_memory_is_an_empty_cell(
 
 
 def test_fused_attention_gives_the_same_numbers() -> None:
-    fused = importlib.import_module("gpu_training")
+    fused = importlib.import_module("gpu.training")
     q, k, v = torch.randn(3, 2, 5, 17, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
     clock = Clock(torch.ones(1, 5))
     torch.testing.assert_close(fused.Fused()(q, k, v, clock), Attention(fused.HEADS)(q, k, v, clock))
@@ -171,7 +171,7 @@ def test_on_a_gpu_memory_is_measured_and_one_runs_after_the_other(sheet: Any, mo
     made = {"a": contestant("a", 1_000_000, 4_000_000), "b": contestant("b", 500_000, 1_000_000)}
     options = Namespace(device="cuda", rounds=2, each_s=60.0)
     with OnTheHost():
-        times, peaks = importlib.import_module("gpu_training").measure(sheet, made, options)
+        times, peaks = importlib.import_module("gpu.training").measure(sheet, made, options)
     assert peaks == {"a": 5.0, "b": 1.5} and {name: len(of) for name, of in times.items()} == {"a": 2, "b": 2}
     assert played == sorted(played)
 
@@ -180,7 +180,7 @@ def test_on_a_gpu_memory_is_measured_and_one_runs_after_the_other(sheet: Any, mo
 
 
 def test_a_floor_is_bytes_over_bandwidth() -> None:
-    live = importlib.import_module("gpu_live")
+    live = importlib.import_module("gpu.streaming")
     sizes = live.Sizes.__new__(live.Sizes)
     sizes.weights, sizes.state = {"fp32": 4_000_000}, 500_000
     assert (sizes.bytes("fp32"), sizes.bytes("fp32", streams=6)) == (5_000_000, 10_000_000)
@@ -191,7 +191,7 @@ def test_only_what_computes_is_counted() -> None:
     nodes = [helper.make_node(kind, ["x"], ["y"]) for kind in ("MatMul", "Reshape", "Add", "Squeeze", "Transpose")]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     graph: onnx.GraphProto = helper.make_graph(nodes, "five", [x], [])
-    assert importlib.import_module("gpu_live").count_operations(graph) == 3
+    assert importlib.import_module("gpu.streaming").count_operations(graph) == 3
 
 
 # rounds and rows
@@ -212,7 +212,7 @@ def test_who_fails_is_left_out_with_the_rounds_that_it_has(sheet: Any) -> None:
 
 
 def test_ratios_are_of_the_rounds_that_both_have() -> None:
-    module = importlib.import_module("gpu_sheet")
+    module = importlib.import_module("gpu.table")
     slow, quick = {0: 2.0, 1: 2.0, 2: 50.0}, {1: 1.0, 2: 10.0, 3: 0.01}
     assert module.over(slow, quick) == pytest.approx(26 / 5.5, abs=1e-3)  # medians of two
     assert module.over(slow, {}) is None and module.median_ms({}) is None
@@ -222,14 +222,14 @@ def test_ratios_are_of_the_rounds_that_both_have() -> None:
 def test_who_has_used_up_its_time_stops_and_a_table_too(sheet: Any) -> None:
     times = sheet.turns({"slow": lambda i: None, "other": lambda i: None}, rounds=50, warm_up=0, each_s=0.0)
     assert [len(of) for of in times.values()] == [3, 3]
-    module = importlib.import_module("gpu_sheet")
+    module = importlib.import_module("gpu.table")
     late = module.Sheet("late", module.Report(None), seconds=0)
     assert late.turns({"slow": lambda i: None}, rounds=2, warm_up=0, each_s=1.0) == {"slow": {}}
     assert late.made["notes"] == ["slow: the time was up after 0 of 2 rounds"]
 
 
 def test_a_row_is_on_the_disk_as_it_is_added(tmp_path: Path) -> None:
-    module = importlib.import_module("gpu_sheet")
+    module = importlib.import_module("gpu.table")
     sheet = module.Sheet("step", module.Report(tmp_path / "gpu.json"), seconds=1)
     sheet.add({"contestant": "eager", "p50_ms": 1.5})
     assert json.loads((tmp_path / "gpu.json").read_text())["step"]["rows"] == [{"contestant": "eager", "p50_ms": 1.5}]
@@ -238,7 +238,7 @@ def test_a_row_is_on_the_disk_as_it_is_added(tmp_path: Path) -> None:
 def test_a_warning_of_an_engine_is_a_note(sheet: Any) -> None:
     import logging
 
-    with importlib.import_module("gpu_sheet").Warned(sheet):
+    with importlib.import_module("gpu.table").Warned(sheet):
         logging.getLogger("posemoe_edge.runtime.engines").warning("no CUDA graph could be captured (%s)", "why")
     logging.getLogger("posemoe_edge").warning("afterwards")
     assert sheet.made["notes"] == ["warning: no CUDA graph could be captured (why)"]
@@ -267,7 +267,7 @@ os.abort()
 """
     (tmp_path / "breaks.py").write_text(code)
     monkeypatch.setattr(gpu, "__file__", str(tmp_path / "breaks.py"))
-    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setattr(sys, "argv", ["gpu"])
     options = Namespace(engines=[("onnxruntime", "fp32")], seconds=30.0, json=tmp_path / "gpu.json")
     made = gpu.apart("mixers", options)
     assert made["rows"] == [{"T": 81}] and "broke off: ended by signal 6" in made["notes"][0]
@@ -286,7 +286,7 @@ def test_an_engine_enters_that_has_run_elsewhere(gpu: Any, retention_artefact: P
 
 @pytest.mark.parametrize("odd", [["--tables", "step,stairs"], ["--streams", "1,0"], ["--json", "nowhere/gpu.json"]])
 def test_odd_options_are_refused(gpu: Any, monkeypatch: pytest.MonkeyPatch, odd: list[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", *odd])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", *odd])
     with pytest.raises(SystemExit) as ended:
         gpu.parsed()
     assert ended.value.code == 2
@@ -294,12 +294,12 @@ def test_odd_options_are_refused(gpu: Any, monkeypatch: pytest.MonkeyPatch, odd:
 
 def test_without_a_gpu_it_says_so(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setattr(sys, "argv", ["gpu"])
     with pytest.raises(MissingError, match=r"finds no GPU.*--device cpu"):
         gpu.parsed()
 
 
 def test_a_window_has_no_step(gpu: Any, monkeypatch: pytest.MonkeyPatch, attention_artefact: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--model", str(attention_artefact)])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--model", str(attention_artefact)])
     with pytest.raises(UsageError, match="mode is window"):
         gpu.parsed()

@@ -9,7 +9,7 @@ Each table is measured in a process of its own, and an engine that has not run a
 crashes or hangs takes nothing with it. A row is in the JSON file as soon as it is measured. --here does all in this process,
 for a profiler.
 
-Run: python benchmarks/gpu.py [--tables step,streams,mixers,hummuss] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
+Run: python benchmarks/gpu [--tables step,streams,mixers,hummuss] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
      [--streams 1,2,4 ...] [--lengths 81,243 ...] [--seconds 100] [--quick] [--here] [--json FILE] [--plot FILE]
 """
 
@@ -32,18 +32,20 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that the folder is the package ``gpu``, beside experiment.py
 
 import torch
 from experiment import check_outputs, table, told
-from gpu_live import step, streams
-from gpu_picture import draw
-from gpu_sheet import Report, Sheet, Warned
-from gpu_training import hummuss, mixers
 from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, find_artefact
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import ENGINES
 from posemoe_edge.runtime.errors import MissingError, UsageError
 from posemoe_edge.runtime.platform.nvidia import ask_nvidia_smi, find_gpu
+
+from gpu.figure import draw
+from gpu.streaming import step, streams
+from gpu.table import Report, Sheet, Warned
+from gpu.training import hummuss, mixers
 
 TABLES: dict[str, Callable[[Sheet, argparse.Namespace], None]] = {
     "step": step,
@@ -166,7 +168,7 @@ def check(options: argparse.Namespace) -> argparse.Namespace:
         raise MissingError(
             f"PyTorch {torch.__version__} finds no GPU",
             expected="an NVIDIA GPU and a PyTorch for CUDA",
-            run="python benchmarks/gpu.py --device cpu --quick, which tries the command without one",
+            run="python benchmarks/gpu --device cpu --quick, which tries the command without one",
         )
     if {"step", "streams"} & set(options.tables):
         manifest = read_manifest(find_artefact(options.model))
@@ -257,7 +259,7 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         gpu, why = None, error.what
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "command": ["benchmarks/gpu.py", *sys.argv[1:]],
+        "command": ["benchmarks/gpu", *sys.argv[1:]],
         "device": options.device,
         "gpu": gpu or why,
         "nvidia_smi": ask_nvidia_smi(),

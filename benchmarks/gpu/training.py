@@ -1,4 +1,4 @@
-"""The tables of gpu.py about long sequences: the mixers' training form, and HumMUSS's comparison with a window."""
+"""The tables of ``benchmarks/gpu`` about long sequences: the mixers' training form, and HumMUSS's comparison with a window."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from functools import partial
 
 import torch
 from experiment import Row
-from gpu_live import stepping
-from gpu_sheet import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
 from posemoe_edge.edge.models.attention import Attention, join_heads, split_heads
 from posemoe_edge.edge.models.dssm import DSSM
 from posemoe_edge.edge.models.retention import Retention
@@ -20,6 +18,9 @@ from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from gpu.streaming import stepping
+from gpu.table import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
 
 DIM, HEADS, JOINTS = 256, 8, 17  # of the bare mixers: MotionBERT's and HumMUSS's width
 WARM_UP = 2

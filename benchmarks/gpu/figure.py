@@ -1,4 +1,4 @@
-"""The picture of gpu.py's tables: bars of a step, lines over streams and over frames, all axes logarithmic."""
+"""The picture of ``benchmarks/gpu``'s tables: bars of a step, lines over streams and over frames, all axes logarithmic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of gpu.py that is being filled: what fails is told in a line, and what is measured is on the disk at once."""
+"""A table of ``benchmarks/gpu`` that is being filled: an error becomes a note, and a row is on the disk as it is measured."""
 
 from __future__ import annotations
 

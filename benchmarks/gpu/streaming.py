@@ -1,4 +1,4 @@
-"""The tables of gpu.py about live people: a step and its floors, and many streams in one launch."""
+"""The tables of ``benchmarks/gpu`` about live people: a step and its floors, and many streams in one launch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import torch
 from experiment import Row
-from gpu_sheet import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from posemoe_edge.edge.checkpoints import load_checkpoint
@@ -26,6 +25,8 @@ from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
 from posemoe_edge.runtime.engines import Engine, open_engine
 from posemoe_edge.runtime.sources import open_source
 from torch import Tensor
+
+from gpu.table import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
 
 Floats = NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""Everything that docs/performance.md measures on a machine with a GPU: ``python benchmarks/gpu``."""
