@@ -18,7 +18,7 @@ from ..calib.graph.standalone import carry_manifest
 from ..calib.quantize.calibrate import compress_weights
 from ..runtime.artefact.certificate import REFERENCE
 from ..runtime.artefact.manifest import (
-    SCHEMA_VERSION,
+    MANIFEST_SCHEMA,
     Graph,
     Manifest,
     Mode,
@@ -30,7 +30,7 @@ from ..runtime.artefact.manifest import (
 from ..runtime.errors import PoseEdgeError, UsageError
 from .lifter import Lifter
 from .passes import check_contract, name_nodes, simplify
-from .precision import FP32_ISLANDS, to_fp16
+from .precision import FP32_NODES, to_fp16
 from .reference import save_reference
 from .trace import OPSET, UNITS, interface, trace
 
@@ -130,7 +130,7 @@ def describe(
     frames = config.window if mode == "window" else chunk
     inputs, outputs, states = interface(model, chunk)
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=MANIFEST_SCHEMA,
         preset=preset,
         mixer=config.mixer,
         mode=mode,
@@ -154,7 +154,7 @@ def describe(
                 inputs=inputs,
                 outputs=outputs,
                 states=states,
-                fp32_islands="everything" if precision == "fp32" else FP32_ISLANDS,
+                fp32_nodes="everything" if precision == "fp32" else FP32_NODES,
             )
             for precision in precisions
         ),

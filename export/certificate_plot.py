@@ -63,10 +63,10 @@ def _row(certificate: Certificate, name: str, drift: Drift) -> tuple[str, ...]:
 
 
 def _course(certificate: Certificate, drifts: dict[str, Drift]) -> Lines:
-    points = len(certificate.drifts[0].course_mm)
+    points = len(certificate.drifts[0].drift_curve_mm)
     return Lines(
         x=(np.arange(points) + 0.5) * certificate.motion.frames / points,
-        y={name: _visible(drift.course_mm) for name, drift in drifts.items()},
+        y={name: _visible(drift.drift_curve_mm) for name, drift in drifts.items()},
         title="Drift, each side with its own state",
         x_label="frame of each stream",
         y_label="mean of the joints (mm)",
@@ -101,11 +101,11 @@ def _fits(drifts: dict[str, Drift]) -> bool:
 
 
 def _outlier_of(recoveries: Iterable[Recovery]) -> Recovery:
-    return next(one for one in recoveries if one.event == "outlier")
+    return next(one for one in recoveries if one.disturbance == "outlier")
 
 
 def _after(one: Recovery) -> str:
-    return f"> {one.frames}" if one.forgotten_after is None else str(one.forgotten_after)
+    return f"> {one.frames}" if one.recovery_frames is None else str(one.recovery_frames)
 
 
 def _visible(distances_mm: Iterable[float]) -> Floats:

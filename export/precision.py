@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .lifter import Lifter
 
-FP32_ISLANDS = "all but the products: residuals, norms, softmax, mixers with their decay and state, embedding, heads"
+FP32_NODES = "all but the products: residuals, norms, softmax, mixers with their decay and state, embedding, heads"
 
 
 def to_fp16(model: Lifter) -> Lifter:

@@ -97,9 +97,9 @@ def _recovery(event: Event, made: Floats, undisturbed: Floats, reference: Floats
     forgotten = int(far[-1]) + 1 if len(far) else 0
     drift = None if reference is None else drift_mm(made[event.begin :], reference[event.begin :])
     return Recovery(
-        event=event.name,
+        disturbance=event.name,
         peak_mm=float(distance.max()),
-        forgotten_after=forgotten if forgotten < len(after) else None,
+        recovery_frames=forgotten if forgotten < len(after) else None,
         frames=len(after),
         drift_mean_mm=None if drift is None else float(drift.mean()),
         drift_max_mm=None if drift is None else float(drift.max()),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, Motion
+from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, MotionSource
 from ...runtime.artefact.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting.figure import Bars, check_available, draw_bars
@@ -42,13 +42,13 @@ class Check:
     """Motion that the layers were not calibrated on, to measure their harm on and to choose the mix by."""
 
     recordings: Sequence[Recording]
-    motion: Motion
+    motion: MotionSource
 
 
 def calibrate(
     folder: Path,
     recordings: Sequence[Recording],
-    motion: Motion,
+    motion: MotionSource,
     *,
     precisions: Sequence[Precision] = ("int8",),
     method: Method = "minmax",
@@ -137,7 +137,7 @@ def compress_weights(manifest: Manifest, model: onnx.ModelProto) -> tuple[Graph,
     return _described(manifest.graph("fp32"), "int8w"), quantize(model, layers, coded)
 
 
-def _check_rate(manifest: Manifest, motion: Motion) -> None:
+def _check_rate(manifest: Manifest, motion: MotionSource) -> None:
     """A model that is not told the time takes every frame for one of its own rate."""
     fastest = max(stream.fps for stream in motion.streams)
     told = any(tensor.name == "dt" for tensor in manifest.graphs[0].inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.artefact.certificate import Budget, Motion
+from ...runtime.artefact.certificate import Budget, MotionSource
 from ...runtime.artefact.record import Record
 
 CALIBRATION = "calibration.json"
@@ -40,8 +40,8 @@ class Calibration(Record):
     schema_version: int
     graph_sha256: str
     method: str
-    motion: Motion
-    checked: Motion | None
+    motion: MotionSource
+    checked: MotionSource | None
     budget: Budget | None
     products: float | None
     layers: tuple[CalibratedLayer, ...]

@@ -83,7 +83,7 @@ def command(out: Output, artefact: str | None, layers: bool, compare: str | None
     out.say(f"  {manifest.skeleton} joints, keypoints by {manifest.keypoint_recipe}, {manifest.units}, {manifest.fps:g} Hz")
     out.say(f"  latency {manifest.latency_frames} frames, state {megabytes(manifest.state_bytes)} a stream")
     for graph in manifest.graphs:
-        out.say(f"\n{graph.file}: opset {graph.opset}, FP32 islands: {graph.fp32_islands}")
+        out.say(f"\n{graph.file}: opset {graph.opset}, in FP32: {graph.fp32_nodes}")
         for kind, tensors in (("in ", graph.inputs), ("out", graph.outputs)):
             for tensor in tensors:
                 shape = " x ".join(map(str, tensor.shape))

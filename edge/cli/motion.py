@@ -12,12 +12,12 @@ from .output import Output
 
 if TYPE_CHECKING:
     from ...calib.measure.rollout import Recording
-    from ...runtime.artefact.certificate import Motion
+    from ...runtime.artefact.certificate import MotionSource
 
 
 def choose_motion(
     out: Output, data: Path | None, *, frames: int, streams: int, seed: int, split: str = "test", in_use: bool = False
-) -> tuple[list[Recording], Motion]:
+) -> tuple[list[Recording], MotionSource]:
     """The streams to lift. A file that a user named must be there; one that only a configuration names may be absent."""
     from ..data.motion import real_motion, walker_motion
 

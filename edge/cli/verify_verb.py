@@ -139,7 +139,7 @@ def _tell_recoveries(out: Output, certificate: Certificate) -> None:
     sides = {"PyTorch": certificate.reference_recoveries}
     sides |= {name: drift.recoveries for name, drift in certificate.by_name.items()}
     out.say("after an event: farthest from the undisturbed pose, frames until it stays within 1 mm of it")
-    out.say(f"  {'':<{wide}}" + "".join(f"{one.event:>20}" for one in certificate.reference_recoveries))
+    out.say(f"  {'':<{wide}}" + "".join(f"{one.disturbance:>20}" for one in certificate.reference_recoveries))
     for name, recoveries in sides.items():
         out.say(f"  {name:<{wide}}" + "".join(f"{_recovered(one):>20}" for one in recoveries))
     out.say("  drift meanwhile, mean and max")
@@ -154,7 +154,7 @@ def _wide(certificate: Certificate) -> int:
 
 
 def _recovered(one: Recovery) -> str:
-    after = f"> {one.frames}" if one.forgotten_after is None else str(one.forgotten_after)
+    after = f"> {one.frames}" if one.recovery_frames is None else str(one.recovery_frames)
     return f"{one.peak_mm:.3g} mm, {after}"
 
 

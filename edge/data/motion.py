@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calib.measure.rollout import Recording
-from ...runtime.artefact.certificate import Motion, StreamInfo
+from ...runtime.artefact.certificate import MotionSource, StreamInfo
 from ...runtime.errors import UsageError
 from ...runtime.sources.synthetic import SyntheticSource
 from .augment import frame_steps, pick_frames
@@ -37,7 +37,7 @@ PACES = (Pace(1, 0.0), Pace(1, 0.2), Pace(2, 0.0), Pace(4, 0.0))
 
 def real_motion(
     data: Path, *, frames: int, streams: int = STREAMS, split: str = "test", seed: int = 0, in_use: bool = False
-) -> tuple[list[Recording], Motion]:
+) -> tuple[list[Recording], MotionSource]:
     """Streams of motion capture as a detector would see it: clip after clip, without a reset.
 
     Carrying the state across the cuts is harder than any run of one person, and lets an error build up if there is one. Each
@@ -52,7 +52,7 @@ def real_motion(
         raise UsageError(f"{data} has no {split} split", expected="clips to lift")
     filmed = [_film(clips, _pace(row), frames, np.random.default_rng([seed, row]), in_use) for row in range(streams)]
     recordings, seen = zip(*filmed, strict=True)
-    return list(recordings), Motion(
+    return list(recordings), MotionSource(
         kind=f"motion capture, projected, with a detector's noise{', gaps and swaps' if in_use else ''}",
         source=data.name,
         sha256=hashlib.sha256(data.read_bytes()).hexdigest(),
@@ -63,13 +63,13 @@ def real_motion(
     )
 
 
-def walker_motion(*, frames: int, streams: int = STREAMS, seed: int = 0) -> tuple[list[Recording], Motion]:
+def walker_motion(*, frames: int, streams: int = STREAMS, seed: int = 0) -> tuple[list[Recording], MotionSource]:
     """Streams of procedural walkers, each another one at its own pace: when there is no real motion, and said so."""
     recordings = [_walk(_pace(row), frames, seed=1000 * seed + row) for row in range(streams)]
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(recording.keypoints.tobytes())
-    return recordings, Motion(
+    return recordings, MotionSource(
         kind="procedural walkers",
         source="synthetic://walk",
         sha256=digest.hexdigest(),

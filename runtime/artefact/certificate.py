@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ..errors import ArtefactError
 from .manifest import Manifest, check_file
+from .migrations import CERTIFICATE_MIGRATIONS
 from .record import Record, read_record
 
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PLOT = "certificate.png"
-CERTIFICATE_SCHEMA = 2
+CERTIFICATE_SCHEMA = 3
 REFERENCE = "reference.safetensors"
 
 
@@ -51,17 +52,17 @@ class Recovery(Record):
     """What became of one disturbance, by comparison with the same motion undisturbed. Distances are means of the joints.
 
     Args:
-        event: what happened.
+        disturbance: what happened.
         peak_mm: the farthest from the undisturbed pose, from the event's first frame on.
-        forgotten_after: frames from the event's end until the distance stays below 1 mm; None if not within ``frames``.
+        recovery_frames: frames from the event's end until the distance stays below 1 mm; None if not within ``frames``.
         frames: how many there were from the event's end on.
         drift_mean_mm, drift_max_mm: from the reference, which met with the same, over all joints; None for the reference.
         distance_mm: from the event's first frame on, in parts of equal length, the farthest of each; for the picture.
     """
 
-    event: str
+    disturbance: str
     peak_mm: float
-    forgotten_after: int | None
+    recovery_frames: int | None
     frames: int
     drift_mean_mm: float | None
     drift_max_mm: float | None
@@ -78,7 +79,7 @@ class Drift(Record):
         slope: None if the frames are too few to tell.
         accuracy: None if the truth is not known.
         recoveries: none of a window graph, which has nothing to forget.
-        course_mm: the mean drift over all streams and joints, in parts of equal length, for the picture.
+        drift_curve_mm: the mean drift over all streams and joints, in parts of equal length, for the picture.
     """
 
     precision: str
@@ -92,7 +93,7 @@ class Drift(Record):
     per_joint_max_mm: dict[str, float]
     accuracy: Accuracy | None
     recoveries: tuple[Recovery, ...]
-    course_mm: tuple[float, ...]
+    drift_curve_mm: tuple[float, ...]
     passed: bool
     exceeded: tuple[str, ...]
     smallest_budget: Budget
@@ -106,7 +107,7 @@ class StreamInfo(Record):
     clips: tuple[str, ...]
 
 
-class Motion(Record):
+class MotionSource(Record):
     """What was lifted: where it came from, and how to make it again. ``frames`` are those of each stream."""
 
     kind: str
@@ -125,7 +126,7 @@ class Certificate(Record):
     preset: str
     passed: bool
     budget: Budget
-    motion: Motion
+    motion: MotionSource
     reference: str
     reference_sha256: str
     reference_accuracy: Accuracy | None
@@ -178,5 +179,11 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
 def parse_certificate(text: bytes, place: str, again: str) -> Certificate:
     """A certificate from its JSON. ``again`` is the command that makes a new one."""
     return read_record(
-        Certificate, text, place=place, noun="a certificate", version=CERTIFICATE_SCHEMA, migrations={}, run=again
+        Certificate,
+        text,
+        place=place,
+        noun="a certificate",
+        version=CERTIFICATE_SCHEMA,
+        migrations=CERTIFICATE_MIGRATIONS,
+        run=again,
     )

@@ -11,9 +11,10 @@ from pydantic import Field
 from ..errors import ArtefactError, MissingError
 from ..pose.skeleton import H36M_ORDERS
 from .atomic import sha256, write_atomically, write_together
+from .migrations import MANIFEST_MIGRATIONS
 from .record import Record, read_record
 
-SCHEMA_VERSION = 1
+MANIFEST_SCHEMA = 2
 MANIFEST = "manifest.json"
 
 Mode = Literal["step", "chunk", "window"]
@@ -53,7 +54,7 @@ class Graph(Record):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     states: tuple[State, ...]
-    fp32_islands: str
+    fp32_nodes: str
 
 
 class FileRecord(Record):
@@ -133,7 +134,9 @@ def read_manifest(folder: Path) -> Manifest:
 def parse_manifest(text: str | bytes, place: str) -> Manifest:
     """A manifest from its JSON, checked field by field."""
     again = "posemoe-edge export"
-    manifest = read_record(Manifest, text, place=place, noun="a manifest", version=SCHEMA_VERSION, migrations={}, run=again)
+    manifest = read_record(
+        Manifest, text, place=place, noun="a manifest", version=MANIFEST_SCHEMA, migrations=MANIFEST_MIGRATIONS, run=again
+    )
     for name in (*manifest.files, *(graph.file for graph in manifest.graphs)):
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name:

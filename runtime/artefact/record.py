@@ -40,7 +40,8 @@ def read_record(
         place: the file, as error messages name it.
         noun: what the file should be: "a manifest".
         version: the current ``schema_version``.
-        migrations: for each older version that can be read, the function that turns its JSON into the next version's.
+        migrations: older version -> function that turns its JSON into the next version's; every version from the oldest
+            readable one to the last before ``version``.
         run: the command that writes the file anew.
 
     Raises:
@@ -48,14 +49,17 @@ def read_record(
     """
     try:
         data = json.loads(text)
-        found = data["schema_version"]
+        schema = data["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"{place} is not {noun} ({error})", expected="JSON with a schema_version", run=run) from error
-    while found in migrations and found != version:
-        data = migrations[found](data)
-        found = data["schema_version"]
-    if found != version:
-        raise ArtefactError(f"{place} has schema_version {found}", expected=str(version), run=run)
+    readable = (*sorted(migrations), version)
+    if type(schema) is not int or schema not in readable:
+        raise ArtefactError(f"{place} has schema_version {schema}", expected=" or ".join(map(str, readable)), run=run)
+    for older in range(schema, version):
+        try:
+            data = migrations[older](data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArtefactError(f"{place} is not {noun} ({error!r})", expected=f"schema {older}", run=run) from error
     try:
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:

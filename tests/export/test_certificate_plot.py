@@ -14,7 +14,7 @@ from posemoe_edge.runtime.artefact.certificate import (
     Budget,
     Certificate,
     Drift,
-    Motion,
+    MotionSource,
     Recovery,
     SlopeInterval,
     StreamInfo,
@@ -26,12 +26,12 @@ CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"
 SIZES = {"fp32": 1e-4, "fp16": 0.2, "int8": 3.0, "mixed": 0.6, "int8w": 0.9}
 
 
-def recovery(floor_mm: float, *, forgotten_after: int | None = 70) -> Recovery:
+def recovery(floor_mm: float, *, recovery_frames: int | None = 70) -> Recovery:
     fading = 400 * np.exp(-np.arange(100) / 8) + floor_mm
     return Recovery(
-        event="outlier",
+        disturbance="outlier",
         peak_mm=400,
-        forgotten_after=forgotten_after,
+        recovery_frames=recovery_frames,
         frames=497,
         drift_mean_mm=1.0,
         drift_max_mm=2.0,
@@ -53,8 +53,8 @@ def drift(precision: str, mm: float, engine: str = CPU, *, events: bool = True) 
         per_joint_mean_mm={"hip": mm},
         per_joint_max_mm={"hip": mm},
         accuracy=Accuracy(mpjpe_mm=79 + mm / 10, mpjve_mm=9, bone_jitter_mm=3),
-        recoveries=(recovery(mm, forgotten_after=70 if mm < 1 else None),) if events else (),
-        course_mm=tuple(wave.tolist()),
+        recoveries=(recovery(mm, recovery_frames=70 if mm < 1 else None),) if events else (),
+        drift_curve_mm=tuple(wave.tolist()),
         passed=mm < 1,
         exceeded=(),
         smallest_budget=measured,
@@ -68,7 +68,7 @@ def certificate(*drifts: Drift, events: bool = True) -> Certificate:
         preset="posemoe-retention-s",
         passed=all(one.passed for one in drifts),
         budget=Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1, mpjpe_loss_mm=0.5),
-        motion=Motion(
+        motion=MotionSource(
             kind="motion capture, projected, with a detector's noise",
             source="motion.npz",
             sha256="0" * 64,

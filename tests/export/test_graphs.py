@@ -291,4 +291,4 @@ def test_tensorrt_reads_the_graphs(mixer: str, precision: str, artefact_of: Find
 def test_the_metadata_is_the_manifest_for_people_too(retention_artefact: Path) -> None:
     _, proto = opened(retention_artefact, "fp16")
     inside = json.loads(proto.metadata_props[0].value)
-    assert inside["preset"] == "tiny-retention" and "softmax" in inside["graphs"][0]["fp32_islands"]
+    assert inside["preset"] == "tiny-retention" and "softmax" in inside["graphs"][0]["fp32_nodes"]

@@ -97,7 +97,7 @@ def test_a_certificate_says_what_was_measured(certified_artefact: Path) -> None:
         assert max(drift.per_joint_max_mm.values()) == drift.measured.max_mm
         assert ("half" in drift.arithmetic) == (graph.precision == "fp16") and drift.engine == "onnxruntime-cpu"
         assert drift.slope is None, "so few frames cannot tell"
-        assert np.mean(drift.course_mm) == pytest.approx(drift.measured.mean_mm, rel=0.01)
+        assert np.mean(drift.drift_curve_mm) == pytest.approx(drift.measured.mean_mm, rel=0.01)
         before, after = certificate.reference_accuracy, drift.accuracy
         assert before is not None and after is not None
         assert drift.measured.mpjpe_loss_mm == after.mpjpe_mm - before.mpjpe_mm
@@ -327,7 +327,11 @@ def test_events_are_told_of_both_sides(copied_artefact: Path) -> None:
     )
     assert sum(ticks) == total == 2 * (260 + 4 * 260 + 160)
     reference, graph = certificate.reference_recoveries, of(certificate, "fp32").recoveries
-    assert [one.event for one in reference] == [one.event for one in graph] == ["outlier", "reset", "gap", "limb missing"]
+    assert (
+        [one.disturbance for one in reference]
+        == [one.disturbance for one in graph]
+        == ["outlier", "reset", "gap", "limb missing"]
+    )
     for there, here in zip(reference, graph, strict=True):
         assert there.peak_mm > 1 and here.peak_mm == pytest.approx(there.peak_mm, rel=1e-2)
         assert there.drift_mean_mm is None
@@ -341,9 +345,9 @@ def test_a_graph_that_forgets_otherwise_than_pytorch_is_found_out(copied_artefac
     recordings, motion = walker_motion(frames=260, streams=1)
     certificate = verify(copied_artefact, load_reference, recordings, motion, precisions=["fp32"])
     there, here = certificate.reference_recoveries[0], of(certificate, "fp32").recoveries[0]
-    assert there.event == here.event == "outlier"
+    assert there.disturbance == here.disturbance == "outlier"
     assert np.median(here.distance_mm[50:]) < 0.3 * np.median(there.distance_mm[50:])
-    assert here.forgotten_after is not None and there.forgotten_after is None
+    assert here.recovery_frames is not None and there.recovery_frames is None
 
 
 def test_a_window_remembers_nothing_and_has_no_events(attention_artefact: Path) -> None:
@@ -407,7 +411,7 @@ def test_a_certificate_of_the_schema_before_is_replaced(certified_artefact: Path
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
     manifest = read_manifest(certified_artefact)
     write_manifest(certified_artefact, manifest.model_copy(update={"files": manifest.files | {path.name: record_file(path)}}))
-    with pytest.raises(ArtefactError, match=r"has schema_version 1; expected 2; run: posemoe-edge verify"):
+    with pytest.raises(ArtefactError, match=r"has schema_version 1; expected 2 or 3; run: posemoe-edge verify"):
         load(certified_artefact)
     assert len(certify(certified_artefact, precisions=["fp32"]).drifts) == 1
     load(certified_artefact)

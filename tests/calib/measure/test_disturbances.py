@@ -84,7 +84,7 @@ def test_what_was_forgotten_stays_forgotten() -> None:
     mm = np.zeros(60)
     mm[10:12], mm[12:20], mm[25] = 90, 5, 2
     (made,) = recoveries(*poses_apart(mm))
-    assert made.peak_mm == pytest.approx(90) and made.forgotten_after == 14 and made.frames == 48
+    assert made.peak_mm == pytest.approx(90) and made.recovery_frames == 14 and made.frames == 48
     assert len(made.distance_mm) == 50 and max(made.distance_mm) == 90
     assert made.drift_mean_mm is None and made.drift_max_mm is None
 
@@ -92,14 +92,14 @@ def test_what_was_forgotten_stays_forgotten() -> None:
 def test_what_is_over_with_the_event_was_forgotten_at_once() -> None:
     mm = np.zeros(60)
     mm[10:12] = 90
-    assert recoveries(*poses_apart(mm))[0].forgotten_after == 0
+    assert recoveries(*poses_apart(mm))[0].recovery_frames == 0
 
 
 @pytest.mark.parametrize("last", [1.5, np.nan])
 def test_what_is_not_forgotten_in_time_is_not_called_forgotten(last: float) -> None:
     mm = np.zeros(60)
     mm[59] = last
-    assert recoveries(*poses_apart(mm))[0].forgotten_after is None
+    assert recoveries(*poses_apart(mm))[0].recovery_frames is None
 
 
 def test_after_a_gap_poses_are_compared_with_those_of_the_same_moment() -> None:
@@ -107,7 +107,7 @@ def test_after_a_gap_poses_are_compared_with_those_of_the_same_moment() -> None:
     undisturbed[:, 3, 0] = np.arange(60)  # metres: no two frames are alike
     gap = Event("gap", events[0].recording.during(slice(0, 40)), 10, 10, 20)
     (made,) = recoveries([events[0], gap], [undisturbed, np.delete(undisturbed, slice(10, 30), axis=0)])
-    assert made.peak_mm == 0 and made.forgotten_after == 0 and made.frames == 30
+    assert made.peak_mm == 0 and made.recovery_frames == 0 and made.frames == 30
 
 
 def test_drift_in_an_event_is_from_the_reference_that_met_with_the_same() -> None:

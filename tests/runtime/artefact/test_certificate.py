@@ -106,11 +106,11 @@ def test_a_certificate_of_another_schema_is_refused(certified_artefact: Path, sc
 
     edit(certified_artefact, older)
     vouch(certified_artefact, CERTIFICATE)
-    with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2; run: posemoe-edge verify"):
+    with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2 or 3; run: posemoe-edge verify"):
         load(certified_artefact)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 3}', "\xff"])
 def test_what_is_not_even_json_is_refused_with_the_same_words(certified_artefact: Path, text: str) -> None:
     (certified_artefact / CERTIFICATE).write_text(text, encoding="latin-1")
     vouch(certified_artefact, CERTIFICATE)

@@ -32,7 +32,7 @@ GRAPH = Graph(
     inputs=(tensor("keypoints", T, 17, 3), tensor("state", 3), tensor("dt", T), tensor("reset", dtype="bool")),
     outputs=(tensor("pose", T, 17, 3), tensor("next_state", 3)),
     states=(State(input="state", output="next_state", **STATE),),
-    fp32_islands="",
+    fp32_nodes="",
 )
 
 

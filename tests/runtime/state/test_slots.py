@@ -33,7 +33,7 @@ def graph(mode: str, *, answers: int = T) -> Graph:
         inputs=tuple(inputs) if step else (tensor("keypoints", T, 17, 3),),
         outputs=(tensor("pose", 17, 3), tensor("next_state", 3)) if step else (tensor("pose", answers, 17, 3),),
         states=(State(input="state", output="next_state", **state),) if step else (),
-        fp32_islands="",
+        fp32_nodes="",
     )
 
 
