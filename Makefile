@@ -8,11 +8,10 @@ BINDINGS := $(VENV)/.bindings
 PYCUDA := $(VENV)/.pycuda
 TYPES := $(VENV)/.types
 
-# Where the project's motion capture lies beside the repository, certificates are measured on it; elsewhere on procedural walkers.
+# Where the project's motion capture lies beside the repository, the demo certifies on it; elsewhere on procedural walkers.
 MOTION := $(abspath $(wildcard ../shared/data/cmu_h36m17.npz))
 ifneq ($(MOTION),)
-export POSEMOE_EDGE_DEMO_DATA := $(MOTION)
-export POSEMOE_EDGE_VERIFY_DATA := $(MOTION)
+demo: export POSEMOE_EDGE_DEMO_DATA := $(MOTION)
 endif
 
 .PHONY: demo test lint types bench clean
