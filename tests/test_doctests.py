@@ -1,7 +1,7 @@
 """Examples in docstrings are true.
 
-pytest's ``--doctest-modules`` would import a module by the name of the checkout's folder, which need not be ``posemoe_edge``. So
-modules with examples are found by their text and imported by their name; modules without any are not imported.
+pytest's ``--doctest-modules`` would import a module by the name of the checkout's folder, which need not be ``posemoe_edge``.
+So modules with examples are found by their text and imported by their name; modules without any are not imported.
 """
 
 from __future__ import annotations
