@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..runtime.errors import UsageError
+from ..runtime.registry import nearest
 from .models.alternating import AlternatingConfig
 from .models.config import LifterConfig, MixerKind
 from .models.dual_stream import DualStreamConfig
@@ -230,5 +230,5 @@ def find_preset(name: str) -> Preset:
     """The preset of that name; an unknown one is a UsageError that suggests the nearest."""
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)
-    raise UsageError(f"there is no preset {name!r}", expected=f"for example {near[0]}", run="posemoe-edge models")
+    example = nearest(name, PRESETS, cutoff=0.0)
+    raise UsageError(f"there is no preset {name!r}", expected=f"for example {example}", run="posemoe-edge models")

@@ -13,16 +13,33 @@ from .errors import MissingError, UsageError, missing_extra
 T = TypeVar("T")
 
 
-def suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """ "; did you mean NAME?" for the known name that is nearest to a misspelt one, or nothing.
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is most like a misspelt one, whatever its case; None if none is alike.
+
+    Args:
+        cutoff: least likeness, from 0 (any name will do) to 1 (the name itself).
+
+    >>> nearest("Retantion", ["attention", "retention"])
+    'retention'
+    """
+    names = {name.lower(): name for name in known}
+    matches = get_close_matches(word.lower(), names, n=1, cutoff=cutoff)
+    return names[matches[0]] if matches else None
+
+
+def suggest(word: str, known: Iterable[str], *, forms: Mapping[str, str] | None = None, cutoff: float = 0.6) -> str:
+    """The clause "; did you mean NAME?" for an error message, or nothing if no known name is like the misspelt one.
+
+    Args:
+        forms: known name -> how a user writes it, where that is more than the name: "jsonl:FILE".
 
     >>> suggest("retantion", ["attention", "retention"])
     '; did you mean retention?'
     >>> suggest("xyz", ["attention", "retention"])
     ''
     """
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]}?" if near else ""
+    name = nearest(word, known, cutoff=cutoff)
+    return "" if name is None else f"; did you mean {(forms or {}).get(name, name)}?"
 
 
 class Registry(Generic[T]):

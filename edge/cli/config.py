@@ -11,7 +11,6 @@ Flags win over the environment (POSEMOE_EDGE_VERIFY_DATA), the environment over 
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import click
 
 from ...runtime.errors import UsageError
+from ...runtime.registry import suggest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,9 +35,11 @@ def check_options(ctx: click.Context) -> None:
     known = {param.name for param in ctx.command.params}
     for key in ctx.default_map or {}:
         if key not in known:
-            near = difflib.get_close_matches(key, [name for name in known if name], n=1)
-            hint = f"{near[0]}, perhaps" if near else f"an option of posemoe-edge {ctx.info_name}"
-            raise UsageError(f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}", expected=hint)
+            suggestion = suggest(key, [name for name in known if name])
+            raise UsageError(
+                f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}{suggestion}",
+                expected=f"an option of posemoe-edge {ctx.info_name}",
+            )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -60,10 +62,7 @@ def read_config(folder: Path, verbs: Collection[str]) -> dict[str, Any]:
         if name == "cameras" and not all(isinstance(uri, str) for uri in table.values()):
             raise UsageError(f"{path}: [cameras] {table}", expected='text, as in front = "camera2"')
         if name != "cameras" and name not in verbs:
-            near = difflib.get_close_matches(name, verbs, n=1)
-            raise UsageError(
-                f"{path}: there is no verb {name!r}", expected=f"[{near[0]}]" if near else "tables named like verbs"
-            )
+            raise UsageError(f"{path}: there is no verb {name!r}{suggest(name, verbs)}", expected="tables named like verbs")
         for key in PATHS:
             if key in table and (path.parent / str(table[key])).exists():
                 table[key] = str(path.parent / str(table[key]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from ...runtime.errors import UsageError
+from ...runtime.registry import suggest
 
 
 class Options:
@@ -73,9 +73,9 @@ class Options:
         """Keys that nobody asked for. One that is nearly the name of another is a mistake, and a UsageError."""
         names = [str(key) for key in self._config if key not in self._read]
         for name in names:
-            near = difflib.get_close_matches(name, self._read, n=1, cutoff=0.7)
-            if near:
-                raise UsageError(f"the configuration has an unknown key {name!r}", expected=f"{near[0]}, perhaps")
+            suggestion = suggest(name, self._read, cutoff=0.7)
+            if suggestion:
+                raise UsageError(f"the configuration has an unknown key {name!r}{suggestion}")
         return names
 
     def _get(self, key: str, otherwise: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from ..errors import UsageError
+from ..registry import suggest
 from .base import Detector
 
 __all__ = ["FORMS", "Detector", "open_detector"]
@@ -18,9 +17,7 @@ def open_detector(spec: str) -> Detector:
     name, _, rest = spec.partition(":")
     forms = ", ".join(FORMS.values())
     if name not in FORMS:
-        near = get_close_matches(name, FORMS, n=1)
-        hint = f"; did you mean {FORMS[near[0]]}?" if near else ""
-        raise UsageError(f"no detector {spec!r}{hint}", expected=f"one of {forms}")
+        raise UsageError(f"no detector {spec!r}{suggest(name, FORMS, forms=FORMS)}", expected=f"one of {forms}")
     if not rest:
         raise UsageError(f"the detector {name} needs a file", expected=FORMS[name])
     from .movenet import MoveNet

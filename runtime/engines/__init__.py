@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import get_args
 
 from ..errors import MissingError, UsageError, missing_extra
+from ..registry import nearest
 from .base import Engine
 from .tensorrt.plan import EngineName, Plan
 
@@ -48,8 +48,7 @@ def open_engine(path: Path | bytes, *, engine: str | None = None, threads: int =
 def check_engine(engine: str | None) -> None:
     """None, or a name of ``ENGINES``."""
     if engine not in (None, *ENGINES):
-        near = difflib.get_close_matches(str(engine), ENGINES, n=1, cutoff=0.0)
-        raise UsageError(f"there is no engine {engine!r}", expected=near[0])
+        raise UsageError(f"there is no engine {engine!r}", expected=nearest(str(engine), ENGINES, cutoff=0.0))
 
 
 def _from_above(engine: str) -> Callable[..., Engine]:

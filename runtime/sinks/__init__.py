@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from ..errors import UsageError
+from ..registry import suggest
 from .base import Sink
 
 __all__ = ["FORMS", "Sink", "open_sink"]
@@ -17,11 +16,10 @@ def open_sink(spec: str) -> Sink:
     """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout) or ``png:run.png``."""
     name, _, rest = spec.partition(":")
     if name not in FORMS:
-        near = get_close_matches(name, FORMS, n=1)
         suffix = spec.rpartition(".")[2].lower()
-        meant = f"{suffix}:{spec}" if suffix in FORMS and not rest else FORMS[near[0]] if near else None
-        hint = f"; did you mean {meant}?" if meant else ""
-        raise UsageError(f"no sink {spec!r}{hint}", expected=f"one of {', '.join(FORMS.values())}")
+        lacks_name = suffix in FORMS and not rest
+        suggestion = f"; did you mean {suffix}:{spec}?" if lacks_name else suggest(name, FORMS, forms=FORMS)
+        raise UsageError(f"no sink {spec!r}{suggestion}", expected=f"one of {', '.join(FORMS.values())}")
     if not rest:
         raise UsageError(f"the sink {name} needs a file", expected=FORMS[name])
     if name == "jsonl":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from ..errors import FrameError, SourceError
 from ..pose.keypoints import normalise_screen
 from ..pose.skeleton import COCO17, H36M17, coco_to_h36m
 from ..pose.types import Frame
+from ..registry import suggest
 from .base import BaseSource
 
 DEFAULT_FPS = 50.0
@@ -108,9 +108,9 @@ def save_keypoints(
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The file's arrays; pickled objects are refused, they could run code."""
     if not path.is_file():
-        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.npz")], n=1)
-        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise SourceError(f"no file {path}{hint}", expected="an .npz file with 'keypoints' (T, 17, 3)")
+        neighbours = {file.name: str(file) for file in path.parent.glob("*.npz")}
+        suggestion = suggest(path.name, neighbours, forms=neighbours)
+        raise SourceError(f"no file {path}{suggestion}", expected="an .npz file with 'keypoints' (T, 17, 3)")
     try:
         opened = np.load(path, allow_pickle=False)
         if not isinstance(opened, np.lib.npyio.NpzFile):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from ..detectors import Detector
 from ..errors import UsageError
 from ..pose.skeleton import COCO_TO_H36M
+from ..registry import suggest
 from .base import Source
 
 
@@ -33,9 +33,8 @@ def _synthetic(rest: str, asked: _Asked) -> Source:
     words = parse_qsl(query, keep_blank_values=True)
     for key, value in words:
         if key not in _WALK_OPTIONS:
-            near = get_close_matches(key, _WALK_OPTIONS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"synthetic://walk has no option {key!r}{hint}", expected=", ".join(_WALK_OPTIONS))
+            suggestion = suggest(key, _WALK_OPTIONS)
+            raise UsageError(f"synthetic://walk has no option {key!r}{suggestion}", expected=", ".join(_WALK_OPTIONS))
         kind = _WALK_OPTIONS[key]
         try:
             kind(value)
@@ -98,9 +97,8 @@ def open_source(uri: str, *, detector: Detector | None = None, frames: int | Non
         recipe: how COCO-17 keypoints become Human3.6M-17.
     """
     if recipe not in COCO_TO_H36M:
-        near = get_close_matches(recipe, COCO_TO_H36M, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no keypoint recipe {recipe!r}{hint}", expected=" or ".join(COCO_TO_H36M))
+        suggestion = suggest(recipe, COCO_TO_H36M)
+        raise UsageError(f"no keypoint recipe {recipe!r}{suggestion}", expected=" or ".join(COCO_TO_H36M))
     if frames is not None and frames < 1:
         raise UsageError(f"{frames} frames of {uri}", expected="at least 1")
     for _, pattern, opener in _GRAMMAR:
@@ -120,5 +118,4 @@ def _meant(uri: str) -> str:
         return f"; did you mean kpts:{uri.rpartition(':')[2]}?"
     plain = {"synthetic://walk": "synthetic://walk", "synthetic": "synthetic://walk", "kpts:": "kpts:FILE.npz"}
     plain |= {"camera0": "camera0", "v4l2:///dev/video0": "v4l2:///dev/video0"}
-    near = get_close_matches(uri.partition("?")[0].lower(), plain, n=1, cutoff=0.5)
-    return f"; did you mean {plain[near[0]]}?" if near else ""
+    return suggest(uri.partition("?")[0], plain, forms=plain, cutoff=0.5)

@@ -102,7 +102,7 @@ BAD: list[tuple[str, int, str]] = [
     ("run", 2, "SOURCE"),
     ("inspect nowhere", 3, "no artefact at nowhere"),
     ("inspect ARTEFACT/step.fp32.onnx", 2, "expected"),
-    ("inspcet", 2, "Did you mean inspect?"),
+    ("inspcet", 2, "did you mean inspect?"),
 ]
 
 

@@ -171,7 +171,7 @@ def test_the_program_is_installed_under_its_name() -> None:
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert done.returncode == 0 and done.stdout.startswith("posemoe-edge, version 0.")
     done = subprocess.run([script, "rnu", "--json"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
-    assert done.returncode == 2 and "Did you mean run?" in json.loads(done.stdout)["what"]
+    assert done.returncode == 2 and "did you mean run?" in json.loads(done.stdout)["what"]
 
 
 def test_a_reader_who_goes_away_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
