@@ -22,11 +22,11 @@ from ..runtime.artefact.manifest import (
     Graph,
     Manifest,
     Mode,
-    Precision,
     read_manifest,
     record_file,
     write_manifest,
 )
+from ..runtime.artefact.precision import PRECISIONS, Precision
 from ..runtime.errors import PoseEdgeError, UsageError
 from .lifter import Lifter
 from .passes import check_contract, name_nodes, simplify
@@ -97,7 +97,7 @@ def _write(
     save_reference(folder / REFERENCE, model, preset=preset, training=training)
     stage("reference weights", time.monotonic() - started, (folder / REFERENCE).stat().st_size)
 
-    traced: list[Precision] = [precision for precision in precisions if precision != "int8w"]
+    traced: list[Precision] = [precision for precision in precisions if PRECISIONS[precision].traced]
     manifest = describe(model, preset, traced, chunk, training)
     inputs, outputs, _ = interface(model, chunk)
     protos = {}
@@ -146,7 +146,7 @@ def describe(
         latency_frames=chunk - 1 if chunk else model.latency_frames,
         graphs=tuple(
             Graph(
-                file=f"{mode}{frames or ''}.{precision}.onnx",
+                file=f"{mode}{frames or ''}{PRECISIONS[precision].suffix}",
                 mode=mode,
                 precision=precision,
                 opset=OPSET,
@@ -192,7 +192,7 @@ def _move(draft: Path, out: Path) -> None:
 
 def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:
     rest: list[Precision] = [p for p in dict.fromkeys(precisions) if p != "fp32"]
-    if {"int8", "mixed"} & set(rest):
+    if any(PRECISIONS[precision].needs_motion for precision in rest):
         raise UsageError(
             "INT8 activations need motion to calibrate on",
             expected="fp32, fp16 or int8w, and calibration after it",

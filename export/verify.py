@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -30,7 +29,8 @@ from ..runtime.artefact.certificate import (
     find_reference,
     parse_certificate,
 )
-from ..runtime.artefact.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
+from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest, replace_files
+from ..runtime.artefact.precision import PRECISIONS, Precision
 from ..runtime.errors import ArtefactError
 from ..runtime.plotting.figure import check_available
 from ..runtime.pose.skeleton import H36M_ORDERS, SKELETONS
@@ -40,14 +40,6 @@ from .pytorch import lift_reference
 
 COURSE = 100  # points of a drift over time: a picture shows no more
 ON_CPU = "onnxruntime-cpu"
-ARITHMETIC: dict[Precision, str] = {
-    "fp32": "FP32 (ONNX Runtime, CPU)",
-    "fp16": "FP32 sums, every FP16 result rounded to half, rest FP32 (ONNX Runtime, CPU, explicit rounding)",
-    "int8": "INT8 products exact, FP16 results rounded to half, rest FP32 (ONNX Runtime, CPU, explicit rounding)",
-    "mixed": "INT8 products (where INT8 is harmless) exact, FP16 results rounded to half, rest FP32 "
-    "(ONNX Runtime, CPU, explicit rounding)",
-    "int8w": "INT8 weights, FP32 arithmetic (ONNX Runtime, CPU)",
-}
 
 Floats = NDArray[np.float32]
 
@@ -163,11 +155,12 @@ def _drift(
     before, after = accuracies
     measured, interval = measure(drift, before=before, after=after)
     by_frame = drift.mean(axis=(0, 2))
+    arithmetic = PRECISIONS[graph.precision].arithmetic if engine == ON_CPU else f"{graph.precision}, as {engine} computes it"
     return Drift(
         precision=graph.precision,
         engine=engine,
         graph_sha256=manifest.files[graph.file].sha256,
-        arithmetic=ARITHMETIC[graph.precision] if engine == ON_CPU else f"{graph.precision}, as {engine} computes it",
+        arithmetic=arithmetic,
         frames=drift.shape[1],
         measured=measured,
         slope=interval,
@@ -204,9 +197,9 @@ def _kept(folder: Path, manifest: Manifest, now: Certificate, drifts: Sequence[D
 
 def _judge(certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
     """The certificate with these drifts, each held against the budget; graph by graph, the CPU's first."""
-    order = {precision: place for place, precision in enumerate(get_args(Precision))}
+    order = list(PRECISIONS)
     judged = []
-    for drift in sorted(drifts, key=lambda drift: (order[drift.precision], drift.engine != ON_CPU, drift.engine)):
+    for drift in sorted(drifts, key=lambda drift: (order.index(drift.precision), drift.engine != ON_CPU, drift.engine)):
         over = exceeded(drift.measured, certificate.budget)
         judged.append(drift.model_copy(update={"passed": not over, "exceeded": over}))
     return certificate.model_copy(update={"drifts": tuple(judged), "passed": all(drift.passed for drift in judged)})

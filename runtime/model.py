@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from .artefact.certificate import Certificate, read_certificate
 from .artefact.locate import find_artefact
-from .artefact.manifest import Graph, Manifest, Precision, check_file, parse_manifest, read_manifest
+from .artefact.manifest import Graph, Manifest, check_file, parse_manifest, read_manifest
 from .artefact.metadata import METADATA
+from .artefact.precision import Precision
 from .cuda.array import DeviceInput
 from .engines import Engine, open_engine
 from .engines.select import choose

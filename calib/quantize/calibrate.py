@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 
 from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budget, MotionSource
-from ...runtime.artefact.manifest import Graph, Manifest, Precision, check_file, read_manifest, replace_files
+from ...runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest, replace_files
+from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting.figure import Bars, check_available, draw_bars
 from ..graph.layers import Layer, find_layers
@@ -27,7 +28,6 @@ from .weights import QuantizedLinear, code_layers, code_weights
 
 FEWEST = 100  # frames: of fewer, the extremes are luck
 BRIEF = 100  # frames that tell the harm of one layer from another's; the mix is checked on all
-MADE_FROM: dict[Precision, Precision] = {"int8": "fp16", "mixed": "fp16", "int8w": "fp32"}
 
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 
@@ -85,7 +85,7 @@ def calibrate(
             expected=f"at least {FEWEST}",
             run=f"posemoe-edge calibrate {folder} --frames 500",
         )
-    graphs = {name: _graph(folder, manifest, name) for name in dict.fromkeys(("fp32", *(MADE_FROM[p] for p in precisions)))}
+    graphs = {name: _graph(folder, manifest, name) for name in dict.fromkeys(("fp32", *map(source_of, precisions)))}
     protos = {name: onnx.load(str(check_file(folder, manifest, graph.file))) for name, graph in graphs.items()}
     layers = {name: find_layers(proto) for name, proto in protos.items()}
     _same_layers(folder, manifest, layers)
@@ -225,7 +225,7 @@ def _made(
     kept: Sequence[Layer],
     wanted: set[str],
 ) -> onnx.ModelProto:
-    source = MADE_FROM[precision]
+    source = source_of(precision)
     if precision == "int8w":
         weights = {name: replace(one, limit=None) for name, one in coded.items()}
         return quantize(protos[source], [layer for layer in layers[source] if layer.name in wanted], weights)
@@ -234,7 +234,7 @@ def _made(
 
 def _described(source: Graph, precision: Precision) -> Graph:
     """What the manifest says of a graph that was made from that one."""
-    file = source.file.replace(f".{source.precision}.", f".{precision}.")
+    file = source.file.removesuffix(PRECISIONS[source.precision].suffix) + PRECISIONS[precision].suffix
     return source.model_copy(update={"file": file, "precision": precision})
 
 
@@ -245,8 +245,9 @@ def _write(
     made: dict[Precision, onnx.ModelProto],
     calibration: Calibration,
 ) -> None:
-    described = {precision: _described(graphs[MADE_FROM[precision]], precision) for precision in made}
-    stale = {"int8", "mixed"} | set(made)  # of another calibration than the one that is written down
+    described = {precision: _described(graphs[source_of(precision)], precision) for precision in made}
+    calibrated = {name for name, row in PRECISIONS.items() if row.needs_motion}
+    stale = calibrated | set(made)  # graphs of an earlier calibration than the one that is written down
     others = tuple(graph for graph in manifest.graphs if graph.precision not in stale)
     gone = {graph.file for graph in manifest.graphs} - {graph.file for graph in others}
     changed = manifest.model_copy(update={"graphs": (*others, *described.values())})

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.artefact.certificate import Budget
-from ...runtime.artefact.manifest import Graph, Manifest, Precision, check_file
+from ...runtime.artefact.manifest import Graph, Manifest, check_file
+from ...runtime.artefact.precision import Precision
 from ...runtime.artefact.record import Record
 from ...runtime.engines import open_engine
 from ..measure.budget import drift_mm, exceeded, measure, of_frames

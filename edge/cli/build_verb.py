@@ -8,7 +8,8 @@ from typing import Any, get_args
 import click
 
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.manifest import Graph, Manifest, Precision, read_manifest
+from ...runtime.artefact.manifest import Graph, Manifest, read_manifest
+from ...runtime.artefact.precision import PRECISIONS, TRACED, Precision, gpu_order
 from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
 from ...runtime.engines.tensorrt.library import library
 from ...runtime.engines.tensorrt.plan import EngineName, Streams
@@ -17,7 +18,7 @@ from ...runtime.platform.nvidia import find_gpu
 from .output import Output, Result, megabytes, verb
 
 DESKTOP = ("sm86", "sm89", "sm120")  # RTX 30, 40 and 50
-SAFE: tuple[Precision, ...] = ("fp16", "fp32")  # what takes the place of a quantised graph that does not build
+SAFE = gpu_order(TRACED)  # what takes the place of a quantised graph that does not build
 
 
 def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
@@ -38,7 +39,7 @@ def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
 @click.option(
     "--precision",
     multiple=True,
-    type=click.Choice(get_args(Precision)),
+    type=click.Choice(list(PRECISIONS)),
     help="Which graphs; may be given more than once. Default: fp16, else fp32.",
 )
 @click.option(

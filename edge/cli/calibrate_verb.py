@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.manifest import Precision, read_manifest
+from ...runtime.artefact.manifest import read_manifest
+from ...runtime.artefact.precision import PRECISIONS, QUANTISED, Precision
 from ...runtime.errors import missing_extra
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ...calib.quantize.calibration import Calibration
 
 STREAMS, FRAMES = 32, 500  # to observe
+CALIBRATED = [name for name in QUANTISED if not PRECISIONS[name].needs_budget]
 CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
 
 
@@ -45,10 +47,10 @@ CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
 @click.option(
     "--precision",
     multiple=True,
-    type=click.Choice(["int8", "int8w"]),
+    type=click.Choice(CALIBRATED),
     default=("int8",),
     show_default=True,
-    help="int8: all layers; int8w: their weights alone. May be given more than once.",
+    help=f"{'; '.join(f'{name}: {PRECISIONS[name].summary}' for name in CALIBRATED)}. May be given more than once.",
 )
 @click.option(
     "--budget-mm",

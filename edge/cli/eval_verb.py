@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.manifest import Precision
+from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.model import load
 from ..evaluation import evaluate
 from .output import Output, Result, verb
@@ -20,7 +20,7 @@ from .output import Output, Result, verb
     "--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion to lift (.npz): see import."
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
-@click.option("--precision", type=click.Choice(get_args(Precision)), help="Default: what the artefact prefers, else fp32.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
 @click.option("--clips", type=click.IntRange(min=1), help="Only the first so many clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the cameras and the noise that clips are filmed with.")
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")

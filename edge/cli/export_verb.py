@@ -11,6 +11,7 @@ import click
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.artefact.manifest import read_manifest, replace_files
+from ...runtime.artefact.precision import PRECISIONS, source_of
 from ...runtime.errors import UsageError, missing_extra
 from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     multiple=True,
-    type=click.Choice(["fp32", "fp16", "int8", "mixed", "int8w", "auto"]),
+    type=click.Choice([*PRECISIONS, "auto"]),
     default=("fp32",),
     show_default=True,
     help="What to add to the fp32 graph; may be given more than once. int8 and mixed are calibrated on --data; auto tries all "
@@ -90,9 +91,10 @@ def command(
             raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
         preset, training = preset or str(record["preset"]), record["training"]
     folder = out or Path(preset)
-    wanted = {"fp16", "int8", "mixed", "int8w"} if "auto" in precision else set(precision) - {"fp32"}
-    calibrated = wanted & {"int8", "mixed"}
-    traced = [name for name in ("fp16", "int8w") if name in wanted or (name == "fp16" and calibrated)]
+    wanted = set(PRECISIONS) if "auto" in precision else set(precision)
+    calibrated = {name for name, row in PRECISIONS.items() if name in wanted and row.needs_motion}
+    needed = wanted | {source_of(name) for name in calibrated}
+    exported = [name for name in PRECISIONS if name in needed - calibrated]
     chosen: list[Choice] = []
 
     def finish(draft: Path) -> None:
@@ -120,7 +122,7 @@ def command(
         model,
         folder,
         preset=preset,
-        precisions=traced,
+        precisions=exported,
         chunk=chunk,
         training=training,
         finish=finish,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ...runtime.artefact.atomic import write_atomically
 from ...runtime.artefact.certificate import read_certificate
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.manifest import Manifest, Precision, check_file, read_manifest
+from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
+from ...runtime.artefact.precision import PRECISIONS, Precision
 from ...runtime.engines.tensorrt.library import library
 from ...runtime.engines.tensorrt.network_layers import Layer, by_kind, layers_of, that_compute
 from ...runtime.engines.tensorrt.plan import EngineName
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ...calib.measure.rollout import Recording
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-AGAINST_FP32 = tuple(precision for precision in get_args(Precision) if precision != "fp32")
+AGAINST_FP32 = tuple(precision for precision in PRECISIONS if precision != "fp32")
 TOLD, DRAWN = 10, 30  # layers
 OF_COMPARE = ("precision", "source", "after", "frames", "tolerance", "picture")
 
@@ -47,9 +48,7 @@ OF_COMPARE = ("precision", "source", "after", "frames", "tolerance", "picture")
     type=click.Choice([*AGAINST_FP32, *ENGINES]),
     help="Where this begins to differ: a graph from the fp32 one, or an engine from ONNX Runtime.",
 )
-@click.option(
-    "--precision", type=click.Choice(get_args(Precision)), help="Which graph an engine runs.  [default: the preferred]"
-)
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Which graph an engine runs.  [default: the preferred]")
 @click.option("--source", default="synthetic://walk", show_default=True, help="What to lift: as for run; one person of it.")
 @click.option("--after", type=click.IntRange(min=0), default=100, show_default=True, help="Frames that go by before.")
 @click.option("--frames", type=click.IntRange(min=1), default=20, show_default=True, help="Frames to compare.")

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import click
 import numpy as np
 
-from ...runtime.artefact.manifest import Precision
+from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.detectors import open_detector
 from ...runtime.errors import CheckFailedError, UsageError, missing_extra
 from ...runtime.model import Model, load
@@ -29,7 +29,7 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
 @click.option("--model", help="An artefact's folder, or a shipped one's name; default: posemoe-retention-s.")
 @click.option(
     "--precision",
-    type=click.Choice(get_args(Precision)),
+    type=click.Choice(list(PRECISIONS)),
     help="Default: what the artefact prefers, else fp32.",
 )
 @click.option("--engine", help="Default: the best one here.")

@@ -11,7 +11,8 @@ import click
 
 from ...runtime.artefact.certificate import CERTIFICATE_PLOT, Accuracy, Budget, Recovery, SlopeInterval
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.manifest import Precision, read_manifest
+from ...runtime.artefact.manifest import read_manifest
+from ...runtime.artefact.precision import Precision
 from ...runtime.errors import missing_extra
 from .motion import choose_motion
 from .output import Output, Result, verb

@@ -31,6 +31,7 @@ from ...export.trace import ChunkGraph, StepGraph, WindowGraph, interface
 from ...runtime.artefact.certificate import find_reference
 from ...runtime.artefact.manifest import MANIFEST, Graph, read_graph
 from ...runtime.artefact.manifest import Tensor as TensorSpec
+from ...runtime.artefact.precision import TRACED
 from ...runtime.cuda.array import DeviceArray, as_device_arrays, check_buffers
 from ...runtime.cuda.device import CudaError, Device, open_device
 from ...runtime.cuda.gc_pause import gc_paused
@@ -201,8 +202,9 @@ def open_network(path: Path | bytes) -> tuple[Graph, nn.Module]:
     if path.is_file() and not (folder / MANIFEST).is_file():
         raise ArtefactError(f"{path} is a lone graph, without reference weights", expected="a graph of an artefact", run=AGAIN)
     manifest, graph = read_graph(path)
-    if graph.precision not in ("fp32", "fp16"):
-        raise UsageError(f"PyTorch has no {graph.precision} graph", expected="precision fp32 or fp16: --precision fp32")
+    if graph.precision not in TRACED:
+        expected = f"precision {' or '.join(TRACED)}: --precision fp32"
+        raise UsageError(f"PyTorch has no {graph.precision} graph", expected=expected)
     model: Lifter = load_reference(find_reference(folder, manifest))
     told = interface(model, graph.frames if graph.mode == "chunk" else None)[:2]
     if [list(map(_memory, side)) for side in told] != [list(map(_memory, side)) for side in (graph.inputs, graph.outputs)]:

@@ -12,13 +12,13 @@ from ..errors import ArtefactError, MissingError
 from ..pose.skeleton import H36M_ORDERS
 from .atomic import sha256, write_atomically, write_together
 from .migrations import MANIFEST_MIGRATIONS
+from .precision import Precision
 from .record import Record, read_record
 
 MANIFEST_SCHEMA = 2
 MANIFEST = "manifest.json"
 
 Mode = Literal["step", "chunk", "window"]
-Precision = Literal["fp32", "fp16", "int8", "mixed", "int8w"]
 
 
 class Tensor(Record):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from ..artefact.manifest import Graph, Manifest, Precision, read_graph
+from ..artefact.manifest import Graph, Manifest, read_graph
+from ..artefact.precision import Precision, gpu_order
 from ..errors import ArtefactError, MissingError, UsageError
 from ..platform.nvidia import find_gpu
 from . import check_engine
@@ -15,9 +16,6 @@ from .tensorrt.library import library, machine
 from .tensorrt.plan import EngineName, Plan, find_plan, has_plans
 
 log = logging.getLogger(__name__)
-
-# INT8 is for many people at once: only where the artefact prefers it, or if it is all there is.
-FASTEST: tuple[Precision, ...] = ("fp16", "fp32", "mixed", "int8", "int8w")
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ def choose(folder: Path, manifest: Manifest, *, precision: Precision | None = No
     """
     check_engine(engine)
     usual = manifest.graph(precision)
-    first = () if manifest.preferred == "fp32" else (manifest.preferred,)
-    order = (*first, *FASTEST)
+    order = gpu_order(preferred=manifest.preferred)
     graphs = [usual] if precision else sorted(manifest.graphs, key=lambda graph: order.index(graph.precision))
     why_not = []
     for name in get_args(EngineName):

@@ -17,7 +17,8 @@ from typing import Literal
 
 from ...artefact.atomic import sha256, write_together
 from ...artefact.locate import ZOO
-from ...artefact.manifest import FileRecord, Graph, Manifest, Precision
+from ...artefact.manifest import FileRecord, Graph, Manifest
+from ...artefact.precision import Precision
 from ...artefact.record import Record, read_record
 from ...errors import ArtefactError, MissingError
 

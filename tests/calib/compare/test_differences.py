@@ -18,7 +18,8 @@ from posemoe_edge.calib.measure.rollout import Recording
 from posemoe_edge.calib.quantize.calibrate import calibrate
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
-from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, Precision, read_manifest
+from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, read_manifest
+from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 
 FRAMES = 4

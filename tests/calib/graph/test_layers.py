@@ -8,7 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 from posemoe_edge.calib.graph.layers import NARROWEST, Layer, find_layers
-from posemoe_edge.runtime.artefact.manifest import Precision, read_manifest
+from posemoe_edge.runtime.artefact.manifest import read_manifest
+from posemoe_edge.runtime.artefact.precision import Precision
 
 NEVER = ("embed", "head", "gate", "weigh", "norm", "mixer", "readout")
 

@@ -22,6 +22,7 @@ from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
 from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.precision import PRECISIONS
 
 FRAMES = 100
 
@@ -88,7 +89,8 @@ def test_the_same_seed_makes_the_same_artefact_bit_for_bit(copied_artefact: Path
 def test_it_works_on_windows_and_chunks(
     artefact_of: Callable[[str], Path], copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(calibrate_module.MADE_FROM, "int8", "fp32")  # the tiny ones of these kinds have no fp16 graph
+    # The tiny artefacts of these kinds have no fp16 graph.
+    monkeypatch.setitem(PRECISIONS, "int8", replace(PRECISIONS["int8"], made_from="fp32"))
     for kind in ("attention", "lookahead-chunk"):
         folder = copy_of(kind)
         calibrate(folder, *observed())
@@ -140,7 +142,7 @@ def test_too_few_frames_are_refused(copied_artefact: Path) -> None:
 def test_motion_of_another_rate_is_refused_by_a_model_that_is_not_told_the_time(
     copy_of: Callable[[str], Path], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(calibrate_module.MADE_FROM, "int8", "fp32")
+    monkeypatch.setitem(PRECISIONS, "int8", replace(PRECISIONS["int8"], made_from="fp32"))
     recordings, motion = observed()
     slow = motion.model_copy(update={"streams": tuple(one.model_copy(update={"fps": 30.0}) for one in motion.streams)})
     with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which is not told the time; expected 50 Hz"):

@@ -23,7 +23,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.artefact.locate import find_artefact
-from posemoe_edge.runtime.artefact.manifest import Graph, Precision, read_manifest
+from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
+from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 from posemoe_edge.runtime.engines.tensorrt import builder
 from posemoe_edge.runtime.engines.tensorrt.builder import BuildError, build, make_plan, open_builder, read_network
