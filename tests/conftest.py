@@ -1,6 +1,6 @@
 """Small artefacts with seeded random weights, exported once for all tests and all xdist workers.
 
-Nobody writes into them: a test that changes one takes ``copied_artefact`` or ``copy_of``.
+Nobody writes into them: a test that changes one takes ``copied_artefact`` or ``copy_artefact``.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def tiny_model(kind: str) -> Lifter:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Callable[[str], Lifter]:
-    """tiny("retention"): the PyTorch model that the artefacts "retention" and "retention-chunk" were exported from."""
+def tiny_lifter() -> Callable[[str], Lifter]:
+    """tiny_lifter("retention"): the PyTorch model that the artefacts "retention" and "retention-chunk" were exported from."""
     cached = functools.cache(tiny_model)
     return lambda kind: cached(kind.removesuffix("-chunk"))
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
-    """made_once("a name", make): the file or folder that ``make(path)`` writes, by the first worker that asks. Read only."""
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """build_once("a name", make): the file or folder that ``make(path)`` writes, by the first worker that asks. Read only."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
 
@@ -87,7 +87,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make],
 
 
 @pytest.fixture(scope="session")
-def artefact_of(made_once: Callable[[str, Make], Path], tiny: Callable[[str], Lifter]) -> Callable[[str], Path]:
+def artefact_of(build_once: Callable[[str, Make], Path], tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
     """artefact_of("dssm"): its artefact; "dssm-chunk": in chunks. Read only."""
 
     @functools.cache
@@ -96,7 +96,7 @@ def artefact_of(made_once: Callable[[str, Make], Path], tiny: Callable[[str], Li
             from posemoe_edge.export.artefact import export
 
             export(
-                tiny(kind),
+                tiny_lifter(kind),
                 folder,
                 preset=f"tiny-{kind}",
                 precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
@@ -104,7 +104,7 @@ def artefact_of(made_once: Callable[[str, Make], Path], tiny: Callable[[str], Li
                 training={"untrained": True},
             )
 
-        return made_once(f"tiny-{kind}", make)
+        return build_once(f"tiny-{kind}", make)
 
     return exported
 
@@ -128,7 +128,7 @@ def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _certified(artefact_of: Callable[[str], Path], made_once: Callable[[str, Make], Path]) -> Path:
+def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable[[str, Make], Path]) -> Path:
     def make(folder: Path) -> None:
         from posemoe_edge.edge.checkpoints import load_reference
         from posemoe_edge.edge.data.motion import walker_motion
@@ -139,11 +139,11 @@ def _certified(artefact_of: Callable[[str], Path], made_once: Callable[[str, Mak
         wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
         verify(folder, load_reference, *walker_motion(frames=60, streams=2), budget=wide)
 
-    return made_once("certified", make)
+    return build_once("certified", make)
 
 
 @pytest.fixture(scope="session")
-def calibrated(artefact_of: Callable[[str], Path], made_once: Callable[[str, Make], Path]) -> Path:
+def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable[[str, Make], Path]) -> Path:
     """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
 
     def make(folder: Path) -> None:
@@ -158,17 +158,17 @@ def calibrated(artefact_of: Callable[[str], Path], made_once: Callable[[str, Mak
             check = module.Check(*seen)
             module.calibrate(folder, *observed, precisions=("int8", "int8w"), budget=budget_of(2.0), check=check)
 
-    return made_once("calibrated", make)
+    return build_once("calibrated", make)
 
 
 @pytest.fixture
-def certified_artefact(_certified: Path, tmp_path: Path) -> Path:
+def certified_artefact(_certified_template: Path, tmp_path: Path) -> Path:
     """A retention artefact with a certificate of 60 frames, which it passed. The test may spoil it."""
-    return Path(shutil.copytree(_certified, tmp_path / "certified"))
+    return Path(shutil.copytree(_certified_template, tmp_path / "certified"))
 
 
 @pytest.fixture
-def replayed_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting a tiny streaming model takes what was traced before: seconds less, and the same graphs."""
     import onnx
     import torch
@@ -188,8 +188,8 @@ def replayed_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def copy_of(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
-    """copy_of("dssm"): a copy of the artefact that the test may spoil."""
+def copy_artefact(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """copy_artefact("dssm"): a copy of the artefact that the test may spoil."""
 
     def copy(mixer: str) -> Path:
         return Path(shutil.copytree(artefact_of(mixer), tmp_path / mixer))
@@ -198,9 +198,9 @@ def copy_of(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str
 
 
 @pytest.fixture
-def copied_artefact(copy_of: Callable[[str], Path]) -> Path:
+def copied_artefact(copy_artefact: Callable[[str], Path]) -> Path:
     """A retention artefact, fp32 and fp16, that the test may spoil."""
-    return copy_of("retention")
+    return copy_artefact("retention")
 
 
 @pytest.fixture
@@ -211,8 +211,8 @@ def xdg_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def key_of() -> Callable[..., BuildKey]:
-    """key_of(folder, "fp16", streams=(1, 1, 4)): a plan of that graph as Orin would build it, but for these changes."""
+def make_build_key() -> Callable[..., BuildKey]:
+    """make_build_key(folder, "fp16", streams=(1, 1, 4)): a plan of that graph as Orin would build it, but for these changes."""
     from posemoe_edge.runtime.artefact.manifest import read_manifest
     from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, graph_sha256, this_platform
 
@@ -236,8 +236,8 @@ def key_of() -> Callable[..., BuildKey]:
 
 
 @pytest.fixture(scope="session")
-def crowd(walk: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]:
-    """crowd(two_models, pairs, 60, joins=12, leaves=40): people come and go in both, the same, and not all in every frame.
+def play_crowd(walker_keypoints: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]:
+    """play_crowd(two_models, pairs, 60, joins=12, leaves=40): people come and go in both, the same, and not all in every frame.
 
     Frame by frame the pairs of poses; ``pairs`` holds those of the streams that are there.
     """
@@ -251,7 +251,7 @@ def crowd(walk: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]
                 for stream in pairs.pop(1):
                     stream.close()
             there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
-            seen = [walk(frames, seed=k)[i] for k in range(len(there))]
+            seen = [walker_keypoints(frames, seed=k)[i] for k in range(len(there))]
             given = [dict(zip((pair[side] for pair in there), seen, strict=True)) for side in range(2)]
             poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
             yield [(poses[0][a], poses[1][b]) for a, b in there]
@@ -260,8 +260,11 @@ def crowd(walk: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]
 
 
 @pytest.fixture(scope="session")
-def walk() -> Callable[..., np.ndarray]:
-    """walk(100): (100, 17, 3) noisy keypoints of a walker at 50 Hz; walk(100, seed=3) those of another one."""
+def walker_keypoints() -> Callable[..., np.ndarray]:
+    """walker_keypoints(100): (100, 17, 3) noisy keypoints of a walker at 50 Hz.
+
+    walker_keypoints(100, seed=3): those of another walker. The array is read only.
+    """
 
     @functools.cache
     def keypoints(frames: int, seed: int = 0) -> np.ndarray:
@@ -276,8 +279,8 @@ def walk() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def walker_clip() -> Callable[..., Clip]:
-    """walker_clip("a", 100, seed=1): a motion-capture clip of the procedural walker."""
+def make_walker_clip() -> Callable[..., Clip]:
+    """make_walker_clip("a", 100, seed=1): a motion-capture clip of the procedural walker."""
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.runtime.sources.walker import walk_world
 
@@ -289,8 +292,8 @@ def walker_clip() -> Callable[..., Clip]:
 
 
 @pytest.fixture
-def write_motion(tmp_path: Path) -> Callable[..., Path]:
-    """write_motion(clips): a motion-capture file of them."""
+def write_motion_file(tmp_path: Path) -> Callable[..., Path]:
+    """write_motion_file(clips): a motion-capture file of them."""
     from posemoe_edge.edge.data.mocap import save_clips
 
     def write(clips: list[Clip], name: str = "motion.npz") -> Path:

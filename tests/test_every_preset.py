@@ -105,7 +105,7 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
     [*((name, CHUNK) for name in CHUNKED), *((name, None) for name in KINDS if name not in CAUSAL)],
 )
 def test_a_preset_runs_as_its_reference_and_is_certified(
-    name: str, chunk: int | None, tmp_path: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+    name: str, chunk: int | None, tmp_path: Path, walker_keypoints: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = made(KINDS[name])
     folder = tmp_path / name
@@ -113,7 +113,7 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
     mode = "chunk" if chunk else "window" if model.config.windowed else "step"
     assert manifest.mode == mode and manifest.skeleton == model.config.skeleton
 
-    keypoints = walk(FRAMES)
+    keypoints = walker_keypoints(FRAMES)
     order = list(H36M_ORDERS[model.config.skeleton])
     runtime = load(folder)
     assert runtime.latency_frames == (chunk - 1 if chunk else model.latency_frames)
@@ -132,12 +132,14 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_the_steps_of_what_looks_ahead_are_those_of_what_does_not(name: str, walk: Callable[..., np.ndarray]) -> None:
+def test_the_steps_of_what_looks_ahead_are_those_of_what_does_not(
+    name: str, walker_keypoints: Callable[..., np.ndarray]
+) -> None:
     """The same network bit by bit, and so the same graph, which the test above has exported."""
     ahead, causal = made(KINDS[name]), made(KINDS[CAUSAL[name]])
     causal.load_state_dict(ahead.state_dict())
     states = None, None
-    for frame in torch.tensor(walk(FRAMES)[..., : ahead.config.channels])[:, None]:
+    for frame in torch.tensor(walker_keypoints(FRAMES)[..., : ahead.config.channels])[:, None]:
         (pose, state), (other, its) = (model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True))
         assert pose.equal(other) and state.equal(its)
         states = state, its

@@ -32,9 +32,9 @@ PNG = b"\x89PNG"
 
 
 @pytest.fixture
-def data(walker_clip: Callable[..., Clip], write_motion: Callable[..., Path]) -> Path:
-    test = [walker_clip("a", 60, seed=1, split="test"), walker_clip("b", 45, seed=2, split="test")]
-    return write_motion([*test, walker_clip("c", 90, seed=3), walker_clip("d", 90, seed=4)])
+def data(make_walker_clip: Callable[..., Clip], write_motion_file: Callable[..., Path]) -> Path:
+    test = [make_walker_clip("a", 60, seed=1, split="test"), make_walker_clip("b", 45, seed=2, split="test")]
+    return write_motion_file([*test, make_walker_clip("c", 90, seed=3), make_walker_clip("d", 90, seed=4)])
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 @pytest.fixture
-def weights(tmp_path: Path, tiny: Callable[[str], Lifter]) -> Callable[..., list[str]]:
+def weights(tmp_path: Path, tiny_lifter: Callable[[str], Lifter]) -> Callable[..., list[str]]:
     """weights("retention"): --weights retention=FILE."""
 
     def given(*kinds: str) -> list[str]:
         for kind in kinds:
-            save_reference(tmp_path / f"{kind}.safetensors", tiny(kind), preset=kind)
+            save_reference(tmp_path / f"{kind}.safetensors", tiny_lifter(kind), preset=kind)
         return ["--weights", *(f"{kind}={tmp_path / kind}.safetensors" for kind in kinds)]
 
     return given
@@ -96,27 +96,27 @@ def error_mm(model: Lifter, takes: list[Take]) -> float:
 # chunks
 
 
-def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny: Any, clips: list[Clip]) -> None:
+def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
     made = run("chunks", *weights("retention", "attention", "lookahead", "dssm"), "--rounds", 1)
     noisy = evaluation_takes(clips, noisy=True)
     step = of(made, weights="retention", mode="step")
-    assert step["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), noisy), abs=ROUNDED)
+    assert step["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
     assert step["worst_latency_frames"] == 0 and step["over_step"] == 1 and step["as_trained"]
     chunk = of(made, weights="retention", mode="chunk 27")
     assert (chunk["worst_latency_frames"], chunk["mean_latency_frames"], chunk["mean_latency_ms"]) == (26, 13, 260)
     assert not chunk["as_trained"] and chunk["mpjpe_mm"] != step["mpjpe_mm"]
     windows = of(made, weights="attention", mode="windows 9")
-    assert windows["mpjpe_mm"] == pytest.approx(error_mm(tiny("attention"), noisy), abs=ROUNDED)
+    assert windows["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("attention"), noisy), abs=ROUNDED)
     assert windows["mean_latency_frames"] == 4 and of(made, weights="attention", mode="sliding 9")["mean_latency_ms"] == 0
     assert not of(made, weights="lookahead", mode="step")["as_trained"]
     assert of(made, weights="lookahead", mode="chunk 81")["mpjpe_mm"] == pytest.approx(
-        error_mm(tiny("lookahead"), noisy), abs=ROUNDED
+        error_mm(tiny_lifter("lookahead"), noisy), abs=ROUNDED
     )
     assert [note.split(" was not trained for ")[0] for note in made["notes"]] == ["retention", "lookahead"]
 
 
-def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(tiny: Callable[[str], Lifter], exact: list[Take]) -> None:
-    model, frames = tiny("attention"), list(torch.from_numpy(exact[1].keypoints))
+def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(tiny_lifter: Callable[[str], Lifter], exact: list[Take]) -> None:
+    model, frames = tiny_lifter("attention"), list(torch.from_numpy(exact[1].keypoints))
     ring = frames[:1] * (model.config.window or 1)  # until a window is full its oldest frame is repeated
     answers = []
     for frame in frames:
@@ -129,12 +129,12 @@ def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(tiny: Callable[[str], L
 # rates
 
 
-def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, tiny: Any, clips: list[Clip]) -> None:
+def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
     made = run("rates", *weights("retention", "attention"))
     nominal = of(made, weights="retention", camera="50 Hz")
     assert nominal["with_dt_mm"] == nominal["without_dt_mm"]
     noisy = evaluation_takes(clips, noisy=True)  # filmed alike
-    assert nominal["with_dt_mm"] == pytest.approx(error_mm(tiny("retention"), noisy), abs=ROUNDED)
+    assert nominal["with_dt_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
     slow = of(made, weights="retention", camera="6.25 Hz")
     assert slow["with_dt_mm"] != slow["without_dt_mm"] and slow["frames"] == 8 + 6
     assert of(made, weights="attention", camera="25 Hz")["with_dt_mm"] is None
@@ -143,10 +143,10 @@ def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, ti
 # noise
 
 
-def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny: Any, exact: list[Take]) -> None:
+def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[Take]) -> None:
     made = run("noise", *weights("retention"))
     still = of(made, sigma_px=0)
-    assert still["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), exact), abs=ROUNDED)
+    assert still["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), exact), abs=ROUNDED)
     assert [still[f"{part}_erosion"] for part in ("mpjpe", "xy", "z")] == [1, 1, 1]
     assert of(made, sigma_px=20)["mpjpe_mm"] != still["mpjpe_mm"]
 
@@ -168,9 +168,9 @@ def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[Take]) -> 
 # missing
 
 
-def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny: Any, exact: list[Take]) -> None:
+def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[Take]) -> None:
     made = run("missing", *weights("retention"))
-    clean = error_mm(tiny("retention"), exact)
+    clean = error_mm(tiny_lifter("retention"), exact)
     for what in ("joints", "frames"):
         for how in ("confidence", "nothing", "held"):
             row = of(made, missing=what, asked_percent=0, told=how)
@@ -190,8 +190,8 @@ def test_what_is_missing_is_told_in_three_ways(exact: list[Take]) -> None:
     assert not held[:5, 7, :2].any() and (held[..., 2] == 1).all()
 
 
-def test_limbs_are_missing_every_other_second(walker_clip: Callable[..., Clip]) -> None:
-    (take,) = evaluation_takes([walker_clip("a", 220)], noisy=False)
+def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Clip]) -> None:
+    (take,) = evaluation_takes([make_walker_clip("a", 220)], noisy=False)
     mask = module("missing").lost(take, "limb", 1.0)
     seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
     assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
@@ -262,18 +262,18 @@ def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pyte
 
 
 def test_the_zoo_compares_with_those_that_are_named(
-    run: Any, weights: Any, tiny: Any, tmp_path: Path, exact: list[Take]
+    run: Any, weights: Any, tiny_lifter: Any, tmp_path: Path, exact: list[Take]
 ) -> None:
     text = tmp_path / "zoo.txt"
     made = run(
         "zoo", *weights("retention", "attention", "dssm"), "--against", "attention", "--baseline", "dssm", "--text", text
     )
     row, other = (of(made, weights=name, input="exact") for name in ("retention", "attention"))
-    assert row["mpjpe_mm"] == pytest.approx(error_mm(tiny("retention"), exact), abs=ROUNDED)
+    assert row["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), exact), abs=ROUNDED)
     assert (
         row["over attention"] == pytest.approx(row["mpjpe_mm"] / other["mpjpe_mm"], abs=1e-3) and other["over attention"] == 1
     )
-    assert row["params"] == sum(p.numel() for p in tiny("retention").parameters())
+    assert row["params"] == sum(p.numel() for p in tiny_lifter("retention").parameters())
     assert of(made, weights="dssm", input="noisy")["over dssm"] == 1
     assert len(text.read_text().splitlines()) == 1 + 6
     with pytest.raises(SystemExit, match="no weights named nobody"):
@@ -322,9 +322,9 @@ def test_turns_are_taken() -> None:
     assert "".join(order) == "baabba" and set(made) == {"a", "b"} and min(made.values()) >= 0
 
 
-def test_looking_ahead_changes_no_weight(tiny: Callable[[str], Lifter], exact: list[Take]) -> None:
+def test_looking_ahead_changes_no_weight(tiny_lifter: Callable[[str], Lifter], exact: list[Take]) -> None:
     looking = module("chunks").looking
-    model = tiny("retention")
+    model = tiny_lifter("retention")
     ahead = looking(model, True)
     assert ahead.config == replace(model.config, lookahead=True)
     assert all(torch.equal(a, b) for a, b in zip(ahead.parameters(), model.parameters(), strict=True))

@@ -28,12 +28,12 @@ ROUNDED = {"rel": 0.02, "abs": 0.02}  # figures are rounded before they are divi
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Lifter]) -> Any:
+def gpu(monkeypatch: pytest.MonkeyPatch, tiny_lifter: Callable[[str], Lifter]) -> Any:
     """The script, with tiny networks under the presets' names and one engine that there is."""
     kinds = ("retention", "dssm", "attention")
     named = {f"posemoe-{kind}-s": kind for kind in kinds} | {"motionbert-lite-243": "attention", "hummuss-causal": "gated"}
     for name, kind in named.items():
-        monkeypatch.setitem(presets.PRESETS, name, Preset(name, tiny(kind).config, "for tests"))
+        monkeypatch.setitem(presets.PRESETS, name, Preset(name, tiny_lifter(kind).config, "for tests"))
     training = importlib.import_module("gpu.training")
     monkeypatch.setattr(training, "DIM", 16)
     monkeypatch.setattr(training, "HEADS", 2)
@@ -70,7 +70,7 @@ def sheet() -> Any:
 
 
 def test_a_step_is_compared_with_pytorch_with_a_window_and_with_its_floor(
-    run: Callable[..., dict[str, Any]], tiny: Callable[[str], Lifter]
+    run: Callable[..., dict[str, Any]], tiny_lifter: Callable[[str], Lifter]
 ) -> None:
     made = run("step", "--frames", 4)
     rows = {row["contestant"]: row for row in made["step"]["rows"]}
@@ -79,7 +79,7 @@ def test_a_step_is_compared_with_pytorch_with_a_window_and_with_its_floor(
     for name in contestants:
         assert 0 < rows[name]["p50_ms"] <= rows[name]["p99_ms"] and rows[name]["frames"] == 4
         assert rows[name]["over eager"] == pytest.approx(rows[name]["p50_ms"] / rows["eager"]["p50_ms"], **ROUNDED)
-    state = 4 * math.prod(tiny("retention").state_shape or ())
+    state = 4 * math.prod(tiny_lifter("retention").state_shape or ())
     moved = made["step"]["weight_bytes"]["fp32"] + 2 * state
     floor = rows["floor: bytes fp32"]["p50_ms"]
     assert floor == pytest.approx(moved / made["step"]["copy_gb_s"] / 1e6, rel=0.02, abs=1e-4)

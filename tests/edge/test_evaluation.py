@@ -43,8 +43,8 @@ class Oracle:
 
 
 @pytest.fixture
-def takes(walker_clip: Callable[..., Any]) -> list[Take]:
-    return evaluation_takes([walker_clip("a", 40, seed=1), walker_clip("b", 25, seed=2)], noisy=False)
+def takes(make_walker_clip: Callable[..., Any]) -> list[Take]:
+    return evaluation_takes([make_walker_clip("a", 40, seed=1), make_walker_clip("b", 25, seed=2)], noisy=False)
 
 
 @pytest.mark.parametrize("latency", [0, 3])
@@ -102,13 +102,13 @@ def test_no_clips_are_a_clear_error(retention_artefact: Path) -> None:
         evaluate(load(retention_artefact), [])
 
 
-def test_a_clip_of_one_frame_is_evaluated(retention_artefact: Path, walker_clip: Callable[..., Any]) -> None:
-    made = evaluate(load(retention_artefact), evaluation_takes([walker_clip("one", 1)], noisy=False))
+def test_a_clip_of_one_frame_is_evaluated(retention_artefact: Path, make_walker_clip: Callable[..., Any]) -> None:
+    made = evaluate(load(retention_artefact), evaluation_takes([make_walker_clip("one", 1)], noisy=False))
     assert np.isfinite(made["mpjpe_mm"])
 
 
-def test_actions_are_averaged_by_frames_and_then_plainly(walker_clip: Callable[..., Any]) -> None:
-    clips = [walker_clip("a", 40), walker_clip("b", 20, seed=2), walker_clip("c", 30, seed=3)]
+def test_actions_are_averaged_by_frames_and_then_plainly(make_walker_clip: Callable[..., Any]) -> None:
+    clips = [make_walker_clip("a", 40), make_walker_clip("b", 20, seed=2), make_walker_clip("c", 30, seed=3)]
     takes = evaluation_takes([replace(clip, action=action) for clip, action in zip(clips, "xxy", strict=True)], noisy=False)
     off = {"a": 0.017, "b": 0.034, "c": 0.051}
 

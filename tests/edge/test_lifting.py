@@ -25,8 +25,8 @@ CENTRE = AlternatingConfig(
 
 
 @pytest.fixture
-def takes(walker_clip: Callable[..., Clip]) -> list[Take]:
-    return evaluation_takes([walker_clip("a", 60, seed=9), walker_clip("b", 25, seed=2)], noisy=True)
+def takes(make_walker_clip: Callable[..., Clip]) -> list[Take]:
+    return evaluation_takes([make_walker_clip("a", 60, seed=9), make_walker_clip("b", 25, seed=2)], noisy=True)
 
 
 def test_a_stream_is_lifted_alike_in_blocks_of_any_size(takes: list[Take]) -> None:

@@ -17,7 +17,7 @@ from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.atomic import sha256
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
-pytestmark = pytest.mark.usefixtures("replayed_trace")
+pytestmark = pytest.mark.usefixtures("cached_trace")
 Tiny = Callable[[str], Any]
 
 
@@ -26,8 +26,8 @@ def listed(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny: Tiny) -> None:
-    model, stages = tiny("retention"), []
+def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    model, stages = tiny_lifter("retention"), []
     manifest = export(
         model,
         tmp_path / "a" / "b",
@@ -48,14 +48,14 @@ def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny: Tiny) -> None:
         assert (sha256(path), path.stat().st_size) == (record.sha256, record.bytes)
 
 
-def test_chunks_of_a_lifter_without_a_state_are_refused_before_anything_is_written(tmp_path: Path, tiny: Tiny) -> None:
+def test_chunks_of_a_lifter_without_a_state_are_refused_before_anything_is_written(tmp_path: Path, tiny_lifter: Tiny) -> None:
     with pytest.raises(UsageError, match="a lifter that carries a state"):
-        export(tiny("attention"), tmp_path / "a", preset="tiny", chunk=9)
+        export(tiny_lifter("attention"), tmp_path / "a", preset="tiny", chunk=9)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_reference_weights_are_the_models(tmp_path: Path, tiny: Tiny) -> None:
-    model = tiny("dssm")
+def test_the_reference_weights_are_the_models(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    model = tiny_lifter("dssm")
     export(model, tmp_path / "a", preset="tiny-dssm", training={"untrained": True})
     again, record = load_checkpoint(tmp_path / "a" / "reference.safetensors")
     assert again.config == model.config and record["preset"] == "tiny-dssm" and record["training"] == {"untrained": True}
@@ -63,37 +63,37 @@ def test_the_reference_weights_are_the_models(tmp_path: Path, tiny: Tiny) -> Non
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=name)
 
 
-def test_exporting_does_not_change_the_model(tmp_path: Path, tiny: Tiny) -> None:
-    model = tiny("retention")
+def test_exporting_does_not_change_the_model(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    model = tiny_lifter("retention")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     export(model, tmp_path / "a", preset="tiny", precisions=("fp16",))
     assert all(value.dtype == before[name].dtype and value.equal(before[name]) for name, value in model.state_dict().items())
     assert not model.training
 
 
-def test_an_old_artefact_is_replaced_as_a_whole(tmp_path: Path, tiny: Tiny) -> None:
+def test_an_old_artefact_is_replaced_as_a_whole(tmp_path: Path, tiny_lifter: Tiny) -> None:
     folder = tmp_path / "a"
-    export(tiny("retention"), folder, preset="first", precisions=("fp16",))
-    export(tiny("dssm"), folder, preset="second")
+    export(tiny_lifter("retention"), folder, preset="first", precisions=("fp16",))
+    export(tiny_lifter("dssm"), folder, preset="second")
     assert read_manifest(folder).preset == "second" and "step.fp16.onnx" not in listed(folder)
     assert str(load(folder)) == "second fp32 step"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_others_may_read_the_folder(tmp_path: Path, tiny: Tiny) -> None:
-    export(tiny("retention"), tmp_path / "a", preset="tiny")
+def test_others_may_read_the_folder(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
     assert (tmp_path / "a").stat().st_mode & 0o055 == 0o055
 
 
-def test_an_empty_folder_is_a_place_like_none(tmp_path: Path, tiny: Tiny) -> None:
+def test_an_empty_folder_is_a_place_like_none(tmp_path: Path, tiny_lifter: Tiny) -> None:
     (tmp_path / "a").mkdir()
-    export(tiny("retention"), tmp_path / "a", preset="tiny")
+    export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
     load(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a file"])
-def test_what_is_no_artefact_is_left_alone(tmp_path: Path, tiny: Tiny, kind: str) -> None:
+def test_what_is_no_artefact_is_left_alone(tmp_path: Path, tiny_lifter: Tiny, kind: str) -> None:
     place = tmp_path / "thesis"
     if kind == "a file":
         place.write_text("years of work")
@@ -102,22 +102,22 @@ def test_what_is_no_artefact_is_left_alone(tmp_path: Path, tiny: Tiny, kind: str
         (place / "chapter1.tex").write_text("years of work")
     before = listed(tmp_path)
     with pytest.raises(UsageError, match="exists and is no artefact"):
-        export(tiny("retention"), place, preset="tiny")
+        export(tiny_lifter("retention"), place, preset="tiny")
     assert listed(tmp_path) == before
 
 
-def test_a_folder_whose_manifest_is_another_programs_is_left_alone(tmp_path: Path, tiny: Tiny) -> None:
+def test_a_folder_whose_manifest_is_another_programs_is_left_alone(tmp_path: Path, tiny_lifter: Tiny) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "manifest.json").write_text('{"name": "a web app", "icons": []}')
     (tmp_path / "web" / "index.html").write_text("years of work")
     with pytest.raises(UsageError, match="is no artefact"):
-        export(tiny("retention"), tmp_path / "web", preset="tiny")
+        export(tiny_lifter("retention"), tmp_path / "web", preset="tiny")
     assert (tmp_path / "web" / "index.html").exists()
 
 
-def test_int8_is_refused_before_anything_is_written(tmp_path: Path, tiny: Tiny) -> None:
+def test_int8_is_refused_before_anything_is_written(tmp_path: Path, tiny_lifter: Tiny) -> None:
     with pytest.raises(UsageError, match="INT8 activations need motion to calibrate on; expected fp32, fp16 or int8w"):
-        export(tiny("retention"), tmp_path / "a", preset="tiny", precisions=("fp32", "int8"))
+        export(tiny_lifter("retention"), tmp_path / "a", preset="tiny", precisions=("fp32", "int8"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,11 +138,11 @@ POINTS = [
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("point", POINTS)
 def test_an_interruption_leaves_nothing_behind_and_the_old_artefact_intact(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, point: str, error: type[BaseException], old: bool
+    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch, point: str, error: type[BaseException], old: bool
 ) -> None:
     place = tmp_path / "a"
     if old:
-        export(tiny("dssm"), place, preset="old")
+        export(tiny_lifter("dssm"), place, preset="old")
     before = listed(tmp_path)
     calls = []
 
@@ -152,14 +152,14 @@ def test_an_interruption_leaves_nothing_behind_and_the_old_artefact_intact(
 
     monkeypatch.setattr(artefact, point, interrupted)
     with pytest.raises(error, match="now"):
-        export(tiny("retention"), place, preset="new", precisions=("fp16",))
+        export(tiny_lifter("retention"), place, preset="new", precisions=("fp16",))
     assert calls and listed(tmp_path) == before and [p.name for p in tmp_path.iterdir()] == (["a"] if old else [])
     if old:
         assert str(load(place)) == "old fp32 step"
 
 
 def test_an_interruption_in_the_second_graph_leaves_nothing(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simplify, calls = artefact.simplify, []
 
@@ -171,7 +171,7 @@ def test_an_interruption_in_the_second_graph_leaves_nothing(
 
     monkeypatch.setattr(artefact, "simplify", second)
     with pytest.raises(KeyboardInterrupt):
-        export(tiny("retention"), tmp_path / "a", preset="new", precisions=("fp16",))
+        export(tiny_lifter("retention"), tmp_path / "a", preset="new", precisions=("fp16",))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -198,12 +198,12 @@ def breaking(monkeypatch: pytest.MonkeyPatch, folder: Path, nth: int, *, after: 
     [(1, False), (1, True), (2, False), (2, True)],
 )
 def test_an_interruption_of_the_move_leaves_one_whole_artefact(
-    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, nth: int, after: bool
+    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch, nth: int, after: bool
 ) -> None:
-    export(tiny("dssm"), tmp_path / "a", preset="old")
+    export(tiny_lifter("dssm"), tmp_path / "a", preset="old")
     breaking(monkeypatch, tmp_path, nth, after=after)
     with pytest.raises(KeyboardInterrupt):
-        export(tiny("retention"), tmp_path / "a", preset="new")
+        export(tiny_lifter("retention"), tmp_path / "a", preset="new")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert str(load(tmp_path / "a")) in ("old fp32 step", "new fp32 step")

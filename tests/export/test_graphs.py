@@ -172,8 +172,10 @@ def test_nothing_of_a_float_graph_is_half(artefact_of: Find) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_the_step_graph_is_the_models_step(mixer: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:
-    model, rng = tiny(mixer), np.random.default_rng(batch)
+def test_the_step_graph_is_the_models_step(
+    mixer: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
+) -> None:
+    model, rng = tiny_lifter(mixer), np.random.default_rng(batch)
     session = onnxruntime.InferenceSession(artefact_of(mixer) / "step.fp32.onnx", providers=["CPUExecutionProvider"])
     state = model.initial_state(batch)
     carried = state.numpy()
@@ -193,8 +195,10 @@ def test_the_step_graph_is_the_models_step(mixer: str, batch: int, artefact_of: 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", CHUNKED)
-def test_the_chunk_graph_is_the_models_chunk(kind: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:
-    model, rng = tiny(kind), np.random.default_rng(batch)
+def test_the_chunk_graph_is_the_models_chunk(
+    kind: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
+) -> None:
+    model, rng = tiny_lifter(kind), np.random.default_rng(batch)
     session = onnxruntime.InferenceSession(artefact_of(kind) / "chunk4.fp32.onnx", providers=["CPUExecutionProvider"])
     state = model.initial_state(batch)
     carried = state.numpy()
@@ -214,10 +218,12 @@ def test_the_chunk_graph_is_the_models_chunk(kind: str, batch: int, artefact_of:
 
 
 @pytest.mark.parametrize(("kind", "chunk"), [("attention", 4), ("centre", 4), ("retention", 1), ("retention", 0)])
-def test_chunks_are_refused_where_there_is_no_state_or_no_chunk(kind: str, chunk: int, tiny: Callable[[str], Any]) -> None:
+def test_chunks_are_refused_where_there_is_no_state_or_no_chunk(
+    kind: str, chunk: int, tiny_lifter: Callable[[str], Any]
+) -> None:
     for make in (trace, interface):
         with pytest.raises(UsageError, match=f"chunks of {chunk} frames .*; expected at least 2 frames"):
-            make(tiny(kind), chunk)
+            make(tiny_lifter(kind), chunk)
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm", "lookahead-chunk", "gated-chunk"])
@@ -236,11 +242,13 @@ def test_a_reset_clears_the_state_inside_the_graph_whatever_it_holds(mixer: str,
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", ["attention", "centre"])
-def test_the_window_graph_is_the_models_forward(kind: str, batch: int, artefact_of: Find, tiny: Callable[[str], Any]) -> None:
+def test_the_window_graph_is_the_models_forward(
+    kind: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
+) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (batch, 9, 17, 3)).astype(np.float32)
     session = onnxruntime.InferenceSession(artefact_of(kind) / "window9.fp32.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = tiny(kind)(torch.from_numpy(x)).numpy()
+        expected = tiny_lifter(kind)(torch.from_numpy(x)).numpy()
     assert expected.shape == (batch, 1 if kind == "centre" else 9, 17, 3)
     assert np.abs(session.run(None, {"keypoints": x})[0] - expected).max() <= REL * np.abs(expected).max()
 

@@ -24,8 +24,8 @@ def tensors(module: nn.Module, *, inside: bool = False) -> Iterator[tuple[torch.
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "attention"])
-def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny: Callable[[str], Any]) -> None:
-    model = copy.deepcopy(tiny(kind))
+def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny_lifter: Callable[[str], Any]) -> None:
+    model = copy.deepcopy(tiny_lifter(kind))
     with torch.no_grad():
         for tensor, product in tensors(model):
             if not product:
@@ -45,8 +45,10 @@ def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny: Callable[[
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "lookahead"])
-def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(kind: str, tiny: Callable[[str], Any]) -> None:
-    half = to_fp16(tiny(kind))
+def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(
+    kind: str, tiny_lifter: Callable[[str], Any]
+) -> None:
+    half = to_fp16(tiny_lifter(kind))
 
     def types_of(run: Callable[..., Any], x: torch.Tensor) -> dict[str, set[torch.dtype]]:
         types: dict[str, set[torch.dtype]] = {}
@@ -70,16 +72,16 @@ def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(
     assert steps["state"] == {torch.float32} and any(torch.float16 in types for types in steps.values())
 
 
-def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny: Callable[[str], Any]) -> None:
-    half = to_fp16(tiny("retention"))
+def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny_lifter: Callable[[str], Any]) -> None:
+    half = to_fp16(tiny_lifter("retention"))
     x = torch.rand(1, 17, 3)
-    assert half.embed(x).equal(tiny("retention").embed(x))
+    assert half.embed(x).equal(tiny_lifter("retention").embed(x))
     pose, _ = half.step(x, half.initial_state(1), None, None)
     assert pose.dtype == torch.float32
     assert (pose.half().float() != pose).float().mean() > 0.9, "more digits than a half has"
 
 
-def test_a_product_takes_wide_numbers_and_answers_in_half(tiny: Callable[[str], Any]) -> None:
+def test_a_product_takes_wide_numbers_and_answers_in_half(tiny_lifter: Callable[[str], Any]) -> None:
     half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3)))  # type: ignore[arg-type]
     assert half(torch.rand(2, 3)).dtype == torch.float16
 
@@ -97,8 +99,8 @@ def test_keep_fp32_covers_all_submodules() -> None:
     assert half[0].weight.dtype == torch.float16
 
 
-def test_the_model_itself_stays_wide(tiny: Callable[[str], Any]) -> None:
-    model = tiny("retention")
+def test_the_model_itself_stays_wide(tiny_lifter: Callable[[str], Any]) -> None:
+    model = tiny_lifter("retention")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     to_fp16(model)
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())

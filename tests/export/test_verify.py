@@ -32,7 +32,7 @@ WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # what 
 @pytest.fixture(autouse=True)
 def _quick_plot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plot takes longer than all the rest: it is drawn once, for ``certified_artefact``."""
-    request.getfixturevalue("_certified")
+    request.getfixturevalue("_certified_template")
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))
 
 
@@ -70,9 +70,9 @@ KINDS = ["retention", "dssm", "attention", "lookahead-chunk", "gated-chunk", "ce
 
 
 @pytest.mark.parametrize("mixer", KINDS)
-def test_a_float_graph_passes_by_a_thousandth_of_its_budget(mixer: str, copy_of: Callable[[str], Path]) -> None:
+def test_a_float_graph_passes_by_a_thousandth_of_its_budget(mixer: str, copy_artefact: Callable[[str], Path]) -> None:
     ticks: list[int] = []
-    folder = copy_of(mixer)
+    folder = copy_artefact(mixer)
     recordings, motion = walker_motion(frames=FRAMES, streams=2)
     certificate = verify(folder, load_reference, recordings, motion, budget=WIDE, tick=ticks.append)
     drift = of(certificate, "fp32")
@@ -220,12 +220,12 @@ def test_an_interruption_leaves_an_artefact_that_loads(
     assert certify(folder, precisions=("fp32",)).passed and load(folder).certificate is not None
 
 
-def test_the_reference_carries_its_state_over_blocks(tiny: Callable[[str], Any]) -> None:
+def test_the_reference_carries_its_state_over_blocks(tiny_lifter: Callable[[str], Any]) -> None:
     import torch
 
     (whole, other), _ = walker_motion(frames=130, streams=2)  # more than one block of the reference
     whole.reset[117] = True
-    model, ticks = tiny("retention"), list[int]()
+    model, ticks = tiny_lifter("retention"), list[int]()
     state, poses = model.initial_state(1), []
     with torch.no_grad():
         for t in range(130):
@@ -245,12 +245,12 @@ def test_the_reference_carries_its_state_over_blocks(tiny: Callable[[str], Any])
 
 @pytest.mark.parametrize(("chunk", "apart"), [(4, 4), (None, 1)])
 def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunks(
-    chunk: int | None, apart: int, tiny: Callable[[str], Any]
+    chunk: int | None, apart: int, tiny_lifter: Callable[[str], Any]
 ) -> None:
     import torch
 
     (recording,), _ = walker_motion(frames=12, streams=1)
-    model, poses = tiny("lookahead"), []
+    model, poses = tiny_lifter("lookahead"), []
     state = model.initial_state(1)
     with torch.no_grad():
         for start in range(0, 12, apart):
@@ -265,36 +265,36 @@ def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunk
 @pytest.mark.parametrize("kind", ["lookahead-chunk", "attention", "centre"])
 @pytest.mark.parametrize("frames", [1, 7, 9])
 def test_a_short_end_and_a_reset_are_lifted_alike_on_both_sides(
-    kind: str, frames: int, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any]
+    kind: str, frames: int, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any]
 ) -> None:
     recordings, _ = walker_motion(frames=frames, streams=2)
     recordings[0].reset[frames // 2] = True
     folder = artefact_of(kind)
     graph = read_manifest(folder).graph()
     chunk = graph.frames if graph.mode == "chunk" else None
-    expected = lift_reference(tiny(kind), recordings, chunk=chunk)
+    expected = lift_reference(tiny_lifter(kind), recordings, chunk=chunk)
     assert [poses.shape for poses in expected] == [(frames, 17, 3)] * 2
     np.testing.assert_allclose(roll_out(folder / graph.file, graph, recordings), expected, atol=1e-5)
 
 
-def test_the_joints_of_a_certificate_are_the_models(copy_of: Callable[[str], Path]) -> None:
-    drift = of(certify(copy_of("3dhp")), "fp32")
+def test_the_joints_of_a_certificate_are_the_models(copy_artefact: Callable[[str], Path]) -> None:
+    drift = of(certify(copy_artefact("3dhp")), "fp32")
     assert tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == MPI3DHP17.joints
 
 
 def test_a_model_of_another_skeleton_is_given_and_judged_by_what_it_would_be(
-    copy_of: Callable[[str], Path], tiny: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+    copy_artefact: Callable[[str], Path], tiny_lifter: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, roll = [], verify_module.roll_out
     monkeypatch.setattr(verify_module, "roll_out", lambda *args, **options: given.append(args[2]) or roll(*args, **options))
-    certificate = certify(copy_of("3dhp"))
+    certificate = certify(copy_artefact("3dhp"))
     recordings, _ = walker_motion(frames=FRAMES, streams=2)
     names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
     order = [H36M17.joints.index(names.get(name, name)) for name in MPI3DHP17.joints]
     errors = []
     for fed, recording in zip(given[0], recordings, strict=True):
         np.testing.assert_array_equal(fed.keypoints, recording.keypoints[:, order, :2])
-        (pose,) = lift_reference(tiny("3dhp"), [fed])
+        (pose,) = lift_reference(tiny_lifter("3dhp"), [fed])
         pelvis = MPI3DHP17.joints.index("pelvis")
         assert recording.truth is not None
         errors.append(np.linalg.norm(pose - pose[:, pelvis, None] - recording.truth[:, order], axis=-1))
@@ -302,13 +302,13 @@ def test_a_model_of_another_skeleton_is_given_and_judged_by_what_it_would_be(
     assert certificate.reference_accuracy.mpjpe_mm == pytest.approx(1000 * np.mean(errors), rel=1e-4)
 
 
-def test_accuracy_is_not_told_of_what_has_none(copy_of: Callable[[str], Path]) -> None:
+def test_accuracy_is_not_told_of_what_has_none(copy_artefact: Callable[[str], Path]) -> None:
     """One pose for a whole window; keypoints of which nobody knows the truth."""
-    certificate = certify(copy_of("centre"))
+    certificate = certify(copy_artefact("centre"))
     assert certificate.reference_accuracy is None and of(certificate, "fp32").measured.mpjpe_loss_mm is None
     recordings, motion = walker_motion(frames=FRAMES, streams=1)
     blind = [replace(recording, truth=None) for recording in recordings]
-    certificate = verify(copy_of("dssm"), load_reference, blind, motion)
+    certificate = verify(copy_artefact("dssm"), load_reference, blind, motion)
     assert certificate.passed and of(certificate, "fp32").accuracy is None
 
 

@@ -32,12 +32,12 @@ def test_a_path_may_be_text(retention_artefact: Path, as_text: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["step.fp32", "step.fp16"])
-def test_a_lone_onnx_file_knows_what_it_is(retention_artefact: Path, tmp_path: Path, name: str, walk: Walk) -> None:
+def test_a_lone_onnx_file_knows_what_it_is(retention_artefact: Path, tmp_path: Path, name: str, walker_keypoints: Walk) -> None:
     lone = Path(shutil.copy(retention_artefact / f"{name}.onnx", tmp_path / "lone.onnx"))
     model, whole = load(lone), load(retention_artefact, precision=name[-4:])
     assert model.graph == whole.graph and model.certificate is None
     a, b = model.stream(), whole.stream()
-    for i, frame in enumerate(walk(5)):
+    for i, frame in enumerate(walker_keypoints(5)):
         np.testing.assert_array_equal(a.step(frame, t=i * 0.02).xyz_m, b.step(frame, t=i * 0.02).xyz_m)
 
 
@@ -94,13 +94,15 @@ def test_a_model_that_is_late_by_its_nature_is_just_so_late(
 
 
 @pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk", "gated-chunk", "centre"])
-def test_a_batch_is_the_same_as_steps_one_by_one(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_a_batch_is_the_same_as_steps_one_by_one(
+    mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk
+) -> None:
     together, apart = load(artefact_of(mixer)), load(artefact_of(mixer))
     left, right = [[model.stream() for _ in range(4)] for model in (together, apart)]
     rng = np.random.default_rng(0)
     for i in range(30):
         who = sorted(rng.choice(4, size=rng.integers(1, 5), replace=False))  # the others are absent, in between or not
-        frames = {j: walk(30, seed=int(j))[i] for j in who}
+        frames = {j: walker_keypoints(30, seed=int(j))[i] for j in who}
         poses = together.step_batch({left[j]: frame for j, frame in frames.items()}, t=i * 0.02)
         assert list(poses) == [left[j] for j in who]
         for j, frame in frames.items():
@@ -124,7 +126,7 @@ def lone_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]]:
     )
 )
 def test_streams_that_join_and_leave_in_any_order_are_each_alone(
-    moves: list[tuple[str, int]], lone_models: tuple[Path, list[Model]], walk: Walk
+    moves: list[tuple[str, int]], lone_models: tuple[Path, list[Model]], walker_keypoints: Walk
 ) -> None:
     folder, lone = lone_models
     shared = load(folder)
@@ -143,86 +145,86 @@ def test_streams_that_join_and_leave_in_any_order_are_each_alone(
             live[some[0]][0].reset()
         elif move == "step":
             t += 0.02 * float(rng.integers(1, 20))
-            frames = {stream: walk(50, seed=live[stream][1])[draw % 50] for stream in some}
+            frames = {stream: walker_keypoints(50, seed=live[stream][1])[draw % 50] for stream in some}
             for stream, pose in shared.step_batch(frames, t=t).items():
                 np.testing.assert_allclose(pose.xyz_m, live[stream][0].step(frames[stream], t=t).xyz_m, atol=ONE_OR_MANY)
     for twin, _ in live.values():
         twin.close()
 
 
-def test_one_bad_frame_in_a_batch_refuses_all(retention_artefact: Path, walk: Walk) -> None:
+def test_one_bad_frame_in_a_batch_refuses_all(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model, twins = load(retention_artefact), load(retention_artefact)
     streams, others = [model.stream() for _ in range(3)], [twins.stream() for _ in range(3)]
     for i in range(4):
-        model.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
-        twins.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
-    bad = {s: walk(9, seed=j)[4].copy() for j, s in enumerate(streams)}
+        model.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
+        twins.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
+    bad = {s: walker_keypoints(9, seed=j)[4].copy() for j, s in enumerate(streams)}
     bad[streams[1]][2, 0] = np.nan
     with pytest.raises(FrameError, match="joint 2"):
         model.step_batch(bad, t=0.08)
     for i in range(5, 9):
-        got = model.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
-        expected = twins.step_batch({s: walk(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
+        got = model.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
+        expected = twins.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
         for a, b in zip(got.values(), expected.values(), strict=True):
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
             assert a.dt_s == b.dt_s
 
 
-def test_those_who_hold_are_answered_beside_those_who_are_seen(retention_artefact: Path, walk: Walk) -> None:
+def test_those_who_hold_are_answered_beside_those_who_are_seen(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     a, b = model.stream(), model.stream()
-    first = model.step_batch({a: walk(1)[0], b: walk(1, seed=1)[0]}, t=0)
-    later = model.step_batch({a: np.zeros((17, 3)), b: walk(2, seed=1)[1]}, t=0.02)
+    first = model.step_batch({a: walker_keypoints(1)[0], b: walker_keypoints(1, seed=1)[0]}, t=0)
+    later = model.step_batch({a: np.zeros((17, 3)), b: walker_keypoints(2, seed=1)[1]}, t=0.02)
     assert (later[a].gap, later[b].gap) == ("hold", "none")
     np.testing.assert_array_equal(later[a].xyz_m, first[a].xyz_m)
     nobody = model.step_batch({a: np.zeros((17, 3)), b: np.zeros((17, 3))}, t=0.04)
     assert {pose.gap for pose in nobody.values()} == {"hold"} and model.step_batch({}, t=1) == {}
 
 
-def test_growth_keeps_what_streams_remember(retention_artefact: Path, walk: Walk) -> None:
+def test_growth_keeps_what_streams_remember(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model, alone = load(retention_artefact), load(retention_artefact).stream()
     first, others = model.stream(), []
-    for i, frame in enumerate(walk(20)):
+    for i, frame in enumerate(walker_keypoints(20)):
         if i % 2:
             others.append(model.stream())  # 1, 2, 4, 8, 16 seats
-            others[-1].step(walk(1, seed=9)[0], t=i * 0.02)
+            others[-1].step(walker_keypoints(1, seed=9)[0], t=i * 0.02)
         np.testing.assert_array_equal(first.step(frame, t=i * 0.02).xyz_m, alone.step(frame, t=i * 0.02).xyz_m)
 
 
-def test_seats_are_used_again(retention_artefact: Path, walk: Walk) -> None:
+def test_seats_are_used_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     for _ in range(50):
         with model.stream() as stream:
-            stream.step(walk(1)[0], t=0)
+            stream.step(walker_keypoints(1)[0], t=0)
     assert model._slots._seats.capacity == 1
 
 
-def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walk: Walk) -> None:
+def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walker_keypoints: Walk) -> None:
     a, b = load(retention_artefact), load(retention_artefact)
     with pytest.raises(UsageError, match="a stream of another model"):
-        a.step_batch({a.stream(): walk(1)[0], b.stream(): walk(1)[0]}, t=0)
+        a.step_batch({a.stream(): walker_keypoints(1)[0], b.stream(): walker_keypoints(1)[0]}, t=0)
 
 
-def test_a_closed_stream_in_a_batch_refuses_all(retention_artefact: Path, walk: Walk) -> None:
+def test_a_closed_stream_in_a_batch_refuses_all(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     a, b = model.stream(), model.stream()
     b.close()
     with pytest.raises(UsageError, match="closed"):
-        model.step_batch({a: walk(1)[0], b: walk(1)[0]}, t=0)
-    assert a.step(walk(1)[0], t=0).gap == "reset"
+        model.step_batch({a: walker_keypoints(1)[0], b: walker_keypoints(1)[0]}, t=0)
+    assert a.step(walker_keypoints(1)[0], t=0).gap == "reset"
 
 
-def test_half_precision_runs_and_is_near(retention_artefact: Path, walk: Walk) -> None:
+def test_half_precision_runs_and_is_near(retention_artefact: Path, walker_keypoints: Walk) -> None:
     wide, half = load(retention_artefact).stream(), load(retention_artefact, precision="fp16").stream()
     apart = [
         np.abs(wide.step(frame, t=i * 0.02).xyz_m - half.step(frame, t=i * 0.02).xyz_m).max()
-        for i, frame in enumerate(walk(30))
+        for i, frame in enumerate(walker_keypoints(30))
     ]
     assert 0 < max(apart) < 0.05
 
 
 def test_a_model_of_two_channels_is_fed_without_the_score(
-    copied_artefact: Path, walk: Walk, monkeypatch: pytest.MonkeyPatch
+    copied_artefact: Path, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed: list[np.ndarray] = []
 
@@ -248,7 +250,7 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
     graph = graph.model_copy(update={"inputs": (keypoints, *graph.inputs[1:])})
     write_manifest(copied_artefact, manifest.model_copy(update={"channels": 2, "graphs": (graph,)}))
     monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: Eyes())
-    frame = walk(1)[0].copy()
+    frame = walker_keypoints(1)[0].copy()
     frame[5] = (0.7, 0.7, 0)  # not seen: no place either
     pose = load(copied_artefact).stream().step(frame)
     expected = frame[:, :2].copy()
@@ -257,14 +259,14 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
     np.testing.assert_array_equal(pose.score, frame[:, 2])
 
 
-def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walk: Walk) -> None:
+def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walker_keypoints: Walk) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     model = load(retention_artefact)
 
     def lift(seed: int) -> list[Any]:
         with model.stream() as stream:
-            return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walk(40, seed=seed))]
+            return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walker_keypoints(40, seed=seed))]
 
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lift, range(4)))

@@ -29,9 +29,9 @@ def model(retention_artefact: Path) -> Model:
 
 
 @pytest.fixture
-def frame(walk: Walk) -> Callable[..., Frame]:
+def frame(walker_keypoints: Walk) -> Callable[..., Frame]:
     """frame(3, 0, 1): the frame at 0.06 s, with the people 0 and 1."""
-    return lambda i, *people: Frame(t_s=i * 0.02, people={p: walk(100, seed=p)[i] for p in people})
+    return lambda i, *people: Frame(t_s=i * 0.02, people={p: walker_keypoints(100, seed=p)[i] for p in people})
 
 
 def told(events: Sequence[object]) -> list[tuple[str, float, tuple[int, ...]]]:
@@ -62,7 +62,9 @@ def test_people_start_are_lifted_and_are_lost(model: Model, frame: Callable[...,
     ]
 
 
-def test_poses_are_those_of_streams_and_carry_their_person(model: Model, frame: Callable[..., Frame], walk: Walk) -> None:
+def test_poses_are_those_of_streams_and_carry_their_person(
+    model: Model, frame: Callable[..., Frame], walker_keypoints: Walk
+) -> None:
     streams = {p: model.stream() for p in (3, 5)}
     for event in Pipeline(Listed([frame(i, 3, 5) for i in range(10)]), model):
         if isinstance(event, PoseFrame):

@@ -39,14 +39,14 @@ def remembered(stream: Stream) -> tuple[list[bytes], Any, Any, bytes | None]:
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
 def test_a_stream_says_what_pytorch_says_at_any_frame_rate(
-    mixer: str, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+    mixer: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
 
     rng = np.random.default_rng(1)
-    reference, stream = tiny(mixer), load(artefact_of(mixer)).stream()
+    reference, stream = tiny_lifter(mixer), load(artefact_of(mixer)).stream()
     state, t = reference.initial_state(1), 10.0
-    for i, frame in enumerate(walk(40)):
+    for i, frame in enumerate(walker_keypoints(40)):
         dt = 1 / 50 if i == 0 else float(rng.choice([0.01, 0.02, 0.033, 0.1, 0.7]))
         t += dt
         with torch.no_grad():
@@ -56,8 +56,8 @@ def test_a_stream_says_what_pytorch_says_at_any_frame_rate(
         assert pose.dt_s == pytest.approx(dt) and pose.latency_frames == 0
 
 
-def test_a_pose_says_what_it_was_made_of(model: Model, walk: Walk) -> None:
-    frame = walk(1)[0].copy()
+def test_a_pose_says_what_it_was_made_of(model: Model, walker_keypoints: Walk) -> None:
+    frame = walker_keypoints(1)[0].copy()
     frame[4] = 0
     pose = model.stream().step(frame, t=3.5)
     assert pose.xyz_m.shape == (17, 3) and pose.xyz_m.dtype == np.float32
@@ -65,23 +65,23 @@ def test_a_pose_says_what_it_was_made_of(model: Model, walk: Walk) -> None:
     np.testing.assert_array_equal(pose.score, frame[:, 2])
 
 
-def test_keypoints_without_scores_are_all_seen(model: Model, walk: Walk) -> None:
-    frame = walk(1)[0].copy()
+def test_keypoints_without_scores_are_all_seen(model: Model, walker_keypoints: Walk) -> None:
+    frame = walker_keypoints(1)[0].copy()
     frame[:, 2] = 1
     a, b = model.stream().step(frame, t=0), model.stream().step(frame[:, :2].tolist(), t=0)
     np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_where_a_joint_that_was_not_seen_lies_does_not_matter(model: Model, walk: Walk) -> None:
-    frame = walk(1)[0].copy()
+def test_where_a_joint_that_was_not_seen_lies_does_not_matter(model: Model, walker_keypoints: Walk) -> None:
+    frame = walker_keypoints(1)[0].copy()
     frame[7] = (0, 0, 0)
     wild = frame.copy()
     wild[7] = (1e9, -1e9, 0)
     np.testing.assert_array_equal(model.stream().step(frame).xyz_m, model.stream().step(wild).xyz_m)
 
 
-def test_a_step_leaves_the_callers_array_alone_and_gives_an_own_pose(model: Model, walk: Walk) -> None:
-    frame = walk(1)[0].copy()
+def test_a_step_leaves_the_callers_array_alone_and_gives_an_own_pose(model: Model, walker_keypoints: Walk) -> None:
+    frame = walker_keypoints(1)[0].copy()
     before = frame.copy()
     stream = model.stream()
     first = stream.step(frame, t=0)
@@ -89,38 +89,40 @@ def test_a_step_leaves_the_callers_array_alone_and_gives_an_own_pose(model: Mode
     frame[:] = 0.3
     stream.step(frame, t=1)
     np.testing.assert_array_equal(first.xyz_m, kept)
-    np.testing.assert_array_equal(walk(1)[0], before)
+    np.testing.assert_array_equal(walker_keypoints(1)[0], before)
 
 
-def test_without_times_a_frame_comes_one_nominal_step_later(model: Model, walk: Walk) -> None:
+def test_without_times_a_frame_comes_one_nominal_step_later(model: Model, walker_keypoints: Walk) -> None:
     timed, untimed = model.stream(), model.stream()
-    for i, frame in enumerate(walk(5)):
+    for i, frame in enumerate(walker_keypoints(5)):
         a, b = timed.step(frame, t=i * DT_S), untimed.step(frame)
         assert b.t_s == pytest.approx(i * DT_S)
         same(b.xyz_m, a.xyz_m)
 
 
-def test_a_reset_forgets_the_person_before(model: Model, walk: Walk) -> None:
+def test_a_reset_forgets_the_person_before(model: Model, walker_keypoints: Walk) -> None:
     used, fresh = model.stream(), model.stream()
-    play(used, walk(10, seed=1))
+    play(used, walker_keypoints(10, seed=1))
     used.reset()
-    for a, b in zip(play(used, walk(5), start=0.0), play(fresh, walk(5)), strict=True):  # time may start again
+    for a, b in zip(
+        play(used, walker_keypoints(5), start=0.0), play(fresh, walker_keypoints(5)), strict=True
+    ):  # time may start again
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
         assert (a.gap, a.dt_s) == (b.gap, b.dt_s)
 
 
-def test_memory_matters(model: Model, walk: Walk) -> None:
+def test_memory_matters(model: Model, walker_keypoints: Walk) -> None:
     """What the tests of forgetting stand on: without a reset the person before is still there."""
     used, fresh = model.stream(), model.stream()
-    play(used, walk(10, seed=1))
-    a, b = used.step(walk(1)[0], t=0.2), fresh.step(walk(1)[0], t=0.2)
+    play(used, walker_keypoints(10, seed=1))
+    a, b = used.step(walker_keypoints(1)[0], t=0.2), fresh.step(walker_keypoints(1)[0], t=0.2)
     assert np.abs(a.xyz_m - b.xyz_m).max() > 1e-3
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm", "attention", "lookahead-chunk"])
-def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     model = load(artefact_of(mixer))
-    stream, frames = model.stream(), walk(40)
+    stream, frames = model.stream(), walker_keypoints(40)
     play(stream, frames[:15])  # amid a chunk
     snapshot = stream.snapshot()
     expected = play(stream, frames[15:25], start=0.3)
@@ -135,9 +137,9 @@ def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable
             assert a.to_json() == b.to_json()
 
 
-def test_a_snapshot_of_another_graph_is_refused(retention_artefact: Path, dssm_artefact: Path, walk: Walk) -> None:
+def test_a_snapshot_of_another_graph_is_refused(retention_artefact: Path, dssm_artefact: Path, walker_keypoints: Walk) -> None:
     stream = load(retention_artefact).stream()
-    play(stream, walk(3))
+    play(stream, walker_keypoints(3))
     before = remembered(stream)
     for other in (load(dssm_artefact), load(retention_artefact, precision="fp16")):
         with pytest.raises(UsageError, match="of another model"):
@@ -145,11 +147,11 @@ def test_a_snapshot_of_another_graph_is_refused(retention_artefact: Path, dssm_a
     assert remembered(stream) == before
 
 
-def test_a_snapshot_fits_the_same_artefact_opened_again(retention_artefact: Path, walk: Walk) -> None:
+def test_a_snapshot_fits_the_same_artefact_opened_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
     a, b = (load(retention_artefact).stream() for _ in range(2))
-    play(a, walk(5))
+    play(a, walker_keypoints(5))
     b.restore(a.snapshot())
-    np.testing.assert_array_equal(a.step(walk(6)[5], t=0.1).xyz_m, b.step(walk(6)[5], t=0.1).xyz_m)
+    np.testing.assert_array_equal(a.step(walker_keypoints(6)[5], t=0.1).xyz_m, b.step(walker_keypoints(6)[5], t=0.1).xyz_m)
 
 
 def spoilt(where: Any, value: float) -> np.ndarray:
@@ -182,11 +184,11 @@ REFUSED = [
 @pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk"])
 @pytest.mark.parametrize(("keypoints", "t", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_a_refused_frame_leaves_no_trace(
-    mixer: str, keypoints: Any, t: float, message: str, artefact_of: Callable[[str], Path], walk: Walk
+    mixer: str, keypoints: Any, t: float, message: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk
 ) -> None:
     model = load(artefact_of(mixer))
     stream, twin = model.stream(), model.stream()
-    frames = walk(8)
+    frames = walker_keypoints(8)
     for each in (stream, twin):
         play(each, frames[:5])
     before = remembered(stream)
@@ -199,18 +201,18 @@ def test_a_refused_frame_leaves_no_trace(
         assert a.to_json() == b.to_json()
 
 
-def test_a_first_frame_may_be_refused_too(model: Model, walk: Walk) -> None:
+def test_a_first_frame_may_be_refused_too(model: Model, walker_keypoints: Walk) -> None:
     stream = model.stream()
     with pytest.raises(FrameError):
         stream.step(spoilt((3, 0), np.nan), t=5.0)
-    pose = stream.step(walk(1)[0], t=1.0)  # the refused frame set no time either
-    np.testing.assert_array_equal(pose.xyz_m, model.stream().step(walk(1)[0], t=1.0).xyz_m)
+    pose = stream.step(walker_keypoints(1)[0], t=1.0)  # the refused frame set no time either
+    np.testing.assert_array_equal(pose.xyz_m, model.stream().step(walker_keypoints(1)[0], t=1.0).xyz_m)
 
 
-def test_a_gap_is_named_and_a_long_one_is_a_new_beginning(retention_artefact: Path, walk: Walk) -> None:
+def test_a_gap_is_named_and_a_long_one_is_a_new_beginning(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact, gaps=GapPolicy(decay_after_s=0.1, reset_after_s=1.0))
     stream, fresh = model.stream(), model.stream()
-    frames = walk(6)
+    frames = walker_keypoints(6)
     got = [stream.step(frame, t=t) for frame, t in zip(frames, (0, 0.02, 0.2, 1.1, 2.5, 2.52), strict=True)]
     assert [pose.gap for pose in got] == ["reset", "none", "decay", "decay", "reset", "none"]
     assert [pose.dt_s for pose in got] == pytest.approx([0.02, 0.02, 0.18, 0.9, 1.4, 0.02])
@@ -218,9 +220,9 @@ def test_a_gap_is_named_and_a_long_one_is_a_new_beginning(retention_artefact: Pa
         np.testing.assert_array_equal(fresh.step(frames[i], t=t).xyz_m, got[i].xyz_m)
 
 
-def test_nobody_seen_holds_the_last_pose_and_lets_time_run_on(model: Model, walk: Walk) -> None:
+def test_nobody_seen_holds_the_last_pose_and_lets_time_run_on(model: Model, walker_keypoints: Walk) -> None:
     stream, twin = model.stream(), model.stream()
-    frames = walk(6)
+    frames = walker_keypoints(6)
     for each in (stream, twin):
         last = play(each, frames[:5])[-1]
     memory = remembered(stream)[0]
@@ -236,12 +238,12 @@ def test_nobody_seen_holds_the_last_pose_and_lets_time_run_on(model: Model, walk
     np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_whoever_was_not_seen_for_long_starts_anew(model: Model, walk: Walk) -> None:
+def test_whoever_was_not_seen_for_long_starts_anew(model: Model, walker_keypoints: Walk) -> None:
     stream, fresh = model.stream(), model.stream()
-    play(stream, walk(5))
+    play(stream, walker_keypoints(5))
     for i in range(30):
         stream.step(np.zeros((17, 3)), t=0.1 + 0.1 * i)
-    a, b = stream.step(walk(1)[0], t=3.2), fresh.step(walk(1)[0], t=3.2)
+    a, b = stream.step(walker_keypoints(1)[0], t=3.2), fresh.step(walker_keypoints(1)[0], t=3.2)
     assert a.gap == "reset"
     np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
@@ -251,32 +253,32 @@ def test_a_stream_that_never_saw_anybody_still_answers(model: Model) -> None:
     assert np.isfinite(pose.xyz_m).all() and not pose.score.any()
 
 
-def test_a_closed_stream_refuses_everything_and_may_be_closed_again(model: Model, walk: Walk) -> None:
+def test_a_closed_stream_refuses_everything_and_may_be_closed_again(model: Model, walker_keypoints: Walk) -> None:
     with model.stream() as stream:
-        play(stream, walk(2))
+        play(stream, walker_keypoints(2))
         snapshot = stream.snapshot()
     stream.close()
-    for call in (lambda: stream.step(walk(1)[0]), stream.snapshot, lambda: stream.restore(snapshot)):
+    for call in (lambda: stream.step(walker_keypoints(1)[0]), stream.snapshot, lambda: stream.restore(snapshot)):
         with pytest.raises(UsageError, match="the stream is closed; expected a new one"):
             call()
     np.testing.assert_array_equal(  # whoever takes the seat next finds it empty
-        model.stream().step(walk(1)[0], t=0).xyz_m, load_fresh(model, walk).xyz_m
+        model.stream().step(walker_keypoints(1)[0], t=0).xyz_m, load_fresh(model, walker_keypoints).xyz_m
     )
 
 
-def load_fresh(model: Model, walk: Walk) -> Pose:
+def load_fresh(model: Model, walker_keypoints: Walk) -> Pose:
     model.stream()  # takes another seat
-    return model.stream().step(walk(1)[0], t=0)
+    return model.stream().step(walker_keypoints(1)[0], t=0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk"])
 def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
-    mixer: str, value: float, artefact_of: Callable[[str], Path], walk: Walk, monkeypatch: pytest.MonkeyPatch
+    mixer: str, value: float, artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(artefact_of(mixer))
     stream, twin = model.stream(), model.stream()
-    frames = walk(8)
+    frames = walker_keypoints(8)
     for each in (stream, twin):
         play(each, frames[:5])
     before = remembered(stream)
@@ -295,10 +297,12 @@ def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
     np.testing.assert_array_equal(stream.step(frames[5], t=0.12).xyz_m, twin.step(frames[5], t=0.12).xyz_m)
 
 
-def test_an_engine_that_breaks_down_leaves_the_state(model: Model, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_breaks_down_leaves_the_state(
+    model: Model, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream, twin = model.stream(), model.stream()
     for each in (stream, twin):
-        play(each, walk(5))
+        play(each, walker_keypoints(5))
     before = remembered(stream)
 
     def broken(slots: Any) -> np.ndarray:
@@ -306,17 +310,19 @@ def test_an_engine_that_breaks_down_leaves_the_state(model: Model, walk: Walk, m
 
     monkeypatch.setattr(model._slots, "launch", broken)
     with pytest.raises(RuntimeError, match="the device is gone"):
-        stream.step(walk(6)[5], t=0.1)
+        stream.step(walker_keypoints(6)[5], t=0.1)
     monkeypatch.undo()
     assert remembered(stream) == before
-    np.testing.assert_array_equal(stream.step(walk(6)[5], t=0.1).xyz_m, twin.step(walk(6)[5], t=0.1).xyz_m)
+    np.testing.assert_array_equal(
+        stream.step(walker_keypoints(6)[5], t=0.1).xyz_m, twin.step(walker_keypoints(6)[5], t=0.1).xyz_m
+    )
 
 
 @pytest.mark.parametrize(("mixer", "steps"), [("retention", 2000), ("attention", 800), ("lookahead-chunk", 2000)])
 def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
-    mixer: str, steps: int, artefact_of: Callable[[str], Path], walk: Walk
+    mixer: str, steps: int, artefact_of: Callable[[str], Path], walker_keypoints: Walk
 ) -> None:
-    stream, frames = load(artefact_of(mixer)).stream(), walk(200)
+    stream, frames = load(artefact_of(mixer)).stream(), walker_keypoints(200)
     sizes = []
     tracemalloc.start()
     try:
@@ -332,12 +338,12 @@ def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
 
 @pytest.mark.parametrize("latency", [0, 3, 8])
 def test_a_window_model_says_what_pytorch_says_of_each_window(
-    latency: int, attention_artefact: Path, tiny: Callable[[str], Any], walk: Walk
+    latency: int, attention_artefact: Path, tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
 
     stream = load(attention_artefact, latency_frames=latency).stream()
-    frames, reference = walk(24), tiny("attention")
+    frames, reference = walker_keypoints(24), tiny_lifter("attention")
     for i, pose in enumerate(play(stream, frames)):
         window = np.stack([frames[max(0, i - 8 + j)] for j in range(9)])  # the oldest frame repeated until it is full
         with torch.no_grad():
@@ -346,9 +352,9 @@ def test_a_window_model_says_what_pytorch_says_of_each_window(
         assert pose.latency_frames == latency
 
 
-def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path, walk: Walk) -> None:
+def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path, walker_keypoints: Walk) -> None:
     stream = load(attention_artefact, latency_frames=3).stream()
-    frames = walk(20).copy()
+    frames = walker_keypoints(20).copy()
     frames[:, :, 2] = np.linspace(0.5, 1, 20, dtype=np.float32)[:, None]
     for i, pose in enumerate(play(stream, frames)):
         assert pose.t_s == pytest.approx(max(0, i - 3) * DT_S)
@@ -378,10 +384,10 @@ def uneven(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["lookahead-chunk", "gated-chunk"])
 def test_a_stream_of_chunks_says_what_pytorch_says_three_frames_late(
-    kind: str, artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+    kind: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    stream, frames, (dt_s, t_s) = load(artefact_of(kind)).stream(), walk(32), uneven(32)
-    expected = chunked(tiny(kind), frames, dt_s)
+    stream, frames, (dt_s, t_s) = load(artefact_of(kind)).stream(), walker_keypoints(32), uneven(32)
+    expected = chunked(tiny_lifter(kind), frames, dt_s)
     for i in range(32):
         pose = stream.step(frames[i], t=t_s[i])
         of = max(0, i - 3)
@@ -392,31 +398,31 @@ def test_a_stream_of_chunks_says_what_pytorch_says_three_frames_late(
 
 
 def test_before_its_first_chunk_is_whole_a_stream_says_what_the_newest_frame_repeated_would_make_of_it(
-    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+    artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk")).stream(), walk(4), uneven(4)
+    stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk")).stream(), walker_keypoints(4), uneven(4)
     for i in range(4):
         repeated = np.minimum(np.arange(4), i)
-        first = chunked(tiny("lookahead-chunk"), frames[repeated], dt_s[repeated])[0]
+        first = chunked(tiny_lifter("lookahead-chunk"), frames[repeated], dt_s[repeated])[0]
         same(stream.step(frames[i], t=t_s[i]).xyz_m, first)
 
 
 @pytest.mark.parametrize("after", [2, 3, 4, 5, 7, 8])
-def test_a_reset_amid_a_chunk_begins_another(after: int, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_a_reset_amid_a_chunk_begins_another(after: int, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     model = load(artefact_of("lookahead-chunk"))
     asked, late, fresh = model.stream(), model.stream(), model.stream()
     for stream in (asked, late):
-        play(stream, walk(after, seed=1))
+        play(stream, walker_keypoints(after, seed=1))
     asked.reset()
-    expected = play(fresh, walk(10), start=20.0)
+    expected = play(fresh, walker_keypoints(10), start=20.0)
     for stream in (asked, late):  # one was told, the other sees that it is long ago
-        for a, b in zip(play(stream, walk(10), start=20.0), expected, strict=True):
+        for a, b in zip(play(stream, walker_keypoints(10), start=20.0), expected, strict=True):
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
             assert (a.t_s, a.gap) == (b.t_s, b.gap)
 
 
-def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path], walk: Walk) -> None:
-    model, frames = load(artefact_of("lookahead-chunk")), walk(12)
+def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
+    model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
     stream, twin = model.stream(), model.stream()
     for each in (stream, twin):
         last = play(each, frames[:6])[-1]
@@ -428,9 +434,9 @@ def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path
 
 
 def test_a_chunk_whose_later_pose_is_nonsense_is_refused_while_it_can_be(
-    artefact_of: Callable[[str], Path], walk: Walk, monkeypatch: pytest.MonkeyPatch
+    artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, frames = load(artefact_of("lookahead-chunk")), walk(12)
+    model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
     stream, twin = model.stream(), model.stream()
     for each in (stream, twin):
         play(each, frames[:7])  # the next one makes the second chunk whole
@@ -451,9 +457,9 @@ def test_a_chunk_whose_later_pose_is_nonsense_is_refused_while_it_can_be(
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_a_causal_model_says_the_same_in_chunks_as_in_steps(artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_a_causal_model_says_the_same_in_chunks_as_in_steps(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     steps, chunks = load(artefact_of("retention")).stream(), load(artefact_of("retention-chunk")).stream()
-    frames, (_, t_s) = walk(20), uneven(20)
+    frames, (_, t_s) = walker_keypoints(20), uneven(20)
     stepped = [steps.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
     late = [chunks.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
     for i in range(20):  # before the first chunk is whole as well: a causal pose needs no frame after it
@@ -461,11 +467,11 @@ def test_a_causal_model_says_the_same_in_chunks_as_in_steps(artefact_of: Callabl
 
 
 def test_a_model_that_answers_for_the_middle_of_a_window_is_half_a_window_late(
-    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+    artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
 
-    stream, frames, reference = load(artefact_of("centre")).stream(), walk(24), tiny("centre")
+    stream, frames, reference = load(artefact_of("centre")).stream(), walker_keypoints(24), tiny_lifter("centre")
     for i, pose in enumerate(play(stream, frames)):
         window = np.stack([frames[max(0, i - 8 + j)] for j in range(9)])
         with torch.no_grad():
@@ -474,15 +480,15 @@ def test_a_model_that_answers_for_the_middle_of_a_window_is_half_a_window_late(
 
 
 def test_a_model_of_another_skeleton_is_spoken_to_in_its_own_order(
-    artefact_of: Callable[[str], Path], tiny: Callable[[str], Any], walk: Walk
+    artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
     from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
-    stream, reference = load(artefact_of("3dhp")).stream(), tiny("3dhp")
+    stream, reference = load(artefact_of("3dhp")).stream(), tiny_lifter("3dhp")
     names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
     state, rng = reference.initial_state(1), np.random.default_rng(0)
-    for frame in walk(10):
+    for frame in walker_keypoints(10):
         mixed = frame * rng.uniform(0.5, 1, (17, 1)).astype(np.float32)  # every joint another score
         theirs = np.stack([mixed[H36M17.joints.index(names.get(name, name)), :2] for name in MPI3DHP17.joints])
         with torch.no_grad():

@@ -50,10 +50,10 @@ def int8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recording(walk: Callable[..., np.ndarray]) -> Callable[..., Recording]:
+def recording(walker_keypoints: Callable[..., np.ndarray]) -> Callable[..., Recording]:
     def of(manifest: Manifest, frames: int = FRAMES) -> Recording:
         first = np.arange(frames) == 0
-        return Recording(walk(frames), np.full(frames, 0.02, np.float32), first).as_taken(manifest)
+        return Recording(walker_keypoints(frames), np.full(frames, 0.02, np.float32), first).as_taken(manifest)
 
     return of
 

@@ -44,9 +44,11 @@ def half(artefact_of: Callable[[str], Path]) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def drift(artefact_of: Callable[[str], Path], half: onnx.ModelProto, walk: Callable[..., np.ndarray]) -> dict[str, float]:
+def drift(
+    artefact_of: Callable[[str], Path], half: onnx.ModelProto, walker_keypoints: Callable[..., np.ndarray]
+) -> dict[str, float]:
     """Mean millimetres from the fp32 graph, closed loop, of three ways to compute the fp16 graph."""
-    keypoints = walk(FRAMES)
+    keypoints = walker_keypoints(FRAMES)
     wide = roll(session(onnx.load(artefact_of("retention") / "step.fp32.onnx")), keypoints)
     ways = {"reference": evaluator(half), "rounded": session(round_to_half(half)), "plain": session(half)}
     return {name: 1000 * float(np.linalg.norm(roll(run, keypoints) - wide, axis=-1).mean()) for name, run in ways.items()}
@@ -72,7 +74,7 @@ def test_a_rounded_graph_has_no_half_tensor_but_between_its_casts(half: onnx.Mod
         assert [v.SerializeToString() for v in before] == [v.SerializeToString() for v in after]
 
 
-def test_every_number_of_a_half_tensor_is_a_half(half: onnx.ModelProto, walk: Callable[..., np.ndarray]) -> None:
+def test_every_number_of_a_half_tensor_is_a_half(half: onnx.ModelProto, walker_keypoints: Callable[..., np.ndarray]) -> None:
     inferred = onnx.shape_inference.infer_shapes(half, strict_mode=True, data_prop=True).graph
     halves = [v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
     rounded = round_to_half(half)
@@ -81,7 +83,7 @@ def test_every_number_of_a_half_tensor_is_a_half(half: onnx.ModelProto, walk: Ca
     del rounded.graph.output[:]
     rounded.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in halves)
     inputs = {
-        "keypoints": walk(1),
+        "keypoints": walker_keypoints(1),
         "state": np.random.default_rng(0).normal(size=(1, 11, 8, 8, 17, 2)).astype(np.float32),
         "dt": np.full(1, 0.02, np.float32),
         "reset": np.zeros(1, np.bool_),

@@ -12,13 +12,13 @@ from posemoe_edge.calib.measure.rollout import Recording
 NAMES = ["nothing", "outlier", "reset", "gap", "limb missing"]
 
 
-def recording(walk: Callable[..., np.ndarray], frames: int, fps: float = 50.0) -> Recording:
+def recording(walker_keypoints: Callable[..., np.ndarray], frames: int, fps: float = 50.0) -> Recording:
     reset = np.arange(frames) == 0
-    return Recording(np.array(walk(frames)), np.full(frames, 1 / fps, np.float32), reset)
+    return Recording(np.array(walker_keypoints(frames)), np.full(frames, 1 / fps, np.float32), reset)
 
 
-def test_each_event_is_two_seconds_in_and_leaves_the_rest_as_it_was(walk: Callable[..., np.ndarray]) -> None:
-    given = recording(walk, 700)
+def test_each_event_is_two_seconds_in_and_leaves_the_rest_as_it_was(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    given = recording(walker_keypoints, 700)
     events = disturb(given)
     assert [event.name for event in events] == NAMES
     plain = events[0].recording
@@ -29,19 +29,19 @@ def test_each_event_is_two_seconds_in_and_leaves_the_rest_as_it_was(walk: Callab
         np.testing.assert_array_equal(made.keypoints[:100], plain.keypoints[:100])
         np.testing.assert_array_equal(made.keypoints[end:], plain.keypoints[end + event.lost :])
         np.testing.assert_array_equal(made.dt_s[end + 1 :], plain.dt_s[end + event.lost + 1 :])
-    np.testing.assert_array_equal(given.keypoints, walk(700))  # what was given is left alone
+    np.testing.assert_array_equal(given.keypoints, walker_keypoints(700))  # what was given is left alone
 
 
-def test_an_outlier_is_far_off_and_sure_of_itself(walk: Callable[..., np.ndarray]) -> None:
-    plain, outlier = disturb(recording(walk, 300))[:2]
+def test_an_outlier_is_far_off_and_sure_of_itself(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    plain, outlier = disturb(recording(walker_keypoints, 300))[:2]
     there = outlier.recording.keypoints[100:103]
     away = np.linalg.norm((there - plain.recording.keypoints[100:103])[..., :2], axis=-1)
     assert outlier.end == 103 and away.mean() > 0.3  # of an image that is 2 wide
     assert (there[..., 2] == 1).all() and np.abs(there[..., :2]).max() <= 1
 
 
-def test_a_reset_is_told_and_nothing_else_happens(walk: Callable[..., np.ndarray]) -> None:
-    plain, _, event = disturb(recording(walk, 300))[:3]
+def test_a_reset_is_told_and_nothing_else_happens(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    plain, _, event = disturb(recording(walker_keypoints, 300))[:3]
     assert np.flatnonzero(event.recording.reset).tolist() == [0, 100] and event.begin == event.end == 100
     assert np.flatnonzero(plain.recording.reset).tolist() == [0]
     np.testing.assert_array_equal(event.recording.keypoints, plain.recording.keypoints)
@@ -49,24 +49,24 @@ def test_a_reset_is_told_and_nothing_else_happens(walk: Callable[..., np.ndarray
 
 @pytest.mark.parametrize(("fps", "lost"), [(50.0, 100), (25.0, 50)])
 def test_a_gap_loses_two_seconds_of_frames_and_knows_how_long_it_was(
-    fps: float, lost: int, walk: Callable[..., np.ndarray]
+    fps: float, lost: int, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
-    given = recording(walk, 300, fps)
+    given = recording(walker_keypoints, 300, fps)
     gap = disturb(given)[3]
     assert gap.lost == gap.begin == lost
     assert gap.recording.dt_s[gap.begin] == pytest.approx(2 + 1 / fps) and gap.recording.dt_s.sum() == pytest.approx(300 / fps)
     assert not gap.recording.reset[1:].any()
 
 
-def test_a_missing_limb_is_missed_for_a_second(walk: Callable[..., np.ndarray]) -> None:
-    limb = disturb(recording(walk, 300))[4].recording.keypoints
+def test_a_missing_limb_is_missed_for_a_second(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    limb = disturb(recording(walker_keypoints, 300))[4].recording.keypoints
     missing = ~limb.any(axis=-1)
     assert np.flatnonzero(missing.any(axis=1)).tolist() == list(range(100, 150))
     assert np.flatnonzero(missing[120]).tolist() == [14, 15, 16]
 
 
-def test_a_short_recording_is_left_in_peace(walk: Callable[..., np.ndarray]) -> None:
-    assert disturb(recording(walk, 249)) == [] and len(disturb(recording(walk, 250))) == 5
+def test_a_short_recording_is_left_in_peace(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    assert disturb(recording(walker_keypoints, 249)) == [] and len(disturb(recording(walker_keypoints, 250))) == 5
 
 
 def poses_apart(mm: np.ndarray) -> tuple[list[Event], list[np.ndarray]]:

@@ -19,13 +19,13 @@ from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
 Walk = Callable[..., np.ndarray]
 
 
-def recordings(walk: Walk, frames: int = 12) -> list[Recording]:
+def recordings(walker_keypoints: Walk, frames: int = 12) -> list[Recording]:
     """Three people at odd times; somebody else's from frame 7 on in the second."""
     made = []
     for seed in range(3):
         dt_s = np.random.default_rng(seed).choice([0.02, 0.04, 0.3], frames).astype(np.float32)
         reset = np.isin(np.arange(frames), (0, 7) if seed == 1 else (0,))
-        made.append(Recording(np.array(walk(frames, seed=seed)), dt_s, reset))
+        made.append(Recording(np.array(walker_keypoints(frames, seed=seed)), dt_s, reset))
     return made
 
 
@@ -51,9 +51,9 @@ def by_hand(path: Path, graph: Graph, given: Sequence[Recording], tensor: str) -
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_it_sees_what_streams_see(mixer: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_it_sees_what_streams_see(mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(artefact_of(mixer))
-    given, last = recordings(walk), tensors[-1]  # after all that remembers
+    given, last = recordings(walker_keypoints), tensors[-1]  # after all that remembers
     seen = observe(path, graph, given, tensors)[last]
     expected = by_hand(path, graph, given, last)
     assert seen.rows == len(expected)
@@ -63,30 +63,30 @@ def test_it_sees_what_streams_see(mixer: str, artefact_of: Callable[[str], Path]
     np.testing.assert_allclose(seen.moments, expected.T @ expected, rtol=1e-3, atol=1e-2)
 
 
-def test_the_state_is_part_of_what_it_sees(retention_artefact: Path, walk: Walk) -> None:
+def test_the_state_is_part_of_what_it_sees(retention_artefact: Path, walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(retention_artefact)
-    carried = recordings(walk)
+    carried = recordings(walker_keypoints)
     forgetful = [replace(one, reset=np.ones(len(one), np.bool_)) for one in carried]
     last = tensors[-1]
     one, other = (observe(path, graph, given, [last])[last] for given in (carried, forgetful))
     assert np.abs(one.moments - other.moments).max() > 1e-3 * np.abs(one.moments).max()
 
 
-def test_the_same_seed_sees_the_same_bit_for_bit(retention_artefact: Path, walk: Walk) -> None:
+def test_the_same_seed_sees_the_same_bit_for_bit(retention_artefact: Path, walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(retention_artefact)
-    first, again = (observe(path, graph, recordings(walk), tensors, seed=3) for _ in range(2))
+    first, again = (observe(path, graph, recordings(walker_keypoints), tensors, seed=3) for _ in range(2))
     for name, seen in first.items():
         for field in ("low", "high", "total", "moments", "sample"):
             np.testing.assert_array_equal(getattr(seen, field), getattr(again[name], field))
-    other = observe(path, graph, recordings(walk), tensors[:1], seed=4)[tensors[0]]
+    other = observe(path, graph, recordings(walker_keypoints), tensors[:1], seed=4)[tensors[0]]
     assert not np.array_equal(other.sample, first[tensors[0]].sample)
 
 
 @pytest.mark.parametrize("kind", ["attention", "lookahead-chunk"])
-def test_windows_and_chunks_are_observed_too(kind: str, artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_windows_and_chunks_are_observed_too(kind: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(artefact_of(kind))
     ticks: list[int] = []
-    seen = observe(path, graph, recordings(walk), tensors, tick=ticks.append)
+    seen = observe(path, graph, recordings(walker_keypoints), tensors, tick=ticks.append)
     assert sum(ticks) == 36
     assert all(one.varies and np.isfinite(one.moments).all() for one in seen.values())
 
@@ -106,9 +106,9 @@ def test_what_never_varies_is_known_for_it() -> None:
     assert not observed.varies
 
 
-def test_a_network_that_breaks_down_is_refused(copied_artefact: Path, walk: Walk) -> None:
+def test_a_network_that_breaks_down_is_refused(copied_artefact: Path, walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(copied_artefact)
-    broken = recordings(walk)
+    broken = recordings(walker_keypoints)
     broken[0].keypoints[3] = np.nan
     with pytest.raises(ArtefactError, match=r"step.fp32.onnx answers with numbers that are not finite"):
         observe(path, graph, broken, tensors)

@@ -16,17 +16,19 @@ from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import Engine
 
 
-def recording(frames: int, walk: Callable[..., np.ndarray]) -> Recording:
+def recording(frames: int, walker_keypoints: Callable[..., np.ndarray]) -> Recording:
     """Frames at odd times, somebody else's from frame 12 on."""
     dt_s = np.random.default_rng(0).choice([0.02, 0.04, 0.3], frames).astype(np.float32)
     reset = np.isin(np.arange(frames), (0, 12))
-    return Recording(np.array(walk(frames)), dt_s, reset)
+    return Recording(np.array(walker_keypoints(frames)), dt_s, reset)
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_a_rollout_is_stepping_by_hand(mixer: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]) -> None:
+def test_a_rollout_is_stepping_by_hand(
+    mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Callable[..., np.ndarray]
+) -> None:
     graph = read_manifest(artefact_of(mixer)).graph()
-    path, given, ticks = artefact_of(mixer) / graph.file, recording(30, walk), []
+    path, given, ticks = artefact_of(mixer) / graph.file, recording(30, walker_keypoints), []
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     state, expected = np.zeros((1, *graph.states[0].shape[1:]), np.float32), []
     for t in range(30):
@@ -39,10 +41,10 @@ def test_a_rollout_is_stepping_by_hand(mixer: str, artefact_of: Callable[[str], 
 
 @pytest.mark.parametrize("frames", [4, 9, 18, 23])
 def test_a_window_graph_is_rolled_window_after_window(
-    frames: int, attention_artefact: Path, walk: Callable[..., np.ndarray]
+    frames: int, attention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     graph = read_manifest(attention_artefact).graph()
-    path, given, ticks = attention_artefact / graph.file, recording(frames, walk), []
+    path, given, ticks = attention_artefact / graph.file, recording(frames, walker_keypoints), []
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     expected = []
     for start in range(0, frames, 9):
@@ -54,9 +56,9 @@ def test_a_window_graph_is_rolled_window_after_window(
 
 
 def test_a_window_graph_that_answers_with_one_pose_gives_it_to_the_whole_window(
-    artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+    artefact_of: Callable[[str], Path], walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
-    graph, given = read_manifest(artefact_of("centre")).graph(), recording(14, walk)
+    graph, given = read_manifest(artefact_of("centre")).graph(), recording(14, walker_keypoints)
     path, ticks = artefact_of("centre") / graph.file, []
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     windows = given.keypoints[[*range(9), *range(9, 14), *[13] * 4]].reshape(2, 9, 17, 3)
@@ -68,10 +70,10 @@ def test_a_window_graph_that_answers_with_one_pose_gives_it_to_the_whole_window(
 
 @pytest.mark.parametrize("kind", ["lookahead-chunk", "gated-chunk"])
 def test_a_chunk_graph_is_rolled_chunk_after_chunk(
-    kind: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+    kind: str, artefact_of: Callable[[str], Path], walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     graph = read_manifest(artefact_of(kind)).graph()
-    path, given, ticks = artefact_of(kind) / graph.file, recording(30, walk), []
+    path, given, ticks = artefact_of(kind) / graph.file, recording(30, walker_keypoints), []
     given.reset[17] = True  # one frame into a chunk: 16 stands alone in it
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     state, expected = np.zeros((1, *graph.states[0].shape[1:]), np.float32), []
@@ -85,10 +87,10 @@ def test_a_chunk_graph_is_rolled_chunk_after_chunk(
 
 
 def test_a_rollout_in_chunks_is_a_stream_without_its_delay(
-    artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+    artefact_of: Callable[[str], Path], walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     folder = artefact_of("lookahead-chunk")
-    graph, given = read_manifest(folder).graph(), recording(12, walk)
+    graph, given = read_manifest(folder).graph(), recording(12, walker_keypoints)
     stream, t = load(folder).stream(), 0.0
     answers = []
     for frame, dt_s in zip(given.keypoints, given.dt_s, strict=True):
@@ -99,11 +101,11 @@ def test_a_rollout_in_chunks_is_a_stream_without_its_delay(
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "lookahead-chunk", "attention"])
 def test_many_recordings_are_each_what_they_are_alone(
-    kind: str, artefact_of: Callable[[str], Path], walk: Callable[..., np.ndarray]
+    kind: str, artefact_of: Callable[[str], Path], walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     """Shorter ones first, in the middle and last: a row that has ended leaves the others theirs."""
     graph, ticks = read_manifest(artefact_of(kind)).graph(), []
-    path, whole = artefact_of(kind) / graph.file, recording(40, walk)
+    path, whole = artefact_of(kind) / graph.file, recording(40, walker_keypoints)
     spans = [slice(0, 11), slice(3, 40), slice(20, 21), slice(5, 30)]
     given = [whole.during(span) for span in spans]
     together = roll_out(path, graph, given, tick=ticks.append)
@@ -113,15 +115,17 @@ def test_many_recordings_are_each_what_they_are_alone(
     assert roll_out(path, graph, []) == []
 
 
-def test_a_graph_in_memory_is_rolled_like_its_file(retention_artefact: Path, walk: Callable[..., np.ndarray]) -> None:
+def test_a_graph_in_memory_is_rolled_like_its_file(
+    retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
+) -> None:
     for precision in ("fp32", "fp16"):
         graph = read_manifest(retention_artefact).graph(precision)  # type: ignore[arg-type]
-        path, given = retention_artefact / graph.file, recording(8, walk)
+        path, given = retention_artefact / graph.file, recording(8, walker_keypoints)
         np.testing.assert_array_equal(roll_out(path, graph, [given]), roll_out(path.read_bytes(), graph, [given]))
 
 
-def test_the_truth_stays_with_its_frames(walk: Callable[..., np.ndarray]) -> None:
-    whole = recording(20, walk)
+def test_the_truth_stays_with_its_frames(walker_keypoints: Callable[..., np.ndarray]) -> None:
+    whole = recording(20, walker_keypoints)
     assert whole.during(slice(3, 9)).truth is None
     truth = np.arange(20 * 17 * 3, dtype=np.float32).reshape(20, 17, 3)
     part = replace(whole, truth=truth).during(slice(3, 9))
@@ -130,7 +134,7 @@ def test_the_truth_stays_with_its_frames(walk: Callable[..., np.ndarray]) -> Non
 
 
 def test_another_engine_than_the_cpus_rounds_by_itself(
-    retention_artefact: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+    retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is given the file as it is; here ONNX Runtime plays its part."""
     graph, opened = read_manifest(retention_artefact).graph("fp16"), []
@@ -141,15 +145,15 @@ def test_another_engine_than_the_cpus_rounds_by_itself(
         return original(source)
 
     monkeypatch.setattr(rollout, "open_engine", open_engine)
-    roll_out(path, graph, [recording(2, walk)], engine="tensorrt")
-    roll_out(path, graph, [recording(2, walk)])
+    roll_out(path, graph, [recording(2, walker_keypoints)], engine="tensorrt")
+    roll_out(path, graph, [recording(2, walker_keypoints)])
     assert opened[0] == (path, "tensorrt")
     assert opened[1][0] != path.read_bytes() and opened[1][1] == "onnxruntime"
 
 
-def test_the_state_matters(retention_artefact: Path, walk: Callable[..., np.ndarray]) -> None:
+def test_the_state_matters(retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]) -> None:
     graph = read_manifest(retention_artefact).graph()
-    given = recording(30, walk)
+    given = recording(30, walker_keypoints)
     (carried,) = roll_out(retention_artefact / graph.file, graph, [given])
     fresh = Recording(given.keypoints[10:], given.dt_s[10:], given.reset[10:])
     (afresh,) = roll_out(retention_artefact / graph.file, graph, [fresh])
@@ -158,10 +162,10 @@ def test_the_state_matters(retention_artefact: Path, walk: Callable[..., np.ndar
 
 
 def test_half_precision_is_rolled_with_its_rounding(
-    retention_artefact: Path, walk: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+    retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = read_manifest(retention_artefact).graph("fp16")
-    given = recording(20, walk)
+    given = recording(20, walker_keypoints)
     rounded = roll_out(retention_artefact / graph.file, graph, [given])[0]
     monkeypatch.setattr(rollout, "is_half", lambda proto: False)
     plain = roll_out(retention_artefact / graph.file, graph, [given])[0]

@@ -35,32 +35,34 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_it_adds_graphs_that_run_and_says_what_it_did(calibrated: Path, walk: Callable[..., np.ndarray]) -> None:
-    manifest = read_manifest(calibrated)
+def test_it_adds_graphs_that_run_and_says_what_it_did(
+    calibrated_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
+) -> None:
+    manifest = read_manifest(calibrated_artefact)
     assert {graph.precision for graph in manifest.graphs} == {"fp32", "fp16", "int8", "int8w", "mixed"}
     for name in manifest.files:
-        check_file(calibrated, manifest, name)
-    exact = load(calibrated, precision="fp32").stream()
-    poses = [exact.step(frame).xyz_m for frame in walk(20)]
+        check_file(calibrated_artefact, manifest, name)
+    exact = load(calibrated_artefact, precision="fp32").stream()
+    poses = [exact.step(frame).xyz_m for frame in walker_keypoints(20)]
     for precision in ("int8", "int8w", "mixed"):
-        stream = load(calibrated, precision=precision).stream()  # type: ignore[arg-type]
-        drift = np.linalg.norm([stream.step(frame).xyz_m for frame in walk(20)] - np.array(poses), axis=-1)
+        stream = load(calibrated_artefact, precision=precision).stream()  # type: ignore[arg-type]
+        drift = np.linalg.norm([stream.step(frame).xyz_m for frame in walker_keypoints(20)] - np.array(poses), axis=-1)
         assert 0 < drift.mean() < 0.1
-    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
+    calibration = Calibration.model_validate_json((calibrated_artefact / CALIBRATION).read_bytes())
     assert calibration.motion.frames == FRAMES and len(calibration.motion.streams) == 2
     assert calibration.graph_sha256 == manifest.files["step.fp32.onnx"].sha256
     assert all(layer.alone_mm is not None and layer.limit > 0 for layer in calibration.layers)
-    assert (calibrated / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
+    assert (calibrated_artefact / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_lone_graph_carries_its_own_manifest(calibrated: Path) -> None:
-    model = load(calibrated / "step.int8.onnx")
-    assert model.graph.precision == "int8" and model.manifest.preset == read_manifest(calibrated).preset
+def test_a_lone_graph_carries_its_own_manifest(calibrated_artefact: Path) -> None:
+    model = load(calibrated_artefact / "step.int8.onnx")
+    assert model.graph.precision == "int8" and model.manifest.preset == read_manifest(calibrated_artefact).preset
 
 
-def test_the_mix_has_int8_where_the_record_says_so(calibrated: Path) -> None:
-    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
-    model = onnx.load(str(calibrated / "step.mixed.onnx"))
+def test_the_mix_has_int8_where_the_record_says_so(calibrated_artefact: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated_artefact / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated_artefact / "step.mixed.onnx"))
     coded = {node.name.rsplit("/", 2)[0] for node in model.graph.node if node.name.endswith("weight/DequantizeLinear")}
     assert coded == {layer.name for layer in calibration.layers if layer.mixed == "int8"}
     assert 0 < len(coded) < len(calibration.layers), "otherwise nothing is tested here"
@@ -68,9 +70,9 @@ def test_the_mix_has_int8_where_the_record_says_so(calibrated: Path) -> None:
     assert half, "the others are still FP16"
 
 
-def test_all_layers_are_int8_and_nothing_else(calibrated: Path) -> None:
-    calibration = Calibration.model_validate_json((calibrated / CALIBRATION).read_bytes())
-    model = onnx.load(str(calibrated / "step.int8.onnx"))
+def test_all_layers_are_int8_and_nothing_else(calibrated_artefact: Path) -> None:
+    calibration = Calibration.model_validate_json((calibrated_artefact / CALIBRATION).read_bytes())
+    model = onnx.load(str(calibrated_artefact / "step.int8.onnx"))
     codes = [w for w in model.graph.initializer if w.data_type == onnx.TensorProto.INT8 and w.dims]
     assert len(codes) == len(calibration.layers)
     state = next(value for value in model.graph.input if value.name == "state")
@@ -87,12 +89,12 @@ def test_the_same_seed_makes_the_same_artefact_bit_for_bit(copied_artefact: Path
 
 
 def test_it_works_on_windows_and_chunks(
-    artefact_of: Callable[[str], Path], copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    artefact_of: Callable[[str], Path], copy_artefact: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The tiny artefacts of these kinds have no fp16 graph.
     monkeypatch.setitem(PRECISIONS, "int8", replace(PRECISIONS["int8"], made_from="fp32"))
     for kind in ("attention", "lookahead-chunk"):
-        folder = copy_of(kind)
+        folder = copy_artefact(kind)
         calibrate(folder, *observed())
         model = load(folder, precision="int8")
         stream = model.stream()
@@ -140,13 +142,13 @@ def test_too_few_frames_are_refused(copied_artefact: Path) -> None:
 
 
 def test_motion_of_another_rate_is_refused_by_a_model_that_is_not_told_the_time(
-    copy_of: Callable[[str], Path], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    copy_artefact: Callable[[str], Path], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PRECISIONS, "int8", replace(PRECISIONS["int8"], made_from="fp32"))
     recordings, motion = observed()
     slow = motion.model_copy(update={"streams": tuple(one.model_copy(update={"fps": 30.0}) for one in motion.streams)})
     with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which is not told the time; expected 50 Hz"):
-        calibrate(copy_of("attention"), recordings, slow)
+        calibrate(copy_artefact("attention"), recordings, slow)
     calibrate(copied_artefact, recordings, slow)  # a stream knows how long each frame was
 
 
@@ -200,27 +202,27 @@ def test_graphs_of_an_older_version_are_to_be_exported_again(copied_artefact: Pa
         calibrate(copied_artefact, *observed())
 
 
-def test_the_choice_is_the_fastest_within_the_budget(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_the_fastest_within_the_budget(calibrated_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from posemoe_edge.calib.quantize import choice as choice_module
 
     taken = {"fp32": 3.0, "fp16": 2.5, "int8": 1.0, "mixed": 1.5, "int8w": 2.0}
     monkeypatch.setattr(choice_module, "launch_ms", lambda graphs: ({p: taken[p] for p in graphs}, "a fake board"))
-    manifest, recordings = read_manifest(calibrated), observed(frames=40, seed=2)[0]
-    free = choose(calibrated, manifest, recordings, budget_of(1000.0))
+    manifest, recordings = read_manifest(calibrated_artefact), observed(frames=40, seed=2)[0]
+    free = choose(calibrated_artefact, manifest, recordings, budget_of(1000.0))
     assert free.precision == "int8" and "a fake board" in free.why and len(free.candidates) == 5
     drifts = {one.precision: one.measured.mean_mm for one in free.candidates}
     assert drifts["fp32"] == 0 < drifts["fp16"] < drifts["int8"]
-    strict = choose(calibrated, manifest, recordings, budget_of(drifts["fp16"] / 1000))
+    strict = choose(calibrated_artefact, manifest, recordings, budget_of(drifts["fp16"] / 1000))
     assert strict.precision == "fp32"
     assert all(f"{name} drifts too far" in strict.why for name in ("fp16", "int8", "mixed", "int8w"))
 
 
-def test_the_speed_is_measured_on_the_engine_itself(calibrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_speed_is_measured_on_the_engine_itself(calibrated_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from posemoe_edge.calib.quantize import choice as choice_module
 
     monkeypatch.setattr(choice_module, "launch_ms", partial(choice_module.launch_ms, rounds=20))
     recordings = observed(frames=10, seed=2)[0]
-    choice = choose(calibrated, read_manifest(calibrated), recordings, budget_of(1000.0))
+    choice = choose(calibrated_artefact, read_manifest(calibrated_artefact), recordings, budget_of(1000.0))
     assert {one.engine for one in choice.candidates} == {"onnxruntime-cpu"}
     assert all(one.launch_ms > 0 for one in choice.candidates)
     assert choice.precision == min(choice.candidates, key=lambda one: one.launch_ms).precision

@@ -51,12 +51,12 @@ def test_a_mix_takes_few_rollouts() -> None:
 
 
 @pytest.fixture
-def small(retention_artefact, walk):  # type: ignore[no-untyped-def]
+def small(retention_artefact, walker_keypoints):  # type: ignore[no-untyped-def]
     graph = read_manifest(retention_artefact).graph()
     model = onnx.load(str(retention_artefact / graph.file))
     frames = 12
     reset = np.arange(frames) == 0
-    given = [Recording(np.array(walk(frames, seed=s)), np.full(frames, 0.02, np.float32), reset) for s in range(2)]
+    given = [Recording(np.array(walker_keypoints(frames, seed=s)), np.full(frames, 0.02, np.float32), reset) for s in range(2)]
     layers = find_layers(model)[:3]
     coded = {name: code_weights(weight) for name, weight in layer_weights(model, layers).items()}
     return graph, model, given, layers, coded

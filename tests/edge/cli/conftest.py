@@ -15,7 +15,7 @@ import pytest
 
 
 @dataclass(frozen=True)
-class Said:
+class CliResult:
     """What one call left behind."""
 
     code: int
@@ -31,7 +31,7 @@ class Said:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder where the user is; no configuration in it, none in the environment."""
     folder = tmp_path / "desk"
     folder.mkdir()
@@ -42,11 +42,11 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def posemoe(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """posemoe("run", "synthetic://walk", "--json"): posemoe-edge with these arguments."""
+def run_cli(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
+    """run_cli("run", "synthetic://walk", "--json"): posemoe-edge with these arguments."""
     from posemoe_edge.edge.cli.main import main
 
-    def call(*args: object) -> Said:
+    def call(*args: object) -> CliResult:
         monkeypatch.setattr(sys, "argv", ["posemoe-edge", *map(str, args)])
         capsys.readouterr()
         code = 0
@@ -57,18 +57,18 @@ def posemoe(desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             code = end.code
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err or "-v" in args
-        return Said(code, captured.out, captured.err)
+        return CliResult(code, captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture
-def tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny: Callable[[str], Any]) -> None:
+def tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny_lifter: Callable[[str], Any]) -> None:
     """The presets are tiny ones: tiny-retention, tiny-dssm, tiny-attention."""
     from posemoe_edge.edge import presets
 
     kinds = ("retention", "dssm", "attention")
-    made = {f"tiny-{kind}": presets.Preset(f"tiny-{kind}", tiny(kind).config, "for tests") for kind in kinds}
+    made = {f"tiny-{kind}": presets.Preset(f"tiny-{kind}", tiny_lifter(kind).config, "for tests") for kind in kinds}
     monkeypatch.setattr(presets, "PRESETS", made)
 
 

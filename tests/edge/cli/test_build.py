@@ -53,38 +53,38 @@ def rtx(*words: object) -> tuple[object, ...]:
     return ("build", *words, "--target", "sm86", "--json")
 
 
-def test_fp16_is_built_unless_something_else_is_asked_for(posemoe: Call, compiled: list[str], copied_artefact: Path) -> None:
-    said = posemoe(*rtx(copied_artefact))
+def test_fp16_is_built_unless_something_else_is_asked_for(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    said = run_cli(*rtx(copied_artefact))
     assert said.code == 0 and compiled == ["step.fp16.onnx"]
     (made,) = said.json["plans"]
     assert Path(made["plan"]).read_bytes() == b"plan of step.fp16.onnx" and made["key"]["capabilities"] == ["sm86"]
     assert "Building tiny-retention with tensorrt-rtx" in said.err and "step.fp16.onnx" in said.err
 
 
-def test_what_has_no_fp16_is_built_in_fp32(posemoe: Call, compiled: list[str], copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("retention")
+def test_what_has_no_fp16_is_built_in_fp32(run_cli: Call, compiled: list[str], copy_artefact: Callable[[str], Path]) -> None:
+    folder = copy_artefact("retention")
     manifest = read_manifest(folder)
     write_manifest(folder, manifest.model_copy(update={"graphs": (manifest.graph("fp32"),)}))
-    assert posemoe(*rtx(folder)).code == 0 and compiled == ["step.fp32.onnx"]
+    assert run_cli(*rtx(folder)).code == 0 and compiled == ["step.fp32.onnx"]
 
 
-def test_each_precision_that_is_asked_for_is_built_once(posemoe: Call, compiled: list[str], copied_artefact: Path) -> None:
+def test_each_precision_that_is_asked_for_is_built_once(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
     words = rtx(copied_artefact, "--precision", "fp32", "--precision", "fp16", "--precision", "fp32")
-    assert [plan["precision"] for plan in posemoe(*words).json["plans"]] == ["fp32", "fp16"]
+    assert [plan["precision"] for plan in run_cli(*words).json["plans"]] == ["fp32", "fp16"]
     assert compiled == ["step.fp32.onnx", "step.fp16.onnx"]
 
 
-def test_a_plan_that_is_there_is_said_to_be(posemoe: Call, compiled: list[str], copied_artefact: Path) -> None:
-    posemoe(*rtx(copied_artefact))
-    again = posemoe(*rtx(copied_artefact))
+def test_a_plan_that_is_there_is_said_to_be(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    run_cli(*rtx(copied_artefact))
+    again = run_cli(*rtx(copied_artefact))
     assert again.json["plans"][0]["seconds"] is None and "is there" in again.err and len(compiled) == 1
-    assert posemoe(*rtx(copied_artefact, "--force")).json["plans"][0]["seconds"] is not None and len(compiled) == 2
+    assert run_cli(*rtx(copied_artefact, "--force")).json["plans"][0]["seconds"] is not None and len(compiled) == 2
 
 
 def test_a_quantised_graph_that_does_not_compile_is_told_and_replaced(
-    posemoe: Call, compiled: list[str], quantised: Path
+    run_cli: Call, compiled: list[str], quantised: Path
 ) -> None:
-    said = posemoe(*rtx(quantised, "--precision", "int8"))
+    said = run_cli(*rtx(quantised, "--precision", "int8"))
     assert said.code == 1
     assert "Warning: TensorRT did not compile step.int8.onnx: Myelin gave up: built fp16 in place of int8" in said.err
     assert [plan["precision"] for plan in said.json["plans"]] == ["fp16"]
@@ -92,41 +92,41 @@ def test_a_quantised_graph_that_does_not_compile_is_told_and_replaced(
     assert "--precision fp16" in said.err.splitlines()[-1]
 
 
-def test_what_takes_its_place_is_not_built_twice(posemoe: Call, compiled: list[str], quantised: Path) -> None:
-    said = posemoe(*rtx(quantised, "--precision", "fp16", "--precision", "int8"))
+def test_what_takes_its_place_is_not_built_twice(run_cli: Call, compiled: list[str], quantised: Path) -> None:
+    said = run_cli(*rtx(quantised, "--precision", "fp16", "--precision", "int8"))
     assert said.code == 1 and compiled == ["step.fp16.onnx", "step.int8.onnx"]
     assert [plan["precision"] for plan in said.json["plans"]] == ["fp16"]
 
 
 def test_an_fp16_graph_that_does_not_compile_is_an_error(
-    posemoe: Call, copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any, **options: Any) -> bytes:
         raise BuildError("TensorRT did not compile step.fp16.onnx: out of memory", expected="a plan")
 
     monkeypatch.setattr(builder, "build", fail)
-    said = posemoe(*rtx(copied_artefact))
+    said = run_cli(*rtx(copied_artefact))
     assert said.code == 4 and "out of memory" in said.err and not (copied_artefact / "engines").exists()
 
 
 def test_the_shipped_artefacts_plans_are_the_caches(
-    posemoe: Call, compiled: list[str], zoo: Path, xdg_cache: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, compiled: list[str], zoo: Path, xdg_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posemoe_edge.runtime.engines.tensorrt.plan.ZOO", zoo)
-    said = posemoe("build", "--target", "sm86", "--json")
+    said = run_cli("build", "--target", "sm86", "--json")
     assert said.code == 0 and Path(said.json["plans"][0]["plan"]).is_relative_to(xdg_cache)
 
 
 @pytest.mark.parametrize(("given", "streams"), [("1,8,32", [1, 8, 32]), ("4", [4, 4, 4])])
 def test_streams_are_least_usual_and_most(
-    given: str, streams: list[int], posemoe: Call, compiled: list[str], copied_artefact: Path
+    given: str, streams: list[int], run_cli: Call, compiled: list[str], copied_artefact: Path
 ) -> None:
-    said = posemoe(*rtx(copied_artefact, "--streams", given))
+    said = run_cli(*rtx(copied_artefact, "--streams", given))
     assert said.json["streams"] == streams == said.json["plans"][0]["key"]["streams"]
 
 
-def test_without_targets_rtx_plans_are_for_three_generations(posemoe: Call, compiled: list[str], copied_artefact: Path) -> None:
-    said = posemoe("build", copied_artefact, "--engine", "tensorrt-rtx", "--json")
+def test_without_targets_rtx_plans_are_for_three_generations(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    said = run_cli("build", copied_artefact, "--engine", "tensorrt-rtx", "--json")
     assert said.json["capabilities"] == ["sm86", "sm89", "sm120"]
 
 
@@ -150,18 +150,18 @@ ORIN = Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=8 << 30, in
 
 
 def test_tensorrt_builds_for_the_gpu_that_is_here(
-    posemoe: Call, compiled: list[str], copied_artefact: Path, tensorrt: Call
+    run_cli: Call, compiled: list[str], copied_artefact: Path, tensorrt: Call
 ) -> None:
     tensorrt(ORIN)
-    said = posemoe("build", copied_artefact, "--engine", "tensorrt", "--json")
+    said = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
     assert said.code == 0 and said.json["plans"][0]["plan"].endswith("step.fp16.b1-1-8.trt10.3.sm87.engine")
-    other = posemoe("build", copied_artefact, "--engine", "tensorrt", "--target", "sm89", "--json")
+    other = run_cli("build", copied_artefact, "--engine", "tensorrt", "--target", "sm89", "--json")
     assert other.code == 2 and "builds for the GPU that is here: sm87" in other.err
 
 
-def test_without_a_gpu_tensorrt_names_the_engine_that_needs_none(posemoe: Call, copied_artefact: Path, tensorrt: Call) -> None:
+def test_without_a_gpu_tensorrt_names_the_engine_that_needs_none(run_cli: Call, copied_artefact: Path, tensorrt: Call) -> None:
     tensorrt(None)
-    said = posemoe("build", copied_artefact, "--engine", "tensorrt", "--json")
+    said = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
     assert said.code == 3 and "no NVIDIA driver" in said.err
     assert said.json["run"] == "posemoe-edge build --engine tensorrt-rtx --target sm86,sm89,sm120"
 

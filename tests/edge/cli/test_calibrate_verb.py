@@ -37,10 +37,12 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_budget_makes_a_mix_and_says_what_each_layer_costs(
-    posemoe: Call, copied_artefact: Path, write_motion: Callable[..., Path], walker_clip: Callable[..., Any]
+    run_cli: Call, copied_artefact: Path, write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]
 ) -> None:
-    motion = write_motion([walker_clip(split, 60, seed=i, split=split) for i, split in enumerate(("train", "val", "test"))])
-    said = posemoe("calibrate", copied_artefact, "--data", motion, "--streams", 1, "--frames", 100, "--budget-mm", 3, "--json")
+    motion = write_motion_file(
+        [make_walker_clip(split, 60, seed=i, split=split) for i, split in enumerate(("train", "val", "test"))]
+    )
+    said = run_cli("calibrate", copied_artefact, "--data", motion, "--streams", 1, "--frames", 100, "--budget-mm", 3, "--json")
     assert said.code == 0
     assert said.json["budget"]["mean_mm"] == 3 and said.json["budget"]["p99_mm"] == 15
     assert {clip for stream in said.json["motion"]["streams"] for clip in stream["clips"]} == {"train"}
@@ -52,38 +54,38 @@ def test_a_budget_makes_a_mix_and_says_what_each_layer_costs(
     assert set(said.json["bytes"]) == {"fp32", "fp16", "int8", "mixed"}
 
 
-def test_without_motion_capture_it_takes_walkers_and_says_so(posemoe: Call, copied_artefact: Path) -> None:
-    said = posemoe("calibrate", copied_artefact, "--streams", 2, "--frames", 100, "--precision", "int8w", "--json")
+def test_without_motion_capture_it_takes_walkers_and_says_so(run_cli: Call, copied_artefact: Path) -> None:
+    said = run_cli("calibrate", copied_artefact, "--streams", 2, "--frames", 100, "--precision", "int8w", "--json")
     assert said.code == 0 and "no --data: procedural walkers instead of real motion" in said.err
     assert said.json["motion"]["kind"] == "procedural walkers" and said.json["checked"] is None
     assert load(copied_artefact, precision="int8w").graph.precision == "int8w"
 
 
-def test_an_artefact_without_fp16_is_left_alone(posemoe: Call, copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("dssm")
+def test_an_artefact_without_fp16_is_left_alone(run_cli: Call, copy_artefact: Callable[[str], Path]) -> None:
+    folder = copy_artefact("dssm")
     before = sorted(folder.iterdir())
-    said = posemoe("calibrate", folder, "--streams", 1, "--frames", 100)
+    said = run_cli("calibrate", folder, "--streams", 1, "--frames", 100)
     assert said.code == 4 and "has no fp16 graph to calibrate" in said.err
     assert sorted(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8w"])
 def test_export_calibrates_too(
-    precision: str, posemoe: Call, desk: Path, zoo: Path, tiny_presets: None, replayed_trace: None
+    precision: str, run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None
 ) -> None:
-    said = posemoe("export", "tiny-retention", "--untrained", "--precision", precision, "--out", "made", "--json")
+    said = run_cli("export", "tiny-retention", "--untrained", "--precision", precision, "--out", "made", "--json")
     assert said.code == 0 and said.json["choice"] is None
-    manifest = read_manifest(desk / "made")
+    manifest = read_manifest(workdir / "made")
     assert {precision, "fp32"} <= {graph.precision for graph in manifest.graphs}
     for name in manifest.files:
-        check_file(desk / "made", manifest, name)
-    assert load(desk / "made").graph.precision == "fp32", "nothing else was preferred"
+        check_file(workdir / "made", manifest, name)
+    assert load(workdir / "made").graph.precision == "fp32", "nothing else was preferred"
 
 
 def test_auto_keeps_the_fastest_within_the_budget_and_says_why(
-    posemoe: Call, desk: Path, zoo: Path, tiny_presets: None, replayed_trace: None
+    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None
 ) -> None:
-    said = posemoe(
+    said = run_cli(
         "export", "tiny-retention", "--untrained", "--precision", "auto", "--budget-mm", 5, "--out", "made", "--json"
     )
     assert said.code == 0
@@ -92,28 +94,28 @@ def test_auto_keeps_the_fastest_within_the_budget_and_says_why(
     allowed = [one for one in choice["candidates"] if not one["exceeded"]]
     assert choice["precision"] == min(allowed, key=lambda one: one["launch_ms"])["precision"]
     assert f"Chosen: {choice['why']}" in said.err
-    manifest = read_manifest(desk / "made")
+    manifest = read_manifest(workdir / "made")
     assert {graph.precision for graph in manifest.graphs} == {"fp32", choice["precision"]}
-    assert not list((desk / "made").glob("*.part")) and manifest.preferred == choice["precision"]
-    assert load(desk / "made").graph.precision == choice["precision"]
+    assert not list((workdir / "made").glob("*.part")) and manifest.preferred == choice["precision"]
+    assert load(workdir / "made").graph.precision == choice["precision"]
 
 
 def test_an_interrupted_export_with_calibration_leaves_nothing(
-    posemoe: Call, desk: Path, zoo: Path, tiny_presets: None, replayed_trace: None, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(export_verb, "calibrate_folder", interrupt)
-    said = posemoe("export", "tiny-retention", "--untrained", "--precision", "int8", "--out", "made")
-    assert said.code == 130 and list(desk.iterdir()) == []
+    said = run_cli("export", "tiny-retention", "--untrained", "--precision", "int8", "--out", "made")
+    assert said.code == 130 and list(workdir.iterdir()) == []
 
 
 def test_a_second_export_takes_the_calibration_with_it(
-    posemoe: Call, copied_artefact: Path, zoo: Path, tiny_presets: None, replayed_trace: None
+    run_cli: Call, copied_artefact: Path, zoo: Path, tiny_presets: None, cached_trace: None
 ) -> None:
-    posemoe("calibrate", copied_artefact, "--streams", 1, "--frames", 100)
-    said = posemoe("export", "tiny-retention", "--untrained", "--out", copied_artefact, "--json")
+    run_cli("calibrate", copied_artefact, "--streams", 1, "--frames", 100)
+    said = run_cli("export", "tiny-retention", "--untrained", "--out", copied_artefact, "--json")
     assert said.json["precisions"] == ["fp32"]
     assert not (copied_artefact / "calibration.json").exists()
     shutil.rmtree(copied_artefact)

@@ -11,18 +11,18 @@ import pytest
 Call = Callable[..., Any]
 
 
-def configure(desk: Path, text: str) -> None:
-    (desk / "posemoe-edge.toml").write_text(text)
+def configure(workdir: Path, text: str) -> None:
+    (workdir / "posemoe-edge.toml").write_text(text)
 
 
 def test_the_nearest_word_counts(
-    posemoe: Call, desk: Path, retention_artefact: Path, dssm_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, retention_artefact: Path, dssm_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def frames(*more: object) -> tuple[str, int]:
-        made = posemoe("run", "synthetic://walk", "--json", *more).json
+        made = run_cli("run", "synthetic://walk", "--json", *more).json
         return made["model"], made["frames"]
 
-    configure(desk, f'[run]\nmodel = "{retention_artefact}"\nframes = 7\n')
+    configure(workdir, f'[run]\nmodel = "{retention_artefact}"\nframes = 7\n')
     assert frames() == ("tiny-retention", 7)
     monkeypatch.setenv("POSEMOE_EDGE_RUN_FRAMES", "5")
     assert frames() == ("tiny-retention", 5)
@@ -31,23 +31,23 @@ def test_the_nearest_word_counts(
     assert frames("--frames", 3, "--model", retention_artefact) == ("tiny-retention", 3)
 
 
-def test_paths_are_relative_to_the_file(posemoe: Call, desk: Path, copied_artefact: Path) -> None:
-    copied_artefact.rename(desk / "mine")
-    configure(desk, '[run]\nmodel = "mine"\nframes = 2\n')
-    assert posemoe("run", "synthetic://walk", "--json").json["model"] == "tiny-retention"
+def test_paths_are_relative_to_the_file(run_cli: Call, workdir: Path, copied_artefact: Path) -> None:
+    copied_artefact.rename(workdir / "mine")
+    configure(workdir, '[run]\nmodel = "mine"\nframes = 2\n')
+    assert run_cli("run", "synthetic://walk", "--json").json["model"] == "tiny-retention"
 
 
-def test_several_sinks_may_be_configured(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
-    configure(desk, f'[run]\nmodel = "{retention_artefact}"\nframes = 4\nsink = ["jsonl:a.jsonl", "jsonl:b.jsonl"]\n')
-    assert posemoe("run", "synthetic://walk", "--json").json["sinks"] == ["jsonl:a.jsonl", "jsonl:b.jsonl"]
-    assert (desk / "a.jsonl").read_text() == (desk / "b.jsonl").read_text()
+def test_several_sinks_may_be_configured(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+    configure(workdir, f'[run]\nmodel = "{retention_artefact}"\nframes = 4\nsink = ["jsonl:a.jsonl", "jsonl:b.jsonl"]\n')
+    assert run_cli("run", "synthetic://walk", "--json").json["sinks"] == ["jsonl:a.jsonl", "jsonl:b.jsonl"]
+    assert (workdir / "a.jsonl").read_text() == (workdir / "b.jsonl").read_text()
 
 
-def test_a_camera_may_have_a_name(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
-    configure(desk, '[cameras]\nfront = "synthetic://walk?people=2"\nback = "camera7"\n')
-    made = posemoe("run", "front", "--model", retention_artefact, "--frames", 3, "--json").json
+def test_a_camera_may_have_a_name(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+    configure(workdir, '[cameras]\nfront = "synthetic://walk?people=2"\nback = "camera7"\n')
+    made = run_cli("run", "front", "--model", retention_artefact, "--frames", 3, "--json").json
     assert made["people"] == 2 and made["source"] == "front"
-    assert "/dev/video7" in posemoe("run", "back", "--model", retention_artefact).err
+    assert "/dev/video7" in run_cli("run", "back", "--model", retention_artefact).err
 
 
 @pytest.mark.parametrize(
@@ -61,28 +61,28 @@ def test_a_camera_may_have_a_name(posemoe: Call, desk: Path, retention_artefact:
     ],
 )
 def test_a_configuration_that_says_nothing_is_refused(
-    text: str, message: str, posemoe: Call, desk: Path, retention_artefact: Path
+    text: str, message: str, run_cli: Call, workdir: Path, retention_artefact: Path
 ) -> None:
-    configure(desk, text)
-    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--json")
+    configure(workdir, text)
+    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--json")
     assert said.code == 2 and said.json["error"] == "UsageError"
     import re
 
     assert re.search(message, said.err, re.DOTALL)
 
 
-def test_a_table_that_is_no_verbs_is_refused(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
-    configure(desk, "[rnu]\nframes = 3\n")
-    assert posemoe("run", "synthetic://walk", "--frames", 2, "--model", retention_artefact).code == 2
+def test_a_table_that_is_no_verbs_is_refused(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+    configure(workdir, "[rnu]\nframes = 3\n")
+    assert run_cli("run", "synthetic://walk", "--frames", 2, "--model", retention_artefact).code == 2
 
 
-def test_a_camera_that_is_no_text_is_refused(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
-    configure(desk, "[cameras]\nfront = 2\n")
-    assert posemoe("run", "front", "--model", retention_artefact).code == 2
+def test_a_camera_that_is_no_text_is_refused(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+    configure(workdir, "[cameras]\nfront = 2\n")
+    assert run_cli("run", "front", "--model", retention_artefact).code == 2
 
 
-def test_motion_that_only_a_configuration_names_may_be_absent(posemoe: Call, desk: Path, copied_artefact: Path) -> None:
-    configure(desk, '[verify]\ndata = "nowhere.npz"\nframes = 30\nmean_mm = 99\np99_mm = 99\nmax_mm = 99\nslope_mm = 999\n')
-    said = posemoe("verify", copied_artefact, "--json")
+def test_motion_that_only_a_configuration_names_may_be_absent(run_cli: Call, workdir: Path, copied_artefact: Path) -> None:
+    configure(workdir, '[verify]\ndata = "nowhere.npz"\nframes = 30\nmean_mm = 99\np99_mm = 99\nmax_mm = 99\nslope_mm = 999\n')
+    said = run_cli("verify", copied_artefact, "--json")
     assert said.code == 0 and said.json["motion"]["kind"] == "procedural walkers" and "instead of real motion" in said.err
-    assert posemoe("verify", copied_artefact, "--data", "nowhere.npz").code == 3
+    assert run_cli("verify", copied_artefact, "--data", "nowhere.npz").code == 3

@@ -23,11 +23,11 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_what_was_imported_loads_and_lifts_as_the_checkpoint(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--out", "mine", "--json")
+def test_what_was_imported_loads_and_lifts_as_the_checkpoint(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--out", "mine", "--json")
     assert said.code == 0 and said.json["weights"] == "mine/reference.safetensors" and said.json["family"] == "mixste"
     assert "posemoe-edge export --weights mine/reference.safetensors" in said.err
-    model, record = load_checkpoint(desk / "mine" / "reference.safetensors")
+    model, record = load_checkpoint(workdir / "mine" / "reference.safetensors")
     expected = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2})
     x = torch.rand(2, 4, 17, 2)
     with torch.no_grad():
@@ -41,21 +41,21 @@ def test_what_was_imported_loads_and_lifts_as_the_checkpoint(posemoe: Call, desk
     ("name", "text"), [("c.json", '{"num_heads": 4, "depth": 1}'), ("c.toml", "num_heads = 4\ndepth = 1\n")]
 )
 def test_the_configuration_may_be_a_file_and_later_ones_win(
-    posemoe: Call, desk: Path, mixste_checkpoint: Path, name: str, text: str
+    run_cli: Call, workdir: Path, mixste_checkpoint: Path, name: str, text: str
 ) -> None:
-    (desk / name).write_text(text)
-    assert posemoe("import", "mixste", mixste_checkpoint, "--config", name).code == 0
-    assert load_checkpoint(desk / "mixste-weights" / "reference.safetensors")[0].config.heads == 4
-    assert posemoe("import", "mixste", mixste_checkpoint, "--config", name, "--config", "num_heads=2").code == 0
-    assert load_checkpoint(desk / "mixste-weights" / "reference.safetensors")[0].config.heads == 2
+    (workdir / name).write_text(text)
+    assert run_cli("import", "mixste", mixste_checkpoint, "--config", name).code == 0
+    assert load_checkpoint(workdir / "mixste-weights" / "reference.safetensors")[0].config.heads == 4
+    assert run_cli("import", "mixste", mixste_checkpoint, "--config", name, "--config", "num_heads=2").code == 0
+    assert load_checkpoint(workdir / "mixste-weights" / "reference.safetensors")[0].config.heads == 2
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", ""])
-def test_a_configuration_that_is_none_is_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path, text: str) -> None:
-    (desk / "c.json").write_text(text)
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "c.json")
+def test_a_configuration_that_is_none_is_refused(run_cli: Call, workdir: Path, mixste_checkpoint: Path, text: str) -> None:
+    (workdir / "c.json").write_text(text)
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "c.json")
     assert said.code == 2 and "c.json" in said.err
-    assert list(desk.iterdir()) == [desk / "c.json"]
+    assert list(workdir.iterdir()) == [workdir / "c.json"]
 
 
 def drop(weights: dict[str, Any]) -> None:
@@ -78,14 +78,14 @@ def hide(weights: dict[str, Any]) -> None:
     ("change", "named"), [(drop, "head.1.bias"), (add, "surprise"), (bend, "head.1.weight"), (hide, "no state dict")]
 )
 def test_a_checkpoint_that_does_not_fit_is_named_and_nothing_is_written(
-    posemoe: Call, desk: Path, mixste_checkpoint: Path, change: Callable[[dict[str, Any]], None], named: str
+    run_cli: Call, workdir: Path, mixste_checkpoint: Path, change: Callable[[dict[str, Any]], None], named: str
 ) -> None:
     weights = weights_of(mixste_checkpoint)
     change(weights)
     torch.save({"model_pos": weights}, mixste_checkpoint)
-    said = posemoe("import", "mixste", mixste_checkpoint, "--json")
+    said = run_cli("import", "mixste", mixste_checkpoint, "--json")
     assert said.code == 4 and named in said.json["what"]
-    assert list(desk.iterdir()) == []
+    assert list(workdir.iterdir()) == []
 
 
 class Bomb:
@@ -98,67 +98,69 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(posemoe: Call, desk: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(run_cli: Call, workdir: Path, tmp_path: Path) -> None:
     torch.save({"model_pos": Bomb(tmp_path / "boom")}, tmp_path / "evil.bin")
-    said = posemoe("import", "mixste", tmp_path / "evil.bin")
+    said = run_cli("import", "mixste", tmp_path / "evil.bin")
     assert said.code == 4 and "damaged, or holds code" in said.err
     assert not (tmp_path / "boom").exists()
 
 
-def test_numpy_objects_beside_the_weights_are_left_out(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+def test_numpy_objects_beside_the_weights_are_left_out(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
     weights = weights_of(mixste_checkpoint)
     beside = {"random_state": np.random.RandomState(1), "min_loss": np.float64(3.0), "optimizer": {"state": {}}}
     torch.save({"epoch": 1, **beside, "model_pos": weights}, mixste_checkpoint)
-    assert posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
-    model, _ = load_checkpoint(desk / "mixste-weights" / "reference.safetensors")
+    assert run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
+    model, _ = load_checkpoint(workdir / "mixste-weights" / "reference.safetensors")
     assert torch.equal(model.state_dict()["head.1.bias"], weights["module.head.1.bias"])
 
 
-def test_the_older_format_of_torch_is_read_too(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+def test_the_older_format_of_torch_is_read_too(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
     torch.save({"model_pos": weights_of(mixste_checkpoint)}, mixste_checkpoint, _use_new_zipfile_serialization=False)
-    assert posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
+    assert run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
 
 
-def test_keys_that_nobody_reads_are_listed_and_near_misses_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--config", "dropout=0.1")
+def test_keys_that_nobody_reads_are_listed_and_near_misses_refused(
+    run_cli: Call, workdir: Path, mixste_checkpoint: Path
+) -> None:
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--config", "dropout=0.1")
     assert said.code == 0 and "not read of the configuration: dropout" in said.err
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_head=2", "--json")
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_head=2", "--json")
     assert said.code == 2 and "'num_head'" in said.json["what"] and "num_heads" in said.json["expected"]
 
 
 def test_the_command_that_it_suggests_works(
-    posemoe: Call, desk: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2")
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2")
     suggested = said.err.rsplit("Next: posemoe-edge ", 1)[1].split()
-    assert posemoe(*suggested).code == 0
-    assert (desk / "mixste" / "manifest.json").is_file()
+    assert run_cli(*suggested).code == 0
+    assert (workdir / "mixste" / "manifest.json").is_file()
 
 
 def test_it_knows_the_families_that_there_are() -> None:
     assert set(FAMILIES) == set(families.FAMILIES)
 
 
-def test_a_truncated_checkpoint_is_refused(posemoe: Call, desk: Path, mixste_checkpoint: Path) -> None:
+def test_a_truncated_checkpoint_is_refused(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
     mixste_checkpoint.write_bytes(mixste_checkpoint.read_bytes()[:1000])
-    assert posemoe("import", "mixste", mixste_checkpoint).code == 4
+    assert run_cli("import", "mixste", mixste_checkpoint).code == 4
 
 
-def test_safetensors_are_read_too(posemoe: Call, desk: Path, mixste_checkpoint: Path, tmp_path: Path) -> None:
+def test_safetensors_are_read_too(run_cli: Call, workdir: Path, mixste_checkpoint: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(weights_of(mixste_checkpoint), tmp_path / "mixste.safetensors")
-    assert posemoe("import", "mixste", tmp_path / "mixste.safetensors", "--config", "num_heads=2").code == 0
+    assert run_cli("import", "mixste", tmp_path / "mixste.safetensors", "--config", "num_heads=2").code == 0
 
 
 def test_a_known_shape_is_called_by_its_preset(
-    posemoe: Call, desk: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.edge import presets
 
     config = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2}).config
     monkeypatch.setitem(presets.PRESETS, "mixste-tiny", presets.Preset("mixste-tiny", config, "in small"))
-    said = posemoe("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
+    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
     assert said.json["preset"] == "mixste-tiny"
-    record = json.loads((desk / "mixste-weights" / "reference.json").read_text())
+    record = json.loads((workdir / "mixste-weights" / "reference.json").read_text())
     assert record["preset"] == "mixste-tiny" and record["config"]["topology"] == "alternating"

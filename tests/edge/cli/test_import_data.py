@@ -65,7 +65,7 @@ def walk(seed: int) -> Any:
 
 
 @pytest.fixture
-def h36m(desk: Path) -> tuple[Path, Path]:
+def h36m(workdir: Path) -> tuple[Path, Path]:
     """Two subjects, two actions each, four cameras."""
     world: dict[str, Any] = {}
     views: dict[str, Any] = {}
@@ -79,11 +79,11 @@ def h36m(desk: Path) -> tuple[Path, Path]:
             views[subject][action] = [camera.project(camera.to_camera(joints_m)) for camera in cameras]
     np.savez("data_3d_h36m.npz", positions_3d=np.array(world, dtype=object))
     np.savez("data_2d_h36m_gt.npz", positions_2d=np.array(views, dtype=object))
-    return desk / "data_3d_h36m.npz", desk / "data_2d_h36m_gt.npz"
+    return workdir / "data_3d_h36m.npz", workdir / "data_2d_h36m_gt.npz"
 
 
 @pytest.fixture
-def mpi3dhp(desk: Path) -> tuple[Path, Path]:
+def mpi3dhp(workdir: Path) -> tuple[Path, Path]:
     """A training file of two rates, and a test file of which every third frame does not count."""
 
     def view(seed: int) -> dict[str, Any]:
@@ -95,21 +95,21 @@ def mpi3dhp(desk: Path) -> tuple[Path, Path]:
     held_out = {"TS1": view(3) | {"valid": np.arange(FRAMES) % 3 > 0}, "TS5": view(4) | {"valid": np.ones(FRAMES)}}
     for name, data in (("train", train), ("test", held_out)):
         np.savez(f"data_{name}_3dhp.npz", data=np.array(data, dtype=object))
-    return desk / "data_train_3dhp.npz", desk / "data_test_3dhp.npz"
+    return workdir / "data_train_3dhp.npz", workdir / "data_test_3dhp.npz"
 
 
 @pytest.mark.parametrize("preset", ["tiny-retention", "tiny-attention"])
 def test_human36m_from_the_published_files_to_its_figures(
-    preset: str, posemoe: Call, h36m: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
+    preset: str, run_cli: Call, h36m: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
 ) -> None:
-    said = posemoe("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
+    said = run_cli("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
     assert said.code == 0 and said.json["data"] == "h36m.npz" and said.json["kind"] == "h36m"
     assert said.json["splits"] == {split: {"takes": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
     assert max(said.json["error_px"]["S9"]) < 0.1 and said.err.strip().endswith("posemoe-edge train --data h36m.npz")
-    trained = posemoe("train", preset, "--data", "h36m.npz", *SMALL)
+    trained = run_cli("train", preset, "--data", "h36m.npz", *SMALL)
     assert trained.code == 0 and trained.json["clips"] == 8 and trained.json["val_mpjpe_mm"] is None
     assert "8 recorded takes" in trained.err
-    made = posemoe("eval", retention_artefact, "--data", "h36m.npz", "--json")
+    made = run_cli("eval", retention_artefact, "--data", "h36m.npz", "--json")
     assert made.code == 0 and "as recorded" in made.err and not {"clean", "noisy"} & set(made.json)
     found = made.json["recorded"]
     assert list(found["mpjpe_mm_by_action"]) == ["Walking", "Photo"] and found["frames"] == made.json["frames"]
@@ -118,53 +118,53 @@ def test_human36m_from_the_published_files_to_its_figures(
 
 
 def test_3dhp_from_the_published_files_to_its_figures(
-    posemoe: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
+    run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
 ) -> None:
-    said = posemoe("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
+    said = run_cli("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
     assert said.code == 0
     assert said.json["splits"] == {"train": {"takes": 3, "frames": 3 * FRAMES}, "test": {"takes": 2, "frames": 2 * FRAMES}}
-    trained = posemoe("train", "tiny-retention", "--data", "mpi.npz", *SMALL)  # windows at first, then streams
+    trained = run_cli("train", "tiny-retention", "--data", "mpi.npz", *SMALL)  # windows at first, then streams
     assert trained.code == 0 and trained.json["clip_frames"] == 3 * FRAMES
-    found = posemoe("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
+    found = run_cli("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
     assert found["frames"] == 2 * FRAMES and found["recorded"]["frames"] == 2 * FRAMES - FRAMES // 3
     assert set(found["recorded"]["mpjpe_mm_by_clip"]) == {"TS1", "TS5"}
 
 
 def test_the_test_sequences_alone_are_judged_at_the_rate_that_is_told(
-    posemoe: Call, desk: Path, mpi3dhp: tuple[Path, Path]
+    run_cli: Call, workdir: Path, mpi3dhp: tuple[Path, Path]
 ) -> None:
-    said = posemoe("import", "3dhp", mpi3dhp[1], "--fps", 50)
+    said = run_cli("import", "3dhp", mpi3dhp[1], "--fps", 50)
     assert said.code == 0 and said.err.strip().endswith("posemoe-edge eval --data 3dhp.npz")
-    assert load_recorded(desk / "3dhp.npz")[0].take.dt_s[0] == pytest.approx(0.02)
+    assert load_recorded(workdir / "3dhp.npz")[0].take.dt_s[0] == pytest.approx(0.02)
 
 
-def test_test_sequences_alone_are_nothing_to_train_on(posemoe: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:
-    assert posemoe("import", "3dhp", mpi3dhp[1]).code == 0
-    said = posemoe("train", "tiny-retention", "--data", "3dhp.npz", *SMALL)
+def test_test_sequences_alone_are_nothing_to_train_on(run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:
+    assert run_cli("import", "3dhp", mpi3dhp[1]).code == 0
+    said = run_cli("train", "tiny-retention", "--data", "3dhp.npz", *SMALL)
     assert said.code == 2 and said.json["what"] == "there are no clips to train on"
 
 
 def test_motion_of_ones_own_from_bvh_to_its_figures(
-    posemoe: Call, desk: Path, tiny_presets: None, retention_artefact: Path
+    run_cli: Call, workdir: Path, tiny_presets: None, retention_artefact: Path
 ) -> None:
     for n, name in enumerate(("anna/dance", "anna/jump", "val/walk", "test/fall")):
-        write_bvh(desk / "takes" / f"{name}.bvh", seed=n)
-    said = posemoe("import", "bvh", "takes", "--out", "own.npz", "--json")
+        write_bvh(workdir / "takes" / f"{name}.bvh", seed=n)
+    said = run_cli("import", "bvh", "takes", "--out", "own.npz", "--json")
     assert said.code == 0 and said.json["kind"] == "bvh"
     assert {split: count["takes"] for split, count in said.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
-    clips = load_clips(desk / "own.npz")
+    clips = load_clips(workdir / "own.npz")
     assert {clip.fps for clip in clips} == {50} and [clip.subject for clip in clips][:2] == ["anna", "anna"]
-    trained = posemoe("train", "tiny-retention", "--data", "own.npz", *SMALL)
+    trained = run_cli("train", "tiny-retention", "--data", "own.npz", *SMALL)
     assert trained.code == 0 and trained.json["val_mpjpe_mm"] > 0
-    made = posemoe("eval", retention_artefact, "--data", "own.npz", "--json").json
+    made = run_cli("eval", retention_artefact, "--data", "own.npz", "--json").json
     assert {"clean", "noisy"} <= set(made) and list(made["noisy"]["mpjpe_mm_by_clip"]) == ["test/fall"]
 
 
-def test_files_of_motion_take_the_split_the_rate_and_the_size_that_are_told(posemoe: Call, desk: Path) -> None:
-    files = [write_bvh(desk / name, seed=n) for n, name in enumerate(("a.bvh", "b.bvh"))]
-    said = posemoe("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
+def test_files_of_motion_take_the_split_the_rate_and_the_size_that_are_told(run_cli: Call, workdir: Path) -> None:
+    files = [write_bvh(workdir / name, seed=n) for n, name in enumerate(("a.bvh", "b.bvh"))]
+    said = run_cli("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
     assert said.json["data"] == "bvh.npz" and said.json["splits"]["test"]["takes"] == 2
-    clips = load_clips(desk / "bvh.npz")
+    clips = load_clips(workdir / "bvh.npz")
     assert {clip.fps for clip in clips} == {25} and 0.9 < np.ptp(clips[0].joints_m[0, :, 2]) < 1.25
 
 
@@ -189,34 +189,34 @@ ODD: list[tuple[str, int, str]] = [
 
 @pytest.mark.parametrize(("line", "code", "message"), ODD, ids=[row[0] for row in ODD])
 def test_what_cannot_be_imported_is_said_and_leaves_nothing(
-    line: str, code: int, message: str, posemoe: Call, desk: Path, h36m: tuple[Path, Path]
+    line: str, code: int, message: str, run_cli: Call, workdir: Path, h36m: tuple[Path, Path]
 ) -> None:
-    path = write_bvh(desk / "broken.bvh")
+    path = write_bvh(workdir / "broken.bvh")
     path.write_text(path.read_text().replace("LeftForeArm", "Tentacle"))
-    before = {path: path.read_bytes() for path in desk.iterdir()}
-    said = posemoe("import", *line.split(), "--json")
+    before = {path: path.read_bytes() for path in workdir.iterdir()}
+    said = run_cli("import", *line.split(), "--json")
     assert said.code == code and message in said.err, said.err
     assert said.json["exit_code"] == code
-    assert {path: path.read_bytes() for path in desk.iterdir()} == before
+    assert {path: path.read_bytes() for path in workdir.iterdir()} == before
 
 
 @pytest.mark.parametrize("verb", [("train", "tiny-retention"), ("eval",)])
 def test_the_published_file_itself_is_answered_with_the_import_and_that_command_works(
-    verb: tuple[str, ...], posemoe: Call, h36m: tuple[Path, Path], tiny_presets: None, zoo: Path
+    verb: tuple[str, ...], run_cli: Call, h36m: tuple[Path, Path], tiny_presets: None, zoo: Path
 ) -> None:
-    said = posemoe(*verb, "--data", h36m[0].name, "--json")
+    said = run_cli(*verb, "--data", h36m[0].name, "--json")
     assert said.code == 4 and said.json["run"].startswith("posemoe-edge import h36m data_3d_h36m.npz")
-    assert posemoe(*said.json["run"].split()[1:]).code == 0
+    assert run_cli(*said.json["run"].split()[1:]).code == 0
 
 
-def test_an_option_of_another_kind_may_stand_in_the_configuration(posemoe: Call, desk: Path) -> None:
-    (desk / "posemoe-edge.toml").write_text('[import]\nfps = 25\nkeypoints = "k.npz"\n')
-    write_bvh(desk / "a.bvh")
-    assert posemoe("import", "bvh", "a.bvh").code == 0
-    assert load_clips(desk / "bvh.npz")[0].fps == 25
+def test_an_option_of_another_kind_may_stand_in_the_configuration(run_cli: Call, workdir: Path) -> None:
+    (workdir / "posemoe-edge.toml").write_text('[import]\nfps = 25\nkeypoints = "k.npz"\n')
+    write_bvh(workdir / "a.bvh")
+    assert run_cli("import", "bvh", "a.bvh").code == 0
+    assert load_clips(workdir / "bvh.npz")[0].fps == 25
 
 
-def test_recorded_takes_have_no_validation_split(posemoe: Call, mpi3dhp: tuple[Path, Path], zoo: Path) -> None:
-    assert posemoe("import", "3dhp", *mpi3dhp).code == 0
-    said = posemoe("eval", "--data", "3dhp.npz", "--split", "val", "--json")
+def test_recorded_takes_have_no_validation_split(run_cli: Call, mpi3dhp: tuple[Path, Path], zoo: Path) -> None:
+    assert run_cli("import", "3dhp", *mpi3dhp).code == 0
+    said = run_cli("eval", "--data", "3dhp.npz", "--split", "val", "--json")
     assert said.code == 2 and said.json["expected"] == "one of train, test"

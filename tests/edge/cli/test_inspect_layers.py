@@ -12,9 +12,9 @@ import pytest
 Call = Callable[..., Any]
 
 
-def test_layers_are_listed_by_a_real_parser(posemoe: Call, retention_artefact: Path) -> None:
+def test_layers_are_listed_by_a_real_parser(run_cli: Call, retention_artefact: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="it exists for x86-64 alone")
-    said = posemoe("inspect", retention_artefact, "--layers", "--json")
+    said = run_cli("inspect", retention_artefact, "--layers", "--json")
     half, wide = said.json["layers"]["step.fp16.onnx"], said.json["layers"]["step.fp32.onnx"]
     assert half["by"].startswith("tensorrt-rtx ")
     assert half["kinds"]["matrix_multiply"]["fp16"] > half["kinds"]["matrix_multiply"].get("fp32", 0)
@@ -25,11 +25,11 @@ def test_layers_are_listed_by_a_real_parser(posemoe: Call, retention_artefact: P
 
 
 def test_without_tensorrt_onnx_reads_them_and_that_is_said(
-    posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, module, None)
-    said = posemoe("inspect", retention_artefact, "--layers", "--json")
+    said = run_cli("inspect", retention_artefact, "--layers", "--json")
     half = said.json["layers"]["step.fp16.onnx"]
     assert said.code == 0 and "without TensorRT" in half["by"] and "without TensorRT" in said.err
     assert half["kinds"]["matmul"]["fp16"] > half["kinds"]["matmul"].get("fp32", 0)
@@ -37,13 +37,13 @@ def test_without_tensorrt_onnx_reads_them_and_that_is_said(
     assert "" not in {kind for kinds in half["kinds"].values() for kind in kinds}, "a type that ONNX could not infer"
 
 
-def test_with_neither_the_extra_is_named(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_neither_the_extra_is_named(run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "posemoe_edge.export.layers", raising=False)
     for module in ("tensorrt", "tensorrt_rtx", "onnx"):
         monkeypatch.setitem(sys.modules, module, None)
-    said = posemoe("inspect", retention_artefact, "--layers", "--json")
+    said = run_cli("inspect", retention_artefact, "--layers", "--json")
     assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[tensorrt-rtx]"'
 
 
-def test_without_the_option_nothing_is_read(posemoe: Call, retention_artefact: Path) -> None:
-    assert "layers" not in posemoe("inspect", retention_artefact, "--json").json
+def test_without_the_option_nothing_is_read(run_cli: Call, retention_artefact: Path) -> None:
+    assert "layers" not in run_cli("inspect", retention_artefact, "--json").json

@@ -15,19 +15,19 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def things(
-    desk: Path,
+    workdir: Path,
     certified_artefact: Path,
-    write_motion: Callable[..., Path],
-    walker_clip: Callable[..., Any],
+    write_motion_file: Callable[..., Path],
+    make_walker_clip: Callable[..., Any],
     tiny_presets: None,
     zoo: Path,
-    replayed_trace: None,
+    cached_trace: None,
     mixste_checkpoint: Path,
 ) -> dict[str, Path]:
     """ARTEFACT, MOTION and CHECKPOINT of the tables below."""
     splits = ("train", "val", "test", "test")
-    clips = [walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(splits)]
-    return {"ARTEFACT": certified_artefact, "MOTION": write_motion(clips), "CHECKPOINT": mixste_checkpoint}
+    clips = [make_walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(splits)]
+    return {"ARTEFACT": certified_artefact, "MOTION": write_motion_file(clips), "CHECKPOINT": mixste_checkpoint}
 
 
 GOOD: dict[str, str] = {
@@ -112,11 +112,11 @@ def test_the_tables_know_every_verb() -> None:
 
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_each_verb_says_one_json_object_and_text_for_people_beside_it(
-    verb: str, posemoe: Call, things: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    verb: str, run_cli: Call, things: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if verb in ("doctor", "run"):
         monkeypatch.setattr("posemoe_edge.edge.cli.doctor_verb.list_cameras", lambda: [])
-    said = posemoe(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
+    said = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
     assert said.json and "error" not in said.json
     assert said.code in ((0, 1) if verb == "demo" else (0,)), said.err  # random weights may fail the demo's budget
     assert len(said.err.splitlines()) >= 2
@@ -124,101 +124,101 @@ def test_each_verb_says_one_json_object_and_text_for_people_beside_it(
 
 
 @pytest.mark.parametrize("verb", ["doctor", "models", "eval", "run", "inspect"])
-def test_without_json_stdout_is_empty(verb: str, posemoe: Call, things: dict[str, Path]) -> None:
-    said = posemoe(*[str(things.get(word, word)) for word in GOOD[verb].split()])
+def test_without_json_stdout_is_empty(verb: str, run_cli: Call, things: dict[str, Path]) -> None:
+    said = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()])
     assert said.code == 0 and said.out == "" and said.err
 
 
 @pytest.mark.parametrize(("line", "code", "message"), BAD, ids=[row[0] for row in BAD])
 def test_what_goes_wrong_is_said_with_its_exit_code(
-    line: str, code: int, message: str, posemoe: Call, things: dict[str, Path]
+    line: str, code: int, message: str, run_cli: Call, things: dict[str, Path]
 ) -> None:
     words = line.split()
     for thing, path in things.items():
         words = [word.replace(thing, str(path)) for word in words]
-    said = posemoe(*words, "--json")
+    said = run_cli(*words, "--json")
     assert said.code == code, said.err
     assert message in said.err
     if code != 1:
         assert set(said.json) == {"error", "what", "expected", "run", "exit_code"} and said.json["exit_code"] == code
     else:
         assert said.json["passed"] is False  # a check that was made is no error: its result is told whole
-    plain = posemoe(*words)
+    plain = run_cli(*words)
     assert (plain.code, plain.out) == (code, "") and message in plain.err
 
 
-def test_an_edited_artefact_is_exit_code_4(posemoe: Call, copied_artefact: Path) -> None:
+def test_an_edited_artefact_is_exit_code_4(run_cli: Call, copied_artefact: Path) -> None:
     with (copied_artefact / "step.fp32.onnx").open("ab") as file:
         file.write(b"\0")
     for words in (("run", "synthetic://walk", "--model"), ("inspect",), ("verify",)):
-        said = posemoe(*words, copied_artefact, "--json")
+        said = run_cli(*words, copied_artefact, "--json")
         assert said.code == 4 and said.json["error"] == "ArtefactError" and "posemoe-edge export" in said.json["run"]
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest(posemoe: Call) -> None:
-    said = posemoe("export", "posemoe-retention-xs", "--json")
+def test_an_unknown_preset_is_answered_with_the_nearest(run_cli: Call) -> None:
+    said = run_cli("export", "posemoe-retention-xs", "--json")
     assert said.code == 2 and said.json["expected"] == "for example posemoe-retention-s"
     assert said.json["run"] == "posemoe-edge models"
 
 
-def test_help_and_version_are_no_errors(posemoe: Call) -> None:
+def test_help_and_version_are_no_errors(run_cli: Call) -> None:
     for words in (("--help",), ("-h",), ("--version",), *[(verb, "--help") for verb in VERBS]):
-        said = posemoe(*words)
+        said = run_cli(*words)
         assert said.code == 0 and said.out
-    assert all(verb in posemoe("--help").out for verb in VERBS)
+    assert all(verb in run_cli("--help").out for verb in VERBS)
 
 
-def test_the_traceback_is_for_those_who_ask(posemoe: Call) -> None:
-    assert "Traceback" not in posemoe("inspect", "nowhere").err
-    assert "Traceback" in posemoe("inspect", "nowhere", "-v").err
+def test_the_traceback_is_for_those_who_ask(run_cli: Call) -> None:
+    assert "Traceback" not in run_cli("inspect", "nowhere").err
+    assert "Traceback" in run_cli("inspect", "nowhere", "-v").err
 
 
-def test_an_interrupt_is_exit_code_130(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_exit_code_130(run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("posemoe_edge.edge.cli.inspect_verb.read_manifest", interrupted)
-    said = posemoe("inspect", retention_artefact)
+    said = run_cli("inspect", retention_artefact)
     assert said.code == 130 and "interrupted" in said.err
 
 
-def test_an_interrupt_is_an_object_too(posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_an_object_too(run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("posemoe_edge.edge.cli.inspect_verb.read_manifest", interrupted)
-    assert posemoe("inspect", retention_artefact, "--json").json["exit_code"] == 130
+    assert run_cli("inspect", retention_artefact, "--json").json["exit_code"] == 130
 
 
-def test_a_place_that_cannot_be_written_is_said(posemoe: Call, things: dict[str, Path], desk: Path) -> None:
-    (desk / "file").write_text("")
-    assert posemoe("export", "tiny-retention", "--untrained", "--out", desk / "file" / "below", "--json").code in (2, 3)
+def test_a_place_that_cannot_be_written_is_said(run_cli: Call, things: dict[str, Path], workdir: Path) -> None:
+    (workdir / "file").write_text("")
+    assert run_cli("export", "tiny-retention", "--untrained", "--out", workdir / "file" / "below", "--json").code in (2, 3)
 
 
-def test_the_next_command_can_be_pasted(posemoe: Call, things: dict[str, Path]) -> None:
-    said = posemoe("inspect", things["ARTEFACT"])
+def test_the_next_command_can_be_pasted(run_cli: Call, things: dict[str, Path]) -> None:
+    said = run_cli("inspect", things["ARTEFACT"])
     last = said.err.strip().splitlines()[-1]
     assert last.startswith("Next: posemoe-edge run synthetic://walk --model ")
-    assert posemoe(*last.split()[2:], "--frames", "5").code == 0
+    assert run_cli(*last.split()[2:], "--frames", "5").code == 0
 
 
-def test_the_flow_from_training_to_a_run(posemoe: Call, things: dict[str, Path], desk: Path) -> None:
+def test_the_flow_from_training_to_a_run(run_cli: Call, things: dict[str, Path], workdir: Path) -> None:
     """train -> export -> verify -> eval -> run, each with the command that the one before named."""
-    assert posemoe(*GOOD["train"].replace("MOTION", str(things["MOTION"])).split(), "--json").code == 0
-    said = posemoe("export", "tiny-retention", "--weights", "tiny-retention.safetensors", "--json")
+    assert run_cli(*GOOD["train"].replace("MOTION", str(things["MOTION"])).split(), "--json").code == 0
+    said = run_cli("export", "tiny-retention", "--weights", "tiny-retention.safetensors", "--json")
     assert said.code == 0 and said.json["artefact"] == "tiny-retention" and said.json["precisions"] == ["fp32"]
     # The replayed graph has the weights of the shared artefact, not the trained ones: verify must see that.
-    assert posemoe("verify", "tiny-retention", "--frames", 40, "--json").code == 1
-    refused = posemoe("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--json")
+    assert run_cli("verify", "tiny-retention", "--frames", 40, "--json").code == 1
+    refused = run_cli("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--json")
     assert refused.code == 1 and refused.json["error"] == "CheckFailedError"
-    assert posemoe("eval", "tiny-retention", "--data", things["MOTION"], "--clips", 1).code == 1
-    allowed = posemoe("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--allow-failed", "--json")
+    assert run_cli("eval", "tiny-retention", "--data", things["MOTION"], "--clips", 1).code == 1
+    allowed = run_cli("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--allow-failed", "--json")
     assert allowed.code == 0 and allowed.json["certificate"]["passed"] is False
 
 
-def test_the_default_is_the_shipped_artefact(posemoe: Call, zoo: Path) -> None:
-    assert posemoe("run", "synthetic://walk", "--frames", 5, "--json").json["model"] == "tiny-retention"
-    assert posemoe("inspect", "--json").json["artefact"] == str(zoo / "posemoe-retention-s")
+def test_the_default_is_the_shipped_artefact(run_cli: Call, zoo: Path) -> None:
+    assert run_cli("run", "synthetic://walk", "--frames", 5, "--json").json["model"] == "tiny-retention"
+    assert run_cli("inspect", "--json").json["artefact"] == str(zoo / "posemoe-retention-s")
     shutil.rmtree(zoo)
-    said = posemoe("doctor", "--json")
+    said = run_cli("doctor", "--json")
     assert said.code == 3 and said.json["ready"] is False and "no artefact" in said.json["default_artefact"]["error"]

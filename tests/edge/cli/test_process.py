@@ -116,9 +116,9 @@ def test_help_needs_nothing(on_a_robot: dict[str, Any]) -> None:
 
 
 def test_the_evaluation_needs_no_torch(
-    artefact_of: Callable[[str], Path], write_motion: Callable[..., Path], walker_clip: Callable[..., Any]
+    artefact_of: Callable[[str], Path], write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]
 ) -> None:
-    data = write_motion([walker_clip("a", 20, split="test")])
+    data = write_motion_file([make_walker_clip("a", 20, split="test")])
     line = ["eval", str(artefact_of("retention")), "--data", str(data), "--json"]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, json.dumps(ABSENT), json.dumps([line])],

@@ -18,20 +18,20 @@ Call = Callable[..., Any]
 
 
 def test_keypoints_from_a_file_go_to_both_sinks(
-    posemoe: Call, desk: Path, retention_artefact: Path, walk: Callable[..., np.ndarray]
+    run_cli: Call, workdir: Path, retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     pytest.importorskip("matplotlib")
-    people = np.stack([walk(25, seed=seed) for seed in (0, 1)], axis=1)
-    save_keypoints(desk / "in.npz", keypoints=people, fps=50)
+    people = np.stack([walker_keypoints(25, seed=seed) for seed in (0, 1)], axis=1)
+    save_keypoints(workdir / "in.npz", keypoints=people, fps=50)
     sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
-    said = posemoe("run", "kpts:in.npz", "--model", retention_artefact, *sinks, "--json")
+    said = run_cli("run", "kpts:in.npz", "--model", retention_artefact, *sinks, "--json")
     assert said.code == 0
     made = said.json
     assert (made["frames"], made["people"], made["poses"], made["refused"]) == (25, 2, 50, 0)
     assert made["mode"] == "step" and made["precision"] == "fp32" and made["certificate"] is None and not made["interrupted"]
     assert made["mpjpe_mm"] is None and made["step_ms"]["p50"] > 0
-    assert (desk / "out.png").read_bytes().startswith(b"\x89PNG")
-    rows = [json.loads(line) for line in (desk / "out.jsonl").read_text().splitlines()]
+    assert (workdir / "out.png").read_bytes().startswith(b"\x89PNG")
+    rows = [json.loads(line) for line in (workdir / "out.jsonl").read_text().splitlines()]
     assert len(rows) == 50
     stream = load(retention_artefact).stream()
     for i, row in enumerate(row for row in rows if row["person"] == 1):
@@ -40,55 +40,55 @@ def test_keypoints_from_a_file_go_to_both_sinks(
         assert row["t_s"] == pytest.approx(i / 50)
 
 
-def test_a_source_that_knows_the_truth_is_measured_against_it(posemoe: Call, retention_artefact: Path) -> None:
-    said = posemoe("run", "synthetic://walk?people=3&seed=2", "--frames", 10, "--model", retention_artefact, "--json")
+def test_a_source_that_knows_the_truth_is_measured_against_it(run_cli: Call, retention_artefact: Path) -> None:
+    said = run_cli("run", "synthetic://walk?people=3&seed=2", "--frames", 10, "--model", retention_artefact, "--json")
     made = said.json
     assert (made["frames"], made["poses"], made["people"]) == (10, 30, 3) and 10 < made["mpjpe_mm"] < 5000
     assert "MPJPE" in said.err and made["state_bytes"] == 95744
 
 
 def test_frames_that_are_refused_are_counted_and_said(
-    posemoe: Call, desk: Path, retention_artefact: Path, walk: Callable[..., np.ndarray]
+    run_cli: Call, workdir: Path, retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
-    keypoints = walk(10).copy()
+    keypoints = walker_keypoints(10).copy()
     keypoints[4, 2] = np.nan
-    save_keypoints(desk / "in.npz", keypoints=keypoints)
-    said = posemoe("run", "kpts:in.npz", "--model", retention_artefact, "--json")
+    save_keypoints(workdir / "in.npz", keypoints=keypoints)
+    said = run_cli("run", "kpts:in.npz", "--model", retention_artefact, "--json")
     assert said.code == 0 and (said.json["frames"], said.json["poses"], said.json["refused"]) == (10, 9, 1)
     assert "person 0 at 0.080 s: frame refused, joint 2" in said.err
 
 
 @pytest.mark.parametrize("mixer", ["dssm", "attention"])
-def test_any_mixer_runs(mixer: str, posemoe: Call, artefact_of: Callable[[str], Path]) -> None:
-    made = posemoe("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json
+def test_any_mixer_runs(mixer: str, run_cli: Call, artefact_of: Callable[[str], Path]) -> None:
+    made = run_cli("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json
     assert made["poses"] == 12 and made["mode"] == ("window" if mixer == "attention" else "step")
 
 
-def test_a_lone_onnx_file_runs(posemoe: Call, retention_artefact: Path) -> None:
+def test_a_lone_onnx_file_runs(run_cli: Call, retention_artefact: Path) -> None:
     path = retention_artefact / "step.fp16.onnx"
-    assert posemoe("run", "synthetic://walk", "--frames", 3, "--model", path, "--json").json["precision"] == "fp16"
+    assert run_cli("run", "synthetic://walk", "--frames", 3, "--model", path, "--json").json["precision"] == "fp16"
 
 
-def test_poses_may_go_to_stdout_alone(posemoe: Call, retention_artefact: Path) -> None:
-    said = posemoe("run", "synthetic://walk", "--frames", 4, "--model", retention_artefact, "--sink", "jsonl:-")
+def test_poses_may_go_to_stdout_alone(run_cli: Call, retention_artefact: Path) -> None:
+    said = run_cli("run", "synthetic://walk", "--frames", 4, "--model", retention_artefact, "--sink", "jsonl:-")
     assert [json.loads(line)["t_s"] for line in said.out.splitlines()] == [0, 0.02, 0.04, 0.06]
-    both = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:-", "--json")
+    both = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:-", "--json")
     assert both.code == 2 and both.json["what"] == "--json and --sink jsonl:- both want stdout"
 
 
-def test_a_video_needs_a_detector(posemoe: Call, desk: Path, retention_artefact: Path) -> None:
-    (desk / "a.mp4").write_bytes(b"")
-    said = posemoe("run", "a.mp4", "--model", retention_artefact, "--json")
+def test_a_video_needs_a_detector(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+    (workdir / "a.mp4").write_bytes(b"")
+    said = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
     assert said.code == 2 and "need a detector" in said.json["what"] and "--detector" in said.json["run"]
 
 
-def test_a_camera_that_is_not_there_is_named_with_what_works_without(posemoe: Call, retention_artefact: Path) -> None:
-    said = posemoe("run", "camera99", "--model", retention_artefact, "--json")
+def test_a_camera_that_is_not_there_is_named_with_what_works_without(run_cli: Call, retention_artefact: Path) -> None:
+    said = run_cli("run", "camera99", "--model", retention_artefact, "--json")
     assert said.code == 3 and "/dev/video99" in said.json["what"] and "synthetic://walk" in said.json["run"]
 
 
 def test_an_error_half_way_leaves_no_half_files(
-    posemoe: Call, desk: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.runtime.errors import SourceError
     from posemoe_edge.runtime.sources.synthetic import SyntheticSource
@@ -102,13 +102,13 @@ def test_an_error_half_way_leaves_no_half_files(
             yield frame
 
     monkeypatch.setattr(SyntheticSource, "__iter__", broken)
-    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    assert said.code == 3 and said.json["what"] == "the camera was unplugged" and list(desk.iterdir()) == []
+    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
+    assert said.code == 3 and said.json["what"] == "the camera was unplugged" and list(workdir.iterdir()) == []
 
 
-def test_a_shadow_says_how_far_the_poses_are_from_pytorch(posemoe: Call, retention_artefact: Path) -> None:
+def test_a_shadow_says_how_far_the_poses_are_from_pytorch(run_cli: Call, retention_artefact: Path) -> None:
     run = ("run", "synthetic://walk?people=3&seed=2", "--frames", 60, "--model", retention_artefact, "--json")
-    said = posemoe(*run, "--shadow", 1, "--sink", "jsonl:beside.jsonl")
+    said = run_cli(*run, "--shadow", 1, "--sink", "jsonl:beside.jsonl")
     assert said.code == 0
     made = said.json["shadow"]
     assert (made["frames"], made["fed_frames"], made["over_budget"], made["dropped_spans"]) == (180, 180, 0, 0)
@@ -118,15 +118,15 @@ def test_a_shadow_says_how_far_the_poses_are_from_pytorch(posemoe: Call, retenti
     assert (
         "shadow: PyTorch lifted 180 of 180 frames too" in said.err and "every span within the budget (mean 1, p99 5" in said.err
     )
-    alone = posemoe(*run, "--sink", "jsonl:alone.jsonl")
+    alone = run_cli(*run, "--sink", "jsonl:alone.jsonl")
     assert alone.json["shadow"] is None and "shadow" not in alone.err
     assert Path("beside.jsonl").read_bytes() == Path("alone.jsonl").read_bytes()
     assert "shadow" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_a_shadow_is_judged_by_the_budget_of_the_certificate(posemoe: Call, certified_artefact: Path) -> None:
+def test_a_shadow_is_judged_by_the_budget_of_the_certificate(run_cli: Call, certified_artefact: Path) -> None:
     run = ("run", "synthetic://walk", "--frames", 20, "--model", certified_artefact, "--precision", "fp16", "--json")
-    made = posemoe(*run, "--shadow", 0.5).json["shadow"]
+    made = run_cli(*run, "--shadow", 0.5).json["shadow"]
     assert (made["frames"], made["over_budget"]) == (20, 0) and made["budget"]["p99_mm"] == 50
     assert 0.02 < made["drift_mm"]["p50"] <= made["drift_mm"]["p95"] <= made["drift_mm"]["p99"]
 
@@ -149,66 +149,66 @@ def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.mark.parametrize(("policy", "code"), [("warn", 0), ("reset", 0), ("fail", 1)])
 def test_drift_past_the_budget_is_said_and_only_failing_fails(
-    policy: str, code: int, posemoe: Call, desk: Path, retention_artefact: Path, strayed: threading.Event
+    policy: str, code: int, run_cli: Call, workdir: Path, retention_artefact: Path, strayed: threading.Event
 ) -> None:
     run = ("run", "synthetic://walk", "--frames", 30, "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    said = posemoe(*run, "--shadow", 1, "--shadow-policy", policy)
+    said = run_cli(*run, "--shadow", 1, "--shadow-policy", policy)
     assert said.code == code and strayed.is_set()
     made = said.json
     assert (made["frames"], made["shadow"]["over_budget"], made["shadow"]["policy"]) == (30, 1, policy)
     assert "Warning: stream 0 drifted from the reference, 0.00 to 0.58 s: mean_mm 500 > 1" in said.err
     assert "1 of 1 spans were past the budget (mean 1, p99 5, max 20 mm)" in said.err
-    assert len((desk / "out.jsonl").read_text().splitlines()) == 30
+    assert len((workdir / "out.jsonl").read_text().splitlines()) == 30
     assert ("Next: posemoe-edge verify" in said.err) == (policy == "fail")
 
 
 def test_a_run_that_fails_half_way_keeps_what_it_wrote(
-    posemoe: Call, desk: Path, retention_artefact: Path, strayed: threading.Event
+    run_cli: Call, workdir: Path, retention_artefact: Path, strayed: threading.Event
 ) -> None:
     # It runs until it is told to fail, however long that takes here.
     run = ("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    said = posemoe(*run, "--shadow", 1, "--shadow-policy", "fail")
+    said = run_cli(*run, "--shadow", 1, "--shadow-policy", "fail")
     assert said.code == 1 and "Warning: the run ends here: stream 0 drifted from the reference" in said.err
     made = said.json
     assert made["poses"] == made["frames"] >= 100 and made["interrupted"] is False and made["shadow"]["over_budget"] >= 1
-    assert len((desk / "out.jsonl").read_text().splitlines()) == made["frames"]
+    assert len((workdir / "out.jsonl").read_text().splitlines()) == made["frames"]
 
 
-def test_a_shadow_needs_the_reference_weights(posemoe: Call, copied_artefact: Path) -> None:
-    lone = posemoe("run", "synthetic://walk", "--model", copied_artefact / "step.fp32.onnx", "--shadow", 1, "--json")
+def test_a_shadow_needs_the_reference_weights(run_cli: Call, copied_artefact: Path) -> None:
+    lone = run_cli("run", "synthetic://walk", "--model", copied_artefact / "step.fp32.onnx", "--shadow", 1, "--json")
     assert lone.code == 4 and "a lone graph" in lone.json["what"] and "posemoe-edge export" in lone.json["run"]
     (copied_artefact / "reference.safetensors").write_bytes(b"others")
-    changed = posemoe("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
+    changed = run_cli("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
     assert changed.code == 4 and "reference.safetensors" in changed.json["what"]
     manifest = read_manifest(copied_artefact)
     files = {name: record for name, record in manifest.files.items() if name != "reference.safetensors"}
     write_manifest(copied_artefact, manifest.model_copy(update={"files": files}))
-    without = posemoe("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
+    without = run_cli("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
     assert without.code == 4 and without.json["what"].endswith("holds no reference weights")
     assert without.json["run"] == "posemoe-edge export tiny-retention"
 
 
 def test_a_shadow_without_torch_names_the_extra(
-    posemoe: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
     monkeypatch.delitem(sys.modules, "posemoe_edge.edge.torch_backend.shadow", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
+    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
     assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[export]"'
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
-def test_a_share_that_is_none_is_a_usage_error(share: str, posemoe: Call, retention_artefact: Path) -> None:
-    said = posemoe("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
+def test_a_share_that_is_none_is_a_usage_error(share: str, run_cli: Call, retention_artefact: Path) -> None:
+    said = run_cli("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
     assert said.code == 2
 
 
 def test_a_policy_without_a_shadow_and_a_shadow_of_windows_are_usage_errors(
-    posemoe: Call, retention_artefact: Path, attention_artefact: Path
+    run_cli: Call, retention_artefact: Path, attention_artefact: Path
 ) -> None:
-    said = posemoe("run", "synthetic://walk", "--model", retention_artefact, "--shadow-policy", "fail", "--json")
+    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow-policy", "fail", "--json")
     assert said.code == 2 and said.json["expected"] == "--shadow SHARE with it"
-    said = posemoe("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
+    said = run_cli("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
     assert said.code == 2 and said.json["expected"] == "an artefact of mode step"

@@ -15,30 +15,34 @@ SMALL = ("--rows", 1, "--frames", 4, "--no-compile")
 
 
 @pytest.fixture
-def motion(write_motion: Callable[..., Path], walker_clip: Callable[..., Any]) -> Path:
-    return write_motion([walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(("train", "val"))])
+def motion(write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]) -> Path:
+    return write_motion_file(
+        [make_walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(("train", "val"))]
+    )
 
 
-def test_the_same_call_goes_on_where_the_last_one_stopped(posemoe: Call, desk: Path, motion: Path, tiny_presets: None) -> None:
+def test_the_same_call_goes_on_where_the_last_one_stopped(
+    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None
+) -> None:
     call = ("train", "tiny-retention", "--data", motion, "--out", "w.safetensors", *SMALL)
-    first = posemoe(*call, "--updates", 2, "--json")
+    first = run_cli(*call, "--updates", 2, "--json")
     assert first.code == 0 and first.json["updates"] == 2 and first.json["runs"] == 1
     assert "posemoe-edge export tiny-retention --weights w.safetensors" in first.err
-    second = posemoe(*call, "--updates", 3, "--json")
+    second = run_cli(*call, "--updates", 3, "--json")
     assert second.json["updates"] == 3 and second.json["runs"] == 2 and len(second.json["curve"]) == 2
-    assert (desk / "w.png").is_file() and "Drew w.png" in second.err
-    assert posemoe(*call, "--updates", 3, "--fresh", "--json").json["runs"] == 1
+    assert (workdir / "w.png").is_file() and "Drew w.png" in second.err
+    assert run_cli(*call, "--updates", 3, "--fresh", "--json").json["runs"] == 1
 
 
-def test_an_unfinished_training_says_how_to_go_on(posemoe: Call, desk: Path, motion: Path, tiny_presets: None) -> None:
-    said = posemoe("train", "tiny-dssm", "--data", motion, "--updates", 10_000, "--minutes", 0.0001, *SMALL)
+def test_an_unfinished_training_says_how_to_go_on(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
+    said = run_cli("train", "tiny-dssm", "--data", motion, "--updates", 10_000, "--minutes", 0.0001, *SMALL)
     again = shlex.split(said.err.rsplit("Next:", 1)[1])
     assert said.code == 0 and again[:3] == ["posemoe-edge", "train", "tiny-dssm"] and "10000" in again
-    assert posemoe(*again[1:]).code == 0  # and so it does, with the same recipe
+    assert run_cli(*again[1:]).code == 0  # and so it does, with the same recipe
 
 
 def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
-    posemoe: Call, desk: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.edge import presets
 
@@ -46,16 +50,16 @@ def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
     trunk = presets.Preset("tiny-trunk", replace(streams.config, mixer="none", window=1), "for tests")
     monkeypatch.setitem(presets.PRESETS, "tiny-trunk", trunk)
     call = ("--data", motion, "--updates", 1, *SMALL)
-    assert posemoe("train", "tiny-trunk", *call).code == 0
-    said = posemoe("train", "tiny-retention", *call, "--from", "tiny-trunk.safetensors", "--json")
+    assert run_cli("train", "tiny-trunk", *call).code == 0
+    said = run_cli("train", "tiny-retention", *call, "--from", "tiny-trunk.safetensors", "--json")
     assert (
         said.code == 0
         and said.json["start"]["preset"] == "tiny-trunk"
         and said.json["start"]["frames"] == 1 * SMALL[SMALL.index("--rows") + 1]
     )
-    said = posemoe("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
+    said = run_cli("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
     assert said.code == 2 and "alone" in said.err
-    assert posemoe("train", "tiny-retention", *call, "--from", "nowhere.safetensors", "--fresh").code == 3
+    assert run_cli("train", "tiny-retention", *call, "--from", "nowhere.safetensors", "--fresh").code == 3
 
 
 def test_torchrun_takes_no_option_for_one_of_its_own() -> None:
@@ -67,17 +71,17 @@ def test_torchrun_takes_no_option_for_one_of_its_own() -> None:
     assert [option for option in ours if any(their.startswith(option) for their in theirs)] == []
 
 
-def test_another_recipe_is_refused(posemoe: Call, desk: Path, motion: Path, tiny_presets: None) -> None:
+def test_another_recipe_is_refused(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
     call = ("train", "tiny-retention", "--data", motion, "--updates", 1, *SMALL)
-    assert posemoe(*call).code == 0
-    said = posemoe(*call, "--seed", 3, "--json")
+    assert run_cli(*call).code == 0
+    said = run_cli(*call, "--seed", 3, "--json")
     assert said.code == 2 and "seed 0, not 3" in said.json["what"] and "--fresh" in said.json["expected"]
 
 
 def test_a_window_preset_trains_and_tensorboard_gets_its_numbers(
-    posemoe: Call, desk: Path, motion: Path, tiny_presets: None
+    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None
 ) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    said = posemoe("train", "tiny-attention", "--data", motion, "--updates", 2, *SMALL, "--tensorboard", "board", "--json")
+    said = run_cli("train", "tiny-attention", "--data", motion, "--updates", 2, *SMALL, "--tensorboard", "board", "--json")
     assert said.code == 0 and said.json["frames"] == 2 * 9
-    assert next(path.name for path in (desk / "board").iterdir()).startswith("events.out")
+    assert next(path.name for path in (workdir / "board").iterdir()).startswith("events.out")

@@ -18,8 +18,8 @@ def _quick_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))
 
 
-def test_all_of_it_is_told(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
-    said = posemoe("verify", copied_artefact, "--frames", 260, "--streams", 2, *WIDE, "--json")
+def test_all_of_it_is_told(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
+    said = run_cli("verify", copied_artefact, "--frames", 260, "--streams", 2, *WIDE, "--json")
     assert said.code == 0, said.err
     assert "procedural walkers instead of real motion" in said.err and "2 streams of 260 frames" in said.err
     for word in ("per 1,000 frames (95 %)", "MPJPE", "MPJVE", "bone jitter", "outlier", "reset", "gap", "limb missing"):
@@ -35,29 +35,29 @@ def test_all_of_it_is_told(posemoe: Callable[..., Any], copied_artefact: Path) -
         assert drift["accuracy"]["mpjpe_mm"] > 0 and len(drift["recoveries"]) == 4
 
 
-def test_the_smallest_budget_can_be_pasted(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
-    first = posemoe("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", "--max-mm", 0)
+def test_the_smallest_budget_can_be_pasted(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
+    first = run_cli("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", "--max-mm", 0)
     assert first.code == 1 and "FAILED fp16 on onnxruntime-cpu: " in first.err and "PASSED" not in first.err
     tight = first.err.partition("the smallest budget it passes: ")[2].splitlines()[0].split()
-    again = posemoe("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", *tight)
+    again = run_cli("verify", copied_artefact, "--frames", 60, "--streams", 1, "--precision", "fp16", *tight)
     assert again.code == 0, again.err
 
 
-def test_one_precision_is_measured_and_the_others_told_with_it(posemoe: Callable[..., Any], copied_artefact: Path) -> None:
+def test_one_precision_is_measured_and_the_others_told_with_it(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
     short = ("--frames", 30, "--streams", 1, *WIDE, "--json")
-    assert [d["precision"] for d in posemoe("verify", copied_artefact, "--precision", "fp16", *short).json["drifts"]] == [
+    assert [d["precision"] for d in run_cli("verify", copied_artefact, "--precision", "fp16", *short).json["drifts"]] == [
         "fp16"
     ]
-    both = posemoe("verify", copied_artefact, "--precision", "fp32", "--precision", "fp32", *short)
+    both = run_cli("verify", copied_artefact, "--precision", "fp32", "--precision", "fp32", *short)
     assert [d["precision"] for d in both.json["drifts"]] == ["fp32", "fp16"]
     assert "PASSED fp16 on onnxruntime-cpu" in both.err
 
 
-def test_a_window_has_no_events_to_tell_of(posemoe: Callable[..., Any], copy_of: Callable[[str], Path]) -> None:
-    said = posemoe("verify", copy_of("attention"), "--frames", 30, "--streams", 1, *WIDE, "--json")
+def test_a_window_has_no_events_to_tell_of(run_cli: Callable[..., Any], copy_artefact: Callable[[str], Path]) -> None:
+    said = run_cli("verify", copy_artefact("attention"), "--frames", 30, "--streams", 1, *WIDE, "--json")
     assert said.code == 0 and "outlier" not in said.err and said.json["reference_recoveries"] == []
 
 
-def test_inspect_tells_what_verify_told(posemoe: Callable[..., Any], certified_artefact: Path) -> None:
-    said = posemoe("inspect", certified_artefact)
+def test_inspect_tells_what_verify_told(run_cli: Callable[..., Any], certified_artefact: Path) -> None:
+    said = run_cli("inspect", certified_artefact)
     assert "60 frames of procedural walkers" in said.err and "PASSED fp16 on onnxruntime-cpu" in said.err

@@ -14,13 +14,13 @@ TRUNK = [0, 1, 4, 7, 8, 11, 14]
 
 
 @pytest.fixture
-def people(walker_clip: Callable[..., Clip]) -> NDArray[np.float32]:
+def people(make_walker_clip: Callable[..., Clip]) -> NDArray[np.float32]:
     """(6, 20, 17, 3): walkers, each turned his own way."""
     made = []
     for i in range(6):
         angle = 1.1 * i
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]], np.float32)
-        made.append(walker_clip(f"{i}", 20 + 7 * i, seed=i).joints_m[7 * i :] @ turn.T)
+        made.append(make_walker_clip(f"{i}", 20 + 7 * i, seed=i).joints_m[7 * i :] @ turn.T)
     return np.stack(made)
 
 

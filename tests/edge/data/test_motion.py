@@ -13,11 +13,11 @@ from posemoe_edge.runtime import UsageError
 
 
 @pytest.fixture
-def data(write_motion: Callable[..., Path], walker_clip: Callable[..., Any]) -> Path:
+def data(write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]) -> Path:
     """One clip to train on and three of 40, 50 and 60 frames to test with."""
-    clips = [walker_clip("a", 300)]
-    clips += [walker_clip(name, 40 + 10 * i, seed=i + 1, split="test") for i, name in enumerate("bcd")]
-    return write_motion(clips)
+    clips = [make_walker_clip("a", 300)]
+    clips += [make_walker_clip(name, 40 + 10 * i, seed=i + 1, split="test") for i, name in enumerate("bcd")]
+    return write_motion_file(clips)
 
 
 def test_streams_are_of_the_test_split_each_in_its_own_order(data: Path) -> None:
@@ -66,15 +66,17 @@ def test_another_seed_is_another_motion_and_the_same_is_the_same(data: Path) -> 
     assert not np.array_equal(made[0][0][0].keypoints, made[2][0][0].keypoints)
 
 
-def test_data_without_the_split_is_refused(write_motion: Callable[..., Path], walker_clip: Callable[..., Any]) -> None:
+def test_data_without_the_split_is_refused(
+    write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]
+) -> None:
     with pytest.raises(UsageError, match="has no test split"):
-        real_motion(write_motion([walker_clip("a", 50)]), frames=10)
+        real_motion(write_motion_file([make_walker_clip("a", 50)]), frames=10)
 
 
-def test_walkers_are_several_and_known(walk: Callable[..., np.ndarray]) -> None:
+def test_walkers_are_several_and_known(walker_keypoints: Callable[..., np.ndarray]) -> None:
     recordings, motion = walker_motion(frames=80)
     assert motion.kind == "procedural walkers" and [stream.fps for stream in motion.streams] == [50, 50, 25, 12.5]
-    np.testing.assert_array_equal(recordings[0].keypoints, walk(80))
+    np.testing.assert_array_equal(recordings[0].keypoints, walker_keypoints(80))
     for recording in recordings:
         assert len(recording) == 80 and recording.dt_s.dtype == np.float32 and recording.reset.tolist() == [True] + [False] * 79
         assert recording.truth is not None and (recording.truth[:, 0] == 0).all()

@@ -16,8 +16,8 @@ MILLIMETRE = 1e-3
 
 
 @pytest.fixture
-def clips(walker_clip: Callable[..., Clip]) -> list[Clip]:
-    return [walker_clip("long", 200), walker_clip("short", 12, seed=1)]
+def clips(make_walker_clip: Callable[..., Clip]) -> list[Clip]:
+    return [make_walker_clip("long", 200), make_walker_clip("short", 12, seed=1)]
 
 
 def test_a_window_is_of_one_person_and_a_batch_of_one_rate(clips: list[Clip]) -> None:

@@ -77,9 +77,9 @@ def fresh(model: Lifter) -> Lifter:
 @pytest.mark.parametrize("chunk", [None, 4, 70], ids=["step", "chunk", "long chunk"])
 @pytest.mark.parametrize("kind", ["retention", "dssm", "lookahead", "gated", "3dhp"])
 def test_a_stream_neither_waits_for_the_host_nor_asks_for_its_memory(
-    kind: str, chunk: int | None, half: bool, tiny: Callable[[str], Lifter]
+    kind: str, chunk: int | None, half: bool, tiny_lifter: Callable[[str], Lifter]
 ) -> None:
-    model = fresh(tiny(kind))
+    model = fresh(tiny_lifter(kind))
     watch = watched(to_fp16(model) if half else model, chunk=chunk)
     assert watch.seen > 50 and not watch.foul
 

@@ -37,11 +37,11 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-def recording(folder: Path, walk: Walk, *, seed: int = 0) -> Recording:
+def recording(folder: Path, walker_keypoints: Walk, *, seed: int = 0) -> Recording:
     """What the artefact's model takes of a walk: frames at odd times, somebody else from frame 12 on."""
     dt_s = np.random.default_rng(seed).choice([0.02, 0.04, 0.3], FRAMES).astype(np.float32)
     reset = np.isin(np.arange(FRAMES), (0, 12))
-    return Recording(np.array(walk(FRAMES, seed=seed)), dt_s, reset).as_taken(read_manifest(folder))
+    return Recording(np.array(walker_keypoints(FRAMES, seed=seed)), dt_s, reset).as_taken(read_manifest(folder))
 
 
 def close_to(a: np.ndarray, b: np.ndarray, relative: float = REL) -> None:
@@ -60,10 +60,10 @@ def _threads() -> Iterator[None]:
 class TestOnTheProcessor:
     @pytest.mark.parametrize("precision", ["fp32", "fp16"])
     def test_a_rollout_is_the_networks_own_steps(
-        self, retention_artefact: Path, tiny: Tiny, walk: Walk, precision: Any
+        self, retention_artefact: Path, tiny_lifter: Tiny, walker_keypoints: Walk, precision: Any
     ) -> None:
-        model = tiny("retention") if precision == "fp32" else to_fp16(tiny("retention"))
-        graph, given = read_manifest(retention_artefact).graph(precision), recording(retention_artefact, walk)
+        model = tiny_lifter("retention") if precision == "fp32" else to_fp16(tiny_lifter("retention"))
+        graph, given = read_manifest(retention_artefact).graph(precision), recording(retention_artefact, walker_keypoints)
         state, expected = model.initial_state(1), []
         with torch.no_grad():
             for t in range(FRAMES):
@@ -76,25 +76,29 @@ class TestOnTheProcessor:
     @pytest.mark.parametrize(
         "kind", ["retention", "dssm", "gated", "lookahead", "3dhp", "retention-chunk", "lookahead-chunk", "attention", "centre"]
     )
-    def test_every_graph_says_what_onnx_runtime_says_of_it(self, artefact_of: ArtefactOf, walk: Walk, kind: str) -> None:
+    def test_every_graph_says_what_onnx_runtime_says_of_it(
+        self, artefact_of: ArtefactOf, walker_keypoints: Walk, kind: str
+    ) -> None:
         folder = artefact_of(kind)
         graph = read_manifest(folder).graph("fp32")
-        given = [recording(folder, walk, seed=seed) for seed in range(3)]
+        given = [recording(folder, walker_keypoints, seed=seed) for seed in range(3)]
         ours, theirs = (roll_out(folder / graph.file, graph, given, engine=name) for name in ("torch", "onnxruntime"))
         for a, b in zip(ours, theirs, strict=True):
             close_to(a, b)
 
     @pytest.mark.parametrize("kind", ["retention", "gated", "lookahead-chunk", "attention"])
-    def test_people_come_and_go_and_each_is_as_on_onnx_runtime(self, artefact_of: ArtefactOf, crowd: Any, kind: str) -> None:
+    def test_people_come_and_go_and_each_is_as_on_onnx_runtime(
+        self, artefact_of: ArtefactOf, play_crowd: Any, kind: str
+    ) -> None:
         models: list[Model] = [load(artefact_of(kind), engine=name) for name in ("torch", "onnxruntime")]
         assert [model.engine for model in models] == ["torch-cpu", "onnxruntime-cpu"]
-        for poses in crowd(models, [], FRAMES, joins=10, leaves=25):
+        for poses in play_crowd(models, [], FRAMES, joins=10, leaves=25):
             for a, b in poses:
                 close_to(a.xyz_m, b.xyz_m)
 
     @pytest.mark.parametrize("kind", ["dssm", "retention-chunk", "attention"])
-    def test_a_stream_goes_back_to_where_it_was(self, artefact_of: ArtefactOf, walk: Walk, kind: str) -> None:
-        stream, frames = load(artefact_of(kind), engine="torch").stream(), walk(FRAMES)
+    def test_a_stream_goes_back_to_where_it_was(self, artefact_of: ArtefactOf, walker_keypoints: Walk, kind: str) -> None:
+        stream, frames = load(artefact_of(kind), engine="torch").stream(), walker_keypoints(FRAMES)
         for frame in frames[:15]:
             stream.step(frame)
         snapshot = stream.snapshot()
@@ -226,11 +230,11 @@ class TestOnAGpu:
         "kind", ["retention", "dssm", "gated", "retention-chunk", "lookahead-chunk", "attention", "centre"]
     )
     def test_a_rollout_is_the_processors(
-        self, artefact_of: ArtefactOf, walk: Walk, kind: str, monkeypatch: pytest.MonkeyPatch
+        self, artefact_of: ArtefactOf, walker_keypoints: Walk, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = artefact_of(kind)
         graph = read_manifest(folder).graph("fp32")
-        given = [recording(folder, walk, seed=seed) for seed in range(3)]
+        given = [recording(folder, walker_keypoints, seed=seed) for seed in range(3)]
         with closing(open_engine(folder / graph.file, engine="torch")) as engine:
             assert engine.name == "torch-cuda"
             made = roll_out(engine, graph, given)
@@ -238,14 +242,16 @@ class TestOnAGpu:
         for a, b in zip(made, roll_out(folder / graph.file, graph, given, engine="onnxruntime"), strict=True):
             np.testing.assert_allclose(a, b, atol=ON_GPU)
 
-    def test_each_parity_has_one_graph(self, retention_artefact: Path, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_parity_has_one_graph(
+        self, retention_artefact: Path, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         made, replayed = [], []
         capture_end, replay = torch.cuda.CUDAGraph.capture_end, torch.cuda.CUDAGraph.replay
         monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_end", lambda self: (made.append(self), capture_end(self)))
         monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: (replayed.append(self), replay(self)))
         model = load(retention_artefact, engine="torch", precision="fp32")
         stream = model.stream()
-        for frame in walk(8):
+        for frame in walker_keypoints(8):
             stream.step(frame)
         assert len(made) == 2 and replayed == made * 3
         model.close()

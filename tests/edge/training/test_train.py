@@ -55,13 +55,13 @@ KINDS: dict[str, LifterConfig] = {
 
 
 @pytest.fixture
-def clips(walker_clip: Callable[..., Clip]) -> list[Clip]:
-    return [walker_clip(f"train{i}", 200, seed=i) for i in range(3)]
+def clips(make_walker_clip: Callable[..., Clip]) -> list[Clip]:
+    return [make_walker_clip(f"train{i}", 200, seed=i) for i in range(3)]
 
 
 @pytest.fixture
-def validation(walker_clip: Callable[..., Clip]) -> list[Clip]:
-    return [walker_clip("val", 60, seed=9, split="val")]
+def validation(make_walker_clip: Callable[..., Clip]) -> list[Clip]:
+    return [make_walker_clip("val", 60, seed=9, split="val")]
 
 
 @pytest.fixture
@@ -248,10 +248,10 @@ train(preset, load_clips(Path(sys.argv[1])), out=Path(sys.argv[2]), recipe=recip
 
 
 def test_a_training_that_was_killed_loses_an_interval_at_most(
-    tmp_path: Path, clips: list[Clip], write_motion: Callable[..., Path]
+    tmp_path: Path, clips: list[Clip], write_motion_file: Callable[..., Path]
 ) -> None:
     out, preset = tmp_path / "killed.safetensors", PoseMoEConfig(mixer="dssm", dim=8, heads=2, layers=1, state_size=4)
-    program = [sys.executable, "-c", KILLED, str(write_motion(clips)), str(out)]
+    program = [sys.executable, "-c", KILLED, str(write_motion_file(clips)), str(out)]
     process = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         until = time.monotonic() + 120
@@ -268,14 +268,14 @@ def test_a_training_that_was_killed_loses_an_interval_at_most(
     assert abs(kept[1].updates - record["training"]["updates"]) <= 1  # the files move into place one after the other
 
 
-def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], write_motion: Callable[..., Path]) -> None:
+def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], write_motion_file: Callable[..., Path]) -> None:
     out = tmp_path / "both.safetensors"
     program = KILLED.replace("updates=100_000", "updates=3").replace("save_every_minutes=0", "save_every_minutes=9")
     script = tmp_path / "both.py"
     script.write_text(program)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*launcher, str(script), str(write_motion(clips)), str(out)],
+        [*launcher, str(script), str(write_motion_file(clips)), str(out)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -24,9 +24,9 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def planned(copied_artefact: Path, key_of: Callable[..., BuildKey]) -> Path:
+def planned(copied_artefact: Path, make_build_key: Callable[..., BuildKey]) -> Path:
     """An artefact with a plan of its fp16 graph."""
-    write_plan(copied_artefact, key_of(copied_artefact, "fp16"), b"a plan", seconds=0)
+    write_plan(copied_artefact, make_build_key(copied_artefact, "fp16"), b"a plan", seconds=0)
     return copied_artefact
 
 
@@ -75,8 +75,8 @@ def test_plans_are_found_beside_a_file_and_nowhere_else(retention_artefact: Path
         open_engine(tmp_path / "nowhere" / "x.onnx", engine="tensorrt")
 
 
-def test_an_engine_that_is_not_known_is_refused_before_anything_else(copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("dssm")
+def test_an_engine_that_is_not_known_is_refused_before_anything_else(copy_artefact: Callable[[str], Path]) -> None:
+    folder = copy_artefact("dssm")
     for use in (lambda: load(folder, engine="trt"), lambda: open_engine(folder / "x.onnx", engine="trt")):
         with pytest.raises(UsageError, match="no engine 'trt'; expected tensorrt"):
             use()

@@ -76,11 +76,11 @@ class Told:
 
 
 @pytest.fixture
-def torch_of(tiny: Callable[[str], Any]) -> Callable[..., Spy]:
+def torch_of(tiny_lifter: Callable[[str], Any]) -> Callable[..., Spy]:
     """torch_of("dssm"): the PyTorch model that the artefact was exported from, watched; with off_m=0.01 ten mm off."""
     from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
-    return lambda kind="retention", **given: Spy(TorchReference(tiny(kind)), **given)
+    return lambda kind="retention", **given: Spy(TorchReference(tiny_lifter(kind)), **given)
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +96,18 @@ def play(stream: Stream, keypoints: np.ndarray, *, start: float = 0.0) -> list[P
 @pytest.mark.parametrize("mixer", ["retention", "dssm", "3dhp"])
 @pytest.mark.parametrize(("share", "span"), [(1.0, 100), (1.0, 7), (0.5, 7)])
 def test_the_graph_of_the_same_weights_does_not_drift(
-    mixer: str, share: float, span: int, artefact_of: Callable[[str], Path], torch_of: Callable[..., Spy], walk: Walk
+    mixer: str,
+    share: float,
+    span: int,
+    artefact_of: Callable[[str], Path],
+    torch_of: Callable[..., Spy],
+    walker_keypoints: Walk,
 ) -> None:
     spy = torch_of(mixer)
     with Shadow(spy, budget=WIDE, share=share, span=span) as shadow:
         stream = load(artefact_of(mixer), shadow=shadow).stream()
         t = 5.0
-        for i, frame in enumerate(walk(60)):
+        for i, frame in enumerate(walker_keypoints(60)):
             t += (0.01, 0.02, 0.033, 0.1, 0.7)[i % 5]
             stream.step(frame, t=t)
     report = shadow.report()
@@ -112,11 +117,13 @@ def test_the_graph_of_the_same_weights_does_not_drift(
     assert report.frames == 60 if share == 1 else 7 < report.frames < 60
 
 
-def test_a_reference_with_lookahead_sees_no_more_than_steps_do(tiny: Callable[[str], Any], walk: Walk) -> None:
+def test_a_reference_with_lookahead_sees_no_more_than_steps_do(
+    tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
+) -> None:
     import torch
     from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
-    model, frames, dt_s = tiny("lookahead"), walk(12), np.full(12, DT_S, np.float32)
+    model, frames, dt_s = tiny_lifter("lookahead"), walker_keypoints(12), np.full(12, DT_S, np.float32)
     reset = np.arange(12) == 5
     with torch.no_grad():
         state, expected = model.initial_state(1), []
@@ -131,11 +138,11 @@ def test_a_reference_with_lookahead_sees_no_more_than_steps_do(tiny: Callable[[s
     np.testing.assert_allclose(np.concatenate([first, second]), expected, atol=SAME_MM / 1000)
 
 
-def test_a_shadow_changes_no_pose(retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk) -> None:
+def test_a_shadow_changes_no_pose(retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk) -> None:
     def lifted(model: Model) -> list[Pose]:
         streams, poses = [model.stream() for _ in range(3)], []
         for i in range(50):
-            some = {stream: walk(50, seed=seed)[i] for seed, stream in enumerate(streams) if (i + seed) % 7}
+            some = {stream: walker_keypoints(50, seed=seed)[i] for seed, stream in enumerate(streams) if (i + seed) % 7}
             poses += model.step_batch(some, t=i * DT_S).values()
         return poses
 
@@ -147,11 +154,13 @@ def test_a_shadow_changes_no_pose(retention_artefact: Path, torch_of: Callable[.
         assert a.xyz_m.tobytes() == b.xyz_m.tobytes() and a.to_json() == b.to_json()
 
 
-def test_what_differs_is_found_measured_and_told(retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk) -> None:
+def test_what_differs_is_found_measured_and_told(
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
+) -> None:
     told = Told()
     with Shadow(torch_of(off_m=0.012), budget=WIDE, share=1, span=10, tell=told) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
-        play(stream, walk(65))
+        play(stream, walker_keypoints(65))
         stream.close()
     report = shadow.report()
     assert (report.spans, report.frames, report.over_budget, report.resets, report.failed) == (7, 65, 7, 0, False)
@@ -166,32 +175,32 @@ def test_what_differs_is_found_measured_and_told(retention_artefact: Path, torch
 
 
 def test_a_budget_is_one_of_mean_p99_and_worst_joint(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     for allowed, over in (({}, "mean_mm"), ({"mean_mm": 20}, "p99_mm"), ({"mean_mm": 20, "p99_mm": 20, "max_mm": 5}, "max_mm")):
         told = Told()
         budget = WIDE.model_copy(update=allowed)
         with Shadow(torch_of(off_m=0.012), budget=budget, share=1, tell=told) as shadow:
-            play(load(retention_artefact, shadow=shadow).stream(), walk(5))
+            play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(5))
         assert f": {over}" in told.lines[0]
 
 
-def test_a_reference_that_answers_nonsense_is_past_any_budget(retention_artefact: Path, walk: Walk) -> None:
+def test_a_reference_that_answers_nonsense_is_past_any_budget(retention_artefact: Path, walker_keypoints: Walk) -> None:
     for nonsense in (np.nan, np.inf):
         spy, told = Spy(), Told()
         spy.lift = lambda x, *given, value=nonsense: (np.full((len(x), 17, 3), value, np.float32), ())  # type: ignore[method-assign]
         vast = Budget(mean_mm=1e30, p99_mm=1e30, max_mm=1e30, slope_mm_per_1000=0)
         with Shadow(spy, budget=vast, share=1, tell=told) as shadow:
-            play(load(retention_artefact, shadow=shadow).stream(), walk(3))
+            play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(3))
         report = shadow.report()
         assert report.over_budget == 1 and report.drift_mm is not None and report.drift_mm.p50 == np.inf
         assert '"mean":"Infinity"' in report.model_dump_json()  # JSON has no such number
 
 
 def test_a_stream_past_the_budget_forgets_once_if_that_is_the_policy(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
-    told, frames = Told(), walk(40)
+    told, frames = Told(), walker_keypoints(40)
     reference = torch_of(off_m=0.5)
     with Shadow(reference, budget=WIDE, share=1, span=10, policy="reset", tell=told) as shadow:
         model = load(retention_artefact, shadow=shadow)
@@ -211,45 +220,47 @@ def test_a_stream_past_the_budget_forgets_once_if_that_is_the_policy(
     assert (report.resets, report.over_budget, report.spans, report.failed) == (1, 1, 3, False)
 
 
-def test_what_was_before_a_reset_makes_nobody_forget_what_came_after(retention_artefact: Path, walk: Walk) -> None:
+def test_what_was_before_a_reset_makes_nobody_forget_what_came_after(retention_artefact: Path, walker_keypoints: Walk) -> None:
     spy, told = Held(), Told()
     with Shadow(spy, budget=NONE, share=1, span=5, policy="reset", tell=told) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         stream.reset()  # meanwhile somebody else came
-        assert [pose.gap for pose in play(stream, walk(2))] == ["reset", "none"]
+        assert [pose.gap for pose in play(stream, walker_keypoints(2))] == ["reset", "none"]
         spy.go.set()
         told.wait()
-        assert stream.step(walk(3)[2]).gap == "none"
+        assert stream.step(walker_keypoints(3)[2]).gap == "none"
     assert shadow.report().resets == 0
 
 
 def test_a_run_past_the_budget_ends_if_that_is_the_policy(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     told = Told()
     with Shadow(torch_of(off_m=0.5), budget=WIDE, share=0.1, span=5, policy="fail", tell=told) as shadow:
         model = load(retention_artefact, shadow=shadow)
         stream, other = model.stream(), model.stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         told.wait()
         before = stream.snapshot()
         for each in (stream, other, stream):
             with pytest.raises(CheckFailedError, match=r"stream 0 drifted .* 0.00 to 0.08 s: mean_mm 500 > 1, .*within"):
-                each.step(walk(6)[5], t=0.1)
+                each.step(walker_keypoints(6)[5], t=0.1)
         after = stream.snapshot()
         np.testing.assert_array_equal(before.memory[0], after.memory[0])
         assert before.time == after.time
     assert shadow.report().failed
 
 
-def test_a_slow_reference_is_never_waited_for_and_what_it_misses_is_counted(retention_artefact: Path, walk: Walk) -> None:
+def test_a_slow_reference_is_never_waited_for_and_what_it_misses_is_counted(
+    retention_artefact: Path, walker_keypoints: Walk
+) -> None:
     held = Held()
     with Shadow(held, budget=WIDE, share=1, span=5, waiting=2, tell=Told()) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         assert held.began.wait(30)
-        assert len(play(stream, walk(53)[5:], start=0.1)) == 48  # all the while the reference does not move
+        assert len(play(stream, walker_keypoints(53)[5:], start=0.1)) == 48  # all the while the reference does not move
         assert shadow.report().spans == 0
         held.go.set()
     report = shadow.report()
@@ -258,26 +269,26 @@ def test_a_slow_reference_is_never_waited_for_and_what_it_misses_is_counted(rete
 
 
 def test_after_a_span_that_was_dropped_the_next_begins_with_the_streams_own_memory(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     held = Held()
     held.reference = torch_of()
     with Shadow(held, budget=WIDE, share=1, span=5, waiting=1) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         assert held.began.wait(30)
-        play(stream, walk(15)[5:], start=0.1)  # the second waits, the third is dropped
+        play(stream, walker_keypoints(15)[5:], start=0.1)  # the second waits, the third is dropped
         held.go.set()
         while len(held.asked) < 2:
             held.began.wait(0.01)
-        play(stream, walk(20)[15:], start=0.3)
+        play(stream, walker_keypoints(20)[15:], start=0.3)
     report = shadow.report()
     assert (report.spans, report.dropped_spans) == (3, 1)
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
 def test_resets_gaps_and_nobody_amid_a_span_are_the_references_too(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     spy, nobody = torch_of(), np.zeros((17, 3))
     gaps = GapPolicy(decay_after_s=0.1, reset_after_s=1.0)
@@ -285,47 +296,51 @@ def test_resets_gaps_and_nobody_amid_a_span_are_the_references_too(
         stream = load(retention_artefact, gaps=gaps, shadow=shadow).stream()
         got = [
             stream.step(nobody if i in (3, 4) else frame, t=t)
-            for i, (frame, t) in enumerate(zip(walk(9), (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.5, 0.52, 3.0), strict=True))
+            for i, (frame, t) in enumerate(
+                zip(walker_keypoints(9), (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.5, 0.52, 3.0), strict=True)
+            )
         ]
         stream.reset()
-        play(stream, walk(4, seed=3), start=0.3)
+        play(stream, walker_keypoints(4, seed=3), start=0.3)
     assert [pose.gap for pose in got] == ["reset", "none", "none", "hold", "hold", "none", "decay", "none", "reset"]
     report = shadow.report()
     assert spy.asked == [(11, [0, 6, 7], False)] and report.fed_frames == 11
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
-def test_a_span_ends_where_the_memory_is_replaced(retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk) -> None:
+def test_a_span_ends_where_the_memory_is_replaced(
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
+) -> None:
     spy = torch_of()
     with Shadow(spy, budget=WIDE, share=1) as shadow:
         model = load(retention_artefact, shadow=shadow)
         stream, other = model.stream(), load(retention_artefact).stream()
-        play(other, walk(20, seed=2))
-        play(stream, walk(10))
+        play(other, walker_keypoints(20, seed=2))
+        play(stream, walker_keypoints(10))
         stream.restore(other.snapshot())
-        play(stream, walk(10), start=1.0)
+        play(stream, walker_keypoints(10), start=1.0)
         stream.close()
-        play(model.stream(), walk(3))  # in the same seat
+        play(model.stream(), walker_keypoints(3))  # in the same seat
     assert [frames for frames, _, _ in spy.asked][:2] == [10, 10] and [memory for *_, memory in spy.asked][1]
     report = shadow.report()
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM and report.frames == 23
 
 
-def test_a_refused_frame_is_in_no_span(retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk) -> None:
+def test_a_refused_frame_is_in_no_span(retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk) -> None:
     spy = torch_of()
     with Shadow(spy, budget=WIDE, share=1) as shadow:
         model = load(retention_artefact, shadow=shadow)
         stream, other = model.stream(), model.stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         with pytest.raises(FrameError):
-            model.step_batch({stream: walk(6)[5], other: np.full((17, 3), np.nan)}, t=0.1)
-        play(stream, walk(8)[5:], start=0.12)
+            model.step_batch({stream: walker_keypoints(6)[5], other: np.full((17, 3), np.nan)}, t=0.1)
+        play(stream, walker_keypoints(8)[5:], start=0.12)
     report = shadow.report()
     assert [frames for frames, _, _ in spy.asked] == [8] and report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
 def test_several_people_who_come_and_go_are_each_compared_with_themselves(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     with Shadow(torch_of(), budget=WIDE, share=1, span=7) as shadow:
         model = load(retention_artefact, shadow=shadow)
@@ -336,18 +351,20 @@ def test_several_people_who_come_and_go_are_each_compared_with_themselves(
                 streams[i] = model.stream()
             if i % 11 == 10:
                 streams.pop(min(streams)).close()
-            frames = {stream: walk(40, seed=seed)[i] for seed, stream in streams.items() if (seed + i) % 5}
+            frames = {stream: walker_keypoints(40, seed=seed)[i] for seed, stream in streams.items() if (seed + i) % 5}
             fed += len(model.step_batch(frames, t=i * DT_S))
     report = shadow.report()
     assert report.fed_frames == report.frames == fed and report.dropped_spans == 0
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
-def test_a_half_precision_graph_drifts_a_little(retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk) -> None:
+def test_a_half_precision_graph_drifts_a_little(
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
+) -> None:
     wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
     spy = torch_of()
     with Shadow(spy, budget=wide, share=0.6, span=10) as shadow:
-        play(load(retention_artefact, precision="fp16", shadow=shadow).stream(), walk(100))
+        play(load(retention_artefact, precision="fp16", shadow=shadow).stream(), walker_keypoints(100))
     report = shadow.report()
     assert report.spans > 3 and any(memory for *_, memory in spy.asked) and report.over_budget == 0
     assert report.drift_mm is not None and SAME_MM < report.drift_mm.mean < 10
@@ -378,20 +395,20 @@ def test_the_share_is_met_over_all_streams_however_short(share: float, life: int
     assert report.frames / frames == pytest.approx(share, abs=max(spread, 1e-12))
 
 
-def test_the_first_frame_of_all_begins_a_whole_span(retention_artefact: Path, walk: Walk) -> None:
+def test_the_first_frame_of_all_begins_a_whole_span(retention_artefact: Path, walker_keypoints: Walk) -> None:
     spy = Spy()
     with Shadow(spy, budget=WIDE, share=1e-6, span=20, tell=Told()) as shadow:
         model = load(retention_artefact, shadow=shadow)
         model.stream()  # who was never fed does not use it up
-        play(model.stream(), walk(30))
+        play(model.stream(), walker_keypoints(30))
     assert spy.asked == [(20, [0], False)]
 
 
 def test_a_run_that_is_shorter_than_a_span_is_compared_all_the_same(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     with Shadow(torch_of(), budget=WIDE) as shadow:
-        play(load(retention_artefact, shadow=shadow).stream(), walk(4))  # nor need the stream be closed
+        play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(4))  # nor need the stream be closed
     assert (shadow.report().frames, shadow.report().spans) == (4, 1)
 
 
@@ -415,18 +432,20 @@ class Broken:
 
 
 @pytest.mark.parametrize("policy", ["warn", "reset", "fail"])
-def test_a_reference_that_breaks_ends_the_shadow_and_not_the_run(policy: Any, retention_artefact: Path, walk: Walk) -> None:
+def test_a_reference_that_breaks_ends_the_shadow_and_not_the_run(
+    policy: Any, retention_artefact: Path, walker_keypoints: Walk
+) -> None:
     told, broken = Told(), Broken()
     shadow = Shadow(broken, budget=WIDE, share=1, span=5, policy=policy, tell=told)
     stream = load(retention_artefact, shadow=shadow).stream()
-    play(stream, walk(5))
+    play(stream, walker_keypoints(5))
     told.wait()
     for thread in threading.enumerate():
         if thread.name == "shadow":
             thread.join(30)
             assert not thread.is_alive()  # without being closed
-    expected = play(load(retention_artefact).stream(), walk(30))[5:]
-    for a, b in zip(play(stream, walk(30)[5:], start=0.1), expected, strict=True):
+    expected = play(load(retention_artefact).stream(), walker_keypoints(30))[5:]
+    for a, b in zip(play(stream, walker_keypoints(30)[5:], start=0.1), expected, strict=True):
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
     shadow.close()
     report = shadow.report()
@@ -435,50 +454,52 @@ def test_a_reference_that_breaks_ends_the_shadow_and_not_the_run(policy: Any, re
     assert report.failed == (policy == "fail")  # what was to be made sure of was not
 
 
-def test_a_reference_of_another_shape_is_no_reference(retention_artefact: Path, walk: Walk) -> None:
+def test_a_reference_of_another_shape_is_no_reference(retention_artefact: Path, walker_keypoints: Walk) -> None:
     spy, told = Spy(), Told()
     spy.lift = lambda x, *given: (np.zeros((len(x), 1, 3), np.float32), ())  # type: ignore[method-assign]
     with Shadow(spy, budget=WIDE, tell=told) as shadow:
-        play(load(retention_artefact, shadow=shadow).stream(), walk(4))
+        play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(4))
     assert shadow.report().error == "ValueError: poses of shape (4, 1, 3) instead of (4, 17, 3)" and len(told.lines) == 1
 
 
 def test_a_closed_shadow_is_closed_again_and_streams_go_on(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walk: Walk
+    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     spy = torch_of()
     shadow = Shadow(spy, budget=WIDE, share=1)
     model = load(retention_artefact, shadow=shadow)
     stream = model.stream()
-    play(stream, walk(5))
+    play(stream, walker_keypoints(5))
     shadow.close()
     shadow.close()
     report = shadow.report()
-    play(stream, walk(10)[5:], start=0.1)
-    play(model.stream(), walk(3))
+    play(stream, walker_keypoints(10)[5:], start=0.1)
+    play(model.stream(), walker_keypoints(3))
     assert shadow.report() == report and report.frames == report.fed_frames == 5
 
 
-def test_the_reference_has_one_thread_that_lets_others_go_first(retention_artefact: Path, walk: Walk) -> None:
+def test_the_reference_has_one_thread_that_lets_others_go_first(retention_artefact: Path, walker_keypoints: Walk) -> None:
     ours, spy = os.getpriority(os.PRIO_PROCESS, 0), Spy()
     with Shadow(spy, budget=WIDE, share=1, span=2, tell=Told()) as shadow:
         model = load(retention_artefact, shadow=shadow)
         for stream in (model.stream(), model.stream()):
-            play(stream, walk(5))
+            play(stream, walker_keypoints(5))
     assert spy.threads == {("shadow", min(19, ours + 10) if sys.platform == "linux" else ours)}
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
 
 
-def test_a_stream_that_was_to_forget_when_the_shadow_closed_forgets_once(retention_artefact: Path, walk: Walk) -> None:
+def test_a_stream_that_was_to_forget_when_the_shadow_closed_forgets_once(
+    retention_artefact: Path, walker_keypoints: Walk
+) -> None:
     told = Told()
     with Shadow(Spy(), budget=NONE, share=1, span=5, policy="reset", tell=told) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
-        play(stream, walk(5))
+        play(stream, walker_keypoints(5))
         told.wait()
-    assert [pose.gap for pose in play(stream, walk(8)[5:], start=0.1)] == ["reset", "none", "none"]
+    assert [pose.gap for pose in play(stream, walker_keypoints(8)[5:], start=0.1)] == ["reset", "none", "none"]
 
 
-def test_a_long_run_takes_no_memory_that_grows(retention_artefact: Path, walk: Walk) -> None:
+def test_a_long_run_takes_no_memory_that_grows(retention_artefact: Path, walker_keypoints: Walk) -> None:
     def left_by(frames: int) -> int:
         tracemalloc.start()
         try:
@@ -487,10 +508,10 @@ def test_a_long_run_takes_no_memory_that_grows(retention_artefact: Path, walk: W
                 model = load(retention_artefact, shadow=shadow)
                 stream = model.stream()
                 for i in range(frames):
-                    stream.step(walk(200)[i % 200], t=i * DT_S)
+                    stream.step(walker_keypoints(200)[i % 200], t=i * DT_S)
                     if i % 50 == 49:  # others come and go
                         with model.stream() as other:
-                            play(other, walk(200)[:2])
+                            play(other, walker_keypoints(200)[:2])
                     reference.asked.clear()
             assert shadow.report().over_budget > frames / 40
             return tracemalloc.get_traced_memory()[0]

@@ -96,7 +96,7 @@ def engine_of(artefact_of: Callable[[str], Path]) -> Callable[..., TensorRtEngin
 
 
 @pytest.fixture
-def planned(artefact_of: Callable[[str], Path], key_of: Callable[..., BuildKey], tmp_path: Path) -> Callable[..., Path]:
+def planned(artefact_of: Callable[[str], Path], make_build_key: Callable[..., BuildKey], tmp_path: Path) -> Callable[..., Path]:
     """planned("dssm", most=4): a copy of the artefact with a plan in it, for this machine."""
 
     def make(kind: str, *, most: int = 8, **other: Any) -> Path:
@@ -106,7 +106,7 @@ def planned(artefact_of: Callable[[str], Path], key_of: Callable[..., BuildKey],
         folder = Path(shutil.copytree(artefact_of(kind), tmp_path / kind))
         plan = host_tensorrt.make_plan((folder / read_manifest(folder).graph().file).read_bytes(), most=most)
         given: dict[str, Any] = {"version": host_tensorrt.__version__, "streams": (1, 1, most)}
-        write_plan(folder, key_of(folder, **given | other), plan, seconds=0)
+        write_plan(folder, make_build_key(folder, **given | other), plan, seconds=0)
         return folder
 
     return make

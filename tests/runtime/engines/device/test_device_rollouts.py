@@ -38,7 +38,7 @@ KINDS = ["retention", "dssm", "gated", "retention-chunk", "lookahead-chunk", "at
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_people_come_and_go_and_each_is_as_on_the_cpu(twins: Any, walk: Walk, driver: Any, kind: str) -> None:
+def test_people_come_and_go_and_each_is_as_on_the_cpu(twins: Any, walker_keypoints: Walk, driver: Any, kind: str) -> None:
     models = twins(kind)
     rng, t = np.random.default_rng(KINDS.index(kind)), 0.0
     people: list[tuple[Stream, Stream]] = []
@@ -61,7 +61,7 @@ def test_people_come_and_go_and_each_is_as_on_the_cpu(twins: Any, walk: Walk, dr
         elif fate < 0.15 and saved and t > 1:
             for stream, snapshot in zip(there[-1], saved[int(rng.integers(len(saved)))], strict=True):
                 stream.restore(snapshot)
-        frames = [walk(FRAMES, seed=k)[i] * (rng.random((17, 1)) > 0.1) for k in range(len(there))]
+        frames = [walker_keypoints(FRAMES, seed=k)[i] * (rng.random((17, 1)) > 0.1) for k in range(len(there))]
         given = [dict(zip((pair[side] for pair in there), frames, strict=True)) for side in range(2)]
         if fate > 0.95:  # one of them is refused, and so are all
             for model, each in zip(models, given, strict=True):
@@ -78,10 +78,12 @@ def test_people_come_and_go_and_each_is_as_on_the_cpu(twins: Any, walk: Walk, dr
     assert driver["launches"] > before + FRAMES // 8  # most of it was replayed
 
 
-def test_one_person_has_two_graphs_and_its_state_never_leaves_the_device(twins: Any, walk: Walk, driver: Any) -> None:
+def test_one_person_has_two_graphs_and_its_state_never_leaves_the_device(
+    twins: Any, walker_keypoints: Walk, driver: Any
+) -> None:
     gpu, cpu = twins("retention")
     streams = gpu.stream(), cpu.stream()
-    for i, frame in enumerate(walk(30)):
+    for i, frame in enumerate(walker_keypoints(30)):
         copies = driver["uploads"], driver["downloads"], driver["moves"], driver["device"], driver["pinned"]
         same(*(stream.step(frame, t=i * 0.02) for stream in streams))
         if i > 2:  # one copy each way, nothing moved, nothing allocated
@@ -95,12 +97,14 @@ def test_one_person_has_two_graphs_and_its_state_never_leaves_the_device(twins: 
     assert driver["executables"] == 2
 
 
-def test_a_slab_that_grows_is_captured_anew_and_the_old_graphs_are_gone(twins: Any, walk: Walk, driver: Any) -> None:
+def test_a_slab_that_grows_is_captured_anew_and_the_old_graphs_are_gone(
+    twins: Any, walker_keypoints: Walk, driver: Any
+) -> None:
     gpu, cpu = twins("dssm")
     pairs, t = [], 0.0
     for n in range(1, 6):
         pairs.append((gpu.stream(), cpu.stream()))
-        for frame in walk(4, seed=n):
+        for frame in walker_keypoints(4, seed=n):
             t += 0.02
             for pair in pairs:
                 same(*(stream.step(frame, t=t) for stream in pair))
@@ -109,9 +113,9 @@ def test_a_slab_that_grows_is_captured_anew_and_the_old_graphs_are_gone(twins: A
     assert all(remembered(a) == remembered(b) for a, b in pairs)
 
 
-def test_a_snapshot_goes_back_to_either_parity_and_to_somebody_else(twins: Any, walk: Walk) -> None:
+def test_a_snapshot_goes_back_to_either_parity_and_to_somebody_else(twins: Any, walker_keypoints: Walk) -> None:
     gpu, cpu = twins("retention")
-    frames = walk(12)
+    frames = walker_keypoints(12)
     for odd in (0, 1):
         pairs = [(gpu.stream(), cpu.stream()) for _ in range(2)]
         for side in range(2):
@@ -134,11 +138,11 @@ def test_a_snapshot_goes_back_to_either_parity_and_to_somebody_else(twins: Any, 
                 stream.close()
 
 
-def test_a_seat_is_cleared_for_whoever_comes_next(twins: Any, walk: Walk) -> None:
+def test_a_seat_is_cleared_for_whoever_comes_next(twins: Any, walker_keypoints: Walk) -> None:
     gpu, _ = twins("retention")
     first = gpu.stream()
     fresh = remembered(first)
-    for frame in walk(3):
+    for frame in walker_keypoints(3):
         first.step(frame)
     assert remembered(first) != fresh
     first.close()
@@ -146,10 +150,12 @@ def test_a_seat_is_cleared_for_whoever_comes_next(twins: Any, walk: Walk) -> Non
 
 
 @pytest.mark.parametrize("turn", [0, 1, 3])
-def test_a_launch_that_is_refused_leaves_the_memory_as_it_was(twins: Any, walk: Walk, driver: Any, turn: int) -> None:
+def test_a_launch_that_is_refused_leaves_the_memory_as_it_was(
+    twins: Any, walker_keypoints: Walk, driver: Any, turn: int
+) -> None:
     gpu, cpu = twins("retention")
     a, b = gpu.stream(), cpu.stream()
-    frames = walk(12)
+    frames = walker_keypoints(12)
     for i in range(turn):
         same(a.step(frames[i], t=i * 0.02), b.step(frames[i], t=i * 0.02))
     before = remembered(a)
@@ -167,24 +173,24 @@ def test_a_launch_that_is_refused_leaves_the_memory_as_it_was(twins: Any, walk: 
 
 
 def test_without_graphs_the_numbers_are_the_same_and_one_warning_is_given(
-    twins: Any, walk: Walk, driver: Any, caplog: pytest.LogCaptureFixture
+    twins: Any, walker_keypoints: Walk, driver: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu, cpu = twins("dssm")
     driver.fail("cuStreamEndCapture")
     pairs = [(gpu.stream(), cpu.stream()) for _ in range(2)]
     with caplog.at_level(logging.WARNING):
-        for i, frame in enumerate(walk(10)):
+        for i, frame in enumerate(walker_keypoints(10)):
             for pair in pairs:
                 same(*(stream.step(frame, t=i * 0.02) for stream in pair))
     assert [record.levelname for record in caplog.records] == ["WARNING"] and driver["executables"] == 0
 
 
-def test_streams_may_be_stepped_from_threads(twins: Any, walk: Walk) -> None:
+def test_streams_may_be_stepped_from_threads(twins: Any, walker_keypoints: Walk) -> None:
     gpu, cpu = twins("retention")
 
     def lift(model: Model, seed: int) -> list[np.ndarray]:
         with model.stream() as stream:
-            return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walk(20, seed=seed))]
+            return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walker_keypoints(20, seed=seed))]
 
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda seed: lift(gpu, seed), range(3)))
@@ -192,28 +198,28 @@ def test_streams_may_be_stepped_from_threads(twins: Any, walk: Walk) -> None:
         np.testing.assert_array_equal(together[seed], lift(cpu, seed))
 
 
-def test_two_models_share_the_gpu(planned: Planned, walk: Walk, driver: Any) -> None:
+def test_two_models_share_the_gpu(planned: Planned, walker_keypoints: Walk, driver: Any) -> None:
     folder = planned("retention")
     models = [load(folder), load(folder), load(folder, engine="onnxruntime")]
     assert driver["streams"] == 2
     streams = [model.stream() for model in models]
-    for frame in walk(6):
+    for frame in walker_keypoints(6):
         poses = [stream.step(frame) for stream in streams]
         same(poses[0], poses[2])
         same(poses[1], poses[2])
     models[0].close()
     with pytest.raises(UsageError, match="the model is closed"):
-        streams[0].step(walk(6)[0])
-    same(streams[1].step(walk(7)[6]), streams[2].step(walk(7)[6]))
+        streams[0].step(walker_keypoints(6)[0])
+    same(streams[1].step(walker_keypoints(7)[6]), streams[2].step(walker_keypoints(7)[6]))
     assert driver["streams"] == 1
 
 
-def test_a_model_that_is_forgotten_leaves_nothing_on_the_device(planned: Planned, walk: Walk, driver: Any) -> None:
+def test_a_model_that_is_forgotten_leaves_nothing_on_the_device(planned: Planned, walker_keypoints: Walk, driver: Any) -> None:
     gc.disable()  # what is not in a circle is gone at once
     try:
         model = load(planned("retention"))
         streams = [model.stream() for _ in range(3)]
-        model.step_batch(dict.fromkeys(streams, walk(1)[0]))
+        model.step_batch(dict.fromkeys(streams, walker_keypoints(1)[0]))
         assert driver["device"] and driver["pinned"] and driver["executables"]
         del model, streams
         assert not any(driver[what] for what in ("device", "pinned", "executables", "graphs", "streams"))

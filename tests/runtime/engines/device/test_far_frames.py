@@ -38,7 +38,7 @@ def remembered(stream: Stream) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated"])
-def test_people_come_and_go_with_frames_on_either_side(twins: Any, walk: Any, lend: Any, kind: str) -> None:
+def test_people_come_and_go_with_frames_on_either_side(twins: Any, walker_keypoints: Any, lend: Any, kind: str) -> None:
     gpu, cpu = twins(kind)
     rng, t = np.random.default_rng(1), 0.0
     people: list[tuple[Stream, Stream]] = []
@@ -50,7 +50,7 @@ def test_people_come_and_go_with_frames_on_either_side(twins: Any, walk: Any, le
             for stream in people.pop(int(rng.integers(len(people)))):
                 stream.close()
         there = [pair for pair in people if rng.random() < 0.8] or people[:1]
-        frames = [walk(120, seed=k)[i].copy() for k in range(len(there))]
+        frames = [walker_keypoints(120, seed=k)[i].copy() for k in range(len(there))]
         for frame in frames:
             fate = rng.random()
             if fate < 0.1:
@@ -68,25 +68,25 @@ def test_people_come_and_go_with_frames_on_either_side(twins: Any, walk: Any, le
         assert remembered(a) == remembered(b)
 
 
-def test_the_pose_stays_where_it_was_made(twins: Any, walk: Any, lend: Any) -> None:
+def test_the_pose_stays_where_it_was_made(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     gpu, _ = twins("retention")
     others = [gpu.stream() for _ in range(3)]
-    poses = gpu.step_batch({stream: lend(frame) for stream, frame in zip(others, walk(3), strict=True)})
+    poses = gpu.step_batch({stream: lend(frame) for stream, frame in zip(others, walker_keypoints(3), strict=True)})
     for stream, pose in poses.items():
         assert isinstance(pose.xyz_m_device, DeviceArray) and pose.xyz_m_device.shape == (17, 3), stream
         np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
-    assert others[0].step(walk(2)[1]).xyz_m_device is None
+    assert others[0].step(walker_keypoints(2)[1]).xyz_m_device is None
     nobody = others[1].step(lend(np.zeros((17, 3))))
     assert (nobody.gap, nobody.xyz_m_device) == ("hold", None)
 
 
-def test_the_pose_stays_also_if_a_frame_had_to_be_masked(twins: Any, walk: Any, lend: Any) -> None:
+def test_the_pose_stays_also_if_a_frame_had_to_be_masked(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     """The launch is done once more then, from the host: for everybody in it."""
     gpu, _ = twins("retention")
     plain, masked, near, nobody = (gpu.stream() for _ in range(4))
     for stream in (plain, masked, near, nobody):
-        stream.step(walk(1)[0])
-    frames = walk(4, seed=1).copy()
+        stream.step(walker_keypoints(1)[0])
+    frames = walker_keypoints(4, seed=1).copy()
     frames[1, 3, 2] = 0
     frames[3, :, 2] = 0
     poses = gpu.step_batch({plain: lend(frames[0]), masked: lend(frames[1]), near: frames[2], nobody: lend(frames[3])})
@@ -95,7 +95,9 @@ def test_the_pose_stays_also_if_a_frame_had_to_be_masked(twins: Any, walk: Any, 
     assert poses[near].xyz_m_device is None and (poses[nobody].gap, poses[nobody].xyz_m_device) == ("hold", None)
 
 
-def test_who_joins_meanwhile_does_not_take_the_pose_away(twins: Any, walk: Any, lend: Any, monkeypatch: Any) -> None:
+def test_who_joins_meanwhile_does_not_take_the_pose_away(
+    twins: Any, walker_keypoints: Any, lend: Any, monkeypatch: Any
+) -> None:
     """As another thread may, between the launch and the answer: the slab grows."""
     gpu, _ = twins("retention")
     stream = gpu.stream()
@@ -108,14 +110,14 @@ def test_who_joins_meanwhile_does_not_take_the_pose_away(twins: Any, walk: Any, 
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(Stream, "_keep", joined)
-        pose = stream.step(lend(walk(1)[0]))
+        pose = stream.step(lend(walker_keypoints(1)[0]))
     np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
 
 
-def test_what_a_shadow_orders_during_the_launch_is_done_and_not_only_told(twins: Any, walk: Any, lend: Any) -> None:
+def test_what_a_shadow_orders_during_the_launch_is_done_and_not_only_told(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     gpu, cpu = twins("retention")
     a, b = gpu.stream(), cpu.stream()
-    frames = walk(4)
+    frames = walker_keypoints(4)
     for i in range(3):
         same(a.step(lend(frames[i]), t=i * 0.02), b.step(frames[i], t=i * 0.02))
     saw: list[bool] = []
@@ -135,25 +137,25 @@ def test_what_a_shadow_orders_during_the_launch_is_done_and_not_only_told(twins:
     del a._slots.launch
 
 
-def test_threads_lend_frames_while_others_are_captured(twins: Any, walk: Any, lend: Any, caplog: Any) -> None:
+def test_threads_lend_frames_while_others_are_captured(twins: Any, walker_keypoints: Any, lend: Any, caplog: Any) -> None:
     gpu, cpu = twins("dssm")
 
     def lift(model: Model, frames: Any) -> list[np.ndarray]:
         with model.stream() as stream:
             return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(frames)]
 
-    lent = [[lend(frame) for frame in walk(24, seed=seed)] for seed in range(3)]
+    lent = [[lend(frame) for frame in walker_keypoints(24, seed=seed)] for seed in range(3)]
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda frames: lift(gpu, frames), lent))
     assert not caplog.records
     for seed in range(3):
-        np.testing.assert_array_equal(together[seed], lift(cpu, walk(24, seed=seed)))
+        np.testing.assert_array_equal(together[seed], lift(cpu, walker_keypoints(24, seed=seed)))
 
 
-def test_a_frame_from_the_gpu_waits_once_and_is_not_uploaded(twins: Any, walk: Any, lend: Any, driver: Any) -> None:
+def test_a_frame_from_the_gpu_waits_once_and_is_not_uploaded(twins: Any, walker_keypoints: Any, lend: Any, driver: Any) -> None:
     gpu, _ = twins("retention")
     stream = gpu.stream()
-    for i, frame in enumerate(walk(12)):
+    for i, frame in enumerate(walker_keypoints(12)):
         lent = lend(frame)
         before = {what: driver[what] for what in ("uploads", "downloads", "moves", "waits", "device", "pinned", "launches")}
         stream.step(lent, t=i * 0.02)
@@ -174,11 +176,11 @@ def test_a_frame_from_the_gpu_waits_once_and_is_not_uploaded(twins: Any, walk: A
     ],
 )
 def test_a_frame_that_turns_out_bad_is_refused_and_so_are_all(
-    twins: Any, walk: Any, lend: Any, turn: int, spoil: Any, message: str
+    twins: Any, walker_keypoints: Any, lend: Any, turn: int, spoil: Any, message: str
 ) -> None:
     gpu, cpu = twins("retention")
     a, b, c, d = gpu.stream(), gpu.stream(), cpu.stream(), cpu.stream()
-    frames = walk(8).copy()
+    frames = walker_keypoints(8).copy()
     frames[:, :, 2] = 1
     for i in range(turn):
         gpu.step_batch({a: lend(frames[i]), b: frames[i]}, t=i * 0.02)
@@ -195,12 +197,12 @@ def test_a_frame_that_turns_out_bad_is_refused_and_so_are_all(
 
 
 def test_what_does_not_fit_is_told_before_anything_is_launched(
-    twins: Any, walk: Any, lend: Any, driver: Any, caplog: pytest.LogCaptureFixture
+    twins: Any, walker_keypoints: Any, lend: Any, driver: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu, cpu = twins("retention")
     stream = gpu.stream()
-    stream.step(walk(1)[0])
-    frame = walk(2)[1]
+    stream.step(walker_keypoints(1)[0])
+    frame = walker_keypoints(2)[1]
     before = driver["launches"], remembered(stream)
     for lent, error, message in (
         (lend(frame, "float16"), FrameError, r"float16 \(17, 3\).*expected float32 \(17, 3\)"),
@@ -213,25 +215,25 @@ def test_what_does_not_fit_is_told_before_anything_is_launched(
         cpu.stream().step(lend(frame))
     assert (driver["launches"], remembered(stream)) == before
     with caplog.at_level(logging.WARNING):
-        same(stream.step(lend(frame)), _second(cpu, walk))
+        same(stream.step(lend(frame)), _second(cpu, walker_keypoints))
     assert not caplog.records
 
 
-def _second(model: Any, walk: Any) -> Any:
+def _second(model: Any, walker_keypoints: Any) -> Any:
     stream = model.stream()
-    return [stream.step(frame) for frame in walk(2)][1]
+    return [stream.step(frame) for frame in walker_keypoints(2)][1]
 
 
-def test_a_chunk_gathers_its_frames_on_the_host_and_says_so(twins: Any, walk: Any, lend: Any) -> None:
+def test_a_chunk_gathers_its_frames_on_the_host_and_says_so(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     gpu, _ = twins("retention-chunk")
     with pytest.raises(UsageError, match=r"takes none from there.*graph of mode step"):
-        gpu.stream().step(lend(walk(1)[0]))
+        gpu.stream().step(lend(walker_keypoints(1)[0]))
 
 
-def test_a_closed_model_takes_none(twins: Any, walk: Any, lend: Any) -> None:
+def test_a_closed_model_takes_none(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     gpu, _ = twins("retention")
     stream = gpu.stream()
-    stream.step(lend(walk(1)[0]))
+    stream.step(lend(walker_keypoints(1)[0]))
     gpu.close()
     with pytest.raises(UsageError, match="the model is closed"):
-        stream.step(lend(walk(2)[1]))
+        stream.step(lend(walker_keypoints(2)[1]))

@@ -111,11 +111,11 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["retention", "gated", "retention-chunk", "attention"])
-def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str], Path], crowd: Any, kind: str) -> None:
+def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str], Path], play_crowd: Any, kind: str) -> None:
     models: list[Model] = [load(artefact_of(kind)), load(artefact_of(kind), engine="onnxruntime")]
     assert [model.engine for model in models] == ["onnxruntime-cuda", "onnxruntime-cpu"]  # the GPU is preferred
     pairs: list[Any] = []
-    for poses in crowd(models, pairs, 60, joins=12, leaves=40):
+    for poses in play_crowd(models, pairs, 60, joins=12, leaves=40):
         for a, b in poses:
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
     for a, b in pairs:
@@ -123,21 +123,24 @@ def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str
             np.testing.assert_array_equal(x, y)
 
 
-def test_each_binding_has_a_graph_of_its_own(artefact_of: Callable[[str], Path], walk: Walk) -> None:
+def test_each_binding_has_a_graph_of_its_own(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     stream = load(artefact_of("retention"), engine="onnxruntime-cuda").stream()
-    for frame in walk(6):
+    for frame in walker_keypoints(6):
         stream.step(frame)
     assert Session.numbers == ["1", "2"] * 3  # one per parity
 
 
 def test_what_cannot_be_captured_is_warned_of_and_runs(
-    artefact_of: Callable[[str], Path], walk: Walk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    artefact_of: Callable[[str], Path],
+    walker_keypoints: Walk,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(Session, "not_capturable", True)
     stream, cpu = (load(artefact_of("dssm"), engine=name).stream() for name in ("onnxruntime-cuda", "onnxruntime"))
     assert [given["enable_cuda_graph"] for given in Session.opened] == ["1", "0"]
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
-    for frame in walk(4):
+    for frame in walker_keypoints(4):
         np.testing.assert_array_equal(stream.step(frame).xyz_m, cpu.step(frame).xyz_m)
     assert not Session.numbers
 
@@ -157,12 +160,12 @@ def test_without_the_provider_the_package_is_named(artefact_of: Callable[[str], 
     assert load(artefact_of("dssm")).engine == "onnxruntime-cpu"
 
 
-def test_closing_frees_it_all(artefact_of: Callable[[str], Path], walk: Walk, driver: Any) -> None:
+def test_closing_frees_it_all(artefact_of: Callable[[str], Path], walker_keypoints: Walk, driver: Any) -> None:
     model = load(artefact_of("retention"))
     stream = model.stream()
-    stream.step(walk(1)[0])
+    stream.step(walker_keypoints(1)[0])
     assert driver["device"] and driver["streams"]
     model.close()
     assert not any(driver[what] for what in ("device", "pinned", "streams"))
     with pytest.raises(UsageError, match="the model is closed"):
-        stream.step(walk(2)[1])
+        stream.step(walker_keypoints(2)[1])

@@ -52,11 +52,11 @@ def twins(artefact_of: ArtefactOf, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 @pytest.mark.parametrize("kind", ["retention", "gated", "retention-chunk", "lookahead-chunk", "attention"])
 def test_people_come_and_go_and_each_is_as_on_the_processor(
-    twins: Callable[[str], tuple[Model, Model]], walk: Walk, crowd: Any, kind: str
+    twins: Callable[[str], tuple[Model, Model]], walker_keypoints: Walk, play_crowd: Any, kind: str
 ) -> None:
     models = twins(kind)
     pairs: list[Any] = []
-    for poses in crowd(models, pairs, 40, joins=12, leaves=30):
+    for poses in play_crowd(models, pairs, 40, joins=12, leaves=30):
         for a, b in poses:
             np.testing.assert_allclose(a.xyz_m, b.xyz_m, atol=SAME)
     for a, b in pairs:
@@ -64,28 +64,32 @@ def test_people_come_and_go_and_each_is_as_on_the_processor(
             np.testing.assert_allclose(x, y, atol=SAME)
     first = pairs[0][0]
     snapshot = first.snapshot()
-    here = first.step(walk(60)[50]).xyz_m
+    here = first.step(walker_keypoints(60)[50]).xyz_m
     first.reset()
-    first.step(walk(60)[0])
+    first.step(walker_keypoints(60)[0])
     first.restore(snapshot)
-    np.testing.assert_array_equal(first.step(walk(60)[50]).xyz_m, here)
+    np.testing.assert_array_equal(first.step(walker_keypoints(60)[50]).xyz_m, here)
 
 
-def test_each_parity_is_launched_once_and_captured_and_then_replayed(artefact_of: ArtefactOf, walk: Walk, driver: Any) -> None:
+def test_each_parity_is_launched_once_and_captured_and_then_replayed(
+    artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any
+) -> None:
     captures, launches, uploads = (driver[what] for what in ("captures", "launches", "uploads"))
     stream = load(artefact_of("retention"), engine="torch").stream()
-    for frame in walk(8):
+    for frame in walker_keypoints(8):
         stream.step(frame)
     assert (driver["captures"] - captures, driver["launches"] - launches) == (2, 6)
     assert driver["uploads"] - uploads == 8  # one a frame, of which six are the graphs' own
 
 
-def test_a_frame_that_lies_on_the_gpu_stays_there(twins: Callable[[str], tuple[Model, Model]], walk: Walk, driver: Any) -> None:
+def test_a_frame_that_lies_on_the_gpu_stays_there(
+    twins: Callable[[str], tuple[Model, Model]], walker_keypoints: Walk, driver: Any
+) -> None:
     models = twins("retention")
     gpu, cpu = (model.stream() for model in models)
     far = models[0]._opened.device.zeros((17, 3), np.float32)  # type: ignore[union-attr]
     captures = driver["captures"]
-    for frame in walk(8):
+    for frame in walker_keypoints(8):
         far[:] = frame
         np.testing.assert_allclose(gpu.step(far).xyz_m, cpu.step(frame).xyz_m, atol=SAME)
     assert driver["captures"] - captures == 2
@@ -107,7 +111,7 @@ def test_without_graphs_all_is_enqueued_anew(artefact_of: ArtefactOf, driver: An
 
 
 def test_garbage_is_not_collected_into_a_capture(
-    artefact_of: ArtefactOf, walk: Walk, driver: Any, device: cuda.Device, monkeypatch: pytest.MonkeyPatch
+    artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any, device: cuda.Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spare = [device.zeros(1) for _ in range(4)]
 
@@ -121,21 +125,25 @@ def test_garbage_is_not_collected_into_a_capture(
     captures = driver["captures"]
     monkeypatch.setattr(TorchEngine, "run", littering)
     stream = load(artefact_of("dssm"), engine="torch").stream()
-    for frame in walk(4):
+    for frame in walker_keypoints(4):
         stream.step(frame)
     assert driver["captures"] - captures == 2 and not spare
 
 
 @pytest.mark.parametrize("where", ["in what is captured", "as it ends", "as it is made"])
 def test_what_cannot_be_captured_is_warned_of_once_and_runs(
-    twins: Callable[[str], tuple[Model, Model]], walk: Walk, driver: Any, caplog: pytest.LogCaptureFixture, where: str
+    twins: Callable[[str], tuple[Model, Model]],
+    walker_keypoints: Walk,
+    driver: Any,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
 ) -> None:
     gpu, cpu = (model.stream() for model in twins("retention"))
     if where == "in what is captured":
         host_torch.REFUSE.add("a capture")
     else:
         driver.fail("cuStreamEndCapture" if where == "as it ends" else "cuGraphInstantiateWithFlags")
-    for i, frame in enumerate(walk(6)):
+    for i, frame in enumerate(walker_keypoints(6)):
         np.testing.assert_allclose(gpu.step(frame).xyz_m, cpu.step(frame).xyz_m, atol=SAME)
         assert host_torch.current is None, i
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
@@ -144,35 +152,35 @@ def test_what_cannot_be_captured_is_warned_of_once_and_runs(
 
 
 def test_what_torch_refuses_is_an_error_of_ours_and_changes_nothing(
-    twins: Callable[[str], tuple[Model, Model]], walk: Walk
+    twins: Callable[[str], tuple[Model, Model]], walker_keypoints: Walk
 ) -> None:
     gpu, cpu = (model.stream() for model in twins("dssm"))
     host_torch.REFUSE.add("a launch")
     with pytest.raises(
         PoseEdgeError, match=r"PyTorch on the GPU: CUDA error: operation not permitted.*run: posemoe-edge doctor"
     ):
-        gpu.step(walk(1)[0])
+        gpu.step(walker_keypoints(1)[0])
     host_torch.REFUSE.clear()
-    for frame in walk(4):
+    for frame in walker_keypoints(4):
         np.testing.assert_allclose(gpu.step(frame).xyz_m, cpu.step(frame).xyz_m, atol=SAME)
 
 
-def test_closing_frees_it_all(artefact_of: ArtefactOf, walk: Walk, driver: Any) -> None:
+def test_closing_frees_it_all(artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any) -> None:
     model = load(artefact_of("retention"), engine="torch")
     stream = model.stream()
-    for frame in walk(4):
+    for frame in walker_keypoints(4):
         stream.step(frame)
     assert driver["device"] and driver["streams"] and driver["executables"] == 2
     model.close()
     assert not any(driver[what] for what in ("device", "pinned", "streams", "executables", "graphs"))
     model.close()
     with pytest.raises(UsageError, match="the model is closed"):
-        stream.step(walk(5)[4])
+        stream.step(walker_keypoints(5)[4])
 
 
-def test_a_model_that_is_forgotten_frees_it_all(artefact_of: ArtefactOf, walk: Walk, driver: Any) -> None:
+def test_a_model_that_is_forgotten_frees_it_all(artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any) -> None:
     stream = load(artefact_of("dssm"), engine="torch").stream()
-    stream.step(walk(1)[0])
+    stream.step(walker_keypoints(1)[0])
     assert driver["device"]
     del stream
     gc.collect()

@@ -67,9 +67,9 @@ def trt() -> Any:
 @pytest.fixture(scope="session")
 def graph_of(
     artefact_of: Callable[[str], Path],
-    calibrated: Path,
-    made_once: Callable[..., Path],
-    tiny: Callable[[str], Any],
+    calibrated_artefact: Path,
+    build_once: Callable[..., Path],
+    tiny_lifter: Callable[[str], Any],
 ) -> Callable[[str, Precision], tuple[Path, Graph]]:
     """graph_of("dssm", "fp16"): a tiny graph's file and record; of a shared artefact if it is there, else made once."""
 
@@ -78,7 +78,7 @@ def graph_of(
         from posemoe_edge.export.precision import to_fp16
         from posemoe_edge.export.trace import trace
 
-        folder = calibrated if kind == "retention" else artefact_of(kind)
+        folder = calibrated_artefact if kind == "retention" else artefact_of(kind)
         manifest = read_manifest(folder)
         graph = next((graph for graph in manifest.graphs if graph.precision == precision), None)
         if graph:
@@ -88,7 +88,9 @@ def graph_of(
         graph = wide.model_copy(update={"precision": precision, "file": wide.file.replace("fp32", precision)})
         chunk = graph.frames if graph.mode == "chunk" else None
         name = f"{kind}.{graph.file}"
-        return made_once(name, lambda path: onnx.save(simplify(name_nodes(trace(to_fp16(tiny(kind)), chunk))), path)), graph
+        return build_once(
+            name, lambda path: onnx.save(simplify(name_nodes(trace(to_fp16(tiny_lifter(kind)), chunk))), path)
+        ), graph
 
     return made
 
@@ -113,7 +115,7 @@ def test_the_shipped_graph_becomes_a_plan(trt: Any) -> None:
 
 @each_graph
 def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
-    kind: str, precision: Precision, trt: Any, graph_of: Make, tiny: Callable[[str], Any]
+    kind: str, precision: Precision, trt: Any, graph_of: Make, tiny_lifter: Callable[[str], Any]
 ) -> None:
     """Norms, softmax, sums and decay are fp32 in every precision. Linear layers are not, unless a module has ``keep_fp32``."""
     from torch import nn
@@ -124,7 +126,7 @@ def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
     assert {kind for layer in adding for kind in {"fp32", "fp16"} & {*layer.reads, *layer.writes}} == {"fp32"}
     assert {"normalization", "softmax"} <= {layer.kind for layer in adding}
 
-    modules = dict(tiny(kind).named_modules())
+    modules = dict(tiny_lifter(kind).named_modules())
     kept_fp32 = [name for name, module in modules.items() if getattr(module, "keep_fp32", False)]
     products: dict[str, set[str]] = {}
     for layer in layers:

@@ -40,9 +40,9 @@ def graph(manifest: Manifest) -> Graph:
 
 
 @pytest.fixture
-def key(copied_artefact: Path, key_of: Callable[..., BuildKey]) -> BuildKey:
+def key(copied_artefact: Path, make_build_key: Callable[..., BuildKey]) -> BuildKey:
     """What Orin would build."""
-    return key_of(copied_artefact, "fp16", platform=ORIN.platform)
+    return make_build_key(copied_artefact, "fp16", platform=ORIN.platform)
 
 
 @pytest.fixture
