@@ -22,7 +22,7 @@ from typing import Any
 from experiment import Bars, Row, clips_of, exact_and_noisy, finish, lifters, parsed, parser, told
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.models.count import describe
+from posemoe_edge.edge.models.cost import lifter_cost
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import ABLATIONS, PoseMoEConfig
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
@@ -106,7 +106,7 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     for name, model in models.items():
         without = set(posemoe(model.config, name).without)
         known = (ablation for ablation, parts in ABLATIONS.items() if set(parts) == without)
-        about = describe(model.config)
+        about = lifter_cost(model.config)
         size = {key: about[key] for key in ("params", "macs_per_frame")}
         left_out = next(known, ", ".join(sorted(without))) if without else "nothing"
         rows += [{"weights": name, "ablation": left_out, **size, **row} for row in exact_and_noisy(model, clips)]

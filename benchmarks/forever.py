@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from posemoe_edge.edge.models.retention import Retention
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.plotting.figure import Lines, draw_lines
 from torch import Tensor
 
@@ -65,15 +65,15 @@ class Published:
 
 
 def local(mixer: Retention, q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Ours. The clock is made anew: what depends on time alone is part of what a call costs."""
-    return mixer.chunk(q, k, v, state, Clock(q.new_ones(1, CHUNK), chunk_size=CHUNK))
+    """Ours. The timing is made anew: what depends on time alone is part of what a call costs."""
+    return mixer.chunk(q, k, v, state, Timing(q.new_ones(1, CHUNK), chunk_size=CHUNK))
 
 
 def measure(frames: int) -> dict[str, Any]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    ours = Retention(DIM, HEADS, held=False)
-    wide = Retention(DIM, HEADS, held=False).double()
+    ours = Retention(DIM, HEADS, zoh_gain=False)
+    wide = Retention(DIM, HEADS, zoh_gain=False).double()
     published = Published(ours)
     lap = torch.randn(3, 64 * CHUNK, 17, DIM) / WIDTH**0.5  # the motion that is played over and over
     state = torch.zeros(1, *ours.state_shape)

@@ -21,7 +21,7 @@ from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequences import evaluation_takes
 from posemoe_edge.edge.evaluation import judge
 from posemoe_edge.edge.lifting import lift_take
-from posemoe_edge.edge.models.count import describe
+from posemoe_edge.edge.models.cost import lifter_cost
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.errors import UsageError
 
@@ -32,7 +32,7 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip], relative_to: Se
         raise UsageError(f"no weights named {', '.join(unknown)}", expected=f"one of {', '.join(models)}")
     rows: list[Row] = []
     for name, model in models.items():
-        about = describe(model.config)
+        about = lifter_cost(model.config)
         size = {key: about[key] for key in ("mode", "params", "macs_per_frame")}
         rows += [{"weights": name, **size, **row} for row in with_flips(model, clips)]
     errors = {(row["weights"], row["input"]): row["mpjpe_mm"] for row in rows}

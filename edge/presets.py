@@ -111,7 +111,7 @@ MOTIONBERT = "MotionBERT, ICCV 2023"
 posemoe = PoseMoEConfig(mixer="attention", dim=128, heads=8, layers=12, mlp_ratio=4, window=243, channels=2, norm_pose=False)
 mixste = AlternatingConfig(mixer="attention", dim=512, heads=8, layers=8, window=243, channels=2, norm_eps=1e-6)
 poseretnet = AlternatingConfig(
-    mixer="retention", dim=512, heads=8, layers=8, channels=2, norm_eps=1e-6, lookahead=True, held=False, bias=False
+    mixer="retention", dim=512, heads=8, layers=8, channels=2, norm_eps=1e-6, lookahead=True, zoh_gain=False, bias=False
 )
 motionbert = DualStreamConfig(mixer="attention", dim=256, heads=8, layers=5, mlp_ratio=4, window=243, channels=3, norm_eps=1e-6)
 hummuss = DualStreamConfig(

@@ -13,7 +13,7 @@ from experiment import Row
 from posemoe_edge.edge.models.attention import Attention, join_heads, split_heads
 from posemoe_edge.edge.models.dssm import DSSM
 from posemoe_edge.edge.models.retention import Retention
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ Contestants = dict[str, Callable[[], Run]]
 class Fused(nn.Module):
     """Attention by PyTorch's own kernel, which never writes the map down: the same numbers, another cost."""
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         q, k, v = (split_heads(x.transpose(1, 2), HEADS) for x in (q, k, v))  # (B, J, H, T, d)
         return join_heads(F.scaled_dot_product_attention(q, k, v)).transpose(1, 2)
 
@@ -112,7 +112,7 @@ def bare_mixers(rows: int, frames: int, device: torch.device) -> dict[str, Conte
                 q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
 
             def call() -> Tensor:
-                return mixer(q, k, v, Clock(q.new_ones(1, frames), uniform=True))  # type: ignore[no-any-return]
+                return mixer(q, k, v, Timing(q.new_ones(1, frames), uniform=True))  # type: ignore[no-any-return]
 
             return either(call, [q, k, v, *mixer.parameters()], training, device)
 

@@ -18,7 +18,7 @@ from .output import Output, Result, megabytes, verb
 def command(out: Output, table: bool) -> Result:
     """The presets: what they are made of, what they cost; with --table beside what the papers print."""
     try:
-        from ..models.count import describe
+        from ..models.cost import lifter_cost
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "counting a preset's parameters") from None
@@ -29,7 +29,7 @@ def command(out: Output, table: bool) -> Result:
             rows.append(
                 {
                     "name": preset.name,
-                    **describe(preset.config, frames=published.frames if published else None),
+                    **lifter_cost(preset.config, frames=published.frames if published else None),
                     "weights": (ZOO / preset.name).is_dir(),
                     "note": preset.note,
                     "published": None if published is None else dataclasses.asdict(published),

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from .attention import attention_map, join_heads
-from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing, silence
+from .layers import EPS, FeedForward, JointAttention, Projections, Readout, TimeMixing, zero_
 from .mixer import Mixer
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
-CekaMode = Literal["paper", "tcpformer"]
+CekaVariant = Literal["paper", "tcpformer"]
 CekaFeed = Literal["each", "cross", "none"]
 Passes = Callable[[Tensor], Tensor]
 """A product of maps, to apply to values."""
@@ -31,17 +31,17 @@ class CrossExpertAttention(nn.Module):
     tcpformer:  F + ((1 - s) Softmax(Q K' / sqrt(d)) + s M) V W_out,  as the authors' earlier TCPFormer has it.
     """
 
-    def __init__(self, dim: int, heads: int, mode: CekaMode = "paper", *, eps: float = EPS) -> None:
+    def __init__(self, dim: int, heads: int, variant: CekaVariant = "paper", *, eps: float = EPS) -> None:
         super().__init__()
-        self.heads, self.mode = heads, mode
+        self.heads, self.variant = heads, variant
         self.project = Projections(dim, eps=eps)
         self.mu = nn.Parameter(torch.zeros(()))
-        self.out = nn.Linear(dim, dim) if mode == "tcpformer" else nn.Identity()
+        self.out = nn.Linear(dim, dim) if variant == "tcpformer" else nn.Identity()
 
     def forward(self, x: Tensor, aggregated: Tensor | None) -> Tensor:
         q, k, v = self.project.heads(x, None, self.heads)  # (..., H, L, d)
         share = torch.sigmoid(self.mu)
-        if self.mode == "tcpformer":
+        if self.variant == "tcpformer":
             weights = attention_map(q, k)
             if aggregated is not None:
                 weights = share * aggregated + (1 - share) * weights
@@ -49,12 +49,12 @@ class CrossExpertAttention(nn.Module):
             fused = q @ k.transpose(-2, -1)  # (..., H, L, L)
             if aggregated is not None:
                 fused = share * aggregated + (1 - share) * fused
-            weights = torch.softmax(wide(fused * x.shape[-1] ** -0.5), dim=-1).to(v.dtype)
+            weights = torch.softmax(at_least_fp32(fused * x.shape[-1] ** -0.5), dim=-1).to(v.dtype)
         return x + self.out(join_heads(weights @ v))  # type: ignore[no-any-return]
 
-    def hush(self) -> None:
+    def zero_init_residual(self) -> None:
         if isinstance(self.out, nn.Linear):
-            silence(self.out)
+            zero_(self.out)
             return
         dim = self.project.own.in_features  # nothing follows the values: they are zeroed
         with torch.no_grad():
@@ -77,7 +77,7 @@ class CrossExpert(nn.Module):
         ratio: int,
         *,
         over_time: bool = False,
-        mode: CekaMode = "paper",
+        variant: CekaVariant = "paper",
         cross: bool = True,
         expert: bool = True,
         feed: CekaFeed = "each",
@@ -89,19 +89,19 @@ class CrossExpert(nn.Module):
             self.cross_2d = JointAttention(dim, heads, cross=True, eps=eps)
             self.cross_depth = JointAttention(dim, heads, cross=True, eps=eps)
         if expert:
-            self.expert_2d = CrossExpertAttention(dim, heads, mode, eps=eps)
-            self.expert_depth = CrossExpertAttention(dim, heads, mode, eps=eps)
+            self.expert_2d = CrossExpertAttention(dim, heads, variant, eps=eps)
+            self.expert_depth = CrossExpertAttention(dim, heads, variant, eps=eps)
         self.cross, self.expert = cross, expert
         self.feed = feed_forwards(dim, ratio, cross=cross, expert=expert, feed=feed, eps=eps)
 
-    def forward(self, f_2d: Tensor, f_depth: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    def forward(self, f_2d: Tensor, f_depth: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         if self.over_time:
             f_2d, f_depth = f_2d.transpose(-3, -2), f_depth.transpose(-3, -2)  # (B, J, T, C)
         there = back = None
         if self.cross:
-            f_2d, to_depth = self.cross_2d.mapped(f_2d, f_depth)  # (12), map (..., H, L, L)
+            f_2d, to_depth = self.cross_2d.with_map(f_2d, f_depth)  # (12), map (..., H, L, L)
             f_2d = self.feed[0](f_2d)
-            f_depth, to_2d = self.cross_depth.mapped(f_depth, f_2d)  # (13)
+            f_depth, to_2d = self.cross_depth.with_map(f_depth, f_2d)  # (13)
             f_depth = self.feed[1](f_depth)
             there, back = to_depth @ to_2d, to_2d @ to_depth  # (14), (15)
         if self.expert:
@@ -148,18 +148,18 @@ class StreamingCrossExpert(nn.Module):
         self.cross, self.expert = cross, expert
         self.feed = feed_forwards(dim, ratio, cross=cross, expert=expert, feed=feed, eps=eps)
 
-    def forward(self, f_2d: Tensor, f_depth: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    def forward(self, f_2d: Tensor, f_depth: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         there: Passes | None = None
         back: Passes | None = None
         if self.cross:
-            f_2d, to_depth = self.cross_2d.mapped(f_2d, form, f_depth)  # (12)
+            f_2d, to_depth = self.cross_2d.with_map(f_2d, mode, f_depth)  # (12)
             f_2d = self.feed[0](f_2d)
-            f_depth, to_2d = self.cross_depth.mapped(f_depth, form, f_2d)  # (13)
+            f_depth, to_2d = self.cross_depth.with_map(f_depth, mode, f_2d)  # (13)
             f_depth = self.feed[1](f_depth)
             there, back = lambda v: to_depth(to_2d(v)), lambda v: to_2d(to_depth(v))
         if self.expert:
-            f_2d = self.feed[2](self.expert_2d(f_2d, form, there))  # (14), (16) to (18)
-            f_depth = self.feed[3](self.expert_depth(f_depth, form, back))  # (15)
+            f_2d = self.feed[2](self.expert_2d(f_2d, mode, there))  # (14), (16) to (18)
+            f_depth = self.feed[3](self.expert_depth(f_depth, mode, back))  # (15)
         return f_2d, f_depth
 
 
@@ -173,12 +173,12 @@ class StreamingExpert(nn.Module):
         self.mu = nn.Parameter(torch.zeros(()))
         self.readout = Readout(dim, heads)
 
-    def forward(self, x: Tensor, form: Form, aggregate: Passes | None) -> Tensor:
+    def forward(self, x: Tensor, mode: ExecutionMode, aggregate: Passes | None) -> Tensor:
         q, k, v, gate = self.project(x)
         share = torch.sigmoid(self.mu)
         if aggregate is None:
-            return x + self.readout(form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
-        return x + self.readout(share * aggregate(v) + (1 - share) * form.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
+            return x + self.readout(mode.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
+        return x + self.readout(share * aggregate(v) + (1 - share) * mode.mix(self.mixer, q, k, v), gate)  # type: ignore[no-any-return]
 
-    def hush(self) -> None:
+    def zero_init_residual(self) -> None:
         nn.init.zeros_(self.readout.weight)

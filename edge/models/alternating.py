@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import StackConfig
-from .layers import EPS, BorderLinear, Norm
+from .layers import EPS, EndpointLinear, Norm
 from .lifter import Lifter
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +40,18 @@ class Alternating(Lifter):
         self.over_time = nn.ModuleList(config.time_block() for _ in range(config.layers))
         self.norm_joints = Norm(dim, config.norm_eps)
         self.norm_time = Norm(dim, config.norm_eps)
-        self.head = nn.Sequential(Norm(dim, EPS), BorderLinear(dim, 3))
-        self.number_memories()
+        self.head = nn.Sequential(Norm(dim, EPS), EndpointLinear(dim, 3))
+        self.number_states()
 
-    def lift(self, x: Tensor, form: Form) -> Tensor:
+    def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         x = self.embed(x.to(self.embed.weight.dtype)) + self.position  # (..., J, C)
         for layer, (joints, time) in enumerate(zip(self.over_joints, self.over_time, strict=True)):
             if layer > 0:
-                (x,) = form.enter(layer, x)
+                (x,) = mode.before_layer(layer, x)
             x = self.norm_joints(joints(x))
             if layer == 0:
                 if self.position_time is not None:
                     x = x + self.position_time[: x.shape[-3]]
-                (x,) = form.enter(0, x)
-            x = self.norm_time(time(x, form))
-        return form.answer(wide(self.head(form.leave(x))))
+                (x,) = mode.before_layer(0, x)
+            x = self.norm_time(time(x, mode))
+        return mode.after_head(at_least_fp32(self.head(mode.before_head(x))))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .mixer import Mixer
-from .precision import wide
-from .timing import Clock
+from .precision import at_least_fp32
+from .timing import Timing
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -25,7 +25,7 @@ def join_heads(x: Tensor) -> Tensor:
 def attention_map(q: Tensor, k: Tensor) -> Tensor:
     """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax runs in FP32."""
     logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-    return torch.softmax(wide(logits), dim=-1).to(q.dtype)
+    return torch.softmax(at_least_fp32(logits), dim=-1).to(q.dtype)
 
 
 class Attention(Mixer):
@@ -44,6 +44,6 @@ class Attention(Mixer):
     def state_shape(self) -> None:
         return None
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         q, k, v = (split_heads(x.transpose(1, 2), self.heads) for x in (q, k, v))  # (B, J, H, T, d)
         return join_heads(attention_map(q, k) @ v).transpose(1, 2)  # (B, T, J, C)

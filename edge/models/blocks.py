@@ -19,7 +19,7 @@ from .config import LifterConfig
 from .dssm import DSSM, ReverseDSSM
 from .layers import FeedForward, JointAttention, Norm, TimeMixing
 from .mixer import Mixer
-from .modes import Form
+from .modes import ExecutionMode
 
 BlockKind = Literal["transformer", "gated"]
 
@@ -53,7 +53,7 @@ class StackConfig(LifterConfig):
         return GatedJoints(self) if self.gated else TransformerJoints(self)
 
     def time_block(self) -> nn.Module:
-        """One block over time, called with x and the form."""
+        """One block over time, called with x and the mode."""
         return GatedTime(self) if self.gated else TransformerTime(self)
 
 
@@ -78,8 +78,8 @@ class TransformerTime(nn.Module):
         self.mixing = TimeMixing(config.dim, config.heads, config.make_mixer(), eps=eps, bias=config.bias)
         self.feed = FeedForward(config.dim, config.mlp_ratio, eps=eps)
 
-    def forward(self, x: Tensor, form: Form) -> Tensor:
-        return self.feed(self.mixing(x, form))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
+        return self.feed(self.mixing(x, mode))  # type: ignore[no-any-return]
 
 
 class Gated(nn.Module):
@@ -141,6 +141,6 @@ class GatedTime(Gated):
     def __init__(self, config: StackConfig) -> None:
         super().__init__(config, both=config.lookahead)
 
-    def forward(self, x: Tensor, form: Form) -> Tensor:
+    def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         one = x.new_ones(())
-        return self.gated(x, lambda mixer, u: form.mix(mixer, one, one, u))
+        return self.gated(x, lambda mixer, u: mode.mix(mixer, one, one, u))

@@ -8,8 +8,8 @@ from typing import Literal
 from ...runtime.errors import UsageError
 from ...runtime.pose.skeleton import H36M_ORDERS
 from .attention import Attention
-from .choices import check_choices
 from .dssm import DSSM, Modes
+from .literals import check_literals
 from .mixer import Mixer
 from .pruning import Pruning
 from .retention import DISTANCES, Retention
@@ -34,7 +34,7 @@ class LifterConfig:
         skeleton: the joints, by a name of ``runtime.skeleton.SKELETONS``.
         fps: nominal frame rate: dt = 1 / fps is one step of the mixers.
         norm_eps: of the layer norms.
-        held: retention: keys are weighted by the time that they stand for (False: by 1, as published).
+        zoh_gain: retention: keys are weighted by the time that they stand for (False: by 1, as published).
         distances: retention: the table of d_j, or "uniform".
         state_size, modes, shared_modes: dssm: N, how its frequencies start, and whether channels share them.
         pruning: H2OT's, around the blocks of an attention topology.
@@ -54,7 +54,7 @@ class LifterConfig:
     skeleton: str = "h36m17"
     fps: float = 50.0
     norm_eps: float = 1e-5
-    held: bool = True
+    zoh_gain: bool = True
     distances: str = "h36m17"
     state_size: int = 16
     modes: Modes = "lin"
@@ -63,7 +63,7 @@ class LifterConfig:
     units: Literal["metres", "image"] = "metres"
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_literals(self)
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
@@ -125,7 +125,7 @@ class LifterConfig:
     def make_mixer(self) -> Mixer:
         """One mixer of this lifter."""
         if self.mixer == "retention":
-            return Retention(self.dim, self.heads, self.distance_of_joint, held=self.held)
+            return Retention(self.dim, self.heads, self.distance_of_joint, zoh_gain=self.zoh_gain)
         if self.mixer == "dssm":
             return DSSM(self.dim, self.joints, self.state_size, modes=self.modes, shared=self.shared_modes)
         return Attention(self.heads)

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from ...runtime.errors import UsageError
 from .mixer import Mixer
-from .precision import wide
-from .timing import Clock, phase
+from .precision import at_least_fp32
+from .timing import Timing, phase
 
 Modes = Literal["lin", "inv"]
 SHORT = 64  # up to that many places, sums are quicker than a transform
-BLOCK = 9  # frames whose pairs are weighed one by one, where each stream has a clock of its own
+BLOCK = 9  # frames whose pairs are weighed one by one, where each stream has a timing of its own
 BRIEF = 60.0  # up to e^60, a decay may be undone in float32
 
 
@@ -66,35 +66,35 @@ class DSSM(Mixer):
     def state_shape(self) -> tuple[int, ...]:
         return self.joints, self.read.shape[1], self.size  # real parts, then imaginary ones
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
-        u = wide(k) * wide(v)  # (B, T, J, C)
-        if clock.uniform and clock.reset is None:
-            return wide(q) * self.convolve(u, dim=1)
-        return wide(q) * self._filter(u, None, clock)[0]
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
+        u = at_least_fp32(k) * at_least_fp32(v)  # (B, T, J, C)
+        if timing.uniform and timing.reset is None:
+            return at_least_fp32(q) * self.convolve(u, dim=1)
+        return at_least_fp32(q) * self._filter(u, None, timing)[0]
 
-    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        y, after = self._filter(wide(k) * wide(v), state, clock)
+    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
+        y, after = self._filter(at_least_fp32(k) * at_least_fp32(v), state, timing)
         assert after is not None
-        return wide(q) * y, after
+        return at_least_fp32(q) * y, after
 
     @classmethod
-    def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
-        if clock.reset is not None:
-            state = torch.where(clock.reset[:, 0].bool()[:, None, None, None, None], 0.0, state)
-        elapsed = clock.elapsed[:, 0][:, None, None, None]
+    def decay_state(cls, mixers: Sequence[Mixer], state: Tensor, timing: Timing) -> Tensor:
+        if timing.reset is not None:
+            state = torch.where(timing.reset[:, 0].bool()[:, None, None, None, None], 0.0, state)
+        elapsed = timing.elapsed[:, 0][:, None, None, None]
         decay, turn = torch.stack([m._exponent for m in mixers], dim=1)  # type: ignore[misc]  # 2 x (M, C, N/2)
         size = torch.exp(elapsed * decay)
         cos, sin = ((size * part)[:, :, None] for part in ((elapsed * turn).cos(), (elapsed * turn).sin()))
         re, im = state.chunk(2, dim=-1)  # (B, M, J, C, N/2)
         return torch.cat(_times((re, im), (cos, sin)), dim=-1)
 
-    def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-        u = wide(k) * wide(v)  # (B, J, C)
-        hold = torch.cat(self._hold(clock.elapsed[:, 0]), dim=-1)  # (B, C, N)
+    def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
+        u = at_least_fp32(k) * at_least_fp32(v)  # (B, J, C)
+        hold = torch.cat(self._hold(timing.elapsed[:, 0]), dim=-1)  # (B, C, N)
         state = state + hold[:, None] * u[..., None]  # (B, J, C, N)
         read = torch.cat([self.read[0], -self.read[1]], dim=-1)  # (C, N)
         y = 2 * (state * read).sum(-1) + self.skip * u
-        return wide(q) * y, state
+        return at_least_fp32(q) * y, state
 
     # What the forms share.
 
@@ -131,7 +131,7 @@ class DSSM(Mixer):
 
     def convolve(self, u: Tensor, dim: int) -> Tensor:
         """u (..., C) filtered along an axis of evenly spaced places (frames, or joints of a frame), from an empty memory."""
-        u = wide(u).movedim(dim, -1)  # (..., C, L)
+        u = at_least_fp32(u).movedim(dim, -1)  # (..., C, L)
         places = u.shape[-1]
         kernel = self.kernel(places).transpose(0, 1)  # (C, L)
         if places <= SHORT or torch.compiler.is_exporting():  # a graph has no transform, but a convolution
@@ -141,21 +141,21 @@ class DSSM(Mixer):
             y = torch.fft.irfft(torch.fft.rfft(u, n=2 * places) * spectrum, n=2 * places)[..., :places]
         return (y + self.skip[:, None] * u).movedim(-1, dim)
 
-    def _filter(self, u: Tensor, state: Tensor | None, clock: Clock) -> tuple[Tensor, Tensor | None]:
+    def _filter(self, u: Tensor, state: Tensor | None, timing: Timing) -> tuple[Tensor, Tensor | None]:
         """(B, T, J, C) and the state after it, from the state before it (None: empty, and nobody asks for the next one)."""
         frames = u.shape[1]
-        brief = self._brief(clock)
-        size = SHORT if brief or clock.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else BLOCK
+        brief = self._brief(timing)
+        size = SHORT if brief or timing.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else BLOCK
         carried, parts = state is not None or frames > size, []
         if carried and state is None:
             state = u.new_zeros(u.shape[0], *self.state_shape)
         for start in range(0, frames, size):
             span = slice(start, start + size)
-            y, state = self._block(u[:, span], state, clock if frames <= size else clock.during(span), brief)
+            y, state = self._block(u[:, span], state, timing if frames <= size else timing.slice_frames(span), brief)
             parts.append(y)
         return (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]), state
 
-    def _brief(self, clock: Clock) -> bool:
+    def _brief(self, timing: Timing) -> bool:
         """Whether no mode decays so much within the call that its inverse would overflow.
 
         A graph cannot look. Off the processor only training does: to see the host would have to wait, which no CUDA graph
@@ -164,35 +164,35 @@ class DSSM(Mixer):
         trained = torch.is_grad_enabled() and self.skip.requires_grad
         if torch.compiler.is_compiling() or not (trained or self.skip.device.type == "cpu"):
             return False
-        longest = clock.once("longest", lambda: float(clock.time[:, -1].max()))  # asked once, not by each mixer
+        longest = timing.cached("longest", lambda: float(timing.time[:, -1].max()))  # asked once, not by each mixer
         return longest * -float(self._exponent[0].detach().min()) < BRIEF
 
-    def _block(self, u: Tensor, state: Tensor | None, clock: Clock, brief: bool) -> tuple[Tensor, Tensor | None]:
+    def _block(self, u: Tensor, state: Tensor | None, timing: Timing, brief: bool) -> tuple[Tensor, Tensor | None]:
         """As ``_filter``, with a weight for each pair of frames: of a brief call as a product of what each of the two knows."""
-        held = self._hold(clock.elapsed)  # 2 x (B, T, C, N/2)
-        re, im = self._power(clock.time)  # (B, T, C, N/2)
+        held = self._hold(timing.elapsed)  # 2 x (B, T, C, N/2)
+        re, im = self._power(timing.time)  # (B, T, C, N/2)
         c_re, c_im = 2 * self.read[0], 2 * self.read[1]
         reads = torch.cat([c_re * re - c_im * im, -(c_re * im + c_im * re)], dim=-1)  # (B, T, C, N), of the first frame's state
-        past = torch.ones_like(clock.visible[0]).tril() & clock.visible  # (B, T, T), causal within a chunk of any size
+        past = torch.ones_like(timing.visible[0]).tril() & timing.visible  # (B, T, T), causal within a chunk of any size
         if brief:
-            given = torch.cat(_times(self._power(-clock.time), held), dim=-1)  # (B, T, C, N)
+            given = torch.cat(_times(self._power(-timing.time), held), dim=-1)  # (B, T, C, N)
             weights = reads.transpose(1, 2) @ given.permute(0, 2, 3, 1)  # (B, C, T, T), rows now, columns then
         else:
-            age = (clock.time[:, :, None] - clock.time[:, None, :]).clamp(min=0).to(u.dtype)  # (B, T, T)
+            age = (timing.time[:, :, None] - timing.time[:, None, :]).clamp(min=0).to(u.dtype)  # (B, T, T)
             weights = self._response((held[0][:, None], held[1][:, None]), age).permute(0, 3, 1, 2)
         y = _along(torch.where(past[:, None], weights, 0.0), u) + self.skip * u
         if state is None:
             return y, None
 
-        state = self.recall([self], state[:, None], clock)[:, 0]  # (B, J, C, N) at the first frame
+        state = self.decay_state([self], state[:, None], timing)[:, 0]  # (B, J, C, N) at the first frame
         recalled = _along(reads.transpose(1, 2), state.permute(0, 3, 1, 2))  # (B, T, J, C)
         x_re, x_im = state.chunk(2, dim=-1)
         last = torch.cat(_times((re[:, -1:], im[:, -1:]), (x_re, x_im)), dim=-1)  # (B, J, C, N)
-        left = torch.cat(_times(self._power(clock.time[:, -1:] - clock.time), held), dim=-1)  # (B, T, C, N)
-        if clock.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
-            recalled = torch.where((clock.life == 0)[:, :, None, None], recalled, 0.0)
-            last = torch.where((clock.life[:, -1] == 0)[:, None, None, None], last, 0.0)
-            left = torch.where((clock.life == clock.life[:, -1:])[:, :, None, None], left, 0.0)
+        left = torch.cat(_times(self._power(timing.time[:, -1:] - timing.time), held), dim=-1)  # (B, T, C, N)
+        if timing.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
+            recalled = torch.where((timing.segment == 0)[:, :, None, None], recalled, 0.0)
+            last = torch.where((timing.segment[:, -1] == 0)[:, None, None, None], last, 0.0)
+            left = torch.where((timing.segment == timing.segment[:, -1:])[:, :, None, None], left, 0.0)
         new = _along(left.permute(0, 2, 3, 1), u)  # (B, N, J, C)
         return y + recalled, last + new.permute(0, 2, 3, 1)
 
@@ -223,7 +223,7 @@ class ReverseDSSM(Mixer):
     def state_shape(self) -> None:
         return None
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         q, k, v = (x.flip(1) if x.ndim else x for x in (q, k, v))  # HumMUSS's q and k are the number 1
-        y = self.dssm(q, k, v, clock.once("backwards", clock.backwards))
+        y = self.dssm(q, k, v, timing.cached("backwards", timing.time_reversed))
         return y.flip(1)  # type: ignore[no-any-return]

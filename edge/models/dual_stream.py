@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import StackConfig
-from .layers import BorderLinear, Norm
+from .layers import EndpointLinear, Norm
 from .lifter import Lifter
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class DualStreamLayer(nn.Module):
         nn.init.zeros_(self.weigh.weight)
         nn.init.constant_(self.weigh.bias, 0.5)
 
-    def forward(self, x: Tensor, form: Form) -> Tensor:
-        st = self.then_time(self.joints_first(x), form)
-        ts = self.then_joints(self.time_first(x, form))
-        share = torch.softmax(wide(self.weigh(torch.cat([st, ts], dim=-1))), dim=-1).to(x.dtype)
+    def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
+        st = self.then_time(self.joints_first(x), mode)
+        ts = self.then_joints(self.time_first(x, mode))
+        share = torch.softmax(at_least_fp32(self.weigh(torch.cat([st, ts], dim=-1))), dim=-1).to(x.dtype)
         return st * share[..., :1] + ts * share[..., 1:]  # type: ignore[no-any-return]
 
 
@@ -61,13 +61,13 @@ class DualStream(Lifter):
         self.layers = nn.ModuleList(DualStreamLayer(config) for _ in range(config.layers))
         self.norm = Norm(dim, config.norm_eps)
         self.represent = nn.Linear(dim, config.representation)
-        self.head = BorderLinear(config.representation, 3)
-        self.number_memories()
+        self.head = EndpointLinear(config.representation, 3)
+        self.number_states()
 
-    def lift(self, x: Tensor, form: Form) -> Tensor:
-        return form.answer(wide(self.head(self.represented(x, form))))
+    def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
+        return mode.after_head(at_least_fp32(self.head(self.represented(x, mode))))
 
-    def represented(self, x: Tensor, form: Form) -> Tensor:
+    def represented(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         """(..., J, representation): MotionBERT's motion representation, for other heads than poses."""
         x = self.embed(x.to(self.embed.weight.dtype))  # (..., J, C)
         if self.position is not None:
@@ -75,6 +75,6 @@ class DualStream(Lifter):
         if self.position_time is not None:
             x = x + self.position_time[: x.shape[-3]]
         for index, layer in enumerate(self.layers):
-            (x,) = form.enter(index, x)
-            x = layer(x, form)
-        return torch.tanh(self.represent(self.norm(form.leave(x))))
+            (x,) = mode.before_layer(index, x)
+            x = layer(x, mode)
+        return torch.tanh(self.represent(self.norm(mode.before_head(x))))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import LifterConfig
-from .layers import BorderLinear, Norm
+from .layers import EndpointLinear, Norm
 from .lifter import Lifter
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class FrameLifter(Lifter):
 
     def __init__(self, config: FrameConfig) -> None:
         super().__init__(config)
-        self.embed = BorderLinear(config.joints * config.channels, config.dim)
+        self.embed = EndpointLinear(config.joints * config.channels, config.dim)
         self.blocks = nn.Sequential(*(FrameBlock(config) for _ in range(config.layers)))
-        self.head = nn.Sequential(Norm(config.dim, config.norm_eps), BorderLinear(config.dim, 3 * config.joints))
+        self.head = nn.Sequential(Norm(config.dim, config.norm_eps), EndpointLinear(config.dim, 3 * config.joints))
 
-    def lift(self, x: Tensor, form: Form) -> Tensor:
+    def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         features = self.embed(x.to(self.embed.weight.dtype).flatten(-2))  # (..., C)
-        return form.answer(wide(self.head(self.blocks(features))).unflatten(-1, (self.config.joints, 3)))
+        return mode.after_head(at_least_fp32(self.head(self.blocks(features))).unflatten(-1, (self.config.joints, 3)))

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from .attention import attention_map, join_heads, split_heads
 from .mixer import Mixer
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
 EPS = 1e-5  # of a layer norm, where a system names no other
 
@@ -26,10 +26,12 @@ class Norm(nn.LayerNorm):
     keep_fp32 = True
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(wide(x), self.normalized_shape, wide(self.weight), wide(self.bias), self.eps).to(x.dtype)
+        return F.layer_norm(
+            at_least_fp32(x), self.normalized_shape, at_least_fp32(self.weight), at_least_fp32(self.bias), self.eps
+        ).to(x.dtype)
 
 
-class BorderLinear(nn.Linear):
+class EndpointLinear(nn.Linear):
     """The first or last linear layer; it stays FP32, so that keypoints and poses keep all their digits."""
 
     keep_fp32 = True
@@ -38,7 +40,7 @@ class BorderLinear(nn.Linear):
         return super().forward(x.to(self.weight.dtype))
 
 
-def silence(layer: nn.Linear) -> None:
+def zero_(layer: nn.Linear) -> None:
     """Zero what a block adds, so that its residual passes unchanged until it has learnt something (its ``hush``)."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
@@ -57,8 +59,8 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.down(F.gelu(self.up(self.norm(x))))  # type: ignore[no-any-return]
 
-    def hush(self) -> None:
-        silence(self.down)
+    def zero_init_residual(self) -> None:
+        zero_(self.down)
 
 
 class Projections(nn.Module):
@@ -111,16 +113,16 @@ class JointAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.mapped(x, context)[0]
+        return self.with_map(x, context)[0]
 
-    def mapped(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def with_map(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The block's output and its map (..., H, J, J), which cross-expert aggregation goes on with."""
         q, k, v = self.project.heads(x, context, self.heads)  # (..., H, J, d)
         weights = attention_map(q, k)
         return x + self.out(join_heads(weights @ v)), weights
 
-    def hush(self) -> None:
-        silence(self.out)
+    def zero_init_residual(self) -> None:
+        zero_(self.out)
 
 
 class Readout(nn.Module):
@@ -135,8 +137,8 @@ class Readout(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, y: Tensor, gate: Tensor) -> Tensor:
-        y = wide(y).unflatten(-1, (self.heads, -1))  # (..., H, d)
-        y = F.layer_norm(y, y.shape[-1:]).flatten(-2) * wide(self.weight) + wide(self.bias)
+        y = at_least_fp32(y).unflatten(-1, (self.heads, -1))  # (..., H, d)
+        y = F.layer_norm(y, y.shape[-1:]).flatten(-2) * at_least_fp32(self.weight) + at_least_fp32(self.bias)
         return y.to(gate.dtype) * F.silu(gate)
 
 
@@ -161,16 +163,18 @@ class TimeMixing(nn.Module):
         self.readout = Readout(dim, heads) if streams else None
         self.out = nn.Linear(dim, dim, bias)
 
-    def forward(self, x: Tensor, form: Form, context: Tensor | None = None) -> Tensor:
-        return self.mapped(x, form, context)[0]
+    def forward(self, x: Tensor, mode: ExecutionMode, context: Tensor | None = None) -> Tensor:
+        return self.with_map(x, mode, context)[0]
 
-    def mapped(self, x: Tensor, form: Form, context: Tensor | None = None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def with_map(
+        self, x: Tensor, mode: ExecutionMode, context: Tensor | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The block's output and its map, to apply to other values (each application has a memory of its own)."""
         q, k, v, *gate = self.project(x, context)
-        y = form.mix(self.mixer, q, k, v)
+        y = mode.mix(self.mixer, q, k, v)
         if self.readout is not None:
             y = self.readout(y, *gate)
-        return x + self.out(y), lambda values: form.mix(self.mixer, q, k, values)
+        return x + self.out(y), lambda values: mode.mix(self.mixer, q, k, values)
 
-    def hush(self) -> None:
-        silence(self.out)
+    def zero_init_residual(self) -> None:
+        zero_(self.out)

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from .config import LifterConfig
-from .layers import BorderLinear
+from .layers import EndpointLinear
 from .mixer import Mixer
-from .modes import Chunk, Form, Forward, Step
-from .precision import wide
-from .pruning import Pruned, Pruner
-from .timing import Clock
+from .modes import ChunkMode, ExecutionMode, ForwardMode, StepMode
+from .precision import at_least_fp32
+from .pruning import PrunedMode, Pruner
+from .timing import Timing
 
 
 class Lifter(nn.Module, ABC):
-    """Lifts 2D keypoints to a 3D pose. A topology is a subclass, written once as ``lift(x, form)``.
+    """Lifts 2D keypoints to a 3D pose. A topology is a subclass, written once as ``lift(x, mode)``.
 
     Input (B, T, J, channels), normalised per frame as x / w * 2 - 1, y / w * 2 - h / w, confidence in [0, 1]. Output
     (B, T, J, 3): metres in camera axes (x right, y down, z forward), relative to the root. ``dt`` is seconds since the frame
@@ -28,30 +28,30 @@ class Lifter(nn.Module, ABC):
     def __init__(self, config: LifterConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = BorderLinear(config.channels, config.dim)
+        self.embed = EndpointLinear(config.channels, config.dim)
         self.pruner = None
         if config.pruning is not None and config.window is not None:
             self.pruner = Pruner(config.pruning, config.dim, config.heads, config.window)
-        self._uses: list[Mixer] = []
+        self._mixers_in_order: list[Mixer] = []
 
     @abstractmethod
-    def lift(self, x: Tensor, form: Form) -> Tensor:
-        """The network, whatever the form: (..., J, 3) from (..., J, channels)."""
+    def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
+        """The network, whatever the mode: (..., J, 3) from (..., J, channels)."""
 
-    def number_memories(self) -> None:
+    def number_states(self) -> None:
         """A dry run that tells which mixer each memory belongs to: in the order of use. A topology ends its making with it."""
-        form = Forward(Clock(torch.ones(1, 1)))
+        mode = ForwardMode(Timing(torch.ones(1, 1)))
         with torch.no_grad():
-            self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), form)
-        if not form.used and self.config.mixer != "none":
+            self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), mode)
+        if not mode.used and self.config.mixer != "none":
             raise UsageError("a lifter that never mixes over time", expected="some block over time left in it")
-        self._uses = form.used
+        self._mixers_in_order = mode.used
 
     @property
     def state_shape(self) -> tuple[int, ...] | None:
         """(M, ...) of one stream, M memories in the order of use; None for a window model."""
-        inner = None if self.config.windowed else self._uses[0].state_shape
-        return None if inner is None else (len(self._uses), *inner)
+        inner = None if self.config.windowed else self._mixers_in_order[0].state_shape
+        return None if inner is None else (len(self._mixers_in_order), *inner)
 
     @property
     def latency_frames(self) -> int:
@@ -63,7 +63,7 @@ class Lifter(nn.Module, ABC):
         """(B, M, ...) zeros: nothing seen yet."""
         if self.state_shape is None:
             raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm that streams")
-        return wide(self.embed.weight).new_zeros(batch, *self.state_shape)
+        return at_least_fp32(self.embed.weight).new_zeros(batch, *self.state_shape)
 
     def forward(
         self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int | None = None
@@ -75,9 +75,9 @@ class Lifter(nn.Module, ABC):
             chunk_size: T_s of a lifter with lookahead, NC-RetNet's staircase; None is one chunk of all T. A causal lifter
                 sees the past alone, and attention the whole window, whatever it is.
         """
-        clock = self._clock(x, dt, reset, chunk_size)
-        form = Forward(clock) if self.pruner is None else Pruned(clock, self.pruner, x)
-        return self.lift(x, form)
+        timing = self._timing(x, dt, reset, chunk_size)
+        mode = ForwardMode(timing) if self.pruner is None else PrunedMode(timing, self.pruner, x)
+        return self.lift(x, mode)
 
     def chunk(
         self,
@@ -93,8 +93,8 @@ class Lifter(nn.Module, ABC):
         With lookahead, all T frames see one another unless ``chunk_size`` cuts them up; T may differ from call to call.
         """
         state = self.initial_state(x.shape[0]) if state is None else state
-        form = Chunk(self._clock(x, dt, reset, chunk_size), state)
-        return self.lift(x, form), form.packed()
+        mode = ChunkMode(self._timing(x, dt, reset, chunk_size), state)
+        return self.lift(x, mode), mode.packed_state()
 
     def step(
         self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
@@ -103,10 +103,10 @@ class Lifter(nn.Module, ABC):
         state = self.initial_state(x.shape[0]) if state is None else state
         dt = None if dt is None else dt[:, None]
         reset = None if reset is None else reset[:, None]
-        form = Step(self._clock(x[:, None], dt, reset, 1), state, self._uses)
-        return self.lift(x, form), form.packed()
+        mode = StepMode(self._timing(x[:, None], dt, reset, 1), state, self._mixers_in_order)
+        return self.lift(x, mode), mode.packed_state()
 
-    def _clock(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int | None) -> Clock:
+    def _timing(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int | None) -> Timing:
         frames = x.shape[1]
         if x.shape[2:] != (self.config.joints, self.config.channels) or frames == 0:
             expected = f"(B, T, {self.config.joints}, {self.config.channels}), T at least 1"
@@ -116,7 +116,7 @@ class Lifter(nn.Module, ABC):
         if self.config.window is not None and frames > self.config.window:
             raise UsageError(f"{frames} frames at once", expected=f"at most the window of {self.config.window}")
         seen = (chunk_size or frames) if self.config.lookahead else 1
-        scale = wide(self.embed.weight)  # time is never in half precision
+        scale = at_least_fp32(self.embed.weight)  # time is never in half precision
         if dt is None:
-            return Clock(scale.new_ones(1, frames), reset, seen, uniform=True)
-        return Clock.since(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=seen)
+            return Timing(scale.new_ones(1, frames), reset, seen, uniform=True)
+        return Timing.from_seconds(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=seen)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .timing import Clock
+from .timing import Timing
 
 
 class Mixer(nn.Module, ABC):
@@ -38,27 +38,27 @@ class Mixer(nn.Module, ABC):
         """Shape of one stream's memory, None where the mixer has none (attention sees a window, and nothing else)."""
 
     @abstractmethod
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         """(B, T, J, C) from an empty memory."""
 
-    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         """(B, T, J, C) and the state after the last frame."""
-        raise self._has_no_memory()
+        raise self._stateless_error()
 
-    def step(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    def step(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         """(B, J, C) and the state after this frame."""
-        recalled = type(self).recall([self], state[:, None], clock)[:, 0]  # (B, *state_shape)
-        return self.absorb(q, k, v, recalled, clock)
+        recalled = type(self).decay_state([self], state[:, None], timing)[:, 0]  # (B, *state_shape)
+        return self.update_state(q, k, v, recalled, timing)
 
     @classmethod
-    def recall(cls, mixers: Sequence[Mixer], state: Tensor, clock: Clock) -> Tensor:
+    def decay_state(cls, mixers: Sequence[Mixer], state: Tensor, timing: Timing) -> Tensor:
         """(B, M, *state_shape): the memories of M mixers, forgotten where reset, aged by the elapsed time."""
-        raise cls._has_no_memory()
+        raise cls._stateless_error()
 
-    def absorb(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         """(B, J, C) and the new state, from one frame and the recalled state."""
-        raise self._has_no_memory()
+        raise self._stateless_error()
 
     @classmethod
-    def _has_no_memory(cls) -> UsageError:
+    def _stateless_error(cls) -> UsageError:
         return UsageError(f"{cls.kind} has no memory to carry", expected="a whole window of frames in one forward call")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .aggregation import CekaFeed, CekaMode, CrossExpert, StreamingCrossExpert
+from .aggregation import CekaFeed, CekaVariant, CrossExpert, StreamingCrossExpert
 from .config import LifterConfig
-from .layers import BorderLinear, FeedForward, JointAttention, Norm, TimeMixing
+from .layers import EndpointLinear, FeedForward, JointAttention, Norm, TimeMixing
 from .lifter import Lifter
-from .modes import Form
-from .precision import wide
+from .modes import ExecutionMode
+from .precision import at_least_fp32
 
 Part = Literal[
     "joint_self_2d", "joint_cross_2d", "time_self_2d", "time_cross_2d", "tokens", "joint_self_depth", "time_self_depth",
@@ -74,7 +74,7 @@ class PoseMoEConfig(LifterConfig):
     positions: Literal["full", "joint", "joint_time"] = "full"
     norm_pose: bool = True
     router: Literal["together", "in_turn"] = "together"
-    ceka: CekaMode = "paper"
+    ceka: CekaVariant = "paper"
     ceka_feed: CekaFeed = "each"
     decoder: Literal["joints_first", "time_first"] = "joints_first"
     head: Literal["linear", "mlp"] = "linear"
@@ -140,11 +140,11 @@ class Pose2DExpert(Expert):
         self.time_cross = self.time("time_cross_2d", cross=True)
         self.feed = self.feeds(("joint_self_2d", "joint_cross_2d"), ("time_self_2d", "time_cross_2d"))
 
-    def forward(self, f_2d: Tensor, f_pose: Tensor, form: Form) -> Tensor:
+    def forward(self, f_2d: Tensor, f_pose: Tensor, mode: ExecutionMode) -> Tensor:
         f_2d = self.feed[0](self.joint_self(f_2d))  # (3)
         f_2d = self.feed[1](self.joint_cross(f_2d, f_pose))  # (4)
-        f_2d = self.feed[2](self.time_self(f_2d, form))  # (5)
-        return self.feed[3](self.time_cross(f_2d, form, f_pose))  # type: ignore[no-any-return]  # (6)
+        f_2d = self.feed[2](self.time_self(f_2d, mode))  # (5)
+        return self.feed[3](self.time_cross(f_2d, mode, f_pose))  # type: ignore[no-any-return]  # (6)
 
 
 class DepthExpert(Expert):
@@ -162,11 +162,11 @@ class DepthExpert(Expert):
         self.time_self = self.time("time_self_depth")
         self.feed = self.feeds(("joint_self_depth",), ("time_self_depth",))
 
-    def forward(self, f_depth: Tensor, tokens: Tensor | None, form: Form) -> Tensor:
+    def forward(self, f_depth: Tensor, tokens: Tensor | None, mode: ExecutionMode) -> Tensor:
         if tokens is not None:
             f_depth = self.compress_out(self.compress(f_depth) + self.compress_tokens(tokens))  # (8)
         f_depth = self.feed[0](self.joint_self(f_depth))  # (9)
-        return self.feed[1](self.time_self(f_depth, form))  # type: ignore[no-any-return]
+        return self.feed[1](self.time_self(f_depth, mode))  # type: ignore[no-any-return]
 
 
 class PoseRouter(nn.Module):
@@ -186,7 +186,7 @@ class PoseRouter(nn.Module):
     def _shared(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
         """What either branch takes of both experts."""
         shares = self.gate(torch.cat([f_2d, f_depth], dim=-1)).unflatten(-1, (2, 2))  # (..., J, branch, expert)
-        shares = torch.softmax(wide(shares), dim=-1).to(f_2d.dtype)
+        shares = torch.softmax(at_least_fp32(shares), dim=-1).to(f_2d.dtype)
         mixed = shares[..., :1] * f_2d[..., None, :] + shares[..., 1:] * f_depth[..., None, :]  # (..., J, branch, C)
         return mixed[..., 0, :], mixed[..., 1, :]
 
@@ -201,9 +201,9 @@ class EncoderLayer(nn.Module):
         self.router = PoseRouter(config.dim, config.router) if config.has("router") else None
 
     def forward(
-        self, f_2d: Tensor, f_depth: Tensor, f_pose: Tensor, tokens: Tensor | None, form: Form
+        self, f_2d: Tensor, f_depth: Tensor, f_pose: Tensor, tokens: Tensor | None, mode: ExecutionMode
     ) -> tuple[Tensor, Tensor]:
-        f_2d, f_depth = self.expert_2d(f_2d, f_pose, form), self.expert_depth(f_depth, tokens, form)
+        f_2d, f_depth = self.expert_2d(f_2d, f_pose, mode), self.expert_depth(f_depth, tokens, mode)
         return (f_2d, f_depth) if self.router is None else self.router(f_2d, f_depth)
 
 
@@ -217,7 +217,7 @@ class PoseMoE(Lifter):
         dim, joints, window = config.dim, config.joints, config.window
         places = (joints, dim) if window is None else (window, joints, dim)
         layers = config.layers
-        self.embed_pose = BorderLinear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
+        self.embed_pose = EndpointLinear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
         where = places if config.positions == "full" else (joints, dim)
         self.position_2d = nn.Parameter(torch.randn(where) * 0.02)
         self.position_depth = nn.Parameter(torch.randn(where) * 0.02)
@@ -230,7 +230,7 @@ class PoseMoE(Lifter):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
         self.ceka_joints, self.ceka_time = self._decoder(over_time=False), self._decoder(over_time=True)
         self.head_2d, self.head_depth = _head(config, 2), _head(config, 1)
-        self.number_memories()
+        self.number_states()
 
     def _decoder(self, *, over_time: bool) -> nn.Module:
         c = self.config
@@ -243,11 +243,11 @@ class PoseMoE(Lifter):
                 c.dim, c.heads, c.mlp_ratio, c.make_mixer, cross=cross, expert=expert, feed=c.ceka_feed, eps=c.norm_eps
             )
         return CrossExpert(
-            c.dim, c.heads, c.mlp_ratio, over_time=over_time, mode=c.ceka, cross=cross, expert=expert, feed=c.ceka_feed,
+            c.dim, c.heads, c.mlp_ratio, over_time=over_time, variant=c.ceka, cross=cross, expert=expert, feed=c.ceka_feed,
             eps=c.norm_eps,
         )  # fmt: skip
 
-    def lift(self, x: Tensor, form: Form) -> Tensor:
+    def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         x = x.to(self.embed.weight.dtype)
         frames = x.shape[-3]
         features = self.embed(x)  # (..., J, C)
@@ -255,15 +255,15 @@ class PoseMoE(Lifter):
         poses = list(self.embed_pose(x).split(self.config.dim, dim=-1))  # one F_P, or one for each layer
         tokens = self._tokens(frames)  # none, one F_G, or one for each layer
         for index, layer in enumerate(self.encoder):
-            f_2d, f_depth, *others = form.enter(index, f_2d, f_depth, *poses, *tokens)
+            f_2d, f_depth, *others = mode.before_layer(index, f_2d, f_depth, *poses, *tokens)
             poses, tokens = others[: len(poses)], others[len(poses) :]
             f_pose = poses[index % len(poses)]
-            f_2d, f_depth = layer(f_2d, f_depth, f_pose, tokens[index % len(tokens)] if tokens else None, form)
+            f_2d, f_depth = layer(f_2d, f_depth, f_pose, tokens[index % len(tokens)] if tokens else None, mode)
         decoder = (self.ceka_joints, self.ceka_time)
         for ceka in decoder if self.config.decoder == "joints_first" else decoder[::-1]:
-            f_2d, f_depth = ceka(f_2d, f_depth, form)
-        f_2d, f_depth = form.leave(f_2d), form.leave(f_depth)
-        return form.answer(wide(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1)))
+            f_2d, f_depth = ceka(f_2d, f_depth, mode)
+        f_2d, f_depth = mode.before_head(f_2d), mode.before_head(f_depth)
+        return mode.after_head(at_least_fp32(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1)))
 
     def _position(self, branch: str, frames: int) -> Tensor:
         """(T, J, C) or (J, C), to add to a branch's features."""
@@ -297,4 +297,4 @@ def _head(config: PoseMoEConfig, numbers: int) -> nn.Sequential:
     """The regression head of a branch."""
     dim = config.dim
     hidden = [nn.Linear(dim, dim), nn.GELU()] if config.head == "mlp" else []
-    return nn.Sequential(Norm(dim, config.norm_eps), *hidden, BorderLinear(dim, numbers))
+    return nn.Sequential(Norm(dim, config.norm_eps), *hidden, EndpointLinear(dim, numbers))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def wide(x: Tensor) -> Tensor:
+def at_least_fp32(x: Tensor) -> Tensor:
     """``x`` in at least float32.
 
     A no-op on float32 and float64; on half precision it becomes an explicit Cast in the exported graph. Norms, softmax,

@@ -1,7 +1,7 @@
 """H2OT (Hierarchical Hourglass Tokenizer): frames are pruned on the way through a network and recovered at its end.
 
-A plug-in around the blocks of any attention topology: the topology says where its layers begin (``Form.enter``), and knows
-nothing of what happens there.
+A plug-in around the blocks of any attention topology. The topology calls ``ExecutionMode.before_layer`` where a layer begins;
+whether frames are pruned there is not its concern.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from .attention import Attention, attention_map, join_heads, split_heads
-from .choices import check_choices
+from .literals import check_literals
 from .mixer import Mixer
-from .modes import Forward
-from .precision import wide
-from .timing import Clock
+from .modes import ForwardMode
+from .precision import at_least_fp32
+from .timing import Timing
 
 Choice = Literal["tps", "tpc", "tpa", "tpmo"]
 Recovery = Literal["tri", "tra", "none"]
@@ -59,7 +59,7 @@ class Pruning:
         def refuse(what: str, expected: str) -> None:
             raise UsageError(f"pruning {what}", expected=expected)
 
-        check_choices(self)
+        check_literals(self)
         falls = all(a > b for a, b in zip((window, *self.keep), self.keep, strict=False))
         if not self.keep or len(self.keep) != len(self.layers) or not falls or self.keep[-1] < 1:
             refuse(f"to {self.keep} of {window} frames at layers {self.layers}", "ever fewer frames, a layer for each stage")
@@ -124,11 +124,11 @@ class Pruner(nn.Module):
         return (query + self.out(join_heads(attention_map(q, k) @ v))).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class Pruned(Forward):
+class PrunedMode(ForwardMode):
     """A forward over a whole window whose frames become fewer from stage to stage."""
 
-    def __init__(self, clock: Clock, pruner: Pruner, keypoints: Tensor) -> None:
-        super().__init__(clock)
+    def __init__(self, timing: Timing, pruner: Pruner, keypoints: Tensor) -> None:
+        super().__init__(timing)
         self.pruner, self.pruning = pruner, pruner.pruning
         frames = keypoints.shape[1]
         if frames != pruner.window:
@@ -142,7 +142,7 @@ class Pruned(Forward):
             self.attended = mixer, q, k
         return super().mix(mixer, q, k, v)
 
-    def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+    def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
         if layer not in self.pruning.layers:
             return features
         stage = self.pruning.layers.index(layer)
@@ -160,10 +160,10 @@ class Pruned(Forward):
             return features
         return features[0] + self.pruner.positions[stage], *features[1:]
 
-    def leave(self, x: Tensor) -> Tensor:
+    def before_head(self, x: Tensor) -> Tensor:
         return self.pruner.attend(x) if self.pruning.recover == "tra" else x
 
-    def answer(self, pose: Tensor) -> Tensor:
+    def after_head(self, pose: Tensor) -> Tensor:
         if self.pruning.output == "centre":
             middle = (self.kept == self.pruner.window // 2).to(pose.dtype)  # (r,) or (B, r), one of them 1
             return (pose * middle[..., None, None]).sum(1, keepdim=True)
@@ -176,7 +176,7 @@ class Pruned(Forward):
     def _score(self, x: Tensor) -> Tensor:
         """(B, T) how much each frame deserves to stay, from (B, T, J, C)."""
         if self.pruning.by == "tpc":
-            return cluster_score(wide(x).mean(-2))
+            return cluster_score(at_least_fp32(x).mean(-2))
         if self.pruning.by == "tpmo":
             seen = take(self.motion_of, self.kept)  # (B, T, J, 2)
             moved = (seen[:, 1:] - seen[:, :-1]).abs().sum((-2, -1))
@@ -184,7 +184,7 @@ class Pruned(Forward):
         assert self.attended is not None
         mixer, q, k = self.attended
         q, k = (split_heads(part.transpose(1, 2), mixer.heads) for part in (q, k))  # (B, J, H, T, d)
-        return wide(attention_map(q, k)).mean((1, 2)).sum(-2)  # what each frame was given, by all of them
+        return at_least_fp32(attention_map(q, k)).mean((1, 2)).sum(-2)  # what each frame was given, by all of them
 
 
 def take(x: Tensor, frames: Tensor) -> Tensor:

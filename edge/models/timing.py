@@ -1,4 +1,4 @@
-"""The clock of one call: when its frames happened, and where memory is forgotten."""
+"""The timing of one call: when its frames happened, and where memory is forgotten."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 10_000.0  # frames: the slowest memory keeps 2e-9 of itself over them
 
 
 @dataclass(frozen=True, eq=False)
-class Clock:
+class Timing:
     """Time as every mixer of one call sees it.
 
     Args:
@@ -34,36 +34,36 @@ class Clock:
     _shared: dict[object, object] = field(default_factory=dict)
 
     @classmethod
-    def since(cls, dt: Tensor, reset: Tensor | None, *, fps: float, chunk_size: int = 1) -> Clock:
-        """The clock of frames ``dt`` seconds apart, (B, T).
+    def from_seconds(cls, dt: Tensor, reset: Tensor | None, *, fps: float, chunk_size: int = 1) -> Timing:
+        """The timing of frames ``dt`` seconds apart, (B, T).
 
         A reset forgets the time before it too. Times beyond all memory are cut, so that their powers stay finite.
         """
         elapsed = (dt * fps).clamp(max=LONGEST)
         return cls(elapsed if reset is None else torch.where(reset.bool(), 1.0, elapsed), reset, chunk_size)
 
-    def once(self, key: object, make: Callable[[], T]) -> T:
+    def cached(self, key: object, make: Callable[[], T]) -> T:
         """``make()``, computed by the first mixer that asks and shared with the others of this call."""
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]  # type: ignore[return-value]
 
-    def during(self, span: slice) -> Clock:
-        """The clock of some of the call's frames."""
-        return Clock(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
+    def slice_frames(self, span: slice) -> Timing:
+        """The timing of some of the call's frames."""
+        return Timing(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
 
-    def backwards(self) -> Clock:
-        """The clock of the same frames from the last to the first: each stands for the time until the one after it.
+    def time_reversed(self) -> Timing:
+        """The timing of the same frames from the last to the first: each stands for the time until the one after it.
 
         How long the last one lasts is not told, nor is it before a reset: as long as the time before it.
         """
         until = torch.cat([self.elapsed[:, 1:], self.elapsed[:, -1:]], dim=1)
         if self.reset is None:
-            return Clock(until.flip(1), None, self.chunk_size, self.uniform)
+            return Timing(until.flip(1), None, self.chunk_size, self.uniform)
         reset = self.reset.bool()
         last = torch.cat([reset[:, 1:], torch.ones_like(reset[:, :1])], dim=1)
         reset = torch.cat([torch.zeros_like(reset[:, :1]), reset[:, 1:].flip(1)], dim=1)
-        return Clock(torch.where(last, self.elapsed, until).flip(1), reset, self.chunk_size, self.uniform)
+        return Timing(torch.where(last, self.elapsed, until).flip(1), reset, self.chunk_size, self.uniform)
 
     @property
     def time(self) -> Tensor:
@@ -72,17 +72,17 @@ class Clock:
         A graph has no float64, and no call so long that it would need it.
         """
         wide = torch.float32 if torch.compiler.is_exporting() else torch.float64
-        return self.once("time", lambda: self.elapsed.to(wide).cumsum(-1) - self.elapsed[:, :1])
+        return self.cached("time", lambda: self.elapsed.to(wide).cumsum(-1) - self.elapsed[:, :1])
 
     @property
-    def life(self) -> Tensor:
+    def segment(self) -> Tensor:
         """(B or 1, T) how many resets lie between the call's first frame and the frame."""
 
         def make() -> Tensor:
             resets = torch.zeros_like(self.elapsed) if self.reset is None else self.reset.to(self.elapsed)
             return resets.cumsum(-1) - resets[:, :1]
 
-        return self.once("life", make)
+        return self.cached("segment", make)
 
     @property
     def visible(self) -> Tensor:
@@ -94,9 +94,9 @@ class Clock:
             seen = (n[None, :] < horizon[:, None])[None]  # (1, T, T)
             if self.reset is None:
                 return seen
-            return seen & (self.life[:, :, None] == self.life[:, None, :])
+            return seen & (self.segment[:, :, None] == self.segment[:, None, :])
 
-        return self.once("visible", make)
+        return self.cached("visible", make)
 
 
 def phase(time: Tensor, rate: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ def config_from(record: Mapping[str, Any]) -> LifterConfig:
     """The configuration that ``dataclasses.asdict`` wrote down. Lists, as JSON has them, become tuples again."""
     fields = _tuples(record)
     topology = fields.pop("topology", "moe")
+    if "held" in fields:
+        fields["zoh_gain"] = fields.pop("held")
     if topology not in TOPOLOGIES:
         raise UsageError(f"there is no topology {topology!r}", expected=f"one of {', '.join(TOPOLOGIES)}")
     if fields.get("pruning") is not None:

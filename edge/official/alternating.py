@@ -11,7 +11,7 @@ from torch import Tensor
 from ...runtime.errors import ArtefactError, UsageError
 from ..models.alternating import AlternatingConfig
 from ..models.pruning import Pruning
-from ..models.retention import DISTANCES, forgetting
+from ..models.retention import DISTANCES, one_minus_gamma
 from .options import Options
 from .rename import Rename, Weights, attention, both, feed, first
 from .shapes import DATASETS, count, norm_eps, pruning_of, ratio, size
@@ -63,7 +63,7 @@ def poseretnet(weights: Weights, options: Options) -> AlternatingConfig:
         mixer="retention",
         heads=heads,
         lookahead=options.flag("uncausal", not options.flag("causal", False)),
-        held=False,
+        zoh_gain=False,
         bias=False,
         distances=distances,
         skeleton=skeleton,
@@ -96,7 +96,7 @@ def decays(weights: Weights, options: Options, heads: int) -> tuple[str, str]:
         raise UsageError("the configuration says joint_related false", expected="true, as the decays have it")
     divider = options.number("gamma_divider", 8)
     for skeleton in DATASETS.values():
-        forget = forgetting(heads, DISTANCES[skeleton]) * 8 / divider  # (J, H)
+        forget = one_minus_gamma(heads, DISTANCES[skeleton]) * 8 / divider  # (J, H)
         if all(
             g.shape == e.shape and torch.allclose(g.double(), 1 - e, atol=1e-6) for g, e in zip(gammas, forget.T, strict=True)
         ):

@@ -27,8 +27,8 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     model, known = build(config), trunk.state_dict()
     fresh = {name for name in model.state_dict() if name not in known}
     for name, module in model.named_modules():
-        if hasattr(module, "hush") and all(f"{name}.{own}" in fresh for own, _ in module.named_parameters()):
-            module.hush()
+        if hasattr(module, "zero_init_residual") and all(f"{name}.{own}" in fresh for own, _ in module.named_parameters()):
+            module.zero_init_residual()
             fresh -= {f"{name}.{own}" for own in module.state_dict()}
     strange = sorted(set(known) - set(model.state_dict()))
     if fresh or strange:

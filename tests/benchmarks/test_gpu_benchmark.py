@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from posemoe_edge.edge import presets
 from posemoe_edge.edge.models.attention import Attention
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.runtime.errors import MissingError, UsageError
 from torch.overrides import TorchFunctionMode
@@ -137,8 +137,8 @@ def test_what_does_not_fit_into_memory_is_an_empty_cell(
 def test_fused_attention_gives_the_same_numbers() -> None:
     fused = importlib.import_module("gpu.training")
     q, k, v = torch.randn(3, 2, 5, 17, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).unbind()
-    clock = Clock(torch.ones(1, 5))
-    torch.testing.assert_close(fused.Fused()(q, k, v, clock), Attention(fused.HEADS)(q, k, v, clock))
+    timing = Timing(torch.ones(1, 5))
+    torch.testing.assert_close(fused.Fused()(q, k, v, timing), Attention(fused.HEADS)(q, k, v, timing))
 
 
 def test_on_a_gpu_memory_is_measured_and_one_runs_after_the_other(sheet: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,10 @@ from posemoe_edge.edge.checkpoints import import_official
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.modes import Forward
+from posemoe_edge.edge.models.modes import ForwardMode
 from posemoe_edge.edge.models.pruning import Pruning, even, sampled
 from posemoe_edge.edge.models.retention import DISTANCES
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 from safetensors.torch import load_file
@@ -134,7 +134,7 @@ def test_motionbert_takes_a_short_window_and_gives_its_representation() -> None:
     assert isinstance(model, DualStream)
     assert apart(run(model, x[:, :13]), expected["output_first13frames_f32"]) < FLOAT32
     with torch.no_grad():
-        representation = model.represented(x, Forward(Clock(torch.ones(1, x.shape[1]), uniform=True)))
+        representation = model.represented(x, ForwardMode(Timing(torch.ones(1, x.shape[1]), uniform=True)))
     assert apart(representation, expected["rep_f32"]) < FLOAT32
 
 
@@ -353,13 +353,13 @@ class ByHand:
         k, v = (self.linear(f"cross_attention.linear_{part}", x) for part in "kv")
         return self.head((query + self.linear("cross_attention.proj", self.attended(q, k, v))).transpose(1, 2))
 
-    def poseretnet(self, x: Tensor, chunk_size: int, *, causal: bool, form: str) -> tuple[Tensor, list[Tensor]]:
+    def poseretnet(self, x: Tensor, chunk_size: int, *, causal: bool, mode: str) -> tuple[Tensor, list[Tensor]]:
         """Poses, and the memories that the chunk form ends with, one (H, B J, d, d) for each layer."""
         memories: list[Tensor] = []
 
         def over_time(block: str, x: Tensor) -> Tensor:
             normed = self.norm(f"{block}.norm1", x)
-            run = self.parallel if form == "parallel" else self.chunkwise
+            run = self.parallel if mode == "parallel" else self.chunkwise
             heads, memory = zip(*(run(block, head, normed, chunk_size, causal) for head in range(HEADS)), strict=True)
             memories.append(torch.stack(memory))
             group = F.group_norm(torch.cat(heads, -1).flatten(0, 2), HEADS, eps=1e-5).view_as(x)
@@ -459,8 +459,8 @@ def test_poseretnet_is_the_official_one_by_hand(distances: str, causal: bool, si
     weights = alternating(gammas=gammas_of(distances))
     model = imported("poseretnet", weights, causal=causal, joint_related=distances != "uniform", **DATASET[distances]).double()
     x, by_hand = keypoints(), ByHand(weights)
-    parallel, _ = by_hand.poseretnet(x, size, causal=causal, form="parallel")
-    chunkwise, memories = by_hand.poseretnet(x, size, causal=causal, form="chunkwise")
+    parallel, _ = by_hand.poseretnet(x, size, causal=causal, mode="parallel")
+    chunkwise, memories = by_hand.poseretnet(x, size, causal=causal, mode="chunkwise")
     poses, state = in_chunks(model, x, size)
     assert apart(chunkwise, parallel) < SAME  # the hand agrees with itself, the last chunk of 5 is short
     assert apart(run(model, x, size), parallel) < SAME
@@ -475,7 +475,7 @@ def test_the_group_norms_epsilon_counts_where_retention_is_faint() -> None:
     weights = MADE["poseretnet"]()
     faint = {name: weight * 1e-3 if name.endswith("W_Q") else weight for name, weight in weights.items()}
     x = keypoints()
-    expected, _ = ByHand(faint).poseretnet(x, 3, causal=False, form="parallel")
+    expected, _ = ByHand(faint).poseretnet(x, 3, causal=False, mode="parallel")
     assert apart(run(imported("poseretnet", faint).double(), x, 3), expected) < SAME
 
 
@@ -504,7 +504,7 @@ def test_the_weights_tell_motionberts_apart(ratio: int, name: str) -> None:
 def test_the_weights_and_the_options_are_the_configuration() -> None:
     config = imported("poseretnet", alternating(gammas=gammas_of("3dhp17")), causal=True, dataset="mpii3d_univ").config
     assert config == AlternatingConfig(
-        mixer="retention", dim=DIM, heads=HEADS, layers=DEPTH, channels=2, norm_eps=1e-6, held=False, bias=False,
+        mixer="retention", dim=DIM, heads=HEADS, layers=DEPTH, channels=2, norm_eps=1e-6, zoh_gain=False, bias=False,
         skeleton="3dhp17", distances="3dhp17",
     )  # fmt: skip
     hot = imported("hot").config.pruning

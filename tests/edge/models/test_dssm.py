@@ -5,24 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 from posemoe_edge.edge.models.dssm import DSSM
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from torch import Tensor
 
 FRAMES = 30
 
 
-def stepped(dssm: DSSM, u: Tensor, state: Tensor, clock: Clock) -> Tensor:
+def stepped(dssm: DSSM, u: Tensor, state: Tensor, timing: Timing) -> Tensor:
     """(B, T, J, C), frame by frame."""
     answers = []
     for t in range(u.shape[1]):
-        now = Clock(clock.elapsed[:, t : t + 1].expand(len(u), 1), None if clock.reset is None else clock.reset[:, t : t + 1])
+        now = Timing(
+            timing.elapsed[:, t : t + 1].expand(len(u), 1), None if timing.reset is None else timing.reset[:, t : t + 1]
+        )
         y, state = dssm.step(torch.ones_like(u[:, t]), torch.ones_like(u[:, t]), u[:, t], state, now)
         answers.append(y)
     return torch.stack(answers, dim=1)
 
 
 @pytest.mark.parametrize("forgetful", [False, True], ids=["long memories", "memories that are gone within a call"])
-@pytest.mark.parametrize("one_clock", [False, True], ids=["a clock each", "one clock"])
+@pytest.mark.parametrize("one_clock", [False, True], ids=["a timing each", "one timing"])
 def test_a_call_equals_its_steps_however_fast_it_forgets(forgetful: bool, one_clock: bool) -> None:
     torch.manual_seed(0)
     dssm = DSSM(4, joints=3, size=4).double()
@@ -32,10 +34,10 @@ def test_a_call_equals_its_steps_however_fast_it_forgets(forgetful: bool, one_cl
     u, state = torch.randn(2, FRAMES, 3, 4).double(), torch.randn(2, *dssm.state_shape).double()
     elapsed = torch.rand(1 if one_clock else 2, FRAMES).double() * 3 + 0.1
     reset = None if one_clock else torch.rand(2, FRAMES) < 0.1
-    clock = Clock(elapsed, reset)
-    assert dssm._brief(clock) != forgetful
+    timing = Timing(elapsed, reset)
+    assert dssm._brief(timing) != forgetful
     one = torch.ones_like(u)
-    torch.testing.assert_close(dssm.chunk(one, one, u, state, clock)[0], stepped(dssm, u, state, clock), atol=1e-9, rtol=0)
+    torch.testing.assert_close(dssm.chunk(one, one, u, state, timing)[0], stepped(dssm, u, state, timing), atol=1e-9, rtol=0)
 
 
 def test_gradients_stay_finite_up_to_the_limit_of_the_quick_way() -> None:
@@ -43,14 +45,14 @@ def test_gradients_stay_finite_up_to_the_limit_of_the_quick_way() -> None:
     fastest = 59.0 / (FRAMES - 1) / dssm.log_step.detach().exp().max()
     with torch.no_grad():
         dssm.log_rate[:] = torch.log(fastest)
-    clock = Clock(torch.ones(2, FRAMES))
-    assert dssm._brief(clock)
+    timing = Timing(torch.ones(2, FRAMES))
+    assert dssm._brief(timing)
     u = torch.randn(2, FRAMES, 3, 4)
-    y, _ = dssm.chunk(torch.ones_like(u), torch.ones_like(u), u, torch.randn(2, *dssm.state_shape), clock)
+    y, _ = dssm.chunk(torch.ones_like(u), torch.ones_like(u), u, torch.randn(2, *dssm.state_shape), timing)
     y.square().mean().backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in dssm.parameters())
     exact = DSSM(4, joints=3, size=4).double()
     exact.load_state_dict(dssm.state_dict())
-    want = exact.forward(*[torch.ones_like(u).double()] * 2, u.double(), Clock(torch.ones(2, FRAMES).double()))
-    got = dssm.forward(torch.ones_like(u), torch.ones_like(u), u, clock)
+    want = exact.forward(*[torch.ones_like(u).double()] * 2, u.double(), Timing(torch.ones(2, FRAMES).double()))
+    got = dssm.forward(torch.ones_like(u), torch.ones_like(u), u, timing)
     torch.testing.assert_close(got.double(), want, atol=1e-4, rtol=1e-3)

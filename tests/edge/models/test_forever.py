@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.retention import Retention
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,9 +65,9 @@ def ours(mixer: Retention, q: Tensor, k: Tensor, v: Tensor, sizes: list[int], *,
     assert mixer.state_shape is not None
     state, outputs = q.new_zeros(1, *mixer.state_shape), []
     for start, end in pairwise(np.cumsum([0, *sizes]).tolist()):
-        clock = Clock(q.new_ones(1, end - start), chunk_size=1 if causal else end - start)
+        timing = Timing(q.new_ones(1, end - start), chunk_size=1 if causal else end - start)
         q_, k_, v_ = (x[None, start:end, None] for x in (q, k, v))
-        y, state = mixer.chunk(q_, k_, v_, state, clock)
+        y, state = mixer.chunk(q_, k_, v_, state, timing)
         outputs.append(y[0, :, 0])
     return torch.cat(outputs), state[0, :, :, 0, 0]
 
@@ -79,7 +79,7 @@ def qkv(frames: int, width: int, dtype: torch.dtype, seed: int = 0) -> tuple[Ten
 
 def mixer_of(width: int, dtype: torch.dtype) -> tuple[Retention, float]:
     """One head for one joint at distance 1; and its gamma."""
-    mixer = Retention(width, 1, (1.0,), held=False).to(dtype).requires_grad_(False)
+    mixer = Retention(width, 1, (1.0,), zoh_gain=False).to(dtype).requires_grad_(False)
     return mixer, mixer.decay.item()
 
 
@@ -141,7 +141,7 @@ def test_ours_is_the_published_form_while_that_lives(sizes: list[int], first: in
 def lifter(dtype: torch.dtype) -> Lifter:
     torch.manual_seed(0)
     config = AlternatingConfig(
-        mixer="retention", dim=8, heads=2, layers=1, mlp_ratio=1, channels=2, joints=3, distances="uniform", held=False,
+        mixer="retention", dim=8, heads=2, layers=1, mlp_ratio=1, channels=2, joints=3, distances="uniform", zoh_gain=False,
         lookahead=True,
     )  # fmt: skip
     return build(config).to(dtype).eval().requires_grad_(False)
@@ -190,24 +190,24 @@ class Recorded(TorchDispatchMode):
         return made
 
 
-def called(model: Lifter, form: str, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    return model.step(x[:, 0], state) if form == "step" else model.chunk(x[:, :CHUNK], state)
+def called(model: Lifter, mode: str, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    return model.step(x[:, 0], state) if mode == "step" else model.chunk(x[:, :CHUNK], state)
 
 
-@pytest.mark.parametrize("form", ["step", "chunk"])
-def test_a_call_does_the_same_work_with_the_same_tables_at_any_age(form: str) -> None:
+@pytest.mark.parametrize("mode", ["step", "chunk"])
+def test_a_call_does_the_same_work_with_the_same_tables_at_any_age(mode: str) -> None:
     model = lifter(torch.float32)
     tables = {name: table.clone() for name, table in (*model.named_buffers(), *model.named_parameters())}
     young = model.initial_state(1)
     with torch.no_grad(), Recorded() as at_first:
-        poses, _ = called(model, form, noise(0), young)
+        poses, _ = called(model, mode, noise(0), young)
     state = young
     with torch.no_grad():
         for call in range(200):
-            _, state = called(model, form, noise(call), state)
+            _, state = called(model, mode, noise(call), state)
         with Recorded() as later:
-            _, old = called(model, form, noise(0), state)
-        again, _ = called(model, form, noise(0), young)
+            _, old = called(model, mode, noise(0), state)
+        again, _ = called(model, mode, noise(0), young)
     assert later.seen == at_first.seen and old.shape == young.shape
     assert torch.equal(again, poses)
     after = dict((*model.named_buffers(), *model.named_parameters()))
@@ -215,5 +215,5 @@ def test_a_call_does_the_same_work_with_the_same_tables_at_any_age(form: str) ->
 
 
 def test_a_call_is_told_no_frames_number() -> None:
-    told = {name for form in (Lifter.step, Lifter.chunk) for name in inspect.signature(form).parameters}
+    told = {name for mode in (Lifter.step, Lifter.chunk) for name in inspect.signature(mode).parameters}
     assert told == {"self", "x", "state", "dt", "reset", "chunk_size"}

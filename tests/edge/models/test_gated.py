@@ -14,8 +14,8 @@ from posemoe_edge.edge.models.blocks import Gated, GatedJoints, GatedTime
 from posemoe_edge.edge.models.dssm import DSSM, SHORT, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.modes import Forward, Step
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.modes import ForwardMode, StepMode
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
@@ -127,8 +127,8 @@ def over_time(made: Gated, x: Tensor, elapsed: Array) -> Array:
 def test_a_block_over_time_is_its_equations(bias: bool, both: bool, time: str) -> None:
     made, x = make(GatedTime(config(both=both, bias=bias, expansion=3))), features()
     elapsed = np.ones((2, FRAMES)) if time == "uniform" else spaced() * FPS
-    clock = Clock(torch.from_numpy(elapsed), chunk_size=FRAMES if both else 1, uniform=time == "uniform")
-    assert apart(made(x, Forward(clock)), over_time(made, x, elapsed)) < SAME
+    timing = Timing(torch.from_numpy(elapsed), chunk_size=FRAMES if both else 1, uniform=time == "uniform")
+    assert apart(made(x, ForwardMode(timing)), over_time(made, x, elapsed)) < SAME
 
 
 @pytest.mark.parametrize("both", [True, False], ids=["both", "ahead"])
@@ -152,36 +152,36 @@ def test_widths_are_multiples_and_fractions_of_the_channels(expansion: int, redu
 
 def test_a_causal_block_steps_as_it_runs() -> None:
     made, x, times = make(GatedTime(config(both=False))), features(), torch.from_numpy(spaced() * FPS)
-    expected, state = made(x, Forward(Clock(times))), torch.zeros(2, 1, *made.ahead.state_shape, dtype=torch.float64)
+    expected, state = made(x, ForwardMode(Timing(times))), torch.zeros(2, 1, *made.ahead.state_shape, dtype=torch.float64)
     for n in range(FRAMES):
-        form = Step(Clock(times[:, n : n + 1]), state, [made.ahead])
-        assert apart(made(x[:, n], form), expected[:, n]) < SAME
-        state = form.packed()
+        mode = StepMode(Timing(times[:, n : n + 1]), state, [made.ahead])
+        assert apart(made(x[:, n], mode), expected[:, n]) < SAME
+        state = mode.packed_state()
 
 
 def test_backwards_is_the_filter_of_the_flipped_window() -> None:
     dssm, u = make(DSSM(DIM, JOINTS, 4)), features()
     ones = torch.ones_like(u)
     for uniform in (True, False):
-        clock = Clock(torch.ones(1, FRAMES, dtype=torch.float64), uniform=uniform)
-        expected = dssm(ones, ones, u.flip(1), clock).flip(1)
-        assert apart(ReverseDSSM(dssm)(ones, ones, u, clock), expected) < SAME
+        timing = Timing(torch.ones(1, FRAMES, dtype=torch.float64), uniform=uniform)
+        expected = dssm(ones, ones, u.flip(1), timing).flip(1)
+        assert apart(ReverseDSSM(dssm)(ones, ones, u, timing), expected) < SAME
         one = torch.ones((), dtype=torch.float64)
-        assert apart(ReverseDSSM(dssm)(one, one, u, clock), expected) < SAME
+        assert apart(ReverseDSSM(dssm)(one, one, u, timing), expected) < SAME
 
 
 def test_backwards_takes_queries_and_keys_of_its_own_frames() -> None:
-    dssm, clock = make(DSSM(DIM, JOINTS, 4)), Clock(torch.ones(1, FRAMES, dtype=torch.float64))
+    dssm, timing = make(DSSM(DIM, JOINTS, 4)), Timing(torch.ones(1, FRAMES, dtype=torch.float64))
     q, k, v = features(), features().roll(1, 0), features().roll(1, 1)
     ones = torch.ones_like(v)
-    assert apart(ReverseDSSM(dssm)(q, k, v, clock), q * ReverseDSSM(dssm)(ones, ones, k * v, clock)) < SAME
+    assert apart(ReverseDSSM(dssm)(q, k, v, timing), q * ReverseDSSM(dssm)(ones, ones, k * v, timing)) < SAME
 
 
 def test_backwards_has_no_memory() -> None:
     mixer, u = ReverseDSSM(DSSM(DIM, JOINTS, 4)), features()
     assert mixer.state_shape is None
     with pytest.raises(UsageError, match="dssm has no memory"):
-        mixer.chunk(u, u, u, torch.zeros(1), Clock(torch.ones(1, FRAMES)))
+        mixer.chunk(u, u, u, torch.zeros(1), Timing(torch.ones(1, FRAMES)))
 
 
 # Frame rates.
@@ -192,7 +192,7 @@ def test_a_held_input_is_the_same_at_half_the_frame_rate_in_both_directions() ->
     dssm, slow = make(DSSM(DIM, JOINTS, 4)), features()
     slow[:, -1] = 0  # nothing tells how long a window's last frame lasts
     fast, one = slow.repeat_interleave(2, dim=1), torch.ones((), dtype=torch.float64)
-    at_half, at_full = Clock(torch.full((1, FRAMES), 2.0).double()), Clock(torch.ones(1, 2 * FRAMES).double())
+    at_half, at_full = Timing(torch.full((1, FRAMES), 2.0).double()), Timing(torch.ones(1, 2 * FRAMES).double())
     assert apart(dssm(one, one, slow, at_half), dssm(one, one, fast, at_full)[:, 1::2]) < SAME
     backwards = ReverseDSSM(dssm)
     assert apart(backwards(one, one, slow, at_half), backwards(one, one, fast, at_full)[:, ::2]) < SAME
@@ -278,11 +278,11 @@ def test_shared_modes_are_one_row_for_all_channels() -> None:
     weights = {name: w.expand(DIM, 2) if name in ("log_rate", "frequency") else w for name, w in shared.state_dict().items()}
     own.load_state_dict(weights)
     u, state = features(), torch.randn(2, *shared.state_shape, dtype=torch.float64)
-    for clock in (Clock(torch.ones(1, FRAMES).double(), uniform=True), Clock(torch.from_numpy(spaced() * FPS))):
-        assert apart(shared(u, u, u, clock), own(u, u, u, clock)) < SAME
-        for got, expected in zip(shared.chunk(u, u, u, state, clock), own.chunk(u, u, u, state, clock), strict=True):
+    for timing in (Timing(torch.ones(1, FRAMES).double(), uniform=True), Timing(torch.from_numpy(spaced() * FPS))):
+        assert apart(shared(u, u, u, timing), own(u, u, u, timing)) < SAME
+        for got, expected in zip(shared.chunk(u, u, u, state, timing), own.chunk(u, u, u, state, timing), strict=True):
             assert apart(got, expected) < SAME
-        step = clock.during(slice(0, 1))
+        step = timing.slice_frames(slice(0, 1))
         frame = u[:, 0]
         for got, expected in zip(
             shared.step(frame, frame, frame, state, step), own.step(frame, frame, frame, state, step), strict=True

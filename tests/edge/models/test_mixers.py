@@ -17,7 +17,7 @@ from posemoe_edge.edge.models.dssm import BLOCK, DSSM
 from posemoe_edge.edge.models.mixer import Mixer
 from posemoe_edge.edge.models.retention import DISTANCES as DISTANCES_OF
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor
 from torch.nn import functional as F
@@ -50,12 +50,12 @@ class Stream:
     seed: int = 0
     rows: int = 2
 
-    def clock(self, dtype: torch.dtype = torch.float64, span: slice = slice(None), chunk_size: int = 1) -> Clock:
-        """The clock of some of its frames, as a lifter makes it."""
+    def timing(self, dtype: torch.dtype = torch.float64, span: slice = slice(None), chunk_size: int = 1) -> Timing:
+        """The timing of some of its frames, as a lifter makes it."""
         reset = None if self.reset is None else torch.from_numpy(self.reset)[:, span]
         if self.dt_s is None:
-            return Clock(torch.ones(1, self.frames, dtype=dtype)[:, span], reset, chunk_size, uniform=True)
-        return Clock(torch.from_numpy(self.dt_s * FPS)[:, span].to(dtype), reset, chunk_size)
+            return Timing(torch.ones(1, self.frames, dtype=dtype)[:, span], reset, chunk_size, uniform=True)
+        return Timing(torch.from_numpy(self.dt_s * FPS)[:, span].to(dtype), reset, chunk_size)
 
     def qkv(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
         """Random q, k, v, (B, T, J, C)."""
@@ -104,17 +104,19 @@ def varying(frames: int, *, longest_s: float = 0.5, resets: Iterable[int] = (), 
 def make(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mixer:
     """Retention with held keys, NC-RetNet's own ("published"), or dssm."""
     torch.manual_seed(seed)
-    mixer: Mixer = DSSM(DIM, JOINTS, size=4) if kind == "dssm" else Retention(DIM, HEADS, DISTANCES, held=kind == "retention")
+    mixer: Mixer = (
+        DSSM(DIM, JOINTS, size=4) if kind == "dssm" else Retention(DIM, HEADS, DISTANCES, zoh_gain=kind == "retention")
+    )
     return mixer.to(dtype).requires_grad_(False)
 
 
 def forward(mixer: Mixer, stream: Stream, dtype: torch.dtype = torch.float64, chunk_size: int = 1) -> Tensor:
-    y: Tensor = mixer(*stream.qkv(dtype), stream.clock(dtype, chunk_size=chunk_size))
+    y: Tensor = mixer(*stream.qkv(dtype), stream.timing(dtype, chunk_size=chunk_size))
     return y
 
 
 def whole(mixer: Mixer, stream: Stream, state: Tensor, chunk_size: int = 1) -> tuple[Tensor, Tensor]:
-    return mixer.chunk(*stream.qkv(state.dtype), state, stream.clock(state.dtype, chunk_size=chunk_size))
+    return mixer.chunk(*stream.qkv(state.dtype), state, stream.timing(state.dtype, chunk_size=chunk_size))
 
 
 def chunks(mixer: Mixer, stream: Stream, state: Tensor, chunk_size: int = 1) -> tuple[Tensor, Tensor]:
@@ -122,7 +124,7 @@ def chunks(mixer: Mixer, stream: Stream, state: Tensor, chunk_size: int = 1) -> 
     y = []
     for span in stream.spans:
         q, k, v = (x[:, span] for x in stream.qkv(state.dtype))
-        part, state = mixer.chunk(q, k, v, state, stream.clock(state.dtype, span, chunk_size))
+        part, state = mixer.chunk(q, k, v, state, stream.timing(state.dtype, span, chunk_size))
         y.append(part)
     return torch.cat(y, dim=1), state
 
@@ -132,7 +134,7 @@ def steps(mixer: Mixer, stream: Stream, state: Tensor) -> tuple[Tensor, Tensor]:
     q, k, v = stream.qkv(state.dtype)
     y = []
     for n in range(stream.frames):
-        part, state = mixer.step(q[:, n], k[:, n], v[:, n], state, stream.clock(state.dtype, slice(n, n + 1)))
+        part, state = mixer.step(q[:, n], k[:, n], v[:, n], state, stream.timing(state.dtype, slice(n, n + 1)))
         y.append(part)
     return torch.stack(y, dim=1), state
 
@@ -197,9 +199,9 @@ def test_a_staircase_equals_its_chunks(kind: str, stream: Stream, size: int) -> 
 def test_the_rows_of_a_packed_recall_are_the_mixers_own(kind: str) -> None:
     mixers, stream = [make(kind, seed=seed) for seed in range(3)], varying(1)
     states = [Stream(1, seed=seed).state(mixer) for seed, mixer in enumerate(mixers)]
-    recalled = type(mixers[0]).recall(mixers, torch.stack(states, dim=1), stream.clock())
+    recalled = type(mixers[0]).decay_state(mixers, torch.stack(states, dim=1), stream.timing())
     for n, (mixer, state) in enumerate(zip(mixers, states, strict=True)):
-        alone = type(mixer).recall([mixer], state[:, None], stream.clock())[:, 0]
+        alone = type(mixer).decay_state([mixer], state[:, None], stream.timing())[:, 0]
         torch.testing.assert_close(recalled[:, n], alone, rtol=0, atol=0)
 
 
@@ -244,9 +246,9 @@ def test_a_reset_of_one_row_leaves_the_others(kind: str, run: Callable[[Mixer, S
 def test_a_frame_changes_nothing_before_it(kind: str, frame: int, uniform: bool, which: int) -> None:
     mixer, stream = make(kind), Stream(8) if uniform else varying(8)
     qkv = stream.qkv()
-    before = mixer(*qkv, stream.clock())
+    before = mixer(*qkv, stream.timing())
     qkv[which][:, frame] += 1
-    after = mixer(*qkv, stream.clock())
+    after = mixer(*qkv, stream.timing())
     torch.testing.assert_close(after[:, :frame], before[:, :frame], rtol=EXACT, atol=EXACT)
     assert (after[:, frame] - before[:, frame]).abs().max() > 1e-3
 
@@ -255,9 +257,9 @@ def test_a_frame_changes_nothing_before_it(kind: str, frame: int, uniform: bool,
 def test_a_staircase_sees_the_rest_of_its_chunk_and_nothing_beyond(frame: int) -> None:
     mixer, stream, size = make("retention"), varying(9), 3
     q, k, v = stream.qkv()
-    before = mixer(q, k, v, stream.clock(chunk_size=size))
+    before = mixer(q, k, v, stream.timing(chunk_size=size))
     v[:, frame] += 1
-    changed = (mixer(q, k, v, stream.clock(chunk_size=size)) - before).abs().amax(dim=(0, 2, 3))  # (T,)
+    changed = (mixer(q, k, v, stream.timing(chunk_size=size)) - before).abs().amax(dim=(0, 2, 3))  # (T,)
     start = frame // size * size
     assert (changed[:start] < EXACT).all() and (changed[start:] > 1e-6).all()
 
@@ -282,10 +284,10 @@ def test_rows_do_not_touch_each_other(kind: str, run: Callable[[Mixer, Stream, T
 def test_joints_do_not_touch_each_other(kind: str) -> None:
     mixer, stream = make(kind), varying(5)
     q, k, v = stream.qkv()
-    expected = mixer(q, k, v, stream.clock())
+    expected = mixer(q, k, v, stream.timing())
     for x in (q, k, v):
         x[:, :, 1] = 100
-    got = mixer(q, k, v, stream.clock())
+    got = mixer(q, k, v, stream.timing())
     assert_close(got[:, :, ::2], expected[:, :, ::2], EXACT)
 
 
@@ -296,7 +298,7 @@ def test_attention_is_softmax_over_the_window() -> None:
     stream = Stream(7)
     q, k, v = (x.unflatten(-1, (HEADS, -1)).permute(0, 2, 3, 1, 4) for x in stream.qkv())  # (B, J, H, T, d)
     expected = F.scaled_dot_product_attention(q, k, v).permute(0, 3, 1, 2, 4).flatten(-2)
-    assert_close(Attention(HEADS)(*stream.qkv(), stream.clock()), expected, EXACT)
+    assert_close(Attention(HEADS)(*stream.qkv(), stream.timing()), expected, EXACT)
 
 
 def test_attention_has_no_memory() -> None:
@@ -304,9 +306,9 @@ def test_attention_has_no_memory() -> None:
     (q, k, v), state = stream.qkv(), torch.zeros(2, 1)
     assert mixer.state_shape is None
     with pytest.raises(UsageError, match="attention has no memory"):
-        mixer.chunk(q, k, v, state, stream.clock())
+        mixer.chunk(q, k, v, state, stream.timing())
     with pytest.raises(UsageError, match="attention has no memory"):
-        mixer.step(q[:, 0], k[:, 0], v[:, 0], state, stream.clock())
+        mixer.step(q[:, 0], k[:, 0], v[:, 0], state, stream.timing())
 
 
 # Retention against its formula.
@@ -321,18 +323,18 @@ GAMMA = {  # NC-RetNet's decays by head, for joints of each distance, as compute
 
 def test_decays_are_the_published_ones() -> None:
     mixer, ones = Retention(64, 8).double(), torch.ones(1, 17, 64, dtype=torch.float64)
-    y, _ = mixer.step(ones, ones, ones, empty(mixer, 1), Clock(ones[:, 0, :1]))  # (1 - gamma) sqrt(d)
+    y, _ = mixer.step(ones, ones, ones, empty(mixer, 1), Timing(ones[:, 0, :1]))  # (1 - gamma) sqrt(d)
     gamma = (1 - y[0] / math.sqrt(8)).unflatten(-1, (8, 8))[..., 0]  # (J, H)
     for joint, distance in enumerate(H36M_DISTANCES):
         heads = [0, -1] if distance == 2 else slice(None)
         np.testing.assert_allclose(gamma[joint, heads], GAMMA[distance], atol=DIGITS)
 
 
-def retention_by_hand(stream: Stream, chunk_size: int, *, held: bool) -> NDArray[np.float64]:
+def retention_by_hand(stream: Stream, chunk_size: int, *, zoh_gain: bool) -> NDArray[np.float64]:
     """The formula of the docstring, frame by frame and pair by pair."""
     q, k, v = (x.unflatten(-1, (HEADS, -1)).numpy() for x in stream.qkv())  # (B, T, J, H, d)
     rows, frames, joints, heads, width = q.shape
-    dt = np.broadcast_to(stream.clock().elapsed.numpy(), (rows, frames))
+    dt = np.broadcast_to(stream.timing().elapsed.numpy(), (rows, frames))
     y = np.zeros_like(q)
     for b, j, h in np.ndindex(rows, joints, heads):
         gamma = 1 - 16 ** (-h / (heads - 1)) / (8 * DISTANCES[j])
@@ -349,23 +351,23 @@ def retention_by_hand(stream: Stream, chunk_size: int, *, held: bool) -> NDArray
                     key = complex(k[b, m, j, h, i], k[b, m, j, h, i + width // 2])
                     turned = query * key.conjugate() * complex(math.cos(theta * apart), math.sin(theta * apart))
                     score += turned.real * zeta ** (apart / 512)
-                gain = (1 - gamma ** dt[b, m]) / math.sqrt(width) if held else 1.0
+                gain = (1 - gamma ** dt[b, m]) / math.sqrt(width) if zoh_gain else 1.0
                 y[b, n, j, h] += gamma ** abs(apart) * score * gain * v[b, m, j, h]
     return y.reshape(rows, frames, joints, -1)
 
 
 @pytest.mark.parametrize("stream", [Stream(7), varying(7), varying(7, resets=[2, 3])], ids=["uniform", "varying", "reset"])
 @pytest.mark.parametrize("chunk_size", [1, 3])
-@pytest.mark.parametrize("held", [True, False], ids=["held", "published"])
-def test_retention_is_its_formula(stream: Stream, chunk_size: int, held: bool) -> None:
-    expected = torch.from_numpy(retention_by_hand(stream, chunk_size, held=held))
-    mixer = make("retention" if held else "published")
+@pytest.mark.parametrize("zoh_gain", [True, False], ids=["zoh", "published"])
+def test_retention_is_its_formula(stream: Stream, chunk_size: int, zoh_gain: bool) -> None:
+    expected = torch.from_numpy(retention_by_hand(stream, chunk_size, zoh_gain=zoh_gain))
+    mixer = make("retention" if zoh_gain else "published")
     assert_close(forward(mixer, stream, chunk_size=chunk_size), expected, CONSTANTS)
 
 
 def test_published_decays_are_weights_that_do_not_train() -> None:
-    held, published = Retention(64, 8), Retention(64, 8, held=False)
-    assert not held.state_dict() and list(published.state_dict()) == ["decay"]
+    zoh, published = Retention(64, 8), Retention(64, 8, zoh_gain=False)
+    assert not zoh.state_dict() and list(published.state_dict()) == ["decay"]
     assert published.decay.shape == (17, 8) and not published.decay.requires_grad
     for joint, distance in enumerate(H36M_DISTANCES):
         heads = [0, -1] if distance == 2 else slice(None)
@@ -379,9 +381,9 @@ def test_decays_follow_the_weights_of_a_checkpoint() -> None:
     slower.decay.copy_(mixer.decay.sqrt())
     state = stream.state(mixer)
     silence = torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
-    clock = Stream(1, np.array([[0.06]])).clock()
-    _, once = mixer.step(silence, silence, silence, state, clock)
-    _, half = slower.step(silence, silence, silence, state, clock)
+    timing = Stream(1, np.array([[0.06]])).timing()
+    _, once = mixer.step(silence, silence, silence, state, timing)
+    _, half = slower.step(silence, silence, silence, state, timing)
     faded = (half.square().sum((1, 2)) / once.square().sum((1, 2))).sqrt()  # (B, J, H), turned alike
     assert_close(faded, (mixer.decay.double() ** -1.5).expand(2, -1, -1), CONSTANTS)
 
@@ -389,7 +391,7 @@ def test_decays_follow_the_weights_of_a_checkpoint() -> None:
 @pytest.mark.parametrize("name", list(DISTANCES_OF))
 def test_decays_are_the_formula_of_their_distances(name: str) -> None:
     """1 - exp of evenly spaced logarithms from 1 / (8 d) to 1 / (128 d)."""
-    decay = Retention(64, 8, DISTANCES_OF[name], held=False).decay
+    decay = Retention(64, 8, DISTANCES_OF[name], zoh_gain=False).decay
     for joint, distance in enumerate(DISTANCES_OF[name]):
         expected = 1 - np.exp(np.linspace(np.log(1 / (8 * distance)), np.log(1 / (128 * distance)), 8))
         np.testing.assert_allclose(decay[joint], expected, atol=DIGITS)
@@ -398,7 +400,7 @@ def test_decays_are_the_formula_of_their_distances(name: str) -> None:
 def test_two_silent_frames_age_a_memory_as_one_of_twice_the_time() -> None:
     mixer, silence = make("retention"), torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
     state = Stream(1).state(mixer)
-    short, long = (Stream(1, np.array([[dt_s], [3 * dt_s]])).clock() for dt_s in (0.03, 0.06))
+    short, long = (Stream(1, np.array([[dt_s], [3 * dt_s]])).timing() for dt_s in (0.03, 0.06))
     _, once = mixer.step(silence, silence, silence, state, short)
     y_twice, twice = mixer.step(silence + 1, silence, silence, once, short)
     y_long, at_once = mixer.step(silence + 1, silence, silence, state, long)
@@ -409,12 +411,14 @@ def test_two_silent_frames_age_a_memory_as_one_of_twice_the_time() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_a_call_with_many_long_gaps_is_finite_and_what_its_steps_are(dtype: torch.dtype) -> None:
     mixer = make("retention", dtype)
-    clock = Clock.since(torch.full((2, 8), 200.0, dtype=dtype), None, fps=FPS)  # 80,000 frames, more than xPos can span
+    timing = Timing.from_seconds(
+        torch.full((2, 8), 200.0, dtype=dtype), None, fps=FPS
+    )  # 80,000 frames, more than xPos can span
     q, k, v = Stream(frames=8).qkv(dtype)
     state = empty(mixer, 2, dtype)
-    y, end = mixer.chunk(q, k, v, state, clock)
+    y, end = mixer.chunk(q, k, v, state, timing)
     for frame in range(8):
-        one, state = mixer.step(q[:, frame], k[:, frame], v[:, frame], state, clock.during(slice(frame, frame + 1)))
+        one, state = mixer.step(q[:, frame], k[:, frame], v[:, frame], state, timing.slice_frames(slice(frame, frame + 1)))
         assert_close(y[:, frame], one, 1e-6)  # after 10,000 frames the slowest memory keeps 2e-9 of itself
     assert_close(end, state, 1e-6)
 
@@ -423,20 +427,20 @@ def test_a_memory_does_not_depend_on_the_age_of_its_stream() -> None:
     frames, recent, piece = 20_000, 4_000, 500  # gamma^4000 < 1e-13 for these joints
     torch.manual_seed(0)
     qkv = torch.randn(3, 1, frames, 2, 4)
-    clock = Clock(torch.ones(1, 1))
+    timing = Timing(torch.ones(1, 1))
     narrow, exact = (Retention(4, 1, (0.5, 0.25)).to(dtype) for dtype in (torch.float32, torch.float64))
     old, young = empty(narrow, 1, torch.float32), empty(narrow, 1, torch.float32)
     largest = 0.0
     with torch.no_grad():
         for n, (q, k, v) in enumerate(zip(*(x[0].split(1) for x in qkv), strict=True)):
-            _, old = narrow.step(q, k, v, old, clock)
+            _, old = narrow.step(q, k, v, old, timing)
             if n >= frames - recent:
-                _, young = narrow.step(q, k, v, young, clock)
+                _, young = narrow.step(q, k, v, young, timing)
             if n % piece == 0:
                 largest = max(largest, old.abs().max().item())
         reference = empty(exact, 1)
         for q, k, v in zip(*(x.double().split(piece, dim=1) for x in qkv), strict=True):
-            _, reference = exact.chunk(q, k, v, reference, Clock(torch.ones(1, piece, dtype=torch.float64)))
+            _, reference = exact.chunk(q, k, v, reference, Timing(torch.ones(1, piece, dtype=torch.float64)))
     assert largest < 10  # a mean over the past stays as large as its values
     assert_close(old.double(), reference, LONG)
     assert_close(young, old, SAME[torch.float32])
@@ -470,15 +474,15 @@ def test_every_path_filters_as_published(path: str) -> None:
     mixer, values = golden()
     u = values["u"].transpose(1, 2)[:, :, None]  # (B, T, 1, C)
     ones, state = torch.ones_like(u), empty(mixer, 2)
-    clock = Clock(torch.ones(1, 64, dtype=torch.float64), uniform=path == "fft")
+    timing = Timing(torch.ones(1, 64, dtype=torch.float64), uniform=path == "fft")
     if path in ("fft", "blocks"):
-        y = mixer(ones, ones, u, clock)
+        y = mixer(ones, ones, u, timing)
     elif path == "chunk":
-        y, state = mixer.chunk(ones, ones, u, state, clock)
+        y, state = mixer.chunk(ones, ones, u, state, timing)
     else:
         parts = []
         for n in range(64):
-            part, state = mixer.step(ones[:, n], ones[:, n], u[:, n], state, clock.during(slice(n, n + 1)))
+            part, state = mixer.step(ones[:, n], ones[:, n], u[:, n], state, timing.slice_frames(slice(n, n + 1)))
             parts.append(part)
         y = torch.stack(parts, dim=1)
     assert_close(y[:, :, 0].transpose(1, 2), values["y_conv"], EXACT)
@@ -498,7 +502,7 @@ def test_the_initial_frequencies_are_s4d_lins() -> None:
 def test_a_held_input_is_the_same_at_half_the_frame_rate(dt_s: float) -> None:
     mixer = make("dssm")
     state, (q, k, v) = Stream(1).state(mixer), (x[:, 0] for x in Stream(1).qkv())
-    fast, slow = (Stream(1, np.array([[dt]])).clock() for dt in (dt_s, 2 * dt_s))
+    fast, slow = (Stream(1, np.array([[dt]])).timing() for dt in (dt_s, 2 * dt_s))
     _, half_way = mixer.step(q, k, v, state, fast)
     y_fast, after_fast = mixer.step(q, k, v, half_way, fast)
     y_slow, after_slow = mixer.step(q, k, v, state, slow)

@@ -12,10 +12,10 @@ import torch
 from posemoe_edge.edge.models.aggregation import CrossExpert, CrossExpertAttention, StreamingCrossExpert
 from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
 from posemoe_edge.edge.models.mixer import Mixer
-from posemoe_edge.edge.models.modes import Forward
+from posemoe_edge.edge.models.modes import ForwardMode
 from posemoe_edge.edge.models.posemoe import ABLATIONS, Part, PoseMoE, PoseMoEConfig, PoseRouter
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -299,7 +299,7 @@ def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: l
     for index, h in enumerate(np.split(np.arange(DIM), block.heads)):
         m: Tensor | float = 0.0 if aggregated is None else aggregated[index]
         scores = q[:, h] @ k[:, h].T
-        if block.mode == "tcpformer":
+        if block.variant == "tcpformer":
             fused = share * m + (1 - share) * softmax(scores / math.sqrt(len(h)))
         else:
             fused = softmax((share * m + (1 - share) * scores) / math.sqrt(DIM))
@@ -330,7 +330,7 @@ def test_aggregation_is_its_equations(heads: int, over_time: bool) -> None:
     torch.manual_seed(0)
     ceka = stirred(CrossExpert(DIM, heads, 2, over_time=over_time))
     f_2d, f_depth = torch.randn(2, 1, 5, 3, DIM, dtype=torch.float64)  # (1, T, J, C)
-    got = ceka(f_2d, f_depth, Forward(Clock(torch.ones(1, 5))))
+    got = ceka(f_2d, f_depth, ForwardMode(Timing(torch.ones(1, 5))))
     axis = 2 if over_time else 1  # one sequence per joint, or per frame
     pairs = [
         aggregated_by_hand(ceka, a, b)
@@ -392,21 +392,21 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
     ceka = stirred(StreamingCrossExpert(DIM, HEADS, 2, lambda: Retention(DIM, HEADS)))
     rng = np.random.default_rng(0)
     dt = torch.ones(6, dtype=torch.float64) if uniform else torch.from_numpy(rng.uniform(0.05, 25, 6))
-    form = Forward(Clock(dt[None]))
+    mode = ForwardMode(Timing(dt[None]))
     f_2d, f_depth = torch.randn(2, 1, 6, 17, DIM, dtype=torch.float64)
     distance = torch.tensor(H36M_DISTANCES, dtype=torch.float64)[:, None]
     gamma = 1 - 16.0 ** -torch.arange(HEADS) / (8 * distance)  # (J, H)
 
-    def mapped(block: TimeMixing, x: Tensor, context: Tensor) -> Tensor:
+    def with_map(block: TimeMixing, x: Tensor, context: Tensor) -> Tensor:
         q, k, *_ = block.project(x, context)
         return retention_maps(q[0], k[0], dt, gamma)
 
     def applied(maps: Tensor, values: Tensor) -> Tensor:
         return (maps @ values[0].unflatten(-1, (HEADS, -1)).permute(1, 2, 0, 3)).permute(2, 0, 1, 3).flatten(-2)[None]
 
-    to_depth, to_2d = mapped(ceka.cross_2d, f_2d, f_depth), mapped(ceka.cross_depth, f_depth, f_2d)
-    _, pass_to_depth = ceka.cross_2d.mapped(f_2d, form, f_depth)
-    _, pass_to_2d = ceka.cross_depth.mapped(f_depth, form, f_2d)
+    to_depth, to_2d = with_map(ceka.cross_2d, f_2d, f_depth), with_map(ceka.cross_depth, f_depth, f_2d)
+    _, pass_to_depth = ceka.cross_2d.with_map(f_2d, mode, f_depth)
+    _, pass_to_2d = ceka.cross_depth.with_map(f_depth, mode, f_2d)
     values = torch.randn(1, 6, 17, DIM, dtype=torch.float64)
     assert_close(pass_to_depth(pass_to_2d(values)), applied(to_depth @ to_2d, values), CONSTANTS)
 
@@ -417,7 +417,7 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
     fused = applied(share * to_depth @ to_2d + (1 - share) * retention_maps(q[0], k[0], dt, gamma), v)
     heads = F.layer_norm(fused.unflatten(-1, (HEADS, -1)), (DIM // HEADS,)).flatten(-2)
     read = (heads * expert.readout.weight + expert.readout.bias) * F.silu(gate)
-    got = expert(f_2d, form, lambda values: pass_to_depth(pass_to_2d(values)))
+    got = expert(f_2d, mode, lambda values: pass_to_depth(pass_to_2d(values)))
     assert_close(got, f_2d + read, 100 * CONSTANTS)  # the norm enlarges what is small
 
 
@@ -425,14 +425,14 @@ def test_the_decoder_aggregates_both_ways() -> None:
     """The whole block over time: (14) leads from 2D over depth back, (15) the other way round."""
     torch.manual_seed(0)
     ceka = stirred(StreamingCrossExpert(DIM, HEADS, 2, lambda: Retention(DIM, HEADS)))
-    form = Forward(Clock(torch.ones(1, 6, dtype=torch.float64)))
+    mode = ForwardMode(Timing(torch.ones(1, 6, dtype=torch.float64)))
     f_2d, f_depth = torch.randn(2, 1, 6, 17, DIM, dtype=torch.float64)
-    got = ceka(f_2d, f_depth, form)
-    f_2d, to_depth = ceka.cross_2d.mapped(f_2d, form, f_depth)
-    f_depth, to_2d = ceka.cross_depth.mapped(f_depth, form, ceka.feed[0](f_2d))
+    got = ceka(f_2d, f_depth, mode)
+    f_2d, to_depth = ceka.cross_2d.with_map(f_2d, mode, f_depth)
+    f_depth, to_2d = ceka.cross_depth.with_map(f_depth, mode, ceka.feed[0](f_2d))
     f_2d, f_depth = ceka.feed[0](f_2d), ceka.feed[1](f_depth)
-    assert_close(got[0], ceka.feed[2](ceka.expert_2d(f_2d, form, lambda v: to_depth(to_2d(v)))), EXACT)
-    assert_close(got[1], ceka.feed[3](ceka.expert_depth(f_depth, form, lambda v: to_2d(to_depth(v)))), EXACT)
+    assert_close(got[0], ceka.feed[2](ceka.expert_2d(f_2d, mode, lambda v: to_depth(to_2d(v)))), EXACT)
+    assert_close(got[1], ceka.feed[3](ceka.expert_depth(f_depth, mode, lambda v: to_2d(to_depth(v)))), EXACT)
 
 
 # Readings of the paper, and its ablations: each is what it says, and streams.

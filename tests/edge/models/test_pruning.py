@@ -18,10 +18,10 @@ from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.mixer import Mixer
-from posemoe_edge.edge.models.modes import Forward
+from posemoe_edge.edge.models.modes import ForwardMode
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
-from posemoe_edge.edge.models.pruning import Pruned, Pruner, Pruning, even, interpolation, sampled
-from posemoe_edge.edge.models.timing import Clock
+from posemoe_edge.edge.models.pruning import PrunedMode, Pruner, Pruning, even, interpolation, sampled
+from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
@@ -68,16 +68,16 @@ def around(by: Any, *, keep: tuple[int, ...] = (KEEP,), layers: tuple[int, ...] 
 
 def chosen(pruning: Pruning, x: Tensor, keypoints: Tensor, qk: tuple[Tensor, Tensor] | None = None) -> list[Array]:
     """The frames that stay after each stage, (B, r) each, of features (B, T, J, C) and the last attention's q and k."""
-    form = Pruned(Clock(torch.ones(1, x.shape[1])), Pruner(pruning, DIM, HEADS, x.shape[1]), keypoints)
+    mode = PrunedMode(Timing(torch.ones(1, x.shape[1])), Pruner(pruning, DIM, HEADS, x.shape[1]), keypoints)
     kept: list[Array] = []
     taken = x
     for layer in pruning.layers:
         if qk is not None:
-            q, k = (part.gather(1, spread(form.kept, part)) for part in qk)
-            form.mix(Attention(HEADS), q, k, q)
-        (taken,) = form.enter(layer, taken)
-        assert torch.equal(taken, x.gather(1, spread(form.kept, x)))
-        kept.append(form.kept.expand(len(x), -1).numpy())
+            q, k = (part.gather(1, spread(mode.kept, part)) for part in qk)
+            mode.mix(Attention(HEADS), q, k, q)
+        (taken,) = mode.before_layer(layer, taken)
+        assert torch.equal(taken, x.gather(1, spread(mode.kept, x)))
+        kept.append(mode.kept.expand(len(x), -1).numpy())
     return kept
 
 
@@ -307,31 +307,31 @@ def make(kind: str, pruning: Pruning | None, layers: int = 3) -> Lifter:
     return stirred(build(TOPOLOGIES[kind](pruning=pruning, **made))).eval()
 
 
-class Taking(Forward):
+class Taking(ForwardMode):
     """A forward that takes frames (B, r) of its features before each layer, as it is told, and answers with what is left."""
 
     def __init__(self, taken: dict[int, Tensor]) -> None:
-        super().__init__(Clock(torch.ones(1, WINDOW, dtype=torch.float64)))
+        super().__init__(Timing(torch.ones(1, WINDOW, dtype=torch.float64)))
         self.taken = taken
 
-    def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+    def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
         if layer not in self.taken:
             return features
         rows = range(ROWS)
         return tuple(torch.stack([(x if x.ndim == 3 else x[n])[self.taken[layer][n]] for n in rows]) for x in features)
 
 
-class Recorded(Pruned):
+class Recorded(PrunedMode):
     """What a pruned forward took at each layer, among the frames that there were."""
 
     def __init__(self, model: Lifter, x: Tensor) -> None:
         assert model.pruner is not None
-        super().__init__(Clock(torch.ones(1, WINDOW, dtype=torch.float64)), model.pruner, x)
+        super().__init__(Timing(torch.ones(1, WINDOW, dtype=torch.float64)), model.pruner, x)
         self.taken: dict[int, Tensor] = {}
 
-    def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+    def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
         before = self.kept.expand(ROWS, -1)
-        entered = super().enter(layer, *features)
+        entered = super().before_layer(layer, *features)
         if layer in self.pruning.layers:
             after = self.kept.expand(ROWS, -1)
             self.taken[layer] = torch.stack([torch.searchsorted(a, b) for a, b in zip(before, after, strict=True)])
@@ -344,15 +344,15 @@ def test_a_pruned_network_is_the_network_on_the_frames_that_it_keeps(kind: str, 
     first = 1 if by == "tpa" else 0
     model = make(kind, around(by, keep=(9, KEEP), layers=(first, 2)))
     x = random(0, ROWS, WINDOW, 17, 3)
-    form = Recorded(model, x)
-    got = model.lift(x, form)
+    mode = Recorded(model, x)
+    got = model.lift(x, mode)
     assert torch.equal(got, model(x)) and got.shape == (ROWS, WINDOW, 17, 3)
 
     class Recovered(Taking):
-        def leave(self, x: Tensor) -> Tensor:
-            return x if by == "tps" else form.pruner.attend(x)
+        def before_head(self, x: Tensor) -> Tensor:
+            return x if by == "tps" else mode.pruner.attend(x)
 
-    pose = model.lift(x, Recovered(form.taken))
+    pose = model.lift(x, Recovered(mode.taken))
     if by == "tps":
         aligned = F.interpolate(pose.flatten(2).transpose(1, 2), WINDOW, mode="linear", align_corners=True)
         pose = aligned.transpose(1, 2).unflatten(-1, (17, 3))
@@ -364,10 +364,10 @@ def test_a_pruned_network_is_the_network_on_the_frames_that_it_keeps(kind: str, 
 def test_seq2frame_answers_with_the_middle_frames_pose(kind: str, by: str) -> None:
     model = make(kind, around(by, keep=(9, KEEP), layers=(1, 2), output="centre"))
     x = random(0, ROWS, WINDOW, 17, 3)
-    form = Recorded(model, x)
-    got = model.lift(x, form)
-    poses = model.lift(x, Taking(form.taken))  # (B, r, J, 3)
-    middle = [kept.tolist().index(WINDOW // 2) for kept in form.kept.expand(ROWS, -1)]
+    mode = Recorded(model, x)
+    got = model.lift(x, mode)
+    poses = model.lift(x, Taking(mode.taken))  # (B, r, J, 3)
+    middle = [kept.tolist().index(WINDOW // 2) for kept in mode.kept.expand(ROWS, -1)]
     expected = torch.stack([pose[n] for pose, n in zip(poses, middle, strict=True)])[:, None]
     assert got.shape == (ROWS, 1, 17, 3) and model.latency_frames == WINDOW // 2
     torch.testing.assert_close(got, expected, rtol=SAME, atol=SAME)
@@ -387,18 +387,18 @@ def test_positions_are_added_after_each_stage(kind: str) -> None:
     pruning = Pruning(keep=(9, KEEP), layers=(0, 2), by="tpc", recover="tra", positions=True)
     model = make(kind, pruning)
     x = random(0, ROWS, WINDOW, 17, 3)
-    form = Recorded(model, x)
-    got = model.lift(x, form)
-    positions = {layer: p for layer, p in zip((0, 2), form.pruner.positions, strict=True)}
+    mode = Recorded(model, x)
+    got = model.lift(x, mode)
+    positions = {layer: p for layer, p in zip((0, 2), mode.pruner.positions, strict=True)}
 
     class Placed(Taking):
-        def enter(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
-            return tuple(x + positions[layer] if layer in positions else x for x in super().enter(layer, *features))
+        def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
+            return tuple(x + positions[layer] if layer in positions else x for x in super().before_layer(layer, *features))
 
-        def leave(self, x: Tensor) -> Tensor:
-            return form.pruner.attend(x)
+        def before_head(self, x: Tensor) -> Tensor:
+            return mode.pruner.attend(x)
 
-    torch.testing.assert_close(got, model.lift(x, Placed(form.taken)), rtol=SAME, atol=SAME)
+    torch.testing.assert_close(got, model.lift(x, Placed(mode.taken)), rtol=SAME, atol=SAME)
 
 
 @topology
@@ -429,14 +429,16 @@ class Silent(Mixer):
     def state_shape(self) -> None:
         return None
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, clock: Clock) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         return v
 
 
 def test_only_attention_tells_what_is_attended() -> None:
-    form = Pruned(Clock(torch.ones(1, WINDOW)), Pruner(around("tpmo"), DIM, HEADS, WINDOW), random(0, 1, WINDOW, JOINTS, 3))
+    mode = PrunedMode(
+        Timing(torch.ones(1, WINDOW)), Pruner(around("tpmo"), DIM, HEADS, WINDOW), random(0, 1, WINDOW, JOINTS, 3)
+    )
     x = random(0, 1, WINDOW, JOINTS, DIM)
-    assert torch.equal(form.mix(Silent(), x, x, x), x) and form.attended is None
+    assert torch.equal(mode.mix(Silent(), x, x, x), x) and mode.attended is None
 
 
 # What cannot be pruned.

@@ -39,7 +39,7 @@ GATED: dict[str, Any] = {"mixer": "dssm", "block": "gated", "expansion": 2, "red
 
 STREAMING: dict[str, LifterConfig] = {
     "alternating retention held": AlternatingConfig(mixer="retention", **SIZES),
-    "alternating retention published": AlternatingConfig(mixer="retention", held=False, bias=False, **SIZES),
+    "alternating retention published": AlternatingConfig(mixer="retention", zoh_gain=False, bias=False, **SIZES),
     "alternating retention 3dhp": AlternatingConfig(mixer="retention", skeleton="3dhp17", distances="3dhp17", **SIZES),
     "alternating dssm": AlternatingConfig(mixer="dssm", **SIZES),
     "alternating gated": AlternatingConfig(**GATED, **SIZES),
@@ -367,23 +367,23 @@ class OneCall:
     """The form of a plain forward, to call a network's blocks with."""
 
     def __init__(self, model: Lifter, frames: int) -> None:
-        self.clock = model._clock(torch.zeros(1, frames, 17, 3), None, None, None)
+        self.timing = model._timing(torch.zeros(1, frames, 17, 3), None, None, None)
 
     def mix(self, mixer: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        mixed: Tensor = mixer(q, k, v, self.clock)
+        mixed: Tensor = mixer(q, k, v, self.timing)
         return mixed
 
 
 def test_alternating_is_its_blocks_by_turns() -> None:
     for name in ("alternating attention", "alternating retention published", "alternating gated"):
         model, made = make(name), call()
-        form = OneCall(model, FRAMES)
+        mode = OneCall(model, FRAMES)
         x = F.linear(made.x, model.embed.weight, model.embed.bias) + model.get_parameter("position")
         for layer in range(model.config.layers):
             x = block(model, "norm_joints", block(model, f"over_joints.{layer}", x))
             if layer == 0 and model.config.window is not None:
                 x = x + model.get_parameter("position_time")[:FRAMES]
-            x = block(model, "norm_time", block(model, f"over_time.{layer}", x, form))
+            x = block(model, "norm_time", block(model, f"over_time.{layer}", x, mode))
         assert_close(forward(model, made), block(model, "head", x), EXACT)
 
 
@@ -391,7 +391,7 @@ def test_dual_stream_weighs_both_orders() -> None:
     for name in ("dual_stream attention", "dual_stream retention", "dual_stream gated", "dual_stream gated both"):
         model, made = make(name), call()
         assert isinstance(model, DualStream)
-        form = OneCall(model, FRAMES)
+        mode = OneCall(model, FRAMES)
         x = F.linear(made.x, model.embed.weight, model.embed.bias)
         if name != "dual_stream gated" and name != "dual_stream gated both":
             x = x + model.get_parameter("position")
@@ -399,8 +399,8 @@ def test_dual_stream_weighs_both_orders() -> None:
             x = x + model.get_parameter("position_time")[:FRAMES]
         for layer in range(model.config.layers):
             path = f"layers.{layer}"
-            st = block(model, f"{path}.then_time", block(model, f"{path}.joints_first", x), form)
-            ts = block(model, f"{path}.then_joints", block(model, f"{path}.time_first", x, form))
+            st = block(model, f"{path}.then_time", block(model, f"{path}.joints_first", x), mode)
+            ts = block(model, f"{path}.then_joints", block(model, f"{path}.time_first", x, mode))
             logits = block(model, f"{path}.weigh", torch.cat([st, ts], -1)).exp()
             x = (st * logits[..., :1] + ts * logits[..., 1:]) / logits.sum(-1, keepdim=True)
         x = torch.tanh(block(model, "represent", block(model, "norm", x)))

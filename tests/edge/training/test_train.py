@@ -48,7 +48,7 @@ KINDS: dict[str, LifterConfig] = {
         pruning=Pruning(keep=(5, 3), layers=(0, 1), recover="none", output="centre"),
     ),
     "3dhp, two channels": AlternatingConfig(
-        mixer="retention", dim=16, heads=2, layers=1, channels=2, lookahead=True, held=False, bias=False,
+        mixer="retention", dim=16, heads=2, layers=1, channels=2, lookahead=True, zoh_gain=False, bias=False,
         skeleton="3dhp17", distances="3dhp17",
     ),
 }  # fmt: skip

@@ -31,7 +31,7 @@ class Macs:
     all: int
 
 
-def macs(config: LifterConfig, frames: int) -> Macs:
+def count_macs(config: LifterConfig, frames: int) -> Macs:
     """Of ``frames`` frames of one person in one call: a step where a lifter streams and frames is 1, else a forward."""
     return _counted(_weightless(config), frames)
 
@@ -66,7 +66,7 @@ def _counted(model: Lifter, frames: int) -> Macs:
     return Macs(counted["linear"], counted["linear"] + counted["norm"], int(counter.get_total_flops()) // 2 + state)
 
 
-def describe(config: LifterConfig, *, frames: int | None = None) -> dict[str, Any]:
+def lifter_cost(config: LifterConfig, *, frames: int | None = None) -> dict[str, Any]:
     """topology, mixer, mode, params, macs, latency and state of a lifter, as ``models --json`` tells them.
 
     ``macs_per_frame`` is what each new frame of a live stream costs: a step, or for a window lifter a whole window.

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from ...runtime.errors import UsageError
 
 
-def check_choices(config: Any) -> None:
+def check_literals(config: Any) -> None:
     """A UsageError where a field of type ``Literal`` holds something else."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)

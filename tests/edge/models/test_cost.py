@@ -10,7 +10,7 @@ import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig
-from posemoe_edge.edge.models.count import Macs, describe, macs
+from posemoe_edge.edge.models.cost import Macs, count_macs, lifter_cost
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.models.topology import build
@@ -31,7 +31,7 @@ def of(preset: str, **changed: Any) -> LifterConfig:
 
 @cache
 def counted(config: LifterConfig) -> Macs:
-    return macs(config, FRAMES)
+    return count_macs(config, FRAMES)
 
 
 def parameters(config: LifterConfig) -> int:
@@ -194,7 +194,7 @@ def test_pruned_presets_are_the_rows_of_the_tables(pruned: str, preset: str, pru
 def test_macs_of_a_small_mixste_are_counted_by_hand(frames: int) -> None:
     dim, layers, ratio = 16, 2, 3
     config = AlternatingConfig(mixer="attention", window=9, dim=dim, heads=2, layers=layers, mlp_ratio=ratio, channels=2)
-    found, tokens = macs(config, frames), frames * JOINTS
+    found, tokens = count_macs(config, frames), frames * JOINTS
     block = (4 + 2 * ratio) * dim * dim  # queries, keys, values, output; the feed-forward up and down
     linear = tokens * (2 * dim + 2 * layers * block + 3 * dim)
     norms = tokens * dim * (2 * layers * 3 + 1)  # two in a block and one after it, and the head's
@@ -205,7 +205,7 @@ def test_macs_of_a_small_mixste_are_counted_by_hand(frames: int) -> None:
 def test_macs_of_a_small_motionbert_are_counted_by_hand() -> None:
     dim, frames, representation = 16, 5, 24
     config = DualStreamConfig(mixer="attention", window=9, dim=dim, heads=2, layers=1, representation=representation)
-    found, tokens = macs(config, frames), frames * JOINTS
+    found, tokens = count_macs(config, frames), frames * JOINTS
     linear = tokens * (3 * dim + 4 * 8 * dim * dim + 2 * 2 * dim + dim * representation + 3 * representation)
     maps = 2 * 2 * dim * (frames * JOINTS**2 + JOINTS * frames**2)
     assert found == Macs(linear, linear + 4 * tokens * dim * (4 * 2 + 1), linear + maps)
@@ -214,7 +214,7 @@ def test_macs_of_a_small_motionbert_are_counted_by_hand() -> None:
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
 def test_a_step_reads_and_writes_its_state_once(mixer: Any) -> None:
     config = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2, state_size=4)
-    found = macs(config, 1)
+    found = count_macs(config, 1)
     numbers = 8 * 8 * JOINTS * 2 if mixer == "retention" else JOINTS * 16 * 4
     maps = 2 * 2 * 16 * JOINTS**2  # over joints, of two layers
     assert found.all - found.linear == maps + 2 * 2 * numbers
@@ -233,7 +233,7 @@ def test_a_step_reads_and_writes_its_state_once(mixer: Any) -> None:
 )
 def test_a_description_says_what_a_lifter_costs(preset: str, mode: str, frames: int, latency: int, state: int) -> None:
     config = of(preset)
-    told, call = describe(config), macs(config, frames)
+    told, call = lifter_cost(config), count_macs(config, frames)
     assert (told["mode"], told["frames"], told["latency_frames"], told["state_bytes"]) == (mode, frames, latency, state)
     assert (told["macs_linear"], told["macs_thop"], told["macs_all"]) == (call.linear, call.thop, call.all)
     assert (told["topology"], told["mixer"], told["params"]) == (config.topology, config.mixer, parameters(config))
@@ -242,18 +242,18 @@ def test_a_description_says_what_a_lifter_costs(preset: str, mode: str, frames: 
 
 def test_a_description_of_a_long_call_still_says_what_a_frame_costs() -> None:
     config = AlternatingConfig(mixer="retention", dim=16, heads=2, layers=1)
-    told = describe(config, frames=9)
-    assert told["frames"] == 9 and told["macs_all"] == macs(config, 9).all
-    assert told["macs_per_frame"] == macs(config, 1).all < told["macs_all"]
+    told = lifter_cost(config, frames=9)
+    assert told["frames"] == 9 and told["macs_all"] == count_macs(config, 9).all
+    assert told["macs_per_frame"] == count_macs(config, 1).all < told["macs_all"]
 
 
 def test_a_description_counts_a_memory_in_bytes_of_float32() -> None:
     config = DualStreamConfig(mixer="dssm", block="gated", dim=16, heads=2, layers=1, state_size=4)
-    assert describe(config)["state_bytes"] == 4 * 2 * JOINTS * (16 // config.reduction) * 4
+    assert lifter_cost(config)["state_bytes"] == 4 * 2 * JOINTS * (16 // config.reduction) * 4
 
 
 def test_a_description_names_the_pruning() -> None:
     tiny: dict[str, Any] = {"mixer": "attention", "window": 9, "dim": 16, "heads": 2, "layers": 2}
-    assert describe(AlternatingConfig(**tiny))["pruning"] is None
+    assert lifter_cost(AlternatingConfig(**tiny))["pruning"] is None
     pruned = AlternatingConfig(pruning=Pruning(keep=(3,), layers=(1,), by="tpa", recover="tra"), **tiny)
-    assert describe(pruned)["pruning"] == "tpa+tra"
+    assert lifter_cost(pruned)["pruning"] == "tpa+tra"
