@@ -17,15 +17,8 @@ import onnx
 from ..calib.graph.standalone import carry_manifest
 from ..calib.quantize.calibrate import compress_weights
 from ..runtime.artefact.certificate import REFERENCE
-from ..runtime.artefact.manifest import (
-    MANIFEST_SCHEMA,
-    Graph,
-    Manifest,
-    Mode,
-    read_manifest,
-    record_file,
-    write_manifest,
-)
+from ..runtime.artefact.files import record_file
+from ..runtime.artefact.manifest import MANIFEST_SCHEMA, Graph, Manifest, Mode, read_manifest, write_manifest
 from ..runtime.artefact.precision import PRECISIONS, Precision
 from ..runtime.errors import PoseEdgeError, UsageError
 from .lifter import Lifter

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ...runtime.artefact.atomic import sha256
 from ...runtime.artefact.certificate import REFERENCE
+from ...runtime.artefact.files import sha256
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from .config import read_toml
 from .output import Output, Result, megabytes, verb

@@ -109,7 +109,7 @@ def save_clips(path: Path, clips: Sequence[Clip]) -> None:
     }
     draft = AtomicFile(path)
     try:
-        with draft.draft.open("wb") as file:
+        with draft.partial.open("wb") as file:
             np.savez(
                 file,
                 allow_pickle=False,
@@ -120,9 +120,9 @@ def save_clips(path: Path, clips: Sequence[Clip]) -> None:
                 fps=np.array(clips[0].fps),
                 **{key: np.array(values, np.str_) for key, values in texts.items()},
             )
-        draft.keep()
+        draft.commit()
     except BaseException:
-        draft.drop()
+        draft.discard()
         raise
 
 

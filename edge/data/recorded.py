@@ -53,7 +53,7 @@ def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
     saved: dict[str, Saved] = {}
     draft = AtomicFile(path)
     try:
-        with zipfile.ZipFile(draft.draft, "w") as archive:
+        with zipfile.ZipFile(draft.partial, "w") as archive:
 
             def write(name: str, array: NDArray[Any]) -> None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -69,9 +69,9 @@ def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
                         write(f"{key}.{i}", array)
             for key in _LABELS:
                 write(key, np.array([getattr(entry, key) for entry in saved.values()], np.str_))
-        draft.keep()
+        draft.commit()
     except BaseException:
-        draft.drop()
+        draft.discard()
         raise
     return list(saved.values())
 

@@ -1,8 +1,7 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Atomic files: written beside their final path and moved there when complete, so that a reader never sees half a file."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -12,10 +11,14 @@ from ..errors import MissingError, UsageError
 
 
 class AtomicFile:
-    """A file that is written beside its place and moved there when it is whole.
+    """A file that is written at ``partial`` and appears at ``path`` when it is committed.
 
     Args:
-        path: the place.
+        path: the final path.
+
+    Raises:
+        UsageError: the path is a folder.
+        MissingError: the path's folder does not exist, or cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,39 +32,35 @@ class AtomicFile:
         except OSError as error:
             raise MissingError(f"{path.parent} cannot be written to ({error.strerror})", expected="a folder of yours") from None
         os.close(handle)
-        self.draft = Path(name)
+        self.partial = Path(name)
 
-    def keep(self) -> None:
-        """Move it into its place, in one go, with the rights of a file that was written there."""
-        mask = os.umask(0)
-        os.umask(mask)
-        self.draft.chmod(0o666 & ~mask)  # mkstemp's files are their owner's alone
-        self.draft.replace(self.path)
+    def commit(self) -> None:
+        """Move the file to its final path in one operation, with the permissions of an ordinary new file."""
+        umask = os.umask(0)
+        os.umask(umask)
+        self.partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        self.partial.replace(self.path)
 
-    def drop(self) -> None:
-        self.draft.unlink(missing_ok=True)
+    def discard(self) -> None:
+        """Delete the partial file; after ``commit``, or a second time, this does nothing."""
+        self.partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that an interruption leaves the old file or none, never half a one."""
+    """Write ``data`` to ``path``. An interruption leaves the old file or none, never an incomplete one."""
     write_together({path: data})
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: all of them are on the disk before the first moves into its place."""
+    """Write files that belong together: all of them are complete on the disk before the first is moved to its path."""
     drafts: list[AtomicFile] = []
     try:
         for path, data in files.items():
             drafts.append(AtomicFile(path))
-            drafts[-1].draft.write_bytes(data)
+            drafts[-1].partial.write_bytes(data)
         for draft in drafts:
-            draft.keep()
+            draft.commit()
     except BaseException:
         for draft in drafts:
-            draft.drop()
+            draft.discard()
         raise
-
-
-def sha256(path: Path) -> str:
-    """The file's sha256 in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

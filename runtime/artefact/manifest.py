@@ -1,8 +1,9 @@
-"""The manifest: what an artefact is, and what its files must be."""
+"""The manifest: what an artefact is, the interface of its graphs, and the hashes of its files."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -10,7 +11,8 @@ from pydantic import Field
 
 from ..errors import ArtefactError, MissingError
 from ..pose.skeleton import H36M_ORDERS
-from .atomic import sha256, write_atomically, write_together
+from .atomic import write_atomically, write_together
+from .files import FileRecord, read_checked, record_file
 from .migrations import MANIFEST_MIGRATIONS
 from .precision import Precision
 from .record import Record, read_record
@@ -22,7 +24,7 @@ Mode = Literal["step", "chunk", "window"]
 
 
 class Tensor(Record):
-    """An input or output of a graph: its axes by name, its shape with ``B`` for the free batch axis, always the first."""
+    """An input or output of a graph. The first axis of ``shape`` is "B", the number of streams; ``axes`` names every axis."""
 
     name: str
     dtype: str
@@ -32,7 +34,8 @@ class Tensor(Record):
 
 
 class State(Record):
-    """A state that is carried from frame to frame: read from ``input``, written to ``output``, never to the same memory."""
+    """A state that a stream carries from frame to frame. The graph reads it from the tensor ``input`` and writes the next one
+    to the tensor ``output``; the two must not share memory."""
 
     input: str
     output: str
@@ -44,7 +47,12 @@ class State(Record):
 
 
 class Graph(Record):
-    """One ONNX file: a mode at a precision. One launch takes ``frames``: 1 in mode step, T_s of a chunk, T of a window."""
+    """One ONNX file.
+
+    Args:
+        frames: of each stream in one launch: 1 in mode step, T_s in mode chunk, T in mode window.
+        fp32_nodes: which parts compute in float32, in words.
+    """
 
     file: str
     mode: Mode
@@ -57,15 +65,8 @@ class Graph(Record):
     fp32_nodes: str
 
 
-class FileRecord(Record):
-    """What a file of the artefact must be."""
-
-    sha256: str
-    bytes: int
-
-
 class Manifest(Record):
-    """Everything a runtime has to know, and nothing it would have to guess."""
+    """All that a runtime needs to know about an artefact; ``docs/artefact.md`` describes each field."""
 
     schema_version: int
     preset: str
@@ -88,7 +89,11 @@ class Manifest(Record):
     preferred: Precision = "fp32"
 
     def graph(self, precision: Precision | None = None) -> Graph:
-        """The graph of that precision; None is the preferred one, or what there is."""
+        """The graph of a precision; None is the preferred precision, or the first graph if that one has no graph.
+
+        Raises:
+            ArtefactError: the artefact has no graph of that precision.
+        """
         by_precision = {graph.precision: graph for graph in self.graphs}
         if precision is None:
             return by_precision.get(self.preferred, self.graphs[0])
@@ -102,23 +107,22 @@ class Manifest(Record):
 
     @property
     def metric(self) -> bool:
-        """Whether poses are in metres; official MotionBERT weights answer in units of the image."""
+        """Whether poses are in metres. Official MotionBERT weights give poses in units of the image."""
         return self.units.startswith("metres")
 
     @property
     def state_bytes(self) -> int:
-        """What one stream carries from frame to frame, in bytes."""
-        total = 0
-        for state in self.graphs[0].states:
-            size = 4
-            for axis in state.shape[1:]:
-                size *= int(axis)
-            total += size
-        return total
+        """Size of the state that one stream carries from frame to frame, in bytes."""
+        return sum(4 * prod(map(int, state.shape[1:])) for state in self.graphs[0].states)  # float32
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an artefact folder; what is wrong with it is an ArtefactError that names the field."""
+    """The manifest of an artefact's folder.
+
+    Raises:
+        MissingError: there is no such folder.
+        ArtefactError: the folder has no manifest, or a field of it is wrong; the message names the field.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise MissingError(
@@ -126,36 +130,40 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if not path.is_file():
         raise ArtefactError(
-            f"{folder} has no {MANIFEST}", expected="a whole artefact: it is written last", run="posemoe-edge export"
+            f"{folder} has no {MANIFEST}",
+            expected="a complete artefact: the manifest is written last",
+            run="posemoe-edge export",
         )
     return parse_manifest(path.read_bytes(), str(path))
 
 
 def parse_manifest(text: str | bytes, place: str) -> Manifest:
-    """A manifest from its JSON, checked field by field."""
-    again = "posemoe-edge export"
+    """A manifest from its JSON, with every field checked.
+
+    Args:
+        place: where the text stands, for error messages.
+    """
+    run = "posemoe-edge export"
     manifest = read_record(
-        Manifest, text, place=place, noun="a manifest", version=MANIFEST_SCHEMA, migrations=MANIFEST_MIGRATIONS, run=again
+        Manifest, text, place=place, noun="a manifest", version=MANIFEST_SCHEMA, migrations=MANIFEST_MIGRATIONS, run=run
     )
     for name in (*manifest.files, *(graph.file for graph in manifest.graphs)):
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
-            raise ArtefactError(
-                f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=again
-            )
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            raise ArtefactError(f"{place}: files: {name!r} leaves the artefact's folder", expected="a name inside it", run=run)
     if manifest.skeleton not in H36M_ORDERS:
         raise ArtefactError(
-            f"{place}: field skeleton: {manifest.skeleton!r} is not known", expected=" or ".join(H36M_ORDERS), run=again
+            f"{place}: field skeleton: {manifest.skeleton!r} is not known", expected=" or ".join(H36M_ORDERS), run=run
         )
     for graph in manifest.graphs:
         _check_graph(manifest, graph, place)
     if not manifest.graphs:
-        raise ArtefactError(f"{place}: graphs: there are none", expected="at least one", run=again)
+        raise ArtefactError(f"{place}: graphs: there are none", expected="at least one", run=run)
     return manifest
 
 
 def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
-    """Its record, its states and the shapes of what it takes and answers are those of its mode."""
+    """Check that a graph's file record, states, inputs and outputs fit its mode."""
 
     def refuse(what: str, expected: str) -> ArtefactError:
         return ArtefactError(f"{place}: graphs: {graph.file} {what}", expected=expected, run="posemoe-edge export")
@@ -168,47 +176,45 @@ def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
         raise refuse(f"takes {graph.frames} frames", f"more than the latency_frames, {manifest.latency_frames}")
     frames = () if graph.mode == "step" else (graph.frames,)
     joints = len(H36M_ORDERS[manifest.skeleton])
-    takes: list[tuple[int | str, ...]] = [("B", *frames, joints, manifest.channels)]
-    answers: list[tuple[int | str, ...]] = [("B", *frames, joints, 3)]
+    keypoints: list[tuple[int | str, ...]] = [("B", *frames, joints, manifest.channels)]
+    poses: list[tuple[int | str, ...]] = [("B", *frames, joints, 3)]
     if graph.mode == "window":
-        answers.append(("B", 1, joints, 3))  # one frame's pose alone
-    for name, tensors, allowed in (("keypoints", graph.inputs, takes), ("pose", graph.outputs, answers)):
+        poses.append(("B", 1, joints, 3))  # the pose of a single frame
+    for name, tensors, allowed in (("keypoints", graph.inputs, keypoints), ("pose", graph.outputs, poses)):
         shape = next((tensor.shape for tensor in tensors if tensor.name == name), None)
         if shape not in allowed:
             raise refuse(f"of mode {graph.mode} has {name} of shape {shape}", " or ".join(map(str, allowed)))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, atomically; the files that it names are there already."""
+    """Write the manifest atomically. The files that it names must exist already."""
     write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 def replace_files(folder: Path, manifest: Manifest, files: Mapping[str, bytes], *, drop: Collection[str] = ()) -> Manifest:
-    """Write files of an artefact and the manifest that vouches for them; at every moment the artefact is valid.
+    """Write files of an artefact and the manifest with their records. The artefact is valid at every moment in between.
 
     Args:
-        manifest: as it shall be, but for the records of these files.
-        files: what to write, by name.
-        drop: names of files that go.
+        manifest: the new manifest, except for the records of ``files``.
+        files: name -> content.
+        drop: names of files to delete.
+
+    Returns:
+        The manifest that was written last.
     """
-    kept = {name: record for name, record in manifest.files.items() if name not in files and name not in drop}
-    before = tuple(graph for graph in manifest.graphs if graph.file in kept)
-    write_manifest(folder, manifest.model_copy(update={"files": kept, "graphs": before}))
+    unchanged = {name: record for name, record in manifest.files.items() if name not in files and name not in drop}
+    graphs = tuple(graph for graph in manifest.graphs if graph.file in unchanged)
+    write_manifest(folder, manifest.model_copy(update={"files": unchanged, "graphs": graphs}))
     write_together({folder / name: data for name, data in files.items()})
-    manifest = manifest.model_copy(update={"files": kept | {name: record_file(folder / name) for name in files}})
+    manifest = manifest.model_copy(update={"files": unchanged | {name: record_file(folder / name) for name in files}})
     write_manifest(folder, manifest)
     for name in set(drop) - set(files):
         (folder / name).unlink(missing_ok=True)
     return manifest
 
 
-def record_file(path: Path) -> FileRecord:
-    """What the file is now."""
-    return FileRecord(sha256=sha256(path), bytes=path.stat().st_size)
-
-
 def read_graph(path: Path) -> tuple[Manifest, Graph]:
-    """The manifest in a graph's folder, and its record of that file."""
+    """The manifest in the folder of a graph's file, and that graph's record in it."""
     manifest = read_manifest(path.parent)
     graph = next((graph for graph in manifest.graphs if graph.file == path.name), None)
     if graph is None:
@@ -217,18 +223,7 @@ def read_graph(path: Path) -> tuple[Manifest, Graph]:
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
-    """The file's path, if it is what the manifest says; otherwise an ArtefactError that says how it differs."""
-    record, path = manifest.files[name], folder / name
-    again = f"posemoe-edge export {manifest.preset}"
-    if not path.is_file():
-        raise ArtefactError(f"{path} is missing", expected="every file that the manifest names", run=again)
-    if path.stat().st_size != record.bytes:
-        raise ArtefactError(
-            f"{path} has {path.stat().st_size} bytes", expected=f"{record.bytes}, as the manifest says", run=again
-        )
-    found = sha256(path)
-    if found != record.sha256:
-        raise ArtefactError(
-            f"{path} was changed: its sha256 is {found[:12]}...", expected=f"{record.sha256[:12]}...", run=again
-        )
+    """The path of an artefact's file, if the file is what the manifest says; otherwise an ArtefactError says how it differs."""
+    path = folder / name
+    read_checked(path, manifest.files[name], source="the manifest", run=f"posemoe-edge export {manifest.preset}")
     return path

@@ -21,7 +21,7 @@ class JsonLinesSink(BaseSink):
 
     def __init__(self, path: str | Path) -> None:
         self._draft = None if str(path) == "-" else AtomicFile(Path(path))
-        self._file: TextIO | None = self._draft.draft.open("w", encoding="utf-8") if self._draft else sys.stdout
+        self._file: TextIO | None = self._draft.partial.open("w", encoding="utf-8") if self._draft else sys.stdout
 
     def write(self, frame: Frame, poses: dict[int, Pose]) -> None:
         """One line for each pose; on stdout it is passed on at once, for whoever reads the pipe."""
@@ -35,11 +35,11 @@ class JsonLinesSink(BaseSink):
     def close(self) -> None:
         if self._file is not None and self._draft is not None:
             self._file.close()
-            self._draft.keep()
+            self._draft.commit()
         self._file = None
 
     def abort(self) -> None:
         if self._file is not None and self._draft is not None:
             self._file.close()
-            self._draft.drop()
+            self._draft.discard()
         self._file = None

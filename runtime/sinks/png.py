@@ -74,19 +74,19 @@ class PngSink(BaseSink):
         if draft is None:
             return
         if not self._moments:
-            draft.drop()
+            draft.discard()
             return
         try:
-            self._draw(draft.draft)
+            self._draw(draft.partial)
         except BaseException:
-            draft.drop()
+            draft.discard()
             raise
-        draft.keep()
+        draft.commit()
 
     def abort(self) -> None:
         draft, self._draft = self._draft, None
         if draft is not None:
-            draft.drop()
+            draft.discard()
 
     def _draw(self, path: Path) -> None:
         moments = self._moments

@@ -14,7 +14,7 @@ from posemoe_edge.edge.models.topology import config_from
 from posemoe_edge.export import artefact, passes
 from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime import ArtefactError, UsageError, load
-from posemoe_edge.runtime.artefact.atomic import sha256
+from posemoe_edge.runtime.artefact.files import sha256
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 pytestmark = pytest.mark.usefixtures("cached_trace")

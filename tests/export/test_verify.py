@@ -21,7 +21,8 @@ from posemoe_edge.export.pytorch import lift_reference
 from posemoe_edge.export.verify import frames_to_lift, verify
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import Budget, Certificate, Drift
-from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.files import record_file
+from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, write_manifest
 from posemoe_edge.runtime.engines import open_engine
 from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
@@ -186,10 +187,10 @@ def test_without_reference_weights_there_is_nothing_to_compare_with(copied_artef
     ("function", "call"),
     [
         ("export.verify.draw_certificate", 1),
-        ("runtime.files.AtomicFile.keep", 1),  # of the manifest without the old certificate
-        ("runtime.files.AtomicFile.keep", 2),  # certificate and plot are written, neither is in its place
-        ("runtime.files.AtomicFile.keep", 3),  # one of them is
-        ("runtime.files.AtomicFile.keep", 4),  # both are, and no manifest vouches for them
+        ("runtime.artefact.atomic.AtomicFile.commit", 1),  # of the manifest without the old certificate
+        ("runtime.artefact.atomic.AtomicFile.commit", 2),  # certificate and plot are written, neither is in its place
+        ("runtime.artefact.atomic.AtomicFile.commit", 3),  # one of them is
+        ("runtime.artefact.atomic.AtomicFile.commit", 4),  # both are, and no manifest vouches for them
     ],
 )
 def test_an_interruption_leaves_an_artefact_that_loads(

@@ -6,7 +6,6 @@ after the artefact and on another machine, so the manifest does not list them: t
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -15,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...artefact.atomic import sha256, write_together
+from ...artefact.atomic import write_together
+from ...artefact.files import FileRecord, read_checked, record_bytes, sha256
 from ...artefact.locate import ZOO
-from ...artefact.manifest import FileRecord, Graph, Manifest
+from ...artefact.manifest import Graph, Manifest
 from ...artefact.precision import Precision
 from ...artefact.record import Record, read_record
 from ...errors import ArtefactError, MissingError
@@ -87,17 +87,7 @@ class Plan:
     def read(self) -> bytes:
         """Its bytes, if they are those that were built."""
         run = f"posemoe-edge build {self.artefact} --engine {self.key.engine} --precision {self.key.precision} --force"
-        if not self.path.is_file():
-            raise ArtefactError(f"{self.path} is missing", expected="the plan that its side-car names", run=run)
-        data = self.path.read_bytes()
-        if len(data) != self.record.bytes:
-            expected = f"{self.record.bytes}, as its side-car says"
-            raise ArtefactError(f"{self.path} has {len(data)} bytes", expected=expected, run=run)
-        found = hashlib.sha256(data).hexdigest()
-        if found != self.record.sha256:
-            expected = f"{self.record.sha256[:12]}..."
-            raise ArtefactError(f"{self.path} was changed: its sha256 is {found[:12]}...", expected=expected, run=run)
-        return data
+        return read_checked(self.path, self.record, source="its side-car", run=run)
 
 
 def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, streams: int | None = None) -> Plan:
@@ -179,7 +169,7 @@ def write_plan(artefact: Path, key: BuildKey, plan: bytes, *, seconds: float) ->
     folder = plans_folder(artefact, key.graph_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / key.file
-    record = FileRecord(sha256=hashlib.sha256(plan).hexdigest(), bytes=len(plan))
+    record = record_bytes(plan)
     side_car = SideCar(schema_version=PLAN_SCHEMA, key=key, plan=record, seconds=round(seconds, 2))
     write_together({path: plan, path.with_suffix(".json"): side_car.model_dump_json(indent=1).encode()})
     return Plan(path, key, record, artefact)

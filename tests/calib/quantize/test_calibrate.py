@@ -21,7 +21,8 @@ from posemoe_edge.calib.quantize.choice import choose
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
-from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.files import record_file
+from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, write_manifest
 from posemoe_edge.runtime.artefact.precision import PRECISIONS
 
 FRAMES = 100

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from posemoe_edge.edge.cli import build_verb
 from posemoe_edge.runtime import MissingError
-from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.files import record_file
+from posemoe_edge.runtime.artefact.manifest import Graph, Manifest, read_manifest, write_manifest
 from posemoe_edge.runtime.engines.tensorrt import builder
 from posemoe_edge.runtime.engines.tensorrt.builder import BuildError
 from posemoe_edge.runtime.platform.nvidia import Gpu

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic files: complete at their path, or not there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from posemoe_edge.runtime.artefact.atomic import AtomicFile, sha256, write_atomically, write_together
+from posemoe_edge.runtime.artefact.atomic import AtomicFile, write_atomically, write_together
+from posemoe_edge.runtime.artefact.files import sha256
 from posemoe_edge.runtime.errors import MissingError, UsageError
 
 
@@ -29,10 +30,10 @@ def test_an_interruption_leaves_the_old_file_or_none(
     if old is not None:
         path.write_bytes(old)
 
-    def broken(self: Path, *args: object) -> None:
+    def interrupted(self: Path, *args: object) -> None:
         raise error
 
-    monkeypatch.setattr(Path, when, broken)
+    monkeypatch.setattr(Path, when, interrupted)
     with pytest.raises(error):
         write_atomically(path, b"new")
     monkeypatch.undo()
@@ -40,18 +41,18 @@ def test_an_interruption_leaves_the_old_file_or_none(
     assert old is None or path.read_bytes() == old
 
 
-def test_a_draft_is_not_in_its_place_before_it_is_kept(tmp_path: Path) -> None:
+def test_a_draft_is_not_at_its_path_before_it_is_committed(tmp_path: Path) -> None:
     draft = AtomicFile(tmp_path / "a.txt")
-    draft.draft.write_text("half")
-    assert not draft.path.exists() and draft.draft.parent == tmp_path
-    draft.keep()
+    draft.partial.write_text("half")
+    assert not draft.path.exists() and draft.partial.parent == tmp_path
+    draft.commit()
     assert draft.path.read_text() == "half" and list(tmp_path.iterdir()) == [draft.path]
 
 
-def test_a_dropped_draft_leaves_nothing_and_may_be_dropped_again(tmp_path: Path) -> None:
+def test_a_discarded_draft_leaves_nothing_and_may_be_discarded_again(tmp_path: Path) -> None:
     draft = AtomicFile(tmp_path / "a.txt")
-    draft.drop()
-    draft.drop()
+    draft.discard()
+    draft.discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,14 +62,14 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-def test_a_place_that_is_none_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         AtomicFile(tmp_path)
     with pytest.raises(MissingError, match=r"run: mkdir -p .*nowhere"):
         AtomicFile(tmp_path / "nowhere" / "a.txt")
 
 
-def test_files_that_belong_together_are_all_whole_before_the_first_is_replaced(
+def test_files_that_belong_together_are_all_complete_before_the_first_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / "weights", tmp_path / "record"]

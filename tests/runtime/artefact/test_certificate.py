@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, load
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE, Certificate, read_certificate
-from posemoe_edge.runtime.artefact.manifest import read_manifest, record_file, write_manifest
+from posemoe_edge.runtime.artefact.files import record_file
+from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 
 
 def vouch(folder: Path, *names: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, PoseEdgeError, load
-from posemoe_edge.runtime.artefact.atomic import sha256
+from posemoe_edge.runtime.artefact.files import sha256
 from posemoe_edge.runtime.artefact.manifest import Manifest, check_file, parse_manifest, read_manifest, write_manifest
 from pydantic import ValidationError
 
@@ -174,7 +174,7 @@ def test_every_file_is_checked_by_its_record(retention_artefact: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_told_from_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"has no manifest.json; expected a whole artefact"):
+    with pytest.raises(ArtefactError, match=r"has no manifest.json; expected a complete artefact"):
         load(tmp_path)
     with pytest.raises(MissingError, match="there is no artefact at"):
         load(tmp_path / "nowhere")

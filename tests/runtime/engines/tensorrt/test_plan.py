@@ -184,7 +184,7 @@ def test_an_interrupted_write_leaves_nothing_that_is_believed(
     def stop(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("posemoe_edge.runtime.files.AtomicFile.keep", stop)
+    monkeypatch.setattr("posemoe_edge.runtime.artefact.atomic.AtomicFile.commit", stop)
     with pytest.raises(KeyboardInterrupt):
         build()
     assert list((copied_artefact / "engines").iterdir()) == []
