@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 
-class LifterConfig(Protocol):
+class ExportableConfig(Protocol):
     """The part of a lifter's configuration that a graph's interface follows from; a frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -32,7 +32,7 @@ class LifterConfig(Protocol):
     def fps(self) -> float: ...
 
 
-class Lifter(Protocol):
+class ExportableLifter(Protocol):
     """A network with ``forward`` for windows or with ``chunk`` and ``step`` for streams: see edge.models.lifter.Lifter.
 
     Modules that must stay float32 in a half-precision copy have the attribute ``keep_fp32 = True``. Of the others only the
@@ -40,7 +40,7 @@ class Lifter(Protocol):
     """
 
     @property
-    def config(self) -> LifterConfig: ...
+    def config(self) -> ExportableConfig: ...
     @property
     def state_shape(self) -> tuple[int, ...] | None: ...
     @property

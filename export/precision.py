@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .lifter import Lifter
+from .lifter import ExportableLifter
 
 FP32_NODES = "all but the products: residuals, norms, softmax, mixers with their decay and state, embedding, heads"
 
 
-def to_fp16(model: Lifter) -> Lifter:
+def to_fp16(model: ExportableLifter) -> ExportableLifter:
     """A copy whose products are in half precision: linear layers with what they take and make, and attention between them.
 
     What runs alongside stays wide. Of a pose in half precision the last digit would be a quarter of a millimetre, of a

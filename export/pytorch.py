@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..calib.measure.rollout import Recording
-from .lifter import Lifter
+from .lifter import ExportableLifter
 
 BLOCK = 100  # frames that a causal lifter takes together
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 
 def lift_reference(
-    model: Lifter,
+    model: ExportableLifter,
     recordings: Sequence[Recording],
     *,
     chunk: int | None = None,
@@ -37,7 +37,7 @@ def lift_reference(
         return [_chunks(model, recording, chunk, tick) for recording in recordings]
 
 
-def _steps(model: Lifter, recordings: Sequence[Recording], tick: Callable[[int], None]) -> list[Floats]:
+def _steps(model: ExportableLifter, recordings: Sequence[Recording], tick: Callable[[int], None]) -> list[Floats]:
     """All recordings as rows of one batch; one that has ended repeats its last frame, and nobody looks."""
     if not recordings:
         return []
@@ -55,7 +55,7 @@ def _steps(model: Lifter, recordings: Sequence[Recording], tick: Callable[[int],
     return [made[: len(recording)] for made, recording in zip(np.concatenate(poses, axis=1), recordings, strict=True)]
 
 
-def _chunks(model: Lifter, recording: Recording, frames: int, tick: Callable[[int], None]) -> Floats:
+def _chunks(model: ExportableLifter, recording: Recording, frames: int, tick: Callable[[int], None]) -> Floats:
     state, poses = model.initial_state(1), []
     for given, part in recording.chunks(frames):
         x, dt, reset = (torch.from_numpy(array[None]) for array in (part.keypoints, part.dt_s, part.reset))
@@ -65,7 +65,7 @@ def _chunks(model: Lifter, recording: Recording, frames: int, tick: Callable[[in
     return np.concatenate(poses)
 
 
-def _windows(model: Lifter, recording: Recording, tick: Callable[[int], None]) -> Floats:
+def _windows(model: ExportableLifter, recording: Recording, tick: Callable[[int], None]) -> Floats:
     assert model.config.window is not None
     poses = []
     for given, part in recording.windows(model.config.window):

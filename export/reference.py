@@ -13,15 +13,17 @@ from torch import Tensor
 
 from ..runtime.artefact.atomic import write_together
 from ..runtime.errors import UsageError
-from .lifter import Lifter
+from .lifter import ExportableLifter
 
 
-def save_reference(path: Path, model: Lifter, *, preset: str, training: dict[str, Any] | None = None) -> None:
+def save_reference(path: Path, model: ExportableLifter, *, preset: str, training: dict[str, Any] | None = None) -> None:
     """``path`` (safetensors) and, beside it, its record (.json): preset, configuration, how the weights were made."""
     write_together(reference_files(path, model, preset=preset, training=training))
 
 
-def reference_files(path: Path, model: Lifter, *, preset: str, training: dict[str, Any] | None = None) -> dict[Path, bytes]:
+def reference_files(
+    path: Path, model: ExportableLifter, *, preset: str, training: dict[str, Any] | None = None
+) -> dict[Path, bytes]:
     """What ``save_reference`` writes, for whoever has more to write with it."""
     record = {"preset": preset, "config": dataclasses.asdict(model.config), "training": training or {}}
     return {path: save(stored(model.state_dict())), beside(path): json.dumps(record, indent=1).encode()}

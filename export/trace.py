@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..runtime.artefact.manifest import State
 from ..runtime.artefact.manifest import Tensor as TensorSpec
 from ..runtime.errors import ArtefactError, UsageError
-from .lifter import Lifter
+from .lifter import ExportableLifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
 MOST_STREAMS = 1024
@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bool": torch.bool}
 class StepGraph(nn.Module):
     """(keypoints, state, dt, reset) -> (pose, next_state), one frame of B streams."""
 
-    def __init__(self, model: Lifter) -> None:
+    def __init__(self, model: ExportableLifter) -> None:
         super().__init__()
         self.model = model
 
@@ -39,7 +39,7 @@ class ChunkGraph(nn.Module):
     any frame, leaves nothing in the graph.
     """
 
-    def __init__(self, model: Lifter) -> None:
+    def __init__(self, model: ExportableLifter) -> None:
         super().__init__()
         self.model = model
         self.nominal_s = 1 / model.config.fps
@@ -53,7 +53,7 @@ class ChunkGraph(nn.Module):
 class WindowGraph(nn.Module):
     """keypoints -> pose, T frames of B streams; of a lifter that answers with one frame of a window, that frame's pose."""
 
-    def __init__(self, model: Lifter) -> None:
+    def __init__(self, model: ExportableLifter) -> None:
         super().__init__()
         self.model = model
 
@@ -61,7 +61,7 @@ class WindowGraph(nn.Module):
         return self.model(keypoints)
 
 
-def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
+def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
     """The model's graph at opset 20: a chunk graph of so many frames, or a step graph if it streams, or a window graph.
 
     The batch axis is free.
@@ -97,7 +97,7 @@ def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
 
 
 def interface(
-    model: Lifter, chunk: int | None = None
+    model: ExportableLifter, chunk: int | None = None
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
     """Inputs, outputs and states of the model's graph, as the manifest tells them."""
     config = model.config

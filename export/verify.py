@@ -35,7 +35,7 @@ from ..runtime.errors import ArtefactError
 from ..runtime.plotting.figure import check_available
 from ..runtime.pose.skeleton import H36M_ORDERS, SKELETONS
 from .certificate_plot import draw_certificate
-from .lifter import Lifter
+from .lifter import ExportableLifter
 from .pytorch import lift_reference
 
 COURSE = 100  # points of a drift over time: a picture shows no more
@@ -54,7 +54,7 @@ class Lifted:
 
 def verify(
     folder: Path,
-    load_reference: Callable[[Path], Lifter],
+    load_reference: Callable[[Path], ExportableLifter],
     recordings: Sequence[Recording],
     motion: MotionSource,
     *,

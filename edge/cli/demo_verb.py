@@ -47,7 +47,7 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     model, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
     with out_.console.status("  tracing ..."):
         manifest = export(
-            model, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], stage=out_.stage
+            model, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], on_stage=out_.stage
         )
 
     recordings, motion = choose_motion(out_, data, frames=frames, streams=STREAMS, seed=0)

@@ -97,7 +97,7 @@ def command(
     exported = [name for name in PRECISIONS if name in needed - calibrated]
     chosen: list[Choice] = []
 
-    def finish(draft: Path) -> None:
+    def calibrate_draft(draft: Path) -> None:
         if calibrated:
             calibrate_folder(
                 out_,
@@ -125,8 +125,8 @@ def command(
         precisions=exported,
         chunk=chunk,
         training=training,
-        finish=finish,
-        stage=out_.stage,
+        postprocess=calibrate_draft,
+        on_stage=out_.stage,
     )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
     out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
-from ...export.lifter import Lifter
+from ...export.lifter import ExportableLifter
 from ...export.precision import to_fp16
 from ...export.trace import ChunkGraph, StepGraph, WindowGraph, interface
 from ...runtime.artefact.certificate import find_reference
@@ -205,7 +205,7 @@ def open_network(path: Path | bytes) -> tuple[Graph, nn.Module]:
     if graph.precision not in TRACED:
         expected = f"precision {' or '.join(TRACED)}: --precision fp32"
         raise UsageError(f"PyTorch has no {graph.precision} graph", expected=expected)
-    model: Lifter = load_reference(find_reference(folder, manifest))
+    model: ExportableLifter = load_reference(find_reference(folder, manifest))
     told = interface(model, graph.frames if graph.mode == "chunk" else None)[:2]
     if [list(map(_memory, side)) for side in told] != [list(map(_memory, side)) for side in (graph.inputs, graph.outputs)]:
         raise ArtefactError(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...calib.measure.budget import DEFAULT_BUDGET
-from ...export.lifter import Lifter
+from ...export.lifter import ExportableLifter
 from ...runtime.artefact.certificate import find_reference, read_certificate
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import read_manifest
@@ -29,7 +29,7 @@ class TorchReference:
     other cores are the engine's.
     """
 
-    def __init__(self, model: Lifter) -> None:
+    def __init__(self, model: ExportableLifter) -> None:
         self._model = model
 
     def lift(self, keypoints: Floats, dt_s: Floats, reset: NDArray[np.bool_], memory: Memory | None) -> tuple[Floats, Memory]:

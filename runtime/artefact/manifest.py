@@ -46,6 +46,19 @@ class State(Record):
     reset: str
 
 
+class AppliedPass(Record):
+    """A pass that the exporter applied to a graph: the difference of outputs that it allowed, and the package that did it.
+
+    ``tolerance`` is relative and absolute; 0 means that the graph computes the same bit for bit. ``package`` and ``version``
+    are None where the exporter itself did it.
+    """
+
+    name: str
+    tolerance: float
+    package: str | None = None
+    version: str | None = None
+
+
 class Graph(Record):
     """One ONNX file.
 
@@ -63,6 +76,7 @@ class Graph(Record):
     outputs: tuple[Tensor, ...]
     states: tuple[State, ...]
     fp32_nodes: str
+    passes: tuple[AppliedPass, ...] = ()
 
 
 class Manifest(Record):

@@ -19,9 +19,10 @@ def rename(record: Json, old: str, new: str) -> None:
 
 
 def manifest_from_1(manifest: Json) -> Json:
-    """Schema 1 to 2: a graph's ``fp32_islands`` is now ``fp32_nodes``."""
+    """Schema 1 to 2: a graph's ``fp32_islands`` is now ``fp32_nodes``; ``passes`` is new, and empty."""
     for graph in manifest["graphs"]:
         rename(graph, "fp32_islands", "fp32_nodes")
+        graph["passes"] = []
     return {**manifest, "schema_version": 2}
 
 

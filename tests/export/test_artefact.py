@@ -11,8 +11,9 @@ import onnx
 import pytest
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.topology import config_from
-from posemoe_edge.export import artefact, passes
+from posemoe_edge.export import artefact
 from posemoe_edge.export.artefact import export
+from posemoe_edge.export.passes import SIMPLIFY, run_passes
 from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.files import sha256
 from posemoe_edge.runtime.artefact.manifest import read_manifest
@@ -34,7 +35,7 @@ def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny_lifter: Tiny) ->
         preset="tiny-retention",
         precisions=("fp16", "fp16"),
         training={"updates": 3},
-        stage=lambda name, seconds, size: stages.append(name),
+        on_stage=lambda name, seconds, size: stages.append(name),
     )
     assert manifest == read_manifest(tmp_path / "a" / "b") and stages == ["reference weights", "fp32 graph", "fp16 graph"]
     assert [graph.precision for graph in manifest.graphs] == ["fp32", "fp16"]  # fp32 always, and first
@@ -124,8 +125,7 @@ def test_int8_is_refused_before_anything_is_written(tmp_path: Path, tiny_lifter:
 POINTS = [
     "save_reference",
     "trace",
-    "simplify",
-    "check_contract",
+    "run_passes",
     "describe",
     "carry_manifest",
     "record_file",
@@ -161,15 +161,15 @@ def test_an_interruption_leaves_nothing_behind_and_the_old_artefact_intact(
 def test_an_interruption_in_the_second_graph_leaves_nothing(
     tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simplify, calls = artefact.simplify, []
+    calls = []
 
-    def second(proto: onnx.ModelProto) -> onnx.ModelProto:
+    def interrupt_second_call(*args: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return simplify(proto)
+        return run_passes(*args)
 
-    monkeypatch.setattr(artefact, "simplify", second)
+    monkeypatch.setattr(artefact, "run_passes", interrupt_second_call)
     with pytest.raises(KeyboardInterrupt):
         export(tiny_lifter("retention"), tmp_path / "a", preset="new", precisions=("fp16",))
     assert list(tmp_path.iterdir()) == []
@@ -222,5 +222,5 @@ def test_a_simplification_that_changes_the_numbers_is_refused(
         return changed, True  # as onnxsim says of whatever it did not check
 
     monkeypatch.setattr(onnxsim, "simplify", wrong)
-    with pytest.raises(ArtefactError, match="onnxsim changed what the graph computes"):
-        passes.simplify(onnx.load(retention_artefact / "step.fp32.onnx"))
+    with pytest.raises(ArtefactError, match="the pass simplify changed what the graph computes; expected the same"):
+        run_passes(onnx.load(retention_artefact / "step.fp32.onnx"), [SIMPLIFY])

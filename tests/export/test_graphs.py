@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
-from posemoe_edge.export.passes import FORBIDDEN, check_contract
+from posemoe_edge.export.passes import FORBIDDEN_OPS, check_contract
 from posemoe_edge.export.trace import interface, trace
 from posemoe_edge.runtime import ArtefactError, UsageError
 from posemoe_edge.runtime.artefact.manifest import Graph, parse_manifest, read_manifest
@@ -98,7 +98,7 @@ def test_a_graph_is_valid_plain_and_small(mixer: str, precision: str, artefact_o
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", 20)] and graph.opset == 20
     used = {node.op_type for node in proto.graph.node}
-    assert not used & FORBIDDEN and not proto.functions
+    assert not used & FORBIDDEN_OPS and not proto.functions
     assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
     assert not any(attribute.HasField("g") for node in proto.graph.node for attribute in node.attribute)
     assert all(w.data_location == TensorProto.DEFAULT for w in proto.graph.initializer)  # one file holds it all

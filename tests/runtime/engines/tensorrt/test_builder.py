@@ -74,7 +74,7 @@ def graph_of(
     """graph_of("dssm", "fp16"): a tiny graph's file and record; of a shared artefact if it is there, else made once."""
 
     def made(kind: str, precision: Precision) -> tuple[Path, Graph]:
-        from posemoe_edge.export.passes import name_nodes, simplify
+        from posemoe_edge.export.passes import PASSES, run_passes
         from posemoe_edge.export.precision import to_fp16
         from posemoe_edge.export.trace import trace
 
@@ -88,9 +88,12 @@ def graph_of(
         graph = wide.model_copy(update={"precision": precision, "file": wide.file.replace("fp32", precision)})
         chunk = graph.frames if graph.mode == "chunk" else None
         name = f"{kind}.{graph.file}"
-        return build_once(
-            name, lambda path: onnx.save(simplify(name_nodes(trace(to_fp16(tiny_lifter(kind)), chunk))), path)
-        ), graph
+
+        def export_half(path: Path) -> None:
+            model, _ = run_passes(trace(to_fp16(tiny_lifter(kind)), chunk), PASSES)
+            onnx.save(model, path)
+
+        return build_once(name, export_half), graph
 
     return made
 

@@ -1,0 +1,59 @@
+"""Whether two ONNX graphs compute the same: by structure, bit for bit, or by their outputs within a tolerance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...runtime.engines import open_engine
+
+STREAMS = 2  # of the random batch: the state of one is kept, that of the other is reset
+
+
+def same_computation(before: onnx.ModelProto, after: onnx.ModelProto) -> bool:
+    """Whether nodes, attributes, weights, inputs, outputs and opsets are equal, in the same order.
+
+    Names of nodes, documentation and metadata do not count: no engine computes with them.
+    """
+    return _computation(before) == _computation(after)
+
+
+def _computation(model: onnx.ModelProto) -> tuple[list[Any], ...]:
+    graph = model.graph
+    return (
+        [
+            (node.domain, node.op_type, [*node.input], [*node.output], [item.SerializeToString() for item in node.attribute])
+            for node in graph.node
+        ],
+        [weight.SerializeToString() for weight in (*graph.initializer, *graph.sparse_initializer)],
+        [value.SerializeToString() for value in (*graph.input, *graph.output)],
+        [(opset.domain, opset.version) for opset in model.opset_import],
+        [function.SerializeToString() for function in model.functions],
+    )
+
+
+def outputs_agree(before: onnx.ModelProto, after: onnx.ModelProto, *, tolerance: float) -> bool:
+    """Whether the outputs of two graphs on the same random inputs differ by at most ``tolerance``, relative and absolute."""
+    outputs_before, outputs_after = (_outputs(model) for model in (before, after))
+    return all(
+        np.allclose(outputs_before[name], outputs_after[name], rtol=tolerance, atol=tolerance) for name in outputs_before
+    )
+
+
+def _outputs(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """What the graph answers to seeded random inputs of ``STREAMS`` streams."""
+    rng = np.random.default_rng(0)
+    engine = open_engine(model.SerializeToString())
+    inputs = {name: rng.uniform(0, 0.1, _batched(shape)).astype(dtype) for name, (dtype, shape) in engine.inputs.items()}
+    if "reset" in inputs:
+        inputs["reset"][:] = False, True
+    outputs = {name: np.empty(_batched(shape), dtype) for name, (dtype, shape) in engine.outputs.items()}
+    engine.bind(inputs, outputs)()
+    return outputs
+
+
+def _batched(shape: tuple[int | str, ...]) -> tuple[int, ...]:
+    return tuple(STREAMS if axis == "B" else int(axis) for axis in shape)

@@ -1,0 +1,34 @@
+"""One pass over an ONNX graph: its name, its function, and the check that the graph still computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+
+@dataclass(frozen=True)
+class GraphPass:
+    """A named change to a graph that must not change what the graph computes.
+
+    Args:
+        name: the name in the manifest and in error messages.
+        apply: returns the changed graph as a new object and leaves its argument as it is.
+        agree: whether the graph before and the graph after compute the same, within ``tolerance``.
+        tolerance: the relative and absolute difference of outputs that ``agree`` accepts; 0 means bit for bit.
+        package: the Python package whose version decides what ``apply`` does, None if it is this one.
+    """
+
+    name: str
+    apply: Callable[[onnx.ModelProto], onnx.ModelProto]
+    agree: Callable[[onnx.ModelProto, onnx.ModelProto], bool]
+    tolerance: float = 0.0
+    package: str | None = None
+
+
+def copy_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A deep copy, which a pass may change in place."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
