@@ -49,7 +49,7 @@ $(READY): pyproject.toml constraints.txt
 
 # NVIDIA's Python bindings of several TensorRT versions, 1.2 MB each: tests compare the names that we use with them, and are
 # skipped where they cannot be had.
-$(BINDINGS): tests/runtime/engines/bindings.txt | $(READY)
+$(BINDINGS): tests/runtime/engines/trt/bindings.txt | $(READY)
 	rm -rf $@ $@.part
 	for package in $$(cat $<); do \
 	  $(BIN)/pip download --quiet --disable-pip-version-check --retries 1 --no-deps --dest $@.part $$package || exit 0; \
@@ -57,7 +57,7 @@ $(BINDINGS): tests/runtime/engines/bindings.txt | $(READY)
 
 # pycuda has no wheels. Where there is CUDA's compiler it is built for the tests, which takes minutes; elsewhere, and where that
 # fails, the folder stays empty, and they run on cuda-bindings alone.
-$(PYCUDA): tests/runtime/engines/pycuda.sh | $(READY)
+$(PYCUDA): tests/runtime/cuda/pycuda.sh | $(READY)
 	rm -rf $@ $@.part && mkdir $@.part
 	if command -v nvcc > /dev/null && ! bash $< $(BIN)/python $@.part; then rm -rf $@.part && mkdir $@.part; fi
 	mv $@.part $@ && touch $@

@@ -21,8 +21,8 @@ from posemoe_edge.export import verify as verify_module
 from posemoe_edge.export.artefact import export
 from posemoe_edge.export.verify import verify
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.engines.tensorrt.library import library
-from posemoe_edge.runtime.engines.tensorrt.network_layers import layers_of
+from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt
+from posemoe_edge.runtime.engines.tensorrt.network_layers import read_layers
 from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
 
 WINDOW, CHUNK, FRAMES = 7, 3, 11
@@ -128,7 +128,7 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
     assert certificate.passed and certificate.drifts[0].measured.max_mm < 0.1
 
     if find_spec("tensorrt_rtx"):  # it exists for x86-64 alone
-        assert layers_of(library("tensorrt-rtx"), folder / manifest.graphs[0].file)  # a real parser of NVIDIA's reads it
+        assert read_layers(import_tensorrt("tensorrt-rtx"), folder / manifest.graphs[0].file)  # NVIDIA's real parser reads it
 
 
 @pytest.mark.parametrize("name", CAUSAL)

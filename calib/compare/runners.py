@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from ...runtime.cuda.gc_pause import gc_paused
-from ...runtime.engines.tensorrt.library import library
+from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import ArtefactError, MissingError, UsageError, missing_extra
 from ...runtime.platform.nvidia import find_gpu
@@ -38,7 +38,7 @@ def check_ready(engine: EngineName | None) -> None:
         raise missing_extra("polygraphy", "inspect", "comparing graphs layer by layer") from None
     if engine is None:
         return
-    library(engine)
+    import_tensorrt(engine)
     try:
         find_gpu()
     except MissingError as error:
@@ -137,7 +137,7 @@ def make_config(engine: EngineName) -> Any:
         return CreateConfig()
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
-    tf32 = library(engine).BuilderFlag.TF32
+    tf32 = import_tensorrt(engine).BuilderFlag.TF32
 
     def clear(builder: Any, network: Any, config: Any) -> None:
         config.clear_flag(tf32)  # polygraphy does so for the other TensorRT alone

@@ -11,7 +11,7 @@ from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Graph, Manifest, read_manifest
 from ...runtime.artefact.precision import PRECISIONS, TRACED, Precision, gpu_order
 from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
-from ...runtime.engines.tensorrt.library import library
+from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.plan import EngineName, Streams
 from ...runtime.errors import MissingError, UsageError
 from ...runtime.platform.nvidia import find_gpu
@@ -75,7 +75,7 @@ def command(
     wanted = list(dict.fromkeys(precision)) or [next(p for p in (*SAFE, manifest.graphs[0].precision) if _has(manifest, p))]
     graphs = [manifest.graph(name) for name in wanted]
     engine = engine or _engine(target)
-    trt = library(engine)
+    trt = import_tensorrt(engine)
     capabilities = _capabilities(engine, trt, target)
     out.say(f"Building {manifest.preset} with {engine} {trt.__version__} for {', '.join(capabilities)}, streams {streams}")
 

@@ -16,7 +16,7 @@ from ... import __version__
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest
 from ...runtime.engines import open_engine
-from ...runtime.engines.tensorrt.library import library, machine
+from ...runtime.engines.tensorrt.library import import_tensorrt, machine
 from ...runtime.engines.tensorrt.plan import EngineName, Machine, Plan, find_plan
 from ...runtime.errors import MissingError, PoseEdgeError
 from ...runtime.platform.jetson import PlatformInfo, read_platform
@@ -136,7 +136,7 @@ def look_at(engine: EngineName, capability: str | None, board: PlatformInfo) -> 
     """Whether TensorRT would be chosen for the shipped artefact; if not, the first reason and the command that mends it."""
     found: dict[str, Any] = {"ok": False, "version": None, "why": None, "run": None}
     try:
-        trt = library(engine)
+        trt = import_tensorrt(engine)
     except MissingError as error:
         why = error.what
         if engine == "tensorrt" and "python3-libnvinfer" in board.packages and _version("tensorrt", "tensorrt") is None:

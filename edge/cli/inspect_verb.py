@@ -20,8 +20,8 @@ from ...runtime.artefact.certificate import read_certificate
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
 from ...runtime.artefact.precision import PRECISIONS, Precision
-from ...runtime.engines.tensorrt.library import library
-from ...runtime.engines.tensorrt.network_layers import Layer, by_kind, layers_of, that_compute
+from ...runtime.engines.tensorrt.library import import_tensorrt
+from ...runtime.engines.tensorrt.network_layers import NetworkLayer, by_kind, computing_layers, read_layers
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.gaps import GapPolicy
@@ -108,7 +108,7 @@ def command(out: Output, artefact: str | None, layers: bool, compare: str | None
 def _layers(out: Output, path: Path) -> dict[str, Any]:
     """The layers of a graph with their types, by whoever can read it here: a TensorRT, else ONNX."""
     found, by = _read(path)
-    found = that_compute(found)
+    found = computing_layers(found)
     kinds = by_kind(found)
     out.say(f"\n{path.name}: {len(found)} layers that compute, as {by} reads them, and the types that they write")
     for kind, types in kinds.items():
@@ -251,11 +251,11 @@ def _plain(record: Any) -> dict[str, Any] | None:
     }
 
 
-def _read(path: Path) -> tuple[list[Layer], str]:
+def _read(path: Path) -> tuple[list[NetworkLayer], str]:
     for engine in ENGINES:
         try:
-            trt = library(engine)
-            return layers_of(trt, path), f"{engine} {trt.__version__}"
+            trt = import_tensorrt(engine)
+            return read_layers(trt, path), f"{engine} {trt.__version__}"
         except MissingError:  # it is not installed, or finds no GPU, without which it reads nothing
             continue
     try:

@@ -12,7 +12,7 @@ from ..artefact.precision import Precision, gpu_order
 from ..errors import ArtefactError, MissingError, UsageError
 from ..platform.nvidia import find_gpu
 from . import check_engine
-from .tensorrt.library import library, machine
+from .tensorrt.library import import_tensorrt, machine
 from .tensorrt.plan import EngineName, Plan, find_plan, has_plans
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def plan_beside(path: Path | bytes, engine: EngineName) -> Plan:
 def _planned(folder: Path, manifest: Manifest, graphs: list[Graph], usual: Graph, name: EngineName) -> Choice:
     """The first of the graphs that has a plan which fits here. If none has, what is said is said of the usual one."""
     gpu = find_gpu()  # first: without one there is no need to import anything
-    here = machine(name, library(name), gpu.capability)
+    here = machine(name, import_tensorrt(name), gpu.capability)
     for graph in graphs:
         try:
             return Choice(graph, name, find_plan(folder, manifest, graph, here=here))

@@ -22,7 +22,7 @@ PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "python3-libnvinfer", "tensorrt
 
 
 @dataclass(frozen=True)
-class Clock:
+class ClockRange:
     """A clock now, and between which ends it moves; equal ends mean that it is held (jetson_clocks)."""
 
     name: str
@@ -45,7 +45,7 @@ class PlatformInfo:
     jetpack_tensorrt: str | None
     driver: str | None
     power_mode: str | None
-    clocks: tuple[Clock, ...]
+    clocks: tuple[ClockRange, ...]
     memory_bytes: int | None
     packages: dict[str, str]
     full_power: int | None = None  # the mode that caps nothing has another number on every board
@@ -151,7 +151,7 @@ def _power_mode(root: Path, modes: dict[int, str]) -> str | None:
     return f"{number} {modes[number]}" if number in modes else str(number)
 
 
-def _clocks(root: Path) -> list[Clock]:
+def _clocks(root: Path) -> list[ClockRange]:
     """Of the first processor core and of the GPU."""
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     clocks = [_clock("cpu", [cpu / f"scaling_{what}_freq" for what in ("cur", "min", "max")], 1e3)]
@@ -161,12 +161,12 @@ def _clocks(root: Path) -> list[Clock]:
     return [clock for clock in clocks if clock]
 
 
-def _clock(name: str, files: list[Path], unit: float) -> Clock | None:
+def _clock(name: str, files: list[Path], unit: float) -> ClockRange | None:
     values = [_text(file) or "" for file in files]
     if not all(value.isdigit() for value in values):
         return None
     now, least, most = (int(value) / unit for value in values)
-    return Clock(name, now, least, most)
+    return ClockRange(name, now, least, most)
 
 
 def _text(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from ...artefact.atomic import write_atomically
 from ...artefact.manifest import Graph, Manifest, check_file
 from ...cuda.gc_pause import gc_paused
 from ...errors import ArtefactError, MissingError, PoseEdgeError, UsageError
-from .library import MOST_TOLD, last, open_logger
+from .library import MAX_ERRORS, last_errors, open_logger
 from .plan import (
     BuildKey,
     EngineName,
@@ -145,7 +145,9 @@ def _compile(
     config.set_memory_pool_limit(pool=trt.MemoryPoolType.WORKSPACE, pool_size=workspace_mb << 20)
     profile = _profile(builder, network, streams)
     if config.add_optimization_profile(profile) < 0:
-        raise BuildError(f"TensorRT refused streams {streams}: {last(logger.errors)}", expected="streams that fit the graph")
+        raise BuildError(
+            f"TensorRT refused streams {streams}: {last_errors(logger.errors)}", expected="streams that fit the graph"
+        )
     if targets:
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(find_targets(trt, targets)):
@@ -159,7 +161,7 @@ def _compile(
         raise monitor.trouble
     if plan is None:
         raise BuildError(
-            f"TensorRT {trt.__version__} did not compile {path.name}: {last(logger.errors)}",
+            f"TensorRT {trt.__version__} did not compile {path.name}: {last_errors(logger.errors)}",
             expected="a plan",
             run=f"posemoe-edge inspect {path.parent} --layers",
         )
@@ -183,7 +185,7 @@ def read_network(trt: Any, builder: Any, logger: Any, path: Path) -> tuple[Any, 
             problem = parser.get_error(index)
             told.append(f"node {problem.node_name()} ({problem.node_operator()}): {problem.desc()}")
         raise BuildError(
-            f"TensorRT {trt.__version__} cannot read {path.name}: {'; '.join(told[:MOST_TOLD]) or last(logger.errors)}",
+            f"TensorRT {trt.__version__} cannot read {path.name}: {'; '.join(told[:MAX_ERRORS]) or last_errors(logger.errors)}",
             expected="a graph that export wrote",
             run="posemoe-edge export",
         )
@@ -254,7 +256,7 @@ def _builder(trt: Any, logger: Any) -> Any:
         return trt.Builder(logger)
     except TypeError:  # the library answered with a null pointer: it found no driver
         raise MissingError(
-            f"TensorRT {trt.__version__} is installed and finds no GPU ({last(logger.errors)})",
+            f"TensorRT {trt.__version__} is installed and finds no GPU ({last_errors(logger.errors)})",
             expected="an NVIDIA driver and a GPU; plans for RTX cards are built without one",
             run="posemoe-edge build --engine tensorrt-rtx, or posemoe-edge doctor",
         ) from None

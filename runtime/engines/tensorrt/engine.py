@@ -26,7 +26,7 @@ from ...cuda.gc_pause import gc_paused
 from ...cuda.staging import ALIGNMENT, IOStaging
 from ...errors import ArtefactError, MissingError, PoseEdgeError
 from ..base import BoundInference, Buffers, Interface
-from .library import last, library, open_logger
+from .library import import_tensorrt, last_errors, open_logger
 from .plan import EngineName
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class TensorRtEngine:
     def __init__(
         self, plan: bytes, *, engine: EngineName = "tensorrt", device: Device | None = None, graphs: bool = True
     ) -> None:
-        self._trt = trt = library(engine)
+        self._trt = trt = import_tensorrt(engine)
         self.name: str = engine
         self.metadata: dict[str, str] = {}
         self.graphs = graphs
@@ -112,7 +112,7 @@ class TensorRtEngine:
     def last_errors(self) -> str:
         """The last of what TensorRT said before it gave up."""
         told, self._logger.errors = self._logger.errors, []
-        return last(told)
+        return last_errors(told)
 
     @gc_paused()
     def open_context(self) -> Any:

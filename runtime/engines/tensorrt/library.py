@@ -11,12 +11,12 @@ from ...platform.jetson import read_platform
 from .plan import EngineName, Machine, this_platform
 
 OLDEST = (10, 3)
-MOST_TOLD = 3  # of the errors that the library logged
+MAX_ERRORS = 3  # of the errors that the library logged
 
 log = logging.getLogger(__name__)
 
 
-def library(engine: EngineName) -> Any:
+def import_tensorrt(engine: EngineName) -> Any:
     """The module ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
@@ -61,9 +61,9 @@ def open_logger(trt: Any) -> Any:
     return Logger()
 
 
-def last(errors: Sequence[str]) -> str:
+def last_errors(errors: Sequence[str]) -> str:
     """The last of what the library said before it gave up."""
-    return "; ".join(errors[-MOST_TOLD:]) or "it said nothing"
+    return "; ".join(errors[-MAX_ERRORS:]) or "it said nothing"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

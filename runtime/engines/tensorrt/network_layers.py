@@ -15,7 +15,7 @@ NAMES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
 
 @dataclass(frozen=True)
-class Layer:
+class NetworkLayer:
     """A layer: what it is, and the types of its inputs and outputs; ``fp32``, ``fp16``, ``int8``, ``int64``, ``bool``."""
 
     name: str
@@ -25,7 +25,7 @@ class Layer:
 
 
 @gc_paused()
-def layers_of(trt: Any, path: Path) -> list[Layer]:
+def read_layers(trt: Any, path: Path) -> list[NetworkLayer]:
     """What the parser makes of an ONNX file. Nothing is built, so no GPU is needed for TensorRT for RTX."""
     builder, logger = open_builder(trt)
     network, parser = read_network(trt, builder, logger, path)
@@ -33,18 +33,18 @@ def layers_of(trt: Any, path: Path) -> list[Layer]:
     for layer in map(network.get_layer, range(network.num_layers)):
         reads = [tensor for tensor in map(layer.get_input, range(layer.num_inputs)) if tensor is not None]
         writes = map(layer.get_output, range(layer.num_outputs))
-        found.append(Layer(layer.name, layer.type.name.lower(), tuple(map(_type, reads)), tuple(map(_type, writes))))
+        found.append(NetworkLayer(layer.name, layer.type.name.lower(), tuple(map(_type, reads)), tuple(map(_type, writes))))
     del parser  # it owns what the network points to
     return found
 
 
-def that_compute(layers: Iterable[Layer]) -> list[Layer]:
+def computing_layers(layers: Iterable[NetworkLayer]) -> list[NetworkLayer]:
     """Without constants, and without what only counts axes: each of these writes numbers of the network."""
     counts = {"int32", "int64", "bool"}
     return [each for each in layers if each.kind != "constant" and not counts.issuperset(each.writes)]
 
 
-def by_kind(layers: Iterable[Layer]) -> dict[str, dict[str, int]]:
+def by_kind(layers: Iterable[NetworkLayer]) -> dict[str, dict[str, int]]:
     """How many layers of each kind write which type: ``{"normalization": {"fp32": 94}}``, the frequent kinds first."""
     found: dict[str, Counter[str]] = {}
     for each in layers:

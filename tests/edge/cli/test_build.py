@@ -141,7 +141,7 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu | None], None]:
                 raise MissingError("no NVIDIA driver is installed")
             return gpu
 
-        monkeypatch.setattr(build_verb, "library", lambda engine: SimpleNamespace(__version__="10.3.0"))
+        monkeypatch.setattr(build_verb, "import_tensorrt", lambda engine: SimpleNamespace(__version__="10.3.0"))
         monkeypatch.setattr(build_verb, "find_gpu", find_gpu)
 
     return install

@@ -11,7 +11,7 @@ import pytest
 from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
 from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
-from posemoe_edge.runtime.platform.jetson import Clock, PlatformInfo
+from posemoe_edge.runtime.platform.jetson import ClockRange, PlatformInfo
 from posemoe_edge.runtime.platform.nvidia import Gpu
 
 Call = Callable[..., Any]
@@ -23,7 +23,7 @@ ORIN = PlatformInfo(
     jetpack_tensorrt="10.3",
     driver=None,
     power_mode="2 15W",
-    clocks=(Clock("cpu", 729.6, 729.6, 1984.0), Clock("gpu", 918.0, 918.0, 918.0)),
+    clocks=(ClockRange("cpu", 729.6, 729.6, 1984.0), ClockRange("gpu", 918.0, 918.0, 918.0)),
     memory_bytes=16 << 30,
     packages={"python3-libnvinfer": "10.3.0.30"},
     full_power=3,
@@ -38,7 +38,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
     monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: None)
 
     def machine(board: PlatformInfo = DESKTOP, gpu: Gpu | None = None, **versions: str) -> None:
-        def library(engine: str) -> Any:
+        def import_tensorrt(engine: str) -> Any:
             if engine.replace("-", "_") not in versions:
                 raise MissingError(f"no {engine}", run=board.install(engine))
             return SimpleNamespace(__version__=versions[engine.replace("-", "_")])
@@ -50,7 +50,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
 
         monkeypatch.setattr(doctor_verb, "read_platform", lambda: board)
         monkeypatch.setattr(doctor_verb, "find_gpu", find_gpu)
-        monkeypatch.setattr(doctor_verb, "library", library)
+        monkeypatch.setattr(doctor_verb, "import_tensorrt", import_tensorrt)
 
     return machine
 

@@ -224,7 +224,7 @@ def test_precision_on_a_gpu_is_the_processs_own_again_afterwards() -> None:
             switch.fp32_precision = was
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU: see tests/runtime/engines/device/test_torch_cuda")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU: see tests/runtime/cuda/device/test_torch_cuda")
 class TestOnAGpu:
     @pytest.mark.parametrize(
         "kind", ["retention", "dssm", "gated", "retention-chunk", "lookahead-chunk", "attention", "centre"]

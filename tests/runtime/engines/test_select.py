@@ -44,7 +44,7 @@ def test_without_plans_nobody_asks_for_them(retention_artefact: Path, monkeypatc
     def never(*given: object) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(choice, "library", never)
+    monkeypatch.setattr(choice, "import_tensorrt", never)
     monkeypatch.setattr(choice, "find_plan", never)
     assert load(retention_artefact).engine == "onnxruntime-cpu"
 

@@ -28,8 +28,8 @@ from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 from posemoe_edge.runtime.engines.tensorrt import builder
 from posemoe_edge.runtime.engines.tensorrt.builder import BuildError, build, make_plan, open_builder, read_network
-from posemoe_edge.runtime.engines.tensorrt.library import library
-from posemoe_edge.runtime.engines.tensorrt.network_layers import Layer, by_kind, layers_of
+from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt
+from posemoe_edge.runtime.engines.tensorrt.network_layers import NetworkLayer, by_kind, read_layers
 
 Make = Callable[..., Any]
 
@@ -61,7 +61,7 @@ pytestmark = pytest.mark.usefixtures("xdg_cache")
 @pytest.fixture(scope="session")
 def trt() -> Any:
     pytest.importorskip("tensorrt_rtx", reason="it exists for x86-64 alone")
-    return library("tensorrt-rtx")
+    return import_tensorrt("tensorrt-rtx")
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def test_what_adds_up_is_wide_and_linear_layers_are_as_narrow_as_the_graph(
     from torch import nn
 
     path, _ = graph_of(kind, precision)
-    layers = layers_of(trt, path)
+    layers = read_layers(trt, path)
     adding = [layer for layer in layers if layer.kind in ("normalization", "softmax", "reduce", "select", "unary")]
     assert {kind for layer in adding for kind in {"fp32", "fp16"} & {*layer.reads, *layer.writes}} == {"fp32"}
     assert {"normalization", "softmax"} <= {layer.kind for layer in adding}
@@ -147,7 +147,7 @@ def test_codes_are_where_calibration_put_them_and_nowhere_else(
     kind: str, precision: Precision, trt: Any, graph_of: Make
 ) -> None:
     path, _ = graph_of(kind, precision)
-    kinds = by_kind(layers_of(trt, path))
+    kinds = by_kind(read_layers(trt, path))
     assert set(kinds.get("quantize", {})) == ({"int8"} if precision == "int8" else set())
     assert set(kinds.get("dequantize", {})) == ({COMPUTED[precision]} if precision in ("int8", "int8w") else set())
 
@@ -181,8 +181,12 @@ def test_the_state_is_carried_without_ever_being_rounded(kind: str, precision: P
 
 
 def test_layers_are_counted_by_what_they_are_and_write() -> None:
-    layers = [Layer("a", "cast", ("fp32",), ("fp16",)), Layer("b", "cast", ("fp16",), ("fp32",)), Layer("c", "topk", (), ())]
-    layers += [Layer("d", "cast", ("fp32",), ("fp16",)), Layer("e", "split", ("fp32",), ("fp32", "fp32"))]
+    layers = [
+        NetworkLayer("a", "cast", ("fp32",), ("fp16",)),
+        NetworkLayer("b", "cast", ("fp16",), ("fp32",)),
+        NetworkLayer("c", "topk", (), ()),
+    ]
+    layers += [NetworkLayer("d", "cast", ("fp32",), ("fp16",)), NetworkLayer("e", "split", ("fp32",), ("fp32", "fp32"))]
     assert by_kind(layers) == {"cast": {"fp16": 2, "fp32": 1}, "topk": {"": 1}, "split": {"fp32": 1}}
 
 
@@ -541,7 +545,7 @@ def test_without_the_package_the_command_that_brings_it_is_named(monkeypatch: py
     for module, name in (("tensorrt", "tensorrt"), ("tensorrt_rtx", "tensorrt-rtx")):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(MissingError, match=rf'not installed; run: pip install "posemoe-edge\[{name}\]"'):
-            library(name)  # type: ignore[arg-type]
+            import_tensorrt(name)  # type: ignore[arg-type]
 
 
 def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,4 +556,4 @@ def test_an_old_tensorrt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old.__version__ = "8.6.2"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorrt", old)
     with pytest.raises(MissingError, match=r"TensorRT 8\.6\.2 is too old; expected 10\.3 or newer"):
-        library("tensorrt")
+        import_tensorrt("tensorrt")

@@ -76,10 +76,10 @@ def split(rest: str) -> tuple[list[str], str]:
 def meet() -> dict[str, str]:
     """What our code says to this version, where there is no driver."""
     from posemoe_edge.runtime.engines.tensorrt import builder
-    from posemoe_edge.runtime.engines.tensorrt.library import library, open_logger
+    from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt, open_logger
     from posemoe_edge.runtime.errors import MissingError
 
-    trt = library("tensorrt")
+    trt = import_tensorrt("tensorrt")
     logger = open_logger(trt)
     logger.log(trt.ILogger.ERROR, "an error")
     logger.log(trt.ILogger.VERBOSE, "much")
