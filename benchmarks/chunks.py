@@ -27,8 +27,8 @@ from functools import partial
 import numpy as np
 import torch
 from experiment import Floats, Row, clips_of, finish, interleaved, lifters, measured, measures, parsed, parser, told
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.lifting import TOGETHER, SkeletonAdapter, lift_take
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
+from posemoe_edge.edge.lifting import TOGETHER, SkeletonAdapter, lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.plotting.figure import Lines
@@ -55,7 +55,7 @@ class Mode:
     as_trained: bool
     waits: int
     sees: int
-    lift: Callable[[Lifter, Take], Floats]
+    lift: Callable[[Lifter, PoseSequence], Floats]
     call: Callable[[Tensor], object]
 
 
@@ -66,7 +66,7 @@ def looking(model: Lifter, ahead: bool) -> Lifter:
     return twin.to(next(model.parameters()).device).eval()
 
 
-def slide(model: Lifter, take: Take) -> Floats:
+def slide(model: Lifter, take: PoseSequence) -> Floats:
     """(T, J, 3): each frame from the window that it is the newest of; the oldest frame is repeated until a window is full."""
     lift, window = SkeletonAdapter(model), model.config.window or 1
     x = torch.from_numpy(take.keypoints).to(next(model.parameters()).device)
@@ -80,24 +80,24 @@ def modes(model: Lifter) -> list[Mode]:
     """The ways to run it, quickest answer first."""
     window = model.config.window
     if window == 1:
-        return [Mode("single frame", model, True, 1, 1, lift_take, model)]
+        return [Mode("single frame", model, True, 1, 1, lift_sequence, model)]
     if window is not None:
         return [
             Mode(f"sliding {window}", model, True, 1, window, slide, model),
-            Mode(f"windows {window}", model, True, window, window, lift_take, model),
+            Mode(f"windows {window}", model, True, window, window, lift_sequence, model),
         ]
     causal, trained_ahead, memory = looking(model, False), model.config.lookahead, model.initial_state(1)
-    made = [Mode("step", causal, not trained_ahead, 1, 1, lift_take, lambda x: causal.step(x[:, 0], memory))]
+    made = [Mode("step", causal, not trained_ahead, 1, 1, lift_sequence, lambda x: causal.step(x[:, 0], memory))]
     if model.config.mixer == "retention":
         ahead = looking(model, True)
         made += [
-            Mode(f"chunk {n}", ahead, trained_ahead, n, n, partial(lift_take, block=n), lambda x: ahead.chunk(x, memory))
+            Mode(f"chunk {n}", ahead, trained_ahead, n, n, partial(lift_sequence, block=n), lambda x: ahead.chunk(x, memory))
             for n in CHUNKS
         ]
     return made
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[Take], *, fps: float, rounds: int) -> list[Row]:
+def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence], *, fps: float, rounds: int) -> list[Row]:
     every = [(name, mode) for name, model in models.items() for mode in modes(model)]
     seconds = timed([mode for model in models.values() for mode in modes(deepcopy(model).cpu())], takes[0], rounds)
     step = next((taken for (_, mode), taken in zip(every, seconds, strict=True) if mode.name == "step"), None)
@@ -121,7 +121,7 @@ def measure(models: Mapping[str, Lifter], takes: Sequence[Take], *, fps: float, 
     return rows
 
 
-def timed(every: Sequence[Mode], take: Take, rounds: int) -> list[float]:
+def timed(every: Sequence[Mode], take: PoseSequence, rounds: int) -> list[float]:
     """Seconds a frame of each mode, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -132,7 +132,7 @@ def timed(every: Sequence[Mode], take: Take, rounds: int) -> list[float]:
     return [seconds[str(i)] / mode.waits for i, mode in enumerate(every)]
 
 
-def keypoints(mode: Mode, take: Take) -> Tensor:
+def keypoints(mode: Mode, take: PoseSequence) -> Tensor:
     """(1, T, J, channels): as many frames as a call sees, the last one standing still."""
     seen = np.arange(mode.sees).clip(max=len(take) - 1)
     return torch.from_numpy(take.keypoints[None, seen, :, : mode.model.config.channels])
@@ -163,7 +163,7 @@ def main() -> None:
     made.add_argument("--rounds", type=int, default=20, help="calls of each mode that are timed")
     options = parsed(made)
     clips, models = clips_of(options), lifters(options)
-    rows = measure(models, evaluation_takes(clips, noisy=True), fps=clips[0].fps, rounds=options.rounds)
+    rows = measure(models, evaluation_sequences(clips, noisy=True), fps=clips[0].fps, rounds=options.rounds)
     about = {"clips": len(clips), "frames": sum(map(len, clips)), "noise": "a detector's", "torch": torch.__version__}
     finish(options, {**about, "notes": notes(rows), "rows": rows}, [picture(rows)])
 

@@ -27,7 +27,7 @@ from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import ABLATIONS, PoseMoEConfig
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
 from posemoe_edge.edge.training.inflate import start_from
-from posemoe_edge.edge.training.recipe import Progress, Recipe
+from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.runtime.errors import UsageError
 
@@ -83,7 +83,7 @@ def trained(
     for name in [name for name in (WHOLE, *cuts) if name not in models]:
         path = folder / f"{name}.safetensors"
 
-        def report(progress: Progress, name: str = name) -> None:
+        def report(progress: TrainingProgress, name: str = name) -> None:
             if progress.updates % max(1, recipe.updates // 10) == 0:
                 pace = f"{progress.frames_per_second:.0f} frames/s"
                 print(f"{name}: update {progress.updates} of {recipe.updates}, loss {progress.loss:.4f}, {pace}", flush=True)

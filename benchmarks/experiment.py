@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip, load_clips
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import judge
-from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
+from posemoe_edge.edge.evaluation import compute_metrics
+from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, ZOO
@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 Row = dict[str, Any]
 
 MEASURES = {"mpjpe_mm": 2, "p_mpjpe_mm": 2, "mpjve_mm": 2, "pck150": 2, "auc": 2}
-"""What ``judge`` measures, and the digits of it that are reported."""
+"""What ``compute_metrics`` measures, and the digits of it that are reported."""
 
 INPUTS = {"exact": False, "noisy": True}
 """What is lifted -> whether it has a detector's noise."""
@@ -111,20 +111,22 @@ def clips_of(options: argparse.Namespace, split: str | None = None) -> list[Clip
 # What is measured.
 
 
-def measured(model: Lifter, takes: Sequence[Take], lift: Callable[[Lifter, Take], Floats] = lift_take) -> dict[str, Any]:
-    """What ``judge`` says of a model on takes."""
-    return judge(takes, [lift(model, take) for take in takes])
+def measured(
+    model: Lifter, takes: Sequence[PoseSequence], lift: Callable[[Lifter, PoseSequence], Floats] = lift_sequence
+) -> dict[str, Any]:
+    """What ``compute_metrics`` says of a model on takes."""
+    return compute_metrics(takes, [lift(model, take) for take in takes])
 
 
 def measures(made: Mapping[str, Any]) -> Row:
-    """The columns that are reported of what ``judge`` says."""
+    """The columns that are reported of what ``compute_metrics`` says."""
     return {key: None if made[key] is None else round(made[key], digits) for key, digits in MEASURES.items()}
 
 
 def exact_and_noisy(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
     """A row on exact keypoints, and one on a detector's."""
     return [
-        {"input": name, **measures(measured(model, evaluation_takes(clips, noisy=noisy)))} for name, noisy in INPUTS.items()
+        {"input": name, **measures(measured(model, evaluation_sequences(clips, noisy=noisy)))} for name, noisy in INPUTS.items()
     ]
 
 
@@ -143,13 +145,13 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int,
 
 def main_on_exact(
     doc: str | None,
-    measure: Callable[[Mapping[str, Lifter], Sequence[Take]], list[Row]],
+    measure: Callable[[Mapping[str, Lifter], Sequence[PoseSequence]], list[Row]],
     pictures: Callable[[Sequence[Row]], Sequence[Lines]],
 ) -> None:
     """The whole of a benchmark that spoils exact keypoints in its own way."""
     options = parsed(parser(doc))
     clips = clips_of(options)
-    rows = measure(lifters(options), evaluation_takes(clips, noisy=False))
+    rows = measure(lifters(options), evaluation_sequences(clips, noisy=False))
     finish(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, pictures(rows))
 
 

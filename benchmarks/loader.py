@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 from experiment import Bars, Row, clips_of, finish, parsed, parser, told
+from posemoe_edge.edge.data.batches import STRIDES, SequenceBatch
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequences import STRIDES, Chunk, TakeStream
-from posemoe_edge.edge.data.windows import WindowStream
+from posemoe_edge.edge.data.sequence_stream import SequenceStream
+from posemoe_edge.edge.data.window_stream import WindowStream
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
-from posemoe_edge.edge.training.recipe import Progress, Recipe
+from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 
 SIZES = ((486, 1), (54, 9), (18, 27), (6, 81))
@@ -36,15 +37,15 @@ PLAYED = 1200  # frames that each row of a loader plays: takes are made whole, w
 
 
 def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int) -> dict[str, Any]:
-    loaders: dict[tuple[str, int, int], Iterator[Chunk]] = {}
+    loaders: dict[tuple[str, int, int], Iterator[SequenceBatch]] = {}
     for rows, frames in SIZES:
-        loaders["takes", rows, frames] = TakeStream(clips, rows=rows, frames=frames, seed=1)
+        loaders["takes", rows, frames] = SequenceStream(clips, rows=rows, frames=frames, seed=1)
         loaders["windows", rows, frames] = WindowStream(clips, rows=rows, frames=frames, seed=1, strides=STRIDES)
     seconds: dict[tuple[str, int, int], list[float]] = {key: [] for key in loaders}  # of each batch
     update_s: list[float] = []
     left = time.perf_counter()
 
-    def between(progress: Progress) -> None:
+    def between(progress: TrainingProgress) -> None:
         nonlocal left
         update_s.append(time.perf_counter() - left)
         for key, loader in loaders.items():

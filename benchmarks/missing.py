@@ -24,9 +24,9 @@ import numpy as np
 from experiment import Row, main_on_exact, told
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.augment import LIMBS
-from posemoe_edge.edge.data.sequences import Take, luck
-from posemoe_edge.edge.evaluation import judge
-from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
+from posemoe_edge.edge.evaluation import compute_metrics
+from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.plotting.figure import Lines
 from posemoe_edge.runtime.pose.metrics import mpjpe
@@ -38,9 +38,9 @@ BURST_S = 1.0
 HOWS = ("confidence", "nothing", "held")
 
 
-def lost(take: Take, what: str, share: float) -> Mask:
+def lost(take: PoseSequence, what: str, share: float) -> Mask:
     """(T, J): which joints go missing."""
-    rng, (frames, joints) = luck(take.clip_id, seed=2), take.keypoints.shape[:2]
+    rng, (frames, joints) = clip_rng(take.clip_id, seed=2), take.keypoints.shape[:2]
     if what == "joints":
         return rng.random((frames, joints)) < share
     if what == "frames":
@@ -52,7 +52,7 @@ def lost(take: Take, what: str, share: float) -> Mask:
     return mask
 
 
-def without(take: Take, mask: Mask, how: str) -> Take:
+def without(take: PoseSequence, mask: Mask, how: str) -> PoseSequence:
     """The take without those joints, told in one of the ways."""
     keypoints = take.keypoints.copy()
     keypoints[mask] = 0
@@ -65,7 +65,7 @@ def without(take: Take, mask: Mask, how: str) -> Take:
     return replace(take, keypoints=keypoints)
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
+def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence]) -> list[Row]:
     cases = [(what, share) for what in ("joints", "frames") for share in SHARES] + [("limb", 1.0)]
     rows = []
     for what, share in cases:
@@ -74,7 +74,7 @@ def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
         for name, model in models.items():
             for how in HOWS:
                 given = [without(take, mask, how) for take, mask in zip(takes, masks, strict=True)]
-                poses = [lift_take(model, take) for take in given]
+                poses = [lift_sequence(model, take) for take in given]
                 p, g = np.concatenate(poses), np.concatenate([take.pose_m for take in takes])
                 of_missing = 1000 * mpjpe(p, g, valid=missing, root="align") if missing.any() else None
                 rows.append(
@@ -84,7 +84,7 @@ def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
                         "asked_percent": round(100 * share, 1) if what != "limb" else None,
                         "percent": round(100 * float(missing.mean()), 2),
                         "told": how,
-                        "mpjpe_mm": round(judge(given, poses)["mpjpe_mm"], 2),
+                        "mpjpe_mm": round(compute_metrics(given, poses)["mpjpe_mm"], 2),
                         "mpjpe_of_missing_mm": None if of_missing is None else round(of_missing, 2),
                     }
                 )

@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 from experiment import Floats, Row, main_on_exact, told
-from posemoe_edge.edge.data.sequences import Take, luck
-from posemoe_edge.edge.evaluation import judge
-from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
+from posemoe_edge.edge.evaluation import compute_metrics
+from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.plotting.figure import Lines
 
@@ -27,10 +27,10 @@ PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px
 PARTS = {"mpjpe": "MPJPE", "xy": "error along the picture", "z": "error in depth"}
 
 
-def spoiled(take: Take, sigma_px: float) -> Take:
+def spoiled(take: PoseSequence, sigma_px: float) -> PoseSequence:
     """The take with white noise on x and y."""
     keypoints = take.keypoints.copy()
-    drawn = luck(take.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
+    drawn = clip_rng(take.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
     keypoints[..., :2] += np.float32(sigma_px * PX) * drawn
     return replace(take, keypoints=keypoints)
 
@@ -45,13 +45,13 @@ def split_error(predicted: Sequence[Floats], truth: Sequence[Floats]) -> dict[st
     }
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[Take]) -> list[Row]:
+def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence]) -> list[Row]:
     rows = []
     for name, model in models.items():
         exact: dict[str, float] = {}
         for sigma_px in SIGMAS_PX:
-            predicted = [lift_take(model, spoiled(take, sigma_px)) for take in takes]
-            errors = {"mpjpe_mm": judge(takes, predicted)["mpjpe_mm"]}
+            predicted = [lift_sequence(model, spoiled(take, sigma_px)) for take in takes]
+            errors = {"mpjpe_mm": compute_metrics(takes, predicted)["mpjpe_mm"]}
             errors |= split_error(predicted, [take.pose_m for take in takes])
             exact = exact or errors
             eroded = {f"{part}_erosion": round(errors[f"{part}_mm"] / exact[f"{part}_mm"], 3) for part in PARTS}

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from experiment import Row, clips_of, finish, lifters, measured, parsed, parser, told
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.plotting.figure import Lines
 
@@ -25,7 +25,7 @@ CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz":
 """(stride, share of frames lost)"""
 
 
-def untold(take: Take, fps: float) -> Take:
+def untold(take: PoseSequence, fps: float) -> PoseSequence:
     """The take as if every frame had come one nominal step after the last."""
     return replace(take, dt_s=np.full_like(take.dt_s, np.float32(1 / fps)))
 
@@ -38,7 +38,7 @@ def knows_time(model: Lifter) -> bool:
 def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     rows = []
     for camera, (stride, lost) in CAMERAS.items():
-        filmed = evaluation_takes(clips, noisy=True, stride=stride, drop=lost)
+        filmed = evaluation_sequences(clips, noisy=True, stride=stride, drop=lost)
         takes = [take for take in filmed if len(take) > 1]
         for name, model in models.items():
             blind = [untold(take, model.config.fps) for take in takes]

@@ -18,9 +18,9 @@ from pathlib import Path
 from experiment import INPUTS, Bars, Row, clips_of, finish, lifters, measures, parsed, parser, table, told
 from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequences import evaluation_takes
-from posemoe_edge.edge.evaluation import judge
-from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.data.sequences import evaluation_sequences
+from posemoe_edge.edge.evaluation import compute_metrics
+from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.cost import lifter_cost
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.errors import UsageError
@@ -45,11 +45,11 @@ def with_flips(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
     """A row on exact keypoints, and one on a detector's; each with the MPJPE of the mean with the mirrored person's pose."""
     rows: list[Row] = []
     for name, noisy in INPUTS.items():
-        takes = evaluation_takes(clips, noisy=noisy)
-        poses = [lift_take(model, take) for take in takes]
-        others = [mirror(lift_take(model, replace(take, keypoints=mirror(take.keypoints)))) for take in takes]
-        both = judge(takes, [(pose + other) / 2 for pose, other in zip(poses, others, strict=True)])
-        rows.append({"input": name, **measures(judge(takes, poses)), "flip_mpjpe_mm": round(both["mpjpe_mm"], 2)})
+        takes = evaluation_sequences(clips, noisy=noisy)
+        poses = [lift_sequence(model, take) for take in takes]
+        others = [mirror(lift_sequence(model, replace(take, keypoints=mirror(take.keypoints)))) for take in takes]
+        both = compute_metrics(takes, [(pose + other) / 2 for pose, other in zip(poses, others, strict=True)])
+        rows.append({"input": name, **measures(compute_metrics(takes, poses)), "flip_mpjpe_mm": round(both["mpjpe_mm"], 2)})
     return rows
 
 

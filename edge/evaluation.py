@@ -1,4 +1,4 @@
-"""Accuracy of a model as it runs: whole clips, frame by frame, through the runtime. Needs no torch."""
+"""Accuracy of a model as it runs: whole sequences, frame by frame, through the runtime. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,94 +7,114 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..runtime.arrays import F32
 from ..runtime.errors import UsageError
 from ..runtime.model import Model
 from ..runtime.pose.metrics import auc, mpjpe, mpjve, p_mpjpe, pck
 from ..runtime.pose.skeleton import H36M17
 from .data.augment import mirror
-from .data.sequences import Take
+from .data.sequences import PoseSequence
+
+
+def _ignore_progress(frames: int) -> None: ...
 
 
 def evaluate(
-    model: Model, takes: Sequence[Take], *, flip: bool = False, tick: Callable[[int], None] = lambda frames: None
+    model: Model,
+    sequences: Sequence[PoseSequence],
+    *,
+    flip: bool = False,
+    on_progress: Callable[[int], None] = _ignore_progress,
 ) -> dict[str, Any]:
-    """Stream every take from an empty memory and measure it against the truth.
+    """Stream every sequence from an initial state and compare the poses with the true ones.
 
     Args:
-        flip: lift the mirrored person too, on a stream of its own, and average: the papers' augmentation when testing.
+        model: what to evaluate.
+        sequences: those that are not longer than the model's latency are left out.
+        flip: lift the mirrored person too, on a separate stream, and average: the papers' test-time augmentation.
+        on_progress: called with the number of frames that were just lifted.
 
     Returns:
-        mpjpe_mm, p_mpjpe_mm, mpjve_mm (per frame; None if no clip has two), pck150 and auc (percent, 17 joints), all with
-        both roots at the hip and every frame of all takes that counts counted once, and how many ``frames`` those are;
-        mpjpe_mm_by_joint, _by_clip and _by_action (every frame of an action once), and mpjpe_mm_of_actions, the plain mean
-        over actions that papers put first.
+        What ``compute_metrics`` returns.
+
+    Raises:
+        UsageError: no sequence is longer than the latency, or no frame is valid.
     """
-    if not takes:
+    if not sequences:
         raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
-    late, predicted = model.latency_frames, []
-    seen = [take for take in takes if len(take) > late]  # the others were over before the first pose
-    if not seen:
-        raise UsageError(f"no clip is longer than the latency of {late} frames", expected="longer clips")
-    for take in seen:
-        poses = lift(model, take, tick)
+    latency = model.latency_frames
+    lifted = [sequence for sequence in sequences if len(sequence) > latency]  # the others end before the first pose
+    if not lifted:
+        raise UsageError(f"no clip is longer than the latency of {latency} frames", expected="longer clips")
+    predicted = []
+    for sequence in lifted:
+        poses = stream_sequence(model, sequence, on_progress=on_progress)
         if flip:
-            other = lift(model, replace(take, keypoints=mirror(take.keypoints)), lambda frames: None)
-            poses = ((poses + mirror(other)) / 2).astype(np.float32)
-        predicted.append(poses[late:])
-    return judge(seen, predicted)
+            mirrored = stream_sequence(model, replace(sequence, keypoints=mirror(sequence.keypoints)))
+            poses = ((poses + mirror(mirrored)) / 2).astype(np.float32)
+        predicted.append(poses[latency:])
+    return compute_metrics(lifted, predicted)
 
 
-def judge(takes: Sequence[Take], predicted: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """What ``evaluate`` returns, of poses (n, 17, 3) for the first n frames of each take.
+def compute_metrics(sequences: Sequence[PoseSequence], predicted: Sequence[F32]) -> dict[str, Any]:
+    """The papers' metrics of poses (n, 17, 3) for the first n frames of each sequence.
 
-    A frame that is not valid is left out, and so is a velocity into it or out of it.
+    Frames that are not valid are left out, and so are velocities from or to them.
+
+    Returns:
+        ``mpjpe_mm``, ``p_mpjpe_mm``, ``mpjve_mm`` (per frame; None if no sequence has two valid neighbours), ``pck150`` and
+        ``auc`` (percent, 17 joints), all with both roots at the hip and every valid frame counted once, and the number of those
+        ``frames``; ``mpjpe_mm_by_joint``, ``_by_clip`` and ``_by_action`` (every frame of an action counted once), and
+        ``mpjpe_mm_of_actions``, the plain mean over actions that papers report first.
+
+    Raises:
+        UsageError: no frame is valid.
     """
     by_clip: dict[str, float] = {}
-    by_action: dict[str, list[float]] = {}
-    speeds: list[float] = []
-    pairs: list[int] = []  # of neighbours that both count, of which each speed is the mean
-    kept: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    for take, poses in zip(takes, predicted, strict=True):
-        truth, counted = take.pose_m[: len(poses)], take.counted[: len(poses)]
-        if not counted.any():
+    action_sums: dict[str, tuple[float, int]] = {}  # action -> (sum over frames, frames)
+    velocity_errors: list[float] = []
+    neighbours: list[int] = []  # pairs of valid neighbouring frames behind each velocity error
+    valid_parts: list[tuple[F32, F32]] = []
+    for sequence, poses in zip(sequences, predicted, strict=True):
+        truth, valid = sequence.pose_m[: len(poses)], sequence.valid_mask[: len(poses)]
+        if not valid.any():
             continue
-        p, g = poses[counted], truth[counted]
-        kept.append((p, g))
-        by_clip[take.clip_id] = 1000 * mpjpe(p, g, root="align")
-        total, frames = by_action.setdefault(take.action, [0.0, 0.0])
-        by_action[take.action] = [total + by_clip[take.clip_id] * len(g), frames + len(g)]
-        if both := int((counted[1:] & counted[:-1]).sum()):
-            joints = np.broadcast_to(counted[:, None], truth.shape[:2])
-            speeds.append(mpjve(poses, truth, valid=joints, root="align"))
-            pairs.append(both)
-    if not kept:
-        raise UsageError("no frame of these clips counts", expected="clips with valid frames")
-    p, g = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    of_actions = {action: total / frames for action, (total, frames) in by_action.items()}
-    wrong = np.linalg.norm((p - p[:, :1]) - (g - g[:, :1]), axis=-1)  # (T, J)
+        p, g = poses[valid], truth[valid]
+        valid_parts.append((p, g))
+        by_clip[sequence.clip_id] = 1000 * mpjpe(p, g, root="align")
+        total, frames = action_sums.get(sequence.action, (0.0, 0))
+        action_sums[sequence.action] = (total + by_clip[sequence.clip_id] * len(g), frames + len(g))
+        if pairs := int((valid[1:] & valid[:-1]).sum()):
+            joints = np.broadcast_to(valid[:, None], truth.shape[:2])
+            velocity_errors.append(mpjve(poses, truth, valid=joints, root="align"))
+            neighbours.append(pairs)
+    if not valid_parts:
+        raise UsageError("no frame of these clips is valid", expected="clips with valid frames")
+    p, g = (np.concatenate(parts) for parts in zip(*valid_parts, strict=True))
+    by_action = {action: total / frames for action, (total, frames) in action_sums.items()}
+    error_m = np.linalg.norm((p - p[:, :1]) - (g - g[:, :1]), axis=-1)  # (T, J)
     return {
         "frames": len(p),
         "mpjpe_mm": 1000 * mpjpe(p, g, root="align"),
         "p_mpjpe_mm": 1000 * p_mpjpe(p, g),
-        "mpjve_mm": 1000 * float(np.average(speeds, weights=pairs)) if speeds else None,
+        "mpjve_mm": 1000 * float(np.average(velocity_errors, weights=neighbours)) if velocity_errors else None,
         "pck150": pck(p, g, root="align", joints=17),
         "auc": auc(p, g, root="align", joints=17),
-        "mpjpe_mm_by_joint": dict(zip(H36M17.joints, (1000 * wrong.mean(axis=0)).round(2).tolist(), strict=True)),
-        "mpjpe_mm_of_actions": float(np.mean(list(of_actions.values()))),
-        "mpjpe_mm_by_action": {name: round(value, 2) for name, value in of_actions.items()},
+        "mpjpe_mm_by_joint": dict(zip(H36M17.joints, (1000 * error_m.mean(axis=0)).round(2).tolist(), strict=True)),
+        "mpjpe_mm_of_actions": float(np.mean(list(by_action.values()))),
+        "mpjpe_mm_by_action": {name: round(value, 2) for name, value in by_action.items()},
         "mpjpe_mm_by_clip": {name: round(value, 2) for name, value in by_clip.items()},
     }
 
 
-def lift(model: Model, take: Take, tick: Callable[[int], None]) -> NDArray[np.float32]:
-    """(T, 17, 3): what a stream says of a take, frame by frame."""
-    poses = np.empty_like(take.pose_m)
-    t = 0.0
+def stream_sequence(model: Model, sequence: PoseSequence, *, on_progress: Callable[[int], None] = _ignore_progress) -> F32:
+    """(T, 17, 3) metres: the poses of a new stream that receives the sequence frame by frame."""
+    poses = np.empty_like(sequence.pose_m)
+    t_s = 0.0
     with model.stream() as stream:
-        for i in range(len(take)):
-            t += float(take.dt_s[i])
-            poses[i] = stream.step(take.keypoints[i], t=t).xyz_m
-            tick(1)
+        for i in range(len(sequence)):
+            t_s += float(sequence.dt_s[i])
+            poses[i] = stream.step(sequence.keypoints[i], t=t_s).xyz_m
+            on_progress(1)
     return poses

@@ -1,4 +1,4 @@
-"""Lifters on takes in PyTorch, many frames at a time: the numbers that the runtime gives frame by frame, sooner."""
+"""Lifters on pose sequences in PyTorch, many frames per call: the same poses as the runtime gives frame by frame, faster."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..runtime.arrays import F32
 from ..runtime.errors import UsageError
 from ..runtime.pose.metrics import mpjpe
 from ..runtime.pose.skeleton import H36M_ORDERS
-from .data.sequences import Take
+from .data.sequences import PoseSequence
 from .models.lifter import Lifter
 
-TOGETHER = 1024  # frames of windows that are lifted in one call
+FRAMES_PER_CALL = 1024  # frames of windows that are lifted in one call
 
 
 class SkeletonAdapter(nn.Module):
-    """A lifter on our data: Human3.6M-17 with confidence in and out, whatever joints and channels it was made for.
+    """A lifter behind Human3.6M-17 keypoints with confidence and Human3.6M-17 poses, whatever skeleton and channels it has.
 
-    With a state it goes on from there; without one it lifts a window, from an empty memory.
+    With a state it continues from there; without one it lifts a window from the initial state.
     """
 
     def __init__(self, model: Lifter) -> None:
@@ -41,61 +42,66 @@ class SkeletonAdapter(nn.Module):
         return y[..., self.back, :], state
 
 
-def lift_take(model: Lifter, take: Take, *, block: int = 81) -> NDArray[np.float32]:
-    """(T, J, 3) metres from the root: a take streamed whole from an empty memory, or window after window.
+def lift_sequence(model: Lifter, sequence: PoseSequence, *, block: int = 81) -> F32:
+    """(T, J, 3) metres from the root: a sequence streamed whole from an initial state, or window after window.
 
-    Of seq2frame (n, J, 3), one pose for each of the n windows: see ``judged``. The last window stands still at its end.
+    A seq2frame lifter gives (n, J, 3), one pose for each of the n windows: see ``answered_frames``. The last window repeats the
+    last frame.
 
     Args:
-        block: frames of a call; what a lifter with lookahead says depends on where its chunks end.
+        block: frames of a call; the poses of a lifter with lookahead depend on where its chunks end.
     """
     lift, device = SkeletonAdapter(model), next(model.parameters()).device
-    x, dt = torch.from_numpy(take.keypoints).to(device), torch.from_numpy(take.dt_s).to(device)
-    was, frames = model.training, len(x)
+    x, dt = torch.from_numpy(sequence.keypoints).to(device), torch.from_numpy(sequence.dt_s).to(device)
+    was_training, frames = model.training, len(x)
     model.eval()
     with torch.no_grad():
         if model.config.windowed:
             window = model.config.window or 1
-            seen = torch.arange(-(-frames // window) * window, device=device).clamp(max=frames - 1).view(-1, window)
-            poses = torch.cat([lift(x[some], None, dt[some])[0] for some in seen.split(max(1, TOGETHER // window))])
+            index = torch.arange(-(-frames // window) * window, device=device).clamp(max=frames - 1).view(-1, window)
+            poses = torch.cat([lift(x[rows], None, dt[rows])[0] for rows in index.split(max(1, FRAMES_PER_CALL // window))])
             poses = poses.flatten(0, 1)[:frames]
         else:
             state: Tensor | None = model.initial_state(1)
             parts = []
             for start in range(0, frames, block):
-                now = slice(start, start + block)
-                first = torch.arange(start, start + len(x[now]), device=device) == 0  # nobody knows how long it lasted
-                y, state = lift(x[None, now], state, dt[None, now], first[None])
+                span = slice(start, start + block)
+                reset = torch.arange(start, start + len(x[span]), device=device) == 0  # the first frame has no known dt
+                y, state = lift(x[None, span], state, dt[None, span], reset[None])
                 parts.append(y[0])
             poses = torch.cat(parts)
-    model.train(was)
+    model.train(was_training)
     return poses.cpu().numpy()
 
 
-def answered(model: Lifter, take: Take) -> NDArray[np.int64]:
-    """(n,) numbers of the frames that ``lift_take`` answers: all, or of seq2frame the middle one of each window."""
+def answered_frames(model: Lifter, sequence: PoseSequence) -> NDArray[np.int64]:
+    """(n,) indices of the frames that ``lift_sequence`` gives poses for: all, or of seq2frame the middle of each window."""
     if model.latency_frames == 0 or model.config.window is None:
-        return np.arange(len(take))
-    window, frames = model.config.window, len(take)
+        return np.arange(len(sequence))
+    window, frames = model.config.window, len(sequence)
     middles = np.arange(-(-frames // window)) * window + window // 2
     return np.minimum(middles, frames - 1)
 
 
-def judged(model: Lifter, take: Take) -> NDArray[np.float32]:
-    """(n, J, 3): the true poses of the frames that ``lift_take`` answers."""
-    truth: NDArray[np.float32] = take.pose_m[answered(model, take)]
-    return truth
+def target_poses(model: Lifter, sequence: PoseSequence) -> F32:
+    """(n, J, 3) metres: the true poses of the frames that ``lift_sequence`` gives poses for."""
+    targets: F32 = sequence.pose_m[answered_frames(model, sequence)]
+    return targets
 
 
-def mean_error_mm(model: Lifter, takes: Sequence[Take], *, block: int = 81) -> float:
-    """MPJPE over the frames of all takes that count, in mm; roots as they are."""
-    wrong, frames = 0.0, 0
-    for take in takes:
-        counted = take.counted[answered(model, take)]
-        if counted.any():
-            truth = judged(model, take)[counted]
-            wrong += len(truth) * float(mpjpe(lift_take(model, take, block=block)[counted], truth))
+def mean_error_mm(model: Lifter, sequences: Sequence[PoseSequence], *, block: int = 81) -> float:
+    """MPJPE over all valid frames of all sequences, in mm; roots are not aligned.
+
+    Raises:
+        UsageError: no frame is valid.
+    """
+    total_m, frames = 0.0, 0
+    for sequence in sequences:
+        valid = sequence.valid_mask[answered_frames(model, sequence)]
+        if valid.any():
+            truth = target_poses(model, sequence)[valid]
+            total_m += len(truth) * float(mpjpe(lift_sequence(model, sequence, block=block)[valid], truth))
             frames += len(truth)
     if not frames:
-        raise UsageError("no frame of these takes counts", expected="takes with valid frames")
-    return 1000 * wrong / frames
+        raise UsageError("no frame of these sequences is valid", expected="sequences with valid frames")
+    return 1000 * total_m / frames

@@ -48,7 +48,7 @@ def command(
     results = {}
     with out.progress("lifting", total=len(sets) * frames) as tick:
         for name, takes in sets.items():
-            results[name] = evaluate(model, takes, flip=flip, tick=tick)
+            results[name] = evaluate(model, takes, flip=flip, on_progress=tick)
     out.say(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
         errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm'] or float('nan'):>5.1f} mm/frame"

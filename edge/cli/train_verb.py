@@ -15,7 +15,7 @@ from ...runtime.errors import missing_extra
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
-    from ..training.recipe import Progress
+    from ..training.recipe import TrainingProgress
 
 
 @click.command("train")
@@ -95,7 +95,7 @@ def command(
     with out_.progress("training", total=updates, unit="updates") as tick:
         reached = 0
 
-        def report(progress: Progress) -> None:
+        def report(progress: TrainingProgress) -> None:
             nonlocal reached
             tick(progress.updates - reached)
             reached = progress.updates

@@ -1,1 +1,1 @@
-"""Training data: motion-capture clips, virtual cameras, and the takes that a lifter is trained and judged on."""
+"""Training data: motion-capture clips, virtual cameras, and the pose sequences that lifters are trained and evaluated on."""

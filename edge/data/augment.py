@@ -129,17 +129,17 @@ def detector_noise(rng: np.random.Generator, xy: Floats) -> tuple[Floats, Floats
 
 def mask(rng: np.random.Generator, keypoints: Floats) -> Floats:
     """Keypoints with what goes missing or astray in use; see the parts for how often."""
-    return lose_joints(rng, lose_limbs(rng, swap_limbs(rng, keypoints)))
+    return drop_joints(rng, drop_limbs(rng, confuse_sides(rng, keypoints)))
 
 
-def lose_joints(rng: np.random.Generator, keypoints: Floats, *, joints: float = 0.05, frames: float = 0.10) -> Floats:
+def drop_joints(rng: np.random.Generator, keypoints: Floats, *, joints: float = 0.05, frames: float = 0.10) -> Floats:
     """Single joints and whole frames missing, independently of each other (MotionBERT's 5 % and 10 %)."""
     lost = rng.random(keypoints.shape[:-1]) < joints  # (..., T, 17)
     lost |= rng.random((*keypoints.shape[:-2], 1)) < frames
     return np.where(lost[..., None], np.float32(0), keypoints)
 
 
-def lose_limbs(rng: np.random.Generator, keypoints: Floats, *, every: float = 250.0) -> Floats:
+def drop_limbs(rng: np.random.Generator, keypoints: Floats, *, every: float = 250.0) -> Floats:
     """One limb missing for 5 to 30 frames, on average once in ``every`` frames."""
     masked, frames = keypoints.copy(), keypoints.shape[-3]
     times = rng.poisson(frames / every, keypoints.shape[:-3])
@@ -150,7 +150,7 @@ def lose_limbs(rng: np.random.Generator, keypoints: Floats, *, every: float = 25
     return masked
 
 
-def swap_limbs(rng: np.random.Generator, keypoints: Floats, *, chance: float = 0.01) -> Floats:
+def confuse_sides(rng: np.random.Generator, keypoints: Floats, *, chance: float = 0.01) -> Floats:
     """The legs or the arms taken for each other for 1 to 5 frames, in this share of the takes."""
     chosen = np.argwhere(rng.random(keypoints.shape[:-3]) < chance)
     if not len(chosen):

@@ -18,7 +18,7 @@ from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.pose.skeleton import H36M17
 from .mocap import SPLITS, Clip
 from .resample import resample
-from .skeleton_mappings import Rig, find_rig, own_rig, plain_name
+from .skeleton_mappings import SkeletonMapping, custom_mapping, find_mapping, plain_name
 
 Doubles = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ _LEGS = tuple((a, b) for a, b in H36M17.bones if H36M17.joints[b].endswith(("kne
 
 
 @dataclass(frozen=True)
-class Bone:
+class BvhJoint:
     """A joint of a BVH and the way to it.
 
     Args:
@@ -49,10 +49,10 @@ class Bone:
 
 
 @dataclass(frozen=True)
-class Motion:
+class BvhMotion:
     """A BVH as it stands: bones, values (T, C) of all their channels in order, degrees and units, and the frame rate."""
 
-    bones: tuple[Bone, ...]
+    bones: tuple[BvhJoint, ...]
     values: Doubles
     fps: float
 
@@ -92,7 +92,7 @@ def load_bvh(
     motion = read_bvh(path)
     names = [bone.name for bone in motion.bones]
     try:
-        rig = find_rig(names) if mapping is None else own_rig(mapping, names)
+        rig = find_mapping(names) if mapping is None else custom_mapping(mapping, names)
     except UsageError as error:
         raise UsageError(f"{path}: {error.what}", expected=error.expected) from None
     joints = joints_of(motion, rig)  # (T, 17, 3) units
@@ -146,7 +146,7 @@ def load_all(
     return clips
 
 
-def read_bvh(path: Path) -> Motion:
+def read_bvh(path: Path) -> BvhMotion:
     """The bones and values of a BVH."""
     if not path.is_file():
         raise MissingError(f"there is no BVH file {path}")
@@ -169,21 +169,21 @@ def read_bvh(path: Path) -> Motion:
     if not (0 < step_s < np.inf and np.isfinite(values).all()):
         raise _odd(path, "has values or a frame time that are not finite", "degrees and lengths, a positive time")
     rate = 1 / step_s  # written with 6 or 7 digits: 0.0083333 is 120 Hz
-    return Motion(
+    return BvhMotion(
         bones, values.reshape(frames, channels), float(round(rate)) if abs(rate - round(rate)) < 2e-3 * rate else rate
     )
 
 
-def _bones(path: Path, header: str) -> tuple[Bone, ...]:
+def _bones(path: Path, header: str) -> tuple[BvhJoint, ...]:
     lines = [line.strip() for line in header.replace("{", "\n{\n").replace("}", "\n}\n").splitlines() if line.strip()]
-    bones: list[Bone] = []
+    bones: list[BvhJoint] = []
     above: list[int] = []  # the bones whose braces are open
     for line in lines[lines.index("HIERARCHY") + 1 :] if "HIERARCHY" in lines else lines:
         word, *rest = line.split()
         try:
             if word in ("ROOT", "JOINT", "End"):
                 name = f"{bones[above[-1]].name} end" if word == "End" else " ".join(rest)
-                bones.append(Bone(name, above[-1] if above else -1, (0.0, 0.0, 0.0), ()))
+                bones.append(BvhJoint(name, above[-1] if above else -1, (0.0, 0.0, 0.0), ()))
             elif word == "{":
                 above.append(len(bones) - 1)
             elif word == "}":
@@ -214,7 +214,7 @@ def _channel(word: str) -> tuple[bool, int]:
     return kinds[kind], "XYZ".index(axis)
 
 
-def place_bones(motion: Motion) -> Doubles:
+def place_bones(motion: BvhMotion) -> Doubles:
     """Forward kinematics: where every bone's joint is, (T, B, 3) in the file's unit and axes."""
     frames = len(motion.values)
     places = np.zeros((frames, len(motion.bones), 3))
@@ -237,7 +237,7 @@ def place_bones(motion: Motion) -> Doubles:
     return places
 
 
-def _on_top(motion: Motion) -> bool:
+def _on_top(motion: BvhMotion) -> bool:
     """Whether positions below the root come on top of the offset. Both habits exist; the other one is in its place.
 
     Bones hardly change their length, so such positions are about zero, or about the offset.
@@ -254,7 +254,7 @@ def _on_top(motion: Motion) -> bool:
     return added < replaced
 
 
-def joints_of(motion: Motion, rig: Rig) -> Doubles:
+def joints_of(motion: BvhMotion, rig: SkeletonMapping) -> Doubles:
     """Human3.6M's joints (T, 17, 3) in the file's unit and axes."""
     place = {plain_name(bone.name): n for n, bone in reversed(list(enumerate(motion.bones)))}
     bones = list(motion.bones)

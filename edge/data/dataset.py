@@ -1,4 +1,4 @@
-"""What ``--data`` names: clips to film or takes that were recorded, told apart by what is in the file."""
+"""The dataset that ``--data`` names: motion-capture clips or recorded sequences, recognised by the file's fields."""
 
 from __future__ import annotations
 
@@ -11,52 +11,56 @@ import numpy as np
 from ...runtime.errors import ArtefactError, MissingError
 from .mocap import Clip, load_clips
 from .recorded import load_recorded
-from .sequences import Take, evaluation_takes
+from .sequences import PoseSequence, evaluation_sequences
 
-_CLIPS = {"rel", "root", "offsets"}
-_TAKES = {"clip_id", "subject", "action", "split"}
-_RAW = {
+_CLIP_FIELDS = {"rel", "root", "offsets"}
+_SEQUENCE_FIELDS = {"clip_id", "subject", "action", "split"}
+_PUBLISHED = {
     "positions_3d": ("Human3.6M's positions", "posemoe-edge import h36m {path} --keypoints data_2d_h36m_gt.npz"),
     "positions_2d": ("Human3.6M's keypoints", "posemoe-edge import h36m data_3d_h36m.npz --keypoints {path}"),
     "data": ("MPI-INF-3DHP", "posemoe-edge import 3dhp {path}"),
 }
 
 
-def open_data(path: Path, split: str) -> list[Clip] | list[Take]:
-    """A split of a file: its clips, or its recorded takes.
+def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
+    """A split of a file: its clips, or its recorded sequences.
 
     Args:
         path: an npz that ``posemoe-edge import`` or ``save_clips`` wrote.
-        split: train, val or test; recorded takes have no val.
+        split: train, val or test; recorded sequences have no val.
+
+    Raises:
+        MissingError: there is no such file.
+        ArtefactError: the file is something else; the message names the command that converts it, where there is one.
     """
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="an npz", run="posemoe-edge import --help")
     if path.suffix.lower() == ".bvh":
         raise ArtefactError(f"{path} is a BVH", expected="an npz made of it", run=f"posemoe-edge import bvh {path}")
-    fields = _fields(path)
-    if fields & _CLIPS:
+    fields = _field_names(path)
+    if fields & _CLIP_FIELDS:
         return load_clips(path, split)
-    if fields >= _TAKES:
-        return [one.take for one in load_recorded(path, split)]
-    for field, (name, command) in _RAW.items():
+    if fields >= _SEQUENCE_FIELDS:
+        return [recorded.sequence for recorded in load_recorded(path, split)]
+    for field, (name, command) in _PUBLISHED.items():
         if field in fields:
             raise ArtefactError(f"{path} is {name} as published", expected="an npz made of it", run=command.format(path=path))
-    found = ", ".join(sorted(fields)[:9]) or "nothing"
+    names = ", ".join(sorted(fields)[:9]) or "nothing"
     raise ArtefactError(
-        f"data file {path} holds {found}", expected="clips of motion or recorded takes", run="posemoe-edge import --help"
+        f"data file {path} holds {names}", expected="clips of motion or recorded sequences", run="posemoe-edge import --help"
     )
 
 
-def evaluation_sets(footage: Sequence[Clip] | Sequence[Take], *, seed: int = 0) -> dict[str, list[Take]]:
-    """What to report numbers on: clips filmed clean and noisy, recorded takes as they are."""
-    if recorded := [one for one in footage if isinstance(one, Take)]:
+def evaluation_sets(dataset: Sequence[Clip] | Sequence[PoseSequence], *, seed: int = 0) -> dict[str, list[PoseSequence]]:
+    """The sets that accuracy is reported on: clips as ``clean`` and ``noisy`` sequences, recorded ones as they are."""
+    if recorded := [item for item in dataset if isinstance(item, PoseSequence)]:
         return {"recorded": recorded}
-    clips = [one for one in footage if isinstance(one, Clip)]
-    return {name: evaluation_takes(clips, noisy=name == "noisy", seed=seed) for name in ("clean", "noisy")}
+    clips = [item for item in dataset if isinstance(item, Clip)]
+    return {name: evaluation_sequences(clips, noisy=name == "noisy", seed=seed) for name in ("clean", "noisy")}
 
 
-def _fields(path: Path) -> set[str]:
-    """The names of an npz's arrays; none of them is read."""
+def _field_names(path: Path) -> set[str]:
+    """The names of an npz's arrays; the arrays themselves are not read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return set(file.files)

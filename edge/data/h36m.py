@@ -20,9 +20,9 @@ from ...runtime.errors import ArtefactError, MissingError, PoseEdgeError
 from ...runtime.pose.keypoints import normalise_screen
 from .camera import Camera
 from .pickled import read_pickled
-from .recorded import Recorded, Saved, save_recorded
+from .recorded import RecordedSequence, SavedSequence, save_recorded
 from .resection import Resection, resect
-from .sequences import JOINTS, Take
+from .sequences import JOINTS, PoseSequence
 
 Floats = NDArray[np.float32]
 Cameras = dict[str, tuple[Resection, ...]]
@@ -43,7 +43,7 @@ FITTING_PX = 40.0  # median error up to which given cameras can be meant: a dete
 class Report:
     """What a conversion did: the takes written, and by subject and camera the median distance of the keypoints in pixels."""
 
-    saved: list[Saved]
+    saved: list[SavedSequence]
     cameras: Cameras
     error_px: dict[str, tuple[float, ...]]
 
@@ -208,7 +208,7 @@ def _error_px(view: Resection, points: Floats, pixels: Floats) -> float:
 
 def _recorded(
     world: dict[str, dict[str, Floats]], seen: dict[str, dict[str, list[Floats]]], cameras: Cameras
-) -> Iterator[Recorded]:
+) -> Iterator[RecordedSequence]:
     for subject, actions in world.items():
         for action, joints_m in actions.items():
             views = seen.get(subject, {}).get(action)
@@ -222,14 +222,14 @@ def _recorded(
                 camera = resection.camera
                 points = camera.to_camera(joints_m)
                 pixels = np.concatenate([view[: len(joints_m)], np.ones((*joints_m.shape[:2], 1), np.float32)], axis=-1)
-                take = Take(
+                take = PoseSequence(
                     keypoints=normalise_screen(pixels, width_px=camera.width_px, height_px=camera.height_px),
                     pose_m=points - points[:, :1],
                     dt_s=np.full(len(joints_m), 1 / FPS, np.float32),
                     clip_id=clip_id,
                     action=action.partition(" ")[0],
                 )
-                yield Recorded(take, subject, SPLIT_OF[subject])
+                yield RecordedSequence(take, subject, SPLIT_OF[subject])
 
 
 def _odd(path: Path, what: str, expected: str) -> ArtefactError:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.pose.skeleton import H36M17
-from .projection import film
+from .projection import project
 
 SPLITS = ("train", "val", "test")
 _FIELDS = ("rel", "root", "offsets", "clip_id", "subject", "action", "split", "skeleton", "parents", "fps")
-_REL_UNIT_M = np.float32(1e-4)  # the file keeps joints as int16, in tenths of a millimetre from the root
+_REL_UNIT_M = np.float32(1e-4)  # the file stores joints as int16, in tenths of a millimetre from the root
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Clip:
     Args:
         id: name of the recording, e.g. ``CMU_006_01``.
         subject: subject number; no subject is in two splits.
-        action: what is done, in the database's words.
+        action: what the person does, in the database's words.
         split: one of ``SPLITS``.
         native: on the subject's own skeleton; false if retargeted to a common figure.
         fps: frames per second.
@@ -42,22 +43,20 @@ class Clip:
     split: str
     native: bool
     fps: float
-    joints_m: NDArray[np.float32]
+    joints_m: F32
 
     def __len__(self) -> int:
         return len(self.joints_m)
 
     @property
-    def frames(self) -> NDArray[np.float32]:
-        """(T, 17, 3): what is filmed."""
+    def frames(self) -> F32:
+        """(T, 17, 3): the joints that ``make_pairs`` projects."""
         return self.joints_m
 
     @staticmethod
-    def show(
-        frames: NDArray[np.float32], rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Keypoints and poses, both (..., T, 17, 3), by cameras drawn at random. See ``film``."""
-        return film(frames, rng, augment=augment, noisy=noisy, masked=masked)
+    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
+        """Keypoints and poses, both (..., T, 17, 3), of joints (..., T, 17, 3) seen by random cameras. See ``project``."""
+        return project(frames, rng, augment=augment, noisy=noisy, masked=masked)
 
 
 def load_clips(path: Path, split: str | None = None) -> list[Clip]:
@@ -65,11 +64,16 @@ def load_clips(path: Path, split: str | None = None) -> list[Clip]:
 
     Args:
         path: an npz with the fields of ``cmu_h36m17.npz``.
-        split: keep this split alone; None keeps all.
+        split: return only this split; None returns all.
+
+    Raises:
+        UsageError: there is no split of that name.
+        MissingError: there is no such file.
+        ArtefactError: the file does not have the format; the message names the field.
     """
     if split is not None and split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(SPLITS))
-    fields = _read(Path(path))
+    fields = _read_fields(path)
     names = {key: [str(value) for value in fields[key]] for key in ("clip_id", "subject", "action", "split", "skeleton")}
     clips = []
     for i, (start, stop) in enumerate(zip(fields["offsets"][:-1], fields["offsets"][1:], strict=True)):
@@ -91,11 +95,15 @@ def load_clips(path: Path, split: str | None = None) -> list[Clip]:
 
 
 def save_clips(path: Path, clips: Sequence[Clip]) -> None:
-    """Write clips as the npz that ``load_clips`` reads, joints to 0.1 mm."""
+    """Write clips as the npz that ``load_clips`` reads, joints rounded to 0.1 mm.
+
+    Raises:
+        UsageError: no clips, several frame rates, two clips of one id, or a joint more than 3.2 m from the hip.
+    """
     if not clips or len({clip.fps for clip in clips}) > 1:
         raise UsageError(f"{len(clips)} clips at {sorted({clip.fps for clip in clips})} Hz", expected="clips of one rate")
-    if twice := sorted(name for name, times in Counter(clip.id for clip in clips).items() if times > 1):
-        raise UsageError(f"several clips are called {', '.join(twice)}", expected="names of their own")
+    if duplicates := sorted(name for name, times in Counter(clip.id for clip in clips).items() if times > 1):
+        raise UsageError(f"several clips are called {', '.join(duplicates)}", expected="unique ids")
     joints_m = np.concatenate([clip.joints_m for clip in clips])
     rel = np.round((joints_m - joints_m[:, :1]) / _REL_UNIT_M)
     if np.abs(rel).max() > np.iinfo(np.int16).max:
@@ -126,42 +134,42 @@ def save_clips(path: Path, clips: Sequence[Clip]) -> None:
         raise
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The file's arrays, found to fit each other."""
+def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
+    """The file's arrays, after checks that their shapes, types and values fit each other."""
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="the path of cmu_h36m17.npz")
     try:
         with np.load(path, allow_pickle=False) as file:
             fields = {key: file[key] for key in _FIELDS if key in file}
     except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise _odd(path, f"cannot be read ({error})", "an npz without pickled objects, as cmu_h36m17.npz") from error
+        raise _format_error(path, f"cannot be read ({error})", "an npz without pickled objects, as cmu_h36m17.npz") from error
     if missing := [key for key in _FIELDS if key not in fields]:
-        raise _odd(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))
+        raise _format_error(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))
 
     frames, joints = len(np.atleast_1d(fields["rel"])), len(H36M17)
     shapes = {"rel": (frames, joints, 3), "root": (frames, 3), "fps": (), "parents": (joints,)}
     for key, shape in shapes.items():
         if fields[key].shape != shape:
-            raise _odd(path, f"has {key} of shape {fields[key].shape}", str(shape))
+            raise _format_error(path, f"has {key} of shape {fields[key].shape}", str(shape))
     if tuple(fields["parents"].tolist()) != H36M17.parents:
-        raise _odd(path, "has joints in another order", f"the order and parents of {H36M17.name}")
+        raise _format_error(path, "has joints in another order", f"the order and parents of {H36M17.name}")
     if fields["rel"].dtype != np.int16:
-        raise _odd(path, f"has rel of type {fields['rel'].dtype}", "int16 in tenths of a millimetre")
+        raise _format_error(path, f"has rel of type {fields['rel'].dtype}", "int16 in tenths of a millimetre")
     if not (fields["fps"] > 0 and np.isfinite(fields["fps"])):
-        raise _odd(path, f"has {fields['fps']} frames per second", "a positive rate")
+        raise _format_error(path, f"has {fields['fps']} frames per second", "a positive rate")
     if not np.isfinite(fields["root"]).all():
-        raise _odd(path, "has roots that are not finite", "metres")
+        raise _format_error(path, "has roots that are not finite", "metres")
 
     offsets = fields["offsets"]
     if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != frames or (np.diff(offsets) < 1).any():
-        raise _odd(path, "has offsets that do not cut its frames into clips", f"rising from 0 to {frames}")
+        raise _format_error(path, "has offsets that do not cut its frames into clips", f"rising from 0 to {frames}")
     for key in ("clip_id", "subject", "action", "split", "skeleton"):
         if fields[key].shape != (len(offsets) - 1,):
-            raise _odd(path, f"has {key} of shape {fields[key].shape}", f"one per clip, ({len(offsets) - 1},)")
+            raise _format_error(path, f"has {key} of shape {fields[key].shape}", f"one per clip, ({len(offsets) - 1},)")
     if unknown := {str(value) for value in fields["split"]} - set(SPLITS):
-        raise _odd(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(SPLITS))
+        raise _format_error(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(SPLITS))
     return fields
 
 
-def _odd(path: Path, what: str, expected: str) -> ArtefactError:
+def _format_error(path: Path, what: str, expected: str) -> ArtefactError:
     return ArtefactError(f"motion-capture file {path} {what}", expected=expected)

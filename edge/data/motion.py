@@ -1,38 +1,39 @@
-"""What an artefact is verified on: real motion as a detector would see it, or procedural walkers."""
+"""The motion that an artefact is verified on: motion capture as a detector would see it, or procedural walkers."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...calib.measure.rollout import Recording
+from ...runtime.arrays import F32
 from ...runtime.artefact.certificate import MotionSource, StreamInfo
+from ...runtime.artefact.files import sha256 as file_sha256
 from ...runtime.errors import UsageError
 from ...runtime.sources.synthetic import SyntheticSource
 from .augment import frame_steps, pick_frames
 from .mocap import Clip, load_clips
-from .sequences import Take, make_take
+from .sequences import PoseSequence, make_sequence
 
-Floats = NDArray[np.float32]
 WALKER_FPS = 50.0
 STREAMS = 4
 
 
 @dataclass(frozen=True)
-class Pace:
-    """A camera that films each stride-th frame of a clip, and loses a share of them."""
+class FrameSampling:
+    """Which frames a camera delivers: each ``stride``-th of a clip, of which it loses the share ``lost``."""
 
     stride: int
     lost: float
 
 
-# Of clips at 50 Hz: 50 Hz, the same at uneven times, 25 and 12.5 Hz. One stream after the other takes the next.
-PACES = (Pace(1, 0.0), Pace(1, 0.2), Pace(2, 0.0), Pace(4, 0.0))
+# One stream after the other takes the next. Of clips at 50 Hz: 50 Hz, 50 Hz at uneven times, 25 and 12.5 Hz.
+FRAME_SAMPLINGS = (FrameSampling(1, 0.0), FrameSampling(1, 0.2), FrameSampling(2, 0.0), FrameSampling(4, 0.0))
 
 
 def real_motion(
@@ -40,33 +41,38 @@ def real_motion(
 ) -> tuple[list[Recording], MotionSource]:
     """Streams of motion capture as a detector would see it: clip after clip, without a reset.
 
-    Carrying the state across the cuts is harder than any run of one person, and lets an error build up if there is one. Each
-    stream has its own pace and its own order of clips; when it has seen all of them, it sees them by other cameras.
+    A state that is carried across the cuts between clips drifts more than on any sequence of one person, so an error that
+    accumulates shows. Each stream has its own frame sampling and order of clips; after the last clip it starts over with other
+    cameras.
 
     Args:
+        data: a motion-capture file, see ``load_clips``.
         frames: of each stream.
-        in_use: with what a detector misses and mistakes, and a reset wherever somebody else begins.
+        split: the clips to use.
+        in_use: also mask and swap joints, and reset the state where another person begins.
     """
     clips = load_clips(data, split)
     if not clips:
         raise UsageError(f"{data} has no {split} split", expected="clips to lift")
-    filmed = [_film(clips, _pace(row), frames, np.random.default_rng([seed, row]), in_use) for row in range(streams)]
-    recordings, seen = zip(*filmed, strict=True)
+    pairs = [
+        _project_stream(clips, _sampling(row), frames, np.random.default_rng([seed, row]), in_use) for row in range(streams)
+    ]
+    recordings, infos = zip(*pairs, strict=True)
     return list(recordings), MotionSource(
         kind=f"motion capture, projected, with a detector's noise{', gaps and swaps' if in_use else ''}",
         source=data.name,
-        sha256=hashlib.sha256(data.read_bytes()).hexdigest(),
+        sha256=file_sha256(data),
         frames=frames,
-        streams=seen,
+        streams=infos,
         noisy=True,
         seed=seed,
     )
 
 
 def walker_motion(*, frames: int, streams: int = STREAMS, seed: int = 0) -> tuple[list[Recording], MotionSource]:
-    """Streams of procedural walkers, each another one at its own pace: when there is no real motion, and said so."""
-    recordings = [_walk(_pace(row), frames, seed=1000 * seed + row) for row in range(streams)]
-    digest = hashlib.sha256()
+    """Streams of procedural walkers, each with its own body and frame sampling: what is used without motion capture."""
+    recordings = [_walker_stream(_sampling(row), frames, seed=1000 * seed + row) for row in range(streams)]
+    digest = sha256()
     for recording in recordings:
         digest.update(recording.keypoints.tobytes())
     return recordings, MotionSource(
@@ -74,56 +80,59 @@ def walker_motion(*, frames: int, streams: int = STREAMS, seed: int = 0) -> tupl
         source="synthetic://walk",
         sha256=digest.hexdigest(),
         frames=frames,
-        streams=tuple(_filmed(_pace(row), WALKER_FPS, ()) for row in range(streams)),
+        streams=tuple(_stream_info(_sampling(row), WALKER_FPS, ()) for row in range(streams)),
         noisy=True,
         seed=seed,
     )
 
 
-def _pace(row: int) -> Pace:
-    return PACES[row % len(PACES)]
+def _sampling(row: int) -> FrameSampling:
+    return FRAME_SAMPLINGS[row % len(FRAME_SAMPLINGS)]
 
 
-def _filmed(pace: Pace, fps: float, clips: Sequence[str]) -> StreamInfo:
-    return StreamInfo(fps=fps / pace.stride, lost=pace.lost, clips=tuple(clips))
+def _stream_info(sampling: FrameSampling, fps: float, clips: Sequence[str]) -> StreamInfo:
+    return StreamInfo(fps=fps / sampling.stride, lost=sampling.lost, clips=tuple(clips))
 
 
-def _film(
-    clips: Sequence[Clip], pace: Pace, frames: int, rng: np.random.Generator, in_use: bool
+def _project_stream(
+    clips: Sequence[Clip], sampling: FrameSampling, frames: int, rng: np.random.Generator, in_use: bool
 ) -> tuple[Recording, StreamInfo]:
-    """That many frames of the clips in an order of their own, and again, until they are enough."""
-    takes: list[Take] = []
+    """The clips in a random order, repeated in other orders until there are that many frames."""
+    sequences: list[PoseSequence] = []
     order: list[int] = []
-    while sum(len(take) for take in takes) < frames:
+    while sum(len(sequence) for sequence in sequences) < frames:
         order = order or rng.permutation(len(clips)).tolist()
         clip = clips[order.pop()]
-        takes.append(
-            make_take(clip, rng, augment=False, noisy=True, masked=in_use, stride=pace.stride, start=0, drop=pace.lost)
+        sequences.append(
+            make_sequence(
+                clip, rng, augment=False, noisy=True, masked=in_use, stride=sampling.stride, start=0, drop=sampling.lost
+            )
         )
     keypoints, dt_s, truth = (
         np.concatenate(parts)[:frames]
-        for parts in zip(*((take.keypoints, take.dt_s, take.pose_m) for take in takes), strict=True)
+        for parts in zip(*((one.keypoints, one.dt_s, one.pose_m) for one in sequences), strict=True)
     )
-    cut = np.concatenate([np.arange(len(take)) == 0 for take in takes])[:frames]
-    return _recording(keypoints, dt_s, truth, cut, forget=in_use), _filmed(pace, clips[0].fps, [take.clip_id for take in takes])
+    cut = np.concatenate([np.arange(len(sequence)) == 0 for sequence in sequences])[:frames]
+    info = _stream_info(sampling, clips[0].fps, [sequence.clip_id for sequence in sequences])
+    return _recording(keypoints, dt_s, truth, cut, reset_at_cuts=in_use), info
 
 
-def _walk(pace: Pace, frames: int, *, seed: int) -> Recording:
+def _walker_stream(sampling: FrameSampling, frames: int, *, seed: int) -> Recording:
     """That many frames of one walker."""
-    fps = WALKER_FPS / pace.stride
+    fps = WALKER_FPS / sampling.stride
     needed = frames
-    while len(kept := pick_frames(np.random.default_rng(seed), needed, drop=pace.lost)) < frames:
-        needed += frames - len(kept)
-    kept = kept[:frames]
-    with SyntheticSource(people=1, fps=fps, seed=seed, noise_px=3.0, frames=int(kept[-1]) + 1) as source:
-        seen = [(frame.people[0], frame.truth_m[0]) for frame in source if frame.truth_m is not None]
-    keypoints, truth = (np.stack(of)[kept] for of in zip(*seen, strict=True))
-    return _recording(keypoints, frame_steps(kept, fps=fps), truth, np.zeros(frames, np.bool_))
+    while len(picked := pick_frames(np.random.default_rng(seed), needed, drop=sampling.lost)) < frames:
+        needed += frames - len(picked)
+    picked = picked[:frames]
+    with SyntheticSource(people=1, fps=fps, seed=seed, noise_px=3.0, frames=int(picked[-1]) + 1) as source:
+        pairs = [(frame.people[0], frame.truth_m[0]) for frame in source if frame.truth_m is not None]
+    keypoints, truth = (np.stack(arrays)[picked] for arrays in zip(*pairs, strict=True))
+    return _recording(keypoints, frame_steps(picked, fps=fps), truth, np.zeros(frames, np.bool_))
 
 
-def _recording(keypoints: Floats, dt_s: Floats, truth: Floats, cut: NDArray[np.bool_], *, forget: bool = False) -> Recording:
+def _recording(keypoints: F32, dt_s: F32, truth: F32, cut: NDArray[np.bool_], *, reset_at_cuts: bool = False) -> Recording:
     reset = np.zeros(len(keypoints), np.bool_)
     reset[0] = True
-    if forget:
+    if reset_at_cuts:
         reset |= cut
     return Recording(keypoints, dt_s, reset, truth, cut & ~reset)

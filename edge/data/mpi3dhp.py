@@ -16,8 +16,8 @@ from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.pose.keypoints import normalise_screen
 from ...runtime.pose.skeleton import H36M_ORDERS, MPI3DHP17
 from .pickled import read_pickled
-from .recorded import Recorded, Saved, save_recorded
-from .sequences import JOINTS, Take
+from .recorded import RecordedSequence, SavedSequence, save_recorded
+from .sequences import JOINTS, PoseSequence
 
 FIELD = "data"
 ORDER = tuple(int(place) for place in np.argsort(H36M_ORDERS[MPI3DHP17.name]))  # index i holds h36m17's joint i
@@ -27,7 +27,7 @@ OUTDOORS_PX = {"TS5": (1920, 1080), "TS6": (1920, 1080)}
 TEST_FPS = 25.0  # assumed: the test file does not say its rate
 
 
-def convert(paths: Sequence[Path], out: Path, *, fps_test: float = TEST_FPS) -> list[Saved]:
+def convert(paths: Sequence[Path], out: Path, *, fps_test: float = TEST_FPS) -> list[SavedSequence]:
     """Make the file that ``load_recorded`` reads; nothing in the published files is run. Returns what was written.
 
     Takes are called ``S1/Seq1/cam4`` and ``TS1``. Training rates are the file's. In the test sequences only frames marked
@@ -45,7 +45,7 @@ def convert(paths: Sequence[Path], out: Path, *, fps_test: float = TEST_FPS) -> 
     return save_recorded(out, (one for path in paths for one in _recorded(path, fps_test)))
 
 
-def _recorded(path: Path, fps_test: float) -> Iterator[Recorded]:
+def _recorded(path: Path, fps_test: float) -> Iterator[RecordedSequence]:
     tree = read_pickled(path, FIELD)
     if not (isinstance(tree, dict) and tree):
         raise _odd(path, f"has {FIELD} that is not by sequence", "{sequence: ...}")
@@ -53,7 +53,7 @@ def _recorded(path: Path, fps_test: float) -> Iterator[Recorded]:
         yield from _train(path, name, given) if isinstance(given, list) else _test(path, name, given, fps_test)
 
 
-def _train(path: Path, name: str, given: list[Any]) -> Iterator[Recorded]:
+def _train(path: Path, name: str, given: list[Any]) -> Iterator[RecordedSequence]:
     subject, _, sequence = name.partition(" ")
     if not (sequence and len(given) == 2 and isinstance(given[0], dict)):
         raise _odd(path, f"has a sequence {name!r} of another form", "'S1 Seq1': [{camera: ...}, frames per second]")
@@ -63,17 +63,17 @@ def _train(path: Path, name: str, given: list[Any]) -> Iterator[Recorded]:
         raise _odd(path, f"has {rate} frames per second in {name}", "a positive rate")
     for camera, view in views.items():
         take = _take(path, f"{subject}/{sequence}/cam{camera}", view, action=sequence, fps=fps, size_px=SIZE_PX)
-        yield Recorded(take, subject, "train")
+        yield RecordedSequence(take, subject, "train")
 
 
-def _test(path: Path, name: str, view: Any, fps: float) -> Iterator[Recorded]:
+def _test(path: Path, name: str, view: Any, fps: float) -> Iterator[RecordedSequence]:
     if isinstance(view, dict) and "valid" not in view:
         raise _odd(path, f"lacks valid in {name}", "a flag for each frame")
     take = _take(path, name, view, action=name, fps=fps, size_px=OUTDOORS_PX.get(name, SIZE_PX))
-    yield Recorded(take, name, "test")
+    yield RecordedSequence(take, name, "test")
 
 
-def _take(path: Path, name: str, view: Any, *, action: str, fps: float, size_px: tuple[int, int]) -> Take:
+def _take(path: Path, name: str, view: Any, *, action: str, fps: float, size_px: tuple[int, int]) -> PoseSequence:
     given = {key: value for key, value in view.items() if isinstance(value, np.ndarray)} if isinstance(view, dict) else {}
     if missing := [key for key in ("data_2d", "data_3d") if key not in given]:
         raise _odd(path, f"lacks {' and '.join(missing)} in {name}", "arrays of both")
@@ -90,7 +90,7 @@ def _take(path: Path, name: str, view: Any, *, action: str, fps: float, size_px:
         raise _odd(path, f"has frames of {name} that are valid and not finite", "numbers in the frames that count")
     keypoints = np.concatenate([np.where(found, pixels, 0), found], axis=-1)[:, list(ORDER)]
     pose_m = (xyz_mm - xyz_mm[:, ROOT : ROOT + 1])[:, list(ORDER)] / 1000
-    return Take(
+    return PoseSequence(
         keypoints=normalise_screen(keypoints, width_px=size_px[0], height_px=size_px[1]),
         pose_m=np.where(known[:, None, None], pose_m, 0).astype(np.float32),
         dt_s=np.full(frames, 1 / fps, np.float32),

@@ -1,29 +1,29 @@
-"""Filming: motion in the world, as pairs of keypoints and poses by cameras drawn at random."""
+"""Projection: motion in the world becomes pairs of keypoints and poses, seen by cameras drawn at random."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...runtime.arrays import F32
 from ...runtime.pose.keypoints import normalise_screen
 from .augment import detector_noise, mask, mirror_half, reshape_body
 from .camera import sample_camera
-from .limb_swap import recombine
-
-Floats = NDArray[np.float32]
+from .limb_swap import augment_limbs
 
 
-def film(joints_m: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[Floats, Floats]:
-    """Keypoints and poses, both (..., T, 17, 3), of joints in the world: each take by its own camera.
+def project(joints_m: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
+    """Keypoints and poses, both (..., T, 17, 3), of joints (..., T, 17, 3) in the world; each sequence has its own camera.
 
     Args:
-        augment: another body, and every other time its mirror image; among many takes (B, T, 17, 3) some with limbs of others.
-        noisy: with a detector's errors and confidence; otherwise exact, with confidence 1.
-        masked: with missing and swapped joints.
+        joints_m: world axes, metres.
+        augment: reshape the body and mirror half of the sequences; in a batch (B, T, 17, 3) also swap limbs between some of
+            them.
+        noisy: add a detector's errors and confidence; otherwise keypoints are exact, with confidence 1.
+        masked: add missing and swapped joints.
     """
     if augment:
         if joints_m.ndim == 4:
-            joints_m = recombine(joints_m, rng)
+            joints_m = augment_limbs(joints_m, rng)
         joints_m = mirror_half(reshape_body(joints_m, rng), rng)
     camera = sample_camera(rng, joints_m)
     points = camera.to_camera(joints_m)  # camera axes

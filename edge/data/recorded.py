@@ -1,4 +1,4 @@
-"""Recorded takes: what real cameras saw of real people, with the truth, as stored in one npz per data set."""
+"""Recorded sequences: keypoints from real cameras with the true poses, stored as one npz per data set."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 
 from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.errors import ArtefactError, MissingError, UsageError
-from .sequences import JOINTS, Take
+from .sequences import JOINTS, PoseSequence
 
 RECORDED_SPLITS = ("train", "test")
 _LABELS = ("clip_id", "subject", "action", "split")
-_KINDS = {"keypoints": np.float32, "pose_m": np.float32, "dt_s": np.float32, "valid": np.bool_}
-_WRITTEN = "one that posemoe-edge import wrote"
+_DTYPES = {"keypoints": np.float32, "pose_m": np.float32, "dt_s": np.float32, "valid": np.bool_}
+_EXPECTED_FILE = "one that posemoe-edge import wrote"
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A take of a published data set, and where its protocol puts it.
+class RecordedSequence:
+    """A sequence of a published data set, with its subject and the split of the data set's protocol.
 
     Args:
-        take: the take; exact keypoints and those of a detector without scores have confidence 1. Its action is in the data
-            set's words, without the number of the take.
-        subject: who.
+        sequence: exact keypoints, and those of a detector without scores, have confidence 1. The action is in the data set's
+            words, without the number of the repetition.
+        subject: the person.
         split: one of ``RECORDED_SPLITS``.
     """
 
-    take: Take
+    sequence: PoseSequence
     subject: str
     split: str
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What a file of recorded takes says of one of them."""
+class SavedSequence:
+    """The labels of one sequence in a file, and how many frames it has."""
 
     clip_id: str
     subject: str
@@ -48,9 +48,16 @@ class Saved:
     frames: int
 
 
-def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
-    """Write takes one after the other, so that a data set need not fit into memory. Returns what was written."""
-    saved: dict[str, Saved] = {}
+def save_recorded(path: Path, recorded: Iterable[RecordedSequence]) -> list[SavedSequence]:
+    """Write sequences one after the other, so that a data set need not fit into memory.
+
+    Returns:
+        What was written, in the order of the file.
+
+    Raises:
+        UsageError: two sequences have one id. The file is then as it was before.
+    """
+    saved: dict[str, SavedSequence] = {}
     draft = AtomicFile(path)
     try:
         with zipfile.ZipFile(draft.partial, "w") as archive:
@@ -59,13 +66,14 @@ def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
 
-            for i, one in enumerate(recorded):
-                take = one.take
-                if take.clip_id in saved:
-                    raise UsageError(f"two takes are called {take.clip_id}", expected="each file once")
-                saved[take.clip_id] = Saved(take.clip_id, one.subject, take.action, one.split, len(take))
-                for key in _KINDS:
-                    if (array := getattr(take, key)) is not None:
+            for i, item in enumerate(recorded):
+                sequence = item.sequence
+                clip_id = sequence.clip_id
+                if clip_id in saved:
+                    raise UsageError(f"two sequences are called {clip_id}", expected="each file once")
+                saved[clip_id] = SavedSequence(clip_id, item.subject, sequence.action, item.split, len(sequence))
+                for key in _DTYPES:
+                    if (array := getattr(sequence, key)) is not None:
                         write(f"{key}.{i}", array)
             for key in _LABELS:
                 write(key, np.array([getattr(entry, key) for entry in saved.values()], np.str_))
@@ -76,61 +84,66 @@ def save_recorded(path: Path, recorded: Iterable[Recorded]) -> list[Saved]:
     return list(saved.values())
 
 
-def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[str] | None = None) -> list[Recorded]:
-    """The takes of a file that ``save_recorded`` wrote; only those asked for are read.
+def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[str] | None = None) -> list[RecordedSequence]:
+    """The sequences of a file that ``save_recorded`` wrote; the arrays of others are not read.
 
     Args:
         path: the npz.
-        split: one of ``RECORDED_SPLITS``; None keeps all.
-        subjects: keep these alone; None keeps all.
+        split: one of ``RECORDED_SPLITS``; None returns all.
+        subjects: return only theirs; None returns all.
+
+    Raises:
+        UsageError: there is no such split or subject.
+        MissingError: there is no such file.
+        ArtefactError: the file does not have the format; the message names the field.
     """
     if split is not None and split not in RECORDED_SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(RECORDED_SPLITS))
     wanted = None if subjects is None else set(subjects)
     if not path.is_file():
-        raise MissingError(f"there is no file of recorded takes {path}", expected=_WRITTEN)
+        raise MissingError(f"there is no file of recorded sequences {path}", expected=_EXPECTED_FILE)
     try:
         with np.load(path, allow_pickle=False) as file:
             labels = _labels(path, file)
             if wanted and (unknown := wanted - set(labels["subject"])):
                 raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
-            made = []
+            recorded = []
             for i in range(len(labels["clip_id"])):
                 label = {key: texts[i] for key, texts in labels.items()}
                 if (split is None or label["split"] == split) and (wanted is None or label["subject"] in wanted):
                     clip_id = label["clip_id"]
-                    arrays = {key: file[f"{key}.{i}"] for key in _KINDS if key != "valid" or f"valid.{i}" in file}
-                    _check(path, clip_id, arrays)
-                    take = Take(**arrays, clip_id=clip_id, action=label["action"])
-                    made.append(Recorded(take, label["subject"], label["split"]))
+                    arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key != "valid" or f"valid.{i}" in file}
+                    _check_arrays(path, clip_id, arrays)
+                    sequence = PoseSequence(**arrays, clip_id=clip_id, action=label["action"])
+                    recorded.append(RecordedSequence(sequence, label["subject"], label["split"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise _odd(path, f"cannot be read ({error})", _WRITTEN) from error
-    return made
+        raise _format_error(path, f"cannot be read ({error})", _EXPECTED_FILE) from error
+    return recorded
 
 
 def _labels(path: Path, file: Any) -> dict[str, list[str]]:
     if missing := [key for key in _LABELS if key not in file]:
-        raise _odd(path, "lacks " + ", ".join(missing), "a file of converted takes, not the data set itself")
+        raise _format_error(path, "lacks " + ", ".join(missing), "a file of converted sequences, not the data set itself")
     labels = {key: [str(text) for text in np.atleast_1d(file[key])] for key in _LABELS}
     if len({len(texts) for texts in labels.values()}) != 1:
-        raise _odd(path, "has labels of unequal lengths", "one of each per take")
+        raise _format_error(path, "has labels of unequal lengths", "one label of each kind per sequence")
     if unknown := set(labels["split"]) - set(RECORDED_SPLITS):
-        raise _odd(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(RECORDED_SPLITS))
+        raise _format_error(path, "has unknown splits " + ", ".join(sorted(unknown)), ", ".join(RECORDED_SPLITS))
     return labels
 
 
-def _check(path: Path, clip_id: str, arrays: dict[str, NDArray[Any]]) -> None:
+def _check_arrays(path: Path, clip_id: str, arrays: dict[str, NDArray[Any]]) -> None:
     frames = len(np.atleast_1d(arrays["dt_s"]))
     shapes = {"keypoints": (frames, JOINTS, 3), "pose_m": (frames, JOINTS, 3), "dt_s": (frames,), "valid": (frames,)}
     for key, array in arrays.items():
-        shape, kind = shapes[key], _KINDS[key]
-        if array.shape != shape or array.dtype != kind or not frames:
-            raise _odd(path, f"has {key} of {clip_id} as {array.dtype} {array.shape}", f"{np.dtype(kind)} {shape}")
+        shape, dtype = shapes[key], _DTYPES[key]
+        if array.shape != shape or array.dtype != dtype or not frames:
+            raise _format_error(path, f"has {key} of {clip_id} as {array.dtype} {array.shape}", f"{np.dtype(dtype)} {shape}")
         if not np.isfinite(array).all():
-            raise _odd(path, f"has {key} of {clip_id} that are not finite", "numbers")
+            raise _format_error(path, f"has {key} of {clip_id} that are not finite", "numbers")
     if arrays["dt_s"].min() <= 0:
-        raise _odd(path, f"has times of {clip_id} that do not go on", "positive steps in seconds")
+        raise _format_error(path, f"has time steps of {clip_id} that are not positive", "positive steps in seconds")
 
 
-def _odd(path: Path, what: str, expected: str) -> ArtefactError:
-    return ArtefactError(f"file of recorded takes {path} {what}", expected=expected)
+def _format_error(path: Path, what: str, expected: str) -> ArtefactError:
+    return ArtefactError(f"file of recorded sequences {path} {what}", expected=expected)

@@ -1,30 +1,27 @@
-"""Takes: a person seen by one camera, as pairs of 2D keypoints and 3D poses, one by one or as an endless stream."""
+"""Pose sequences: what one camera sees of one person, as pairs of 2D keypoints and 3D poses."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import F32
 from ...runtime.errors import UsageError
 from ...runtime.pose.skeleton import H36M17
 from .augment import frame_steps, mask, mirror, pick_frames
 from .mocap import Clip
 
-Floats = NDArray[np.float32]
-
 JOINTS = len(H36M17)
-STRIDES = ((1, 0.6), (2, 0.25), (4, 0.15))  # cameras of a clip's rate, half and a quarter of it, and how often
-MOST_DROPPED = 0.4  # an irregular take loses up to this share of its frames
-STEADY_S = 1e-5  # steps that differ by less are of one rate
+STEADY_S = 1e-5  # time steps that differ by less belong to one frame rate
 
 
-class Footage(Protocol):
-    """What takes are cut from: a ``Clip``, filmed by a camera drawn at random, or a recorded ``Take``, which keeps its own."""
+class DatasetItem(Protocol):
+    """What pose sequences are cut from: a ``Clip``, projected by a random camera, or a recorded ``PoseSequence``."""
 
     @property
     def id(self) -> str: ...
@@ -37,33 +34,34 @@ class Footage(Protocol):
         """Frames per second."""
 
     @property
-    def frames(self) -> Floats:
-        """(T, ...): all that ``show`` needs of each frame."""
+    def frames(self) -> F32:
+        """(T, ...): all that ``make_pairs`` needs of each frame."""
 
     def __len__(self) -> int: ...
 
-    def show(
-        self, frames: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool
-    ) -> tuple[Floats, Floats]:
-        """Keypoints and poses, both (..., T, 17, 3), of frames (..., T, ...) of any footage of this kind. See ``make_take``."""
+    def make_pairs(self, frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
+        """Keypoints and poses, both (..., T, 17, 3), of frames (..., T, ...) of any item of this kind.
+
+        The options are those of ``make_sequence``.
+        """
 
 
 @dataclass(frozen=True)
-class Take:
-    """What a detector finds in T frames of one person, and the truth. As footage it is that of a real camera.
+class PoseSequence:
+    """T frames of one person: what a detector finds, and the true poses. A recorded one is also a dataset item.
 
     Args:
         keypoints: (T, 17, 3) float32, normalised x, y and confidence; a missing joint is (0, 0, 0).
         pose_m: (T, 17, 3) float32, metres from the root, camera axes: x right, y down, z forward.
         dt_s: (T,) float32, seconds since the previous frame; the first frame counts as one nominal step.
-        clip_id: the clip that was filmed.
-        action: what is done in it, if that is known.
-        valid: (T,) true where the pose counts; None if all do. A model is fed the other frames too, but not judged by them.
+        clip_id: the clip that the sequence comes from.
+        action: what the person does, "" if unknown.
+        valid: (T,) true where the pose counts; None if all do. Models receive the other frames too; metrics leave them out.
     """
 
-    keypoints: Floats
-    pose_m: Floats
-    dt_s: Floats
+    keypoints: F32
+    pose_m: F32
+    dt_s: F32
     clip_id: str
     action: str = ""
     valid: NDArray[np.bool_] | None = None
@@ -72,8 +70,8 @@ class Take:
         return len(self.keypoints)
 
     @property
-    def counted(self) -> NDArray[np.bool_]:
-        """(T,) ``valid``, spelt out."""
+    def valid_mask(self) -> NDArray[np.bool_]:
+        """(T,) ``valid`` with None expanded to all true."""
         return np.ones(len(self), np.bool_) if self.valid is None else self.valid
 
     @property
@@ -82,20 +80,31 @@ class Take:
 
     @property
     def fps(self) -> float:
+        """Frames per second.
+
+        Raises:
+            UsageError: the time steps differ.
+        """
         if np.ptp(self.dt_s) > STEADY_S:
-            raise UsageError(f"take {self.clip_id} has no one frame rate", expected="frames at even times")
+            raise UsageError(f"sequence {self.clip_id} has no single frame rate", expected="frames at even times")
         return float(1 / self.dt_s[0])
 
     @property
-    def frames(self) -> Floats:
-        """(T, 2, 17, 3): keypoints and poses."""
-        if not self.counted.all():
-            raise UsageError(f"take {self.clip_id} has frames that do not count", expected="takes to train on are whole")
+    def frames(self) -> F32:
+        """(T, 2, 17, 3): keypoints and poses.
+
+        Raises:
+            UsageError: some frames are not valid.
+        """
+        if not self.valid_mask.all():
+            raise UsageError(
+                f"sequence {self.clip_id} has frames that are not valid", expected="training sequences of valid frames only"
+            )
         return np.stack([self.keypoints, self.pose_m], axis=1)
 
     @staticmethod
-    def show(frames: Floats, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[Floats, Floats]:
-        """Keypoints and poses as they are, or every other time mirrored; what noise there is was recorded."""
+    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
+        """Recorded keypoints and poses, both (..., T, 17, 3); ``augment`` mirrors half of them, noise is never added."""
         if augment:
             chosen = rng.random(frames.shape[:-4]) < 0.5
             frames = np.where(chosen[..., None, None, None, None], mirror(frames), frames)
@@ -103,31 +112,8 @@ class Take:
         return mask(rng, keypoints) if masked else keypoints, pose_m
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive frames of several takes side by side: (rows, frames, ...) of what a ``Take`` holds.
-
-    ``reset`` (rows, frames) is true where a take starts: what a model remembers from before belongs to someone else.
-    """
-
-    keypoints: Floats
-    pose_m: Floats
-    dt_s: Floats
-    reset: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, rows: int, frames: int) -> Chunk:
-        """Room for that many, to be filled."""
-        return cls(
-            keypoints=np.empty((rows, frames, JOINTS, 3), np.float32),
-            pose_m=np.empty((rows, frames, JOINTS, 3), np.float32),
-            dt_s=np.empty((rows, frames), np.float32),
-            reset=np.zeros((rows, frames), np.bool_),
-        )
-
-
-def make_take(
-    footage: Footage,
+def make_sequence(
+    item: DatasetItem,
     rng: np.random.Generator,
     *,
     augment: bool,
@@ -137,141 +123,57 @@ def make_take(
     start: int | None = None,
     frames: int | None = None,
     drop: float = 0.0,
-) -> Take:
-    """Film a clip with a camera drawn at random, or cut a take from one that was recorded.
+) -> PoseSequence:
+    """Project a clip by a random camera, or cut a part of a recorded sequence.
 
-    The camera is drawn before the noise, so the same generator films the same view with and without noise.
+    The camera is drawn before the noise, so the same generator gives the same view with and without noise.
 
     Args:
-        augment: every other time the mirror image, and of a clip another body.
-        noisy: a clip with a detector's errors and confidence; otherwise exact, with confidence 1.
-        masked: with missing and swapped joints.
-        stride: film each stride-th frame.
+        augment: mirror half of the sequences, and give the person of a clip another body.
+        noisy: add a detector's errors and confidence to a clip; otherwise keypoints are exact, with confidence 1.
+        masked: add missing and swapped joints.
+        stride: take each stride-th frame.
         start: first frame; None draws one that leaves room for ``frames``.
-        frames: how many of the footage's frames to span, at most; None is all of them.
+        frames: how many of the item's frames to span, at most; None spans all of them.
         drop: chance of each frame to be lost, so that ``dt_s`` is irregular.
     """
-    long = len(footage)
-    span = long if frames is None else min(frames, long)
+    length = len(item)
+    span = length if frames is None else min(frames, length)
     if start is None:
-        start = int(rng.integers(long - span + 1))
-    if span < 1 or stride < 1 or not 0 <= start < long:
+        start = int(rng.integers(length - span + 1))
+    if span < 1 or stride < 1 or not 0 <= start < length:
         raise UsageError(
-            f"no take of {span} frames from frame {start} with stride {stride} in clip {footage.id}",
-            expected=f"at least one frame, a stride of at least 1, a start from 0 to {long - 1}",
+            f"no sequence of {span} frames from frame {start} with stride {stride} in clip {item.id}",
+            expected=f"at least one frame, a stride of at least 1, a start from 0 to {length - 1}",
         )
-    kept = pick_frames(rng, min(span, long - start), stride=stride, drop=drop)
-    keypoints, pose_m = footage.show(footage.frames[start + kept], rng, augment=augment, noisy=noisy, masked=masked)
-    return Take(
+    picked = pick_frames(rng, min(span, length - start), stride=stride, drop=drop)
+    keypoints, pose_m = item.make_pairs(item.frames[start + picked], rng, augment=augment, noisy=noisy, masked=masked)
+    return PoseSequence(
         keypoints=keypoints,
         pose_m=pose_m,
-        dt_s=frame_steps(kept, fps=footage.fps, stride=stride),
-        clip_id=footage.id,
-        action=footage.action,
+        dt_s=frame_steps(picked, fps=item.fps, stride=stride),
+        clip_id=item.id,
+        action=item.action,
     )
 
 
-def luck(clip_id: str, seed: int = 0) -> np.random.Generator:
-    """A generator that follows from a clip's name: whatever else is chosen, a clip meets the same luck."""
+def clip_rng(clip_id: str, seed: int = 0) -> np.random.Generator:
+    """A random generator derived from the clip's id, so that every run draws the same camera and noise for a clip."""
     return np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
 
 
-def evaluation_takes(clips: Sequence[Clip], *, noisy: bool, seed: int = 0, stride: int = 1, drop: float = 0.0) -> list[Take]:
-    """Each clip whole, as captured or as a slower camera saw it, from one camera: the takes to report numbers on.
+def evaluation_sequences(
+    clips: Sequence[Clip], *, noisy: bool, seed: int = 0, stride: int = 1, drop: float = 0.0
+) -> list[PoseSequence]:
+    """Each clip whole, as one camera sees it: the sequences that accuracy is reported on.
 
-    Camera and noise follow from the seed and the clip's id alone, so a clip is filmed alike in any selection of clips, and
-    from the same camera clean and noisy. Noise is the detector's, without masking: every joint has been found.
-    """
-    how = {"augment": False, "noisy": noisy, "masked": False}
-    return [make_take(clip, luck(clip.id, seed), start=0, stride=stride, drop=drop, **how) for clip in clips]
-
-
-class Draw:
-    """What is drawn for the takes of a stream: footage, in proportion to its length, and a camera's stride."""
-
-    def __init__(self, footage: Sequence[Footage], strides: Sequence[tuple[int, float]]) -> None:
-        if not footage:
-            raise UsageError("there are no clips to train on", expected="at least one clip")
-        weights = np.array([weight for _, weight in strides], np.float64)
-        if not len(weights) or weights.min() < 0 or weights.sum() <= 0 or min(stride for stride, _ in strides) < 1:
-            raise UsageError(f"odd strides {strides}", expected="(stride, weight) pairs, strides from 1, some weight above 0")
-        self._strides = [stride for stride, _ in strides]
-        self._stride_upto = np.cumsum(weights / weights.sum())[:-1]
-        self._upto = np.cumsum([len(one) for one in footage])
-
-    def footage(self, rng: np.random.Generator, many: int) -> NDArray[np.int64]:
-        """(many,) numbers of clips or takes, each that of a frame of all frames."""
-        return np.searchsorted(self._upto, rng.integers(self._upto[-1], size=many), side="right")
-
-    def stride(self, rng: np.random.Generator) -> int:
-        """One of the strides."""
-        return self._strides[int(np.searchsorted(self._stride_upto, rng.random(), side="right"))]
-
-
-class TakeStream(Iterator[Chunk]):
-    """Endless training chunks for truncated back-propagation through time.
-
-    Each row plays one take after the other in consecutive chunks; where one ends, the next starts at the very next frame
-    with ``reset`` true. Takes are parts of the footage, drawn in proportion to its lengths, augmented, noisy and masked.
-    The stream is its own iterator: a second loop over it goes on where the first one stopped.
+    Camera and noise follow from the seed and the clip's id alone. A clip therefore looks the same in any selection of clips,
+    and its exact and its noisy sequence share the camera. Noise is the detector's, without masking: no joint is missing.
 
     Args:
-        footage: clips to film, or recorded takes to play.
-        rows: takes side by side (batch size).
-        frames: frames in a chunk.
-        seed: the same seed, footage and sizes give the same stream; a row does not depend on the other rows.
-        strides: (stride, weight) pairs: 1, 2, 4 of a clip at 50 Hz are cameras of 50, 25, 12.5 Hz.
-        longest_take: frames of the footage, before the stride.
-        irregular: share of the takes that lose frames at random, up to 40 % of them.
-        clean: share of the takes with complete keypoints, and of clips exact ones.
+        noisy: add a detector's errors and confidence.
+        stride: take each stride-th frame, as a slower camera would.
+        drop: chance of each frame to be lost.
     """
-
-    def __init__(
-        self,
-        footage: Sequence[Footage],
-        *,
-        rows: int,
-        frames: int,
-        seed: int | Sequence[int],
-        strides: Sequence[tuple[int, float]] = STRIDES,
-        longest_take: int = 600,
-        irregular: float = 0.1,
-        clean: float = 0.15,
-    ) -> None:
-        self._footage, self._drawn = list(footage), Draw(footage, strides)
-        if rows < 1 or frames < 1 or longest_take < 1:
-            raise UsageError(f"{rows} rows of {frames} frames from takes of {longest_take}", expected="at least one of each")
-        self.rows, self.frames = rows, frames
-        self.longest_take, self.irregular, self.clean = longest_take, irregular, clean
-        self._rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(rows)]
-        self._playing: list[tuple[Take, int] | None] = [None] * rows  # each row's take and its next frame
-
-    def __next__(self) -> Chunk:
-        chunk = Chunk.empty(self.rows, self.frames)
-        for row in range(self.rows):
-            filled = 0
-            while filled < self.frames:
-                take, at = self._playing[row] or (self._draw(self._rngs[row]), 0)
-                n = min(self.frames - filled, len(take) - at)
-                here, there = slice(filled, filled + n), slice(at, at + n)
-                chunk.keypoints[row, here] = take.keypoints[there]
-                chunk.pose_m[row, here] = take.pose_m[there]
-                chunk.dt_s[row, here] = take.dt_s[there]
-                chunk.reset[row, filled] |= at == 0
-                filled += n
-                self._playing[row] = (take, at + n) if at + n < len(take) else None
-        return chunk
-
-    def _draw(self, rng: np.random.Generator) -> Take:
-        footage = self._footage[int(self._drawn.footage(rng, 1)[0])]
-        exact = rng.random() < self.clean
-        return make_take(
-            footage,
-            rng,
-            augment=True,
-            noisy=not exact,
-            masked=not exact,
-            stride=self._drawn.stride(rng),
-            frames=self.longest_take,
-            drop=rng.uniform(0, MOST_DROPPED) if rng.random() < self.irregular else 0.0,
-        )
+    options = {"augment": False, "noisy": noisy, "masked": False}
+    return [make_sequence(clip, clip_rng(clip.id, seed), start=0, stride=stride, drop=drop, **options) for clip in clips]

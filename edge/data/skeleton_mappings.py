@@ -18,7 +18,7 @@ Recipe = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Rig:
+class SkeletonMapping:
     """A family of skeletons.
 
     Args:
@@ -55,10 +55,10 @@ _GAME = {"hip": "up leg", "knee": "leg", "ankle": "foot", "shoulder": "arm", "el
 _BODY = {"hip": "hip", "knee": "knee", "ankle": "ankle", "shoulder": "shoulder", "elbow": "elbow", "wrist": "wrist"}
 _SKULL = {"head end": ("head", 1.9)}  # files without a length of the head: about twice the neck's
 
-RIGS = (
+SKELETON_MAPPINGS = (
     # CMU's data base as converted by B. Hahne; the same points as in the project's own motion-capture file. Its files have no
     # length for the thorax (here: once more the upper back) and for the wrist bone (half the fore arm's).
-    Rig(
+    SkeletonMapping(
         "cgspeed",
         _limbs(**{**_GAME, "wrist": "finger base"})
         | {
@@ -76,10 +76,12 @@ RIGS = (
             "right finger base": ("right hand", 0.5),
         },
     ),
-    Rig("mixamo", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head top end")),
-    Rig("xsens", _limbs(**_BODY) | _trunk({"chest2": 1.0}, "head end")),
-    Rig("rokoko", _limbs(**{**_GAME, "hip": "thigh", "knee": "shin"}) | _trunk({"spine2": 1.0}, "head end"), lost=_SKULL),
-    Rig("plain", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head end"), lost=_SKULL),
+    SkeletonMapping("mixamo", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head top end")),
+    SkeletonMapping("xsens", _limbs(**_BODY) | _trunk({"chest2": 1.0}, "head end")),
+    SkeletonMapping(
+        "rokoko", _limbs(**{**_GAME, "hip": "thigh", "knee": "shin"}) | _trunk({"spine2": 1.0}, "head end"), lost=_SKULL
+    ),
+    SkeletonMapping("plain", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head end"), lost=_SKULL),
 )
 
 
@@ -88,21 +90,21 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s_.\-]", "", name.rsplit(":", 1)[-1].lower()).removeprefix("mixamorig")
 
 
-def find_rig(names: Sequence[str]) -> Rig:
+def find_mapping(names: Sequence[str]) -> SkeletonMapping:
     """The first of ``RIGS`` that has all of its joints among the names."""
     there = {plain_name(name) for name in names}
-    needed = {rig.name: {plain_name(name) for row in rig.recipe.values() for name in row} for rig in RIGS}
-    for rig in RIGS:
+    needed = {rig.name: {plain_name(name) for row in rig.recipe.values() for name in row} for rig in SKELETON_MAPPINGS}
+    for rig in SKELETON_MAPPINGS:
         if needed[rig.name] <= there:
             return rig
     nearest = min(needed, key=lambda name: len(needed[name] - there))
     raise UsageError(
         f"a skeleton of an unknown kind; {nearest} is nearest and lacks {', '.join(sorted(needed[nearest] - there))}",
-        expected=f"{', '.join(rig.name for rig in RIGS)}, or your own mapping of Human3.6M's joints",
+        expected=f"{', '.join(rig.name for rig in SKELETON_MAPPINGS)}, or your own mapping of Human3.6M's joints",
     )
 
 
-def own_rig(mapping: Mapping[str, str | Mapping[str, float]], names: Sequence[str]) -> Rig:
+def custom_mapping(mapping: Mapping[str, str | Mapping[str, float]], names: Sequence[str]) -> SkeletonMapping:
     """A rig by a user's mapping: each Human3.6M joint to a joint of the file, or to several with weights that sum to 1."""
     if missing := [joint for joint in H36M17.joints if joint not in mapping]:
         raise UsageError(f"the mapping lacks {', '.join(missing)}", expected="all of " + ", ".join(H36M17.joints))
@@ -114,4 +116,4 @@ def own_rig(mapping: Mapping[str, str | Mapping[str, float]], names: Sequence[st
         raise UsageError(f"the file has no joints {', '.join(unknown)}", expected="some of " + ", ".join(names))
     if heavy := [joint for joint, row in recipe.items() if abs(sum(row.values()) - 1) > 1e-6]:
         raise UsageError(f"weights of {', '.join(heavy)} do not sum to 1", expected="a weighted mean")
-    return Rig("own", recipe)
+    return SkeletonMapping("own", recipe)

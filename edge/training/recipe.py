@@ -43,7 +43,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What a training reports after an update: how far it is, and how well it does.
 
     Args:

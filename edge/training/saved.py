@@ -19,7 +19,7 @@ from ..models.lifter import Lifter
 
 
 @dataclass
-class History:
+class TrainingHistory:
     """What happened so far, over all the runs of a training.
 
     Args:
@@ -38,7 +38,7 @@ def training_path(out: Path) -> Path:
 
 
 def save_training(
-    out: Path, averaged: Lifter, tensors: dict[str, Tensor], history: History, *, preset: str, record: dict[str, Any]
+    out: Path, averaged: Lifter, tensors: dict[str, Tensor], history: TrainingHistory, *, preset: str, record: dict[str, Any]
 ) -> None:
     """Weights, their record, and the training: all on the disk before the first moves into its place."""
     state = {
@@ -50,7 +50,7 @@ def save_training(
     write_together({**files, training_path(out): save(stored(tensors), metadata=state)})
 
 
-def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], History] | None:
+def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], TrainingHistory] | None:
     """What an interrupted training left, None where there is none.
 
     Raises:
@@ -65,7 +65,7 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
         config, made, told = (json.loads(about[key]) for key in ("config", "recipe", "history"))
-        history = History(**told)
+        history = TrainingHistory(**told)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(
             f"the training at {path} cannot be read", expected="one that train left", run=f"rm {path}"

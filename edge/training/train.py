@@ -17,28 +17,30 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..data.batches import STRIDES, SequenceBatch
 from ..data.mocap import Clip
-from ..data.sequences import STRIDES, Chunk, Footage, TakeStream, evaluation_takes
-from ..data.windows import WindowStream
+from ..data.sequence_stream import SequenceStream
+from ..data.sequences import DatasetItem, evaluation_sequences
+from ..data.window_stream import WindowStream
 from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
 from ..models.losses import LOSSES, velocity_loss
 from ..presets import Preset
 from .optimizers import make_optimizers, momenta, restore, set_rate
-from .recipe import Progress, Recipe, schedule
-from .saved import History, load_training, save_training
+from .recipe import Recipe, TrainingProgress, schedule
+from .saved import TrainingHistory, load_training, save_training
 
 
 def train(
     preset: Preset,
-    clips: Sequence[Footage],
+    clips: Sequence[DatasetItem],
     *,
     out: Path,
     recipe: Recipe,
     minutes: float | None = None,
     save_every_minutes: float = 5.0,
     validation: Sequence[Clip] = (),
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
     fresh: bool = False,
     start: Lifter | None = None,
     origin: Mapping[str, Any] | None = None,
@@ -68,7 +70,7 @@ def train(
         averaged = averaging.module
         assert isinstance(averaged, Lifter)
         optimizers = make_optimizers(model, recipe)
-        history = History()
+        history = TrainingHistory()
         found = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
         if found is not None:
             tensors, history = found
@@ -77,7 +79,7 @@ def train(
             averaging.n_averaged.fill_(history.updates)
             restore(optimizers, _part(tensors, "optimizer"))
         history.runs += 1
-        watched = evaluation_takes(validation, noisy=True) if rank == 0 else []
+        watched = evaluation_sequences(validation, noisy=True) if rank == 0 else []
         chunks = _chunks(clips, model, recipe, rank, history.updates)
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
@@ -121,20 +123,22 @@ def train(
                     history.curve.append([history.updates, smoothed, val])
                     record, saved = save(val), time.monotonic()
                 pace = (history.updates - first - 1) * recipe.rows * _frames(model, recipe) / max(now - began, 1e-9)
-                report(Progress(history.updates / recipe.updates, history.updates, smoothed, pace, val))
+                report(TrainingProgress(history.updates / recipe.updates, history.updates, smoothed, pace, val))
             if _agreed(over, device):
                 break
         return record or _record(recipe, clips, model, history, None, origin)
 
 
-def _chunks(clips: Sequence[Footage], model: Lifter, recipe: Recipe, rank: int, updates: int) -> Iterator[tuple[Chunk, bool]]:
+def _chunks(
+    clips: Sequence[DatasetItem], model: Lifter, recipe: Recipe, rank: int, updates: int
+) -> Iterator[tuple[SequenceBatch, bool]]:
     """What to train on, and whether memory is carried into it: other cameras in every process, and after every interruption."""
     seed, opening = (recipe.seed, rank, updates), max(0, round(recipe.windows * recipe.updates) - updates)
     if model.config.windowed or opening:  # it copies all footage
         windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
         for chunk in windows if model.config.windowed else islice(windows, opening):
             yield chunk, False
-    for chunk in TakeStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed):
+    for chunk in SequenceStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed):
         yield chunk, True
 
 
@@ -156,7 +160,7 @@ def _update(
     model: Lifter,
     optimizers: Sequence[torch.optim.Optimizer],
     state: Tensor | None,
-    chunk: Chunk,
+    chunk: SequenceBatch,
     recipe: Recipe,
     *,
     half: bool,
@@ -218,9 +222,9 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _record(
     recipe: Recipe,
-    clips: Sequence[Footage],
+    clips: Sequence[DatasetItem],
     model: Lifter,
-    history: History,
+    history: TrainingHistory,
     val: float | None,
     origin: Mapping[str, Any] | None,
 ) -> dict[str, Any]:

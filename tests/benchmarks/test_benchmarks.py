@@ -17,9 +17,9 @@ import torch
 from posemoe_edge.edge import presets
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip, load_clips
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.evaluation import evaluate, judge
-from posemoe_edge.edge.lifting import lift_take
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
+from posemoe_edge.edge.evaluation import compute_metrics, evaluate
+from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.presets import Preset
@@ -44,8 +44,8 @@ def clips(data: Path) -> list[Clip]:
 
 
 @pytest.fixture
-def exact(clips: list[Clip]) -> list[Take]:
-    return evaluation_takes(clips, noisy=False)
+def exact(clips: list[Clip]) -> list[PoseSequence]:
+    return evaluation_sequences(clips, noisy=False)
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def of(result: dict[str, Any], **wanted: object) -> dict[str, Any]:
     return dict(found[0])
 
 
-def error_mm(model: Lifter, takes: list[Take]) -> float:
-    return float(judge(takes, [lift_take(model, take) for take in takes])["mpjpe_mm"])
+def error_mm(model: Lifter, takes: list[PoseSequence]) -> float:
+    return float(compute_metrics(takes, [lift_sequence(model, take) for take in takes])["mpjpe_mm"])
 
 
 # chunks
@@ -98,7 +98,7 @@ def error_mm(model: Lifter, takes: list[Take]) -> float:
 
 def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
     made = run("chunks", *weights("retention", "attention", "lookahead", "dssm"), "--rounds", 1)
-    noisy = evaluation_takes(clips, noisy=True)
+    noisy = evaluation_sequences(clips, noisy=True)
     step = of(made, weights="retention", mode="step")
     assert step["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
     assert step["worst_latency_frames"] == 0 and step["over_step"] == 1 and step["as_trained"]
@@ -115,7 +115,9 @@ def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny_lifter: A
     assert [note.split(" was not trained for ")[0] for note in made["notes"]] == ["retention", "lookahead"]
 
 
-def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(tiny_lifter: Callable[[str], Lifter], exact: list[Take]) -> None:
+def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(
+    tiny_lifter: Callable[[str], Lifter], exact: list[PoseSequence]
+) -> None:
     model, frames = tiny_lifter("attention"), list(torch.from_numpy(exact[1].keypoints))
     ring = frames[:1] * (model.config.window or 1)  # until a window is full its oldest frame is repeated
     answers = []
@@ -133,7 +135,7 @@ def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, ti
     made = run("rates", *weights("retention", "attention"))
     nominal = of(made, weights="retention", camera="50 Hz")
     assert nominal["with_dt_mm"] == nominal["without_dt_mm"]
-    noisy = evaluation_takes(clips, noisy=True)  # filmed alike
+    noisy = evaluation_sequences(clips, noisy=True)  # filmed alike
     assert nominal["with_dt_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
     slow = of(made, weights="retention", camera="6.25 Hz")
     assert slow["with_dt_mm"] != slow["without_dt_mm"] and slow["frames"] == 8 + 6
@@ -143,7 +145,7 @@ def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, ti
 # noise
 
 
-def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[Take]) -> None:
+def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
     made = run("noise", *weights("retention"))
     still = of(made, sigma_px=0)
     assert still["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), exact), abs=ROUNDED)
@@ -151,13 +153,13 @@ def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, ex
     assert of(made, sigma_px=20)["mpjpe_mm"] != still["mpjpe_mm"]
 
 
-def test_noise_has_the_size_that_it_says(exact: list[Take]) -> None:
+def test_noise_has_the_size_that_it_says(exact: list[PoseSequence]) -> None:
     spoiled = module("noise").spoiled(exact[0], 10).keypoints - exact[0].keypoints
     assert 500 * float(spoiled[..., :2].std()) == pytest.approx(10, rel=0.1)  # 1000 px are 2
     assert not spoiled[..., 2].any()
 
 
-def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[Take]) -> None:
+def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[PoseSequence]) -> None:
     truth = exact[0].pose_m
     off = np.ones(17)[:, None] * [0.003, 0.004, -0.010]
     off[0] = 0  # the hip stays
@@ -168,7 +170,7 @@ def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[Take]) -> 
 # missing
 
 
-def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[Take]) -> None:
+def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
     made = run("missing", *weights("retention"))
     clean = error_mm(tiny_lifter("retention"), exact)
     for what in ("joints", "frames"):
@@ -179,7 +181,7 @@ def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: 
     assert of(made, missing="joints", asked_percent=40, told="nothing")["mpjpe_mm"] != pytest.approx(clean, abs=ROUNDED)
 
 
-def test_what_is_missing_is_told_in_three_ways(exact: list[Take]) -> None:
+def test_what_is_missing_is_told_in_three_ways(exact: list[PoseSequence]) -> None:
     benchmark, take = module("missing"), exact[0]
     mask = np.zeros((len(take), 17), bool)
     mask[10:20, 3] = mask[:5, 7] = True
@@ -191,7 +193,7 @@ def test_what_is_missing_is_told_in_three_ways(exact: list[Take]) -> None:
 
 
 def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Clip]) -> None:
-    (take,) = evaluation_takes([make_walker_clip("a", 220)], noisy=False)
+    (take,) = evaluation_sequences([make_walker_clip("a", 220)], noisy=False)
     mask = module("missing").lost(take, "limb", 1.0)
     seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
     assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
@@ -219,7 +221,7 @@ def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
     again = run("decoder", "--weights", *(f"{name}={path}" for name, path in paths.items()))
     assert again["rows"] == [row for row in made["rows"] if row["weights"] in paths] and "recipe" not in again
     model, _ = load_checkpoint(paths["encoder-alone"])
-    assert none["mpjpe_mm"] == pytest.approx(error_mm(model, evaluation_takes(clips, noisy=False)), abs=ROUNDED)
+    assert none["mpjpe_mm"] == pytest.approx(error_mm(model, evaluation_sequences(clips, noisy=False)), abs=ROUNDED)
 
 
 def test_a_whole_network_of_the_same_budget_is_not_trained_again(
@@ -262,7 +264,7 @@ def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pyte
 
 
 def test_the_zoo_compares_with_those_that_are_named(
-    run: Any, weights: Any, tiny_lifter: Any, tmp_path: Path, exact: list[Take]
+    run: Any, weights: Any, tiny_lifter: Any, tmp_path: Path, exact: list[PoseSequence]
 ) -> None:
     text = tmp_path / "zoo.txt"
     made = run(
@@ -281,7 +283,7 @@ def test_the_zoo_compares_with_those_that_are_named(
 
 
 def test_flips_in_the_zoo_are_those_of_eval(
-    run: Any, weights: Any, artefact_of: Callable[[str], Path], exact: list[Take]
+    run: Any, weights: Any, artefact_of: Callable[[str], Path], exact: list[PoseSequence]
 ) -> None:
     row = of(run("zoo", *weights("retention")), weights="retention", input="exact")
     as_it_runs = evaluate(load(artefact_of("retention")), exact, flip=True)["mpjpe_mm"]
@@ -322,11 +324,11 @@ def test_turns_are_taken() -> None:
     assert "".join(order) == "baabba" and set(made) == {"a", "b"} and min(made.values()) >= 0
 
 
-def test_looking_ahead_changes_no_weight(tiny_lifter: Callable[[str], Lifter], exact: list[Take]) -> None:
+def test_looking_ahead_changes_no_weight(tiny_lifter: Callable[[str], Lifter], exact: list[PoseSequence]) -> None:
     looking = module("chunks").looking
     model = tiny_lifter("retention")
     ahead = looking(model, True)
     assert ahead.config == replace(model.config, lookahead=True)
     assert all(torch.equal(a, b) for a, b in zip(ahead.parameters(), model.parameters(), strict=True))
-    np.testing.assert_allclose(lift_take(looking(ahead, False), exact[0]), lift_take(model, exact[0]), atol=1e-6)
-    np.testing.assert_allclose(lift_take(ahead, exact[0], block=1), lift_take(model, exact[0]), atol=1e-4)
+    np.testing.assert_allclose(lift_sequence(looking(ahead, False), exact[0]), lift_sequence(model, exact[0]), atol=1e-6)
+    np.testing.assert_allclose(lift_sequence(ahead, exact[0], block=1), lift_sequence(model, exact[0]), atol=1e-4)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.lifting import answered, judged, lift_take, mean_error_mm
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
+from posemoe_edge.edge.lifting import answered_frames, lift_sequence, mean_error_mm, target_poses
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
@@ -25,21 +25,21 @@ CENTRE = AlternatingConfig(
 
 
 @pytest.fixture
-def takes(make_walker_clip: Callable[..., Clip]) -> list[Take]:
-    return evaluation_takes([make_walker_clip("a", 60, seed=9), make_walker_clip("b", 25, seed=2)], noisy=True)
+def takes(make_walker_clip: Callable[..., Clip]) -> list[PoseSequence]:
+    return evaluation_sequences([make_walker_clip("a", 60, seed=9), make_walker_clip("b", 25, seed=2)], noisy=True)
 
 
-def test_a_stream_is_lifted_alike_in_blocks_of_any_size(takes: list[Take]) -> None:
+def test_a_stream_is_lifted_alike_in_blocks_of_any_size(takes: list[PoseSequence]) -> None:
     model = build(RETENTION).train()
-    whole = lift_take(model, takes[0], block=1000)
-    np.testing.assert_allclose(lift_take(model, takes[0], block=7), whole, atol=1e-4)
+    whole = lift_sequence(model, takes[0], block=1000)
+    np.testing.assert_allclose(lift_sequence(model, takes[0], block=7), whole, atol=1e-4)
     assert whole.shape == takes[0].pose_m.shape and model.training
     assert mean_error_mm(model, takes, block=7) == pytest.approx(mean_error_mm(model, takes), rel=1e-4)
 
 
-def test_windows_are_lifted_one_after_the_other(takes: list[Take]) -> None:
+def test_windows_are_lifted_one_after_the_other(takes: list[PoseSequence]) -> None:
     model, take = build(WINDOW).eval(), takes[1]
-    made = lift_take(model, take)  # 25 frames: 9, 9 and 7
+    made = lift_sequence(model, take)  # 25 frames: 9, 9 and 7
     with torch.no_grad():
         second = model(torch.from_numpy(take.keypoints[None, 9:18]), torch.from_numpy(take.dt_s[None, 9:18]))[0]
         seen = [*range(18, 25), 24, 24]
@@ -49,33 +49,35 @@ def test_windows_are_lifted_one_after_the_other(takes: list[Take]) -> None:
     assert len(made) == 25
 
 
-def test_seq2frame_is_judged_by_the_frame_that_it_answers(takes: list[Take]) -> None:
+def test_seq2frame_is_judged_by_the_frame_that_it_answers(takes: list[PoseSequence]) -> None:
     model, take = build(CENTRE).eval(), takes[1]
-    poses, truth = lift_take(model, take), judged(model, take)
+    poses, truth = lift_sequence(model, take), target_poses(model, take)
     assert poses.shape == truth.shape == (3, 17, 3)
     np.testing.assert_array_equal(truth, take.pose_m[[4, 13, 22]])
-    np.testing.assert_array_equal(answered(model, take), [4, 13, 22])
+    np.testing.assert_array_equal(answered_frames(model, take), [4, 13, 22])
 
 
-def test_every_frame_counts_once(takes: list[Take]) -> None:
+def test_every_frame_counts_once(takes: list[PoseSequence]) -> None:
     model = build(RETENTION)
-    errors = [np.linalg.norm(lift_take(model, take) - take.pose_m, axis=-1).mean(axis=-1) for take in takes]
+    errors = [np.linalg.norm(lift_sequence(model, take) - take.pose_m, axis=-1).mean(axis=-1) for take in takes]
     assert mean_error_mm(model, takes) == pytest.approx(1000 * np.concatenate(errors).mean(), rel=1e-5)
-    still = [replace(take, pose_m=lift_take(model, take)) for take in takes]
+    still = [replace(take, pose_m=lift_sequence(model, take)) for take in takes]
     assert mean_error_mm(model, still) == 0
 
 
 @pytest.mark.parametrize(
     ("config", "counting"), [(RETENTION, 15), (WINDOW, 15), (CENTRE, 2)], ids=["stream", "window", "centre"]
 )
-def test_frames_that_do_not_count_are_lifted_and_not_judged(config: LifterConfig, counting: int, takes: list[Take]) -> None:
+def test_frames_that_do_not_count_are_lifted_and_not_judged(
+    config: LifterConfig, counting: int, takes: list[PoseSequence]
+) -> None:
     model = build(config).eval()
     holes = replace(takes[1], valid=np.arange(25) >= 10)
-    seen = answered(model, holes)
-    errors = np.linalg.norm(lift_take(model, takes[1]) - takes[1].pose_m[seen], axis=-1).mean(axis=-1)
+    seen = answered_frames(model, holes)
+    errors = np.linalg.norm(lift_sequence(model, takes[1]) - takes[1].pose_m[seen], axis=-1).mean(axis=-1)
     assert (seen >= 10).sum() == counting
     assert mean_error_mm(model, [holes]) == pytest.approx(1000 * errors[seen >= 10].mean(), rel=1e-5)
     nowhere = replace(takes[0], valid=np.zeros(60, np.bool_))
     assert mean_error_mm(model, [holes, nowhere]) == mean_error_mm(model, [holes])
-    with pytest.raises(UsageError, match="no frame of these takes counts"):
+    with pytest.raises(UsageError, match="no frame of these sequences is valid"):
         mean_error_mm(model, [nowhere])

@@ -135,7 +135,7 @@ def test_the_test_sequences_alone_are_judged_at_the_rate_that_is_told(
 ) -> None:
     said = run_cli("import", "3dhp", mpi3dhp[1], "--fps", 50)
     assert said.code == 0 and said.err.strip().endswith("posemoe-edge eval --data 3dhp.npz")
-    assert load_recorded(workdir / "3dhp.npz")[0].take.dt_s[0] == pytest.approx(0.02)
+    assert load_recorded(workdir / "3dhp.npz")[0].sequence.dt_s[0] == pytest.approx(0.02)
 
 
 def test_test_sequences_alone_are_nothing_to_train_on(run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:

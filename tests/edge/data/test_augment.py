@@ -87,7 +87,7 @@ def test_noise_fits_takes_of_any_length(frames: int) -> None:
 
 def test_a_masked_joint_is_zero_and_the_others_are_untouched() -> None:
     before = keypoints(5000)
-    after = augment.lose_limbs(np.random.default_rng(1), augment.lose_joints(np.random.default_rng(0), before))
+    after = augment.drop_limbs(np.random.default_rng(1), augment.drop_joints(np.random.default_rng(0), before))
     lost = after[..., 2] == 0
     assert (after[lost] == 0).all()
     np.testing.assert_array_equal(after[~lost], before[~lost])
@@ -95,13 +95,13 @@ def test_a_masked_joint_is_zero_and_the_others_are_untouched() -> None:
 
 
 def test_joints_and_frames_go_missing_as_often_as_said() -> None:
-    lost = augment.lose_joints(np.random.default_rng(0), keypoints(20_000))[..., 2] == 0
+    lost = augment.drop_joints(np.random.default_rng(0), keypoints(20_000))[..., 2] == 0
     assert lost.all(axis=1).mean() == pytest.approx(0.10, abs=0.01)
     assert lost[~lost.all(axis=1)].mean() == pytest.approx(0.05, abs=0.005)
 
 
 def test_limbs_go_missing_in_bursts() -> None:
-    lost = augment.lose_limbs(np.random.default_rng(0), keypoints(25_000))[..., 2] == 0
+    lost = augment.drop_limbs(np.random.default_rng(0), keypoints(25_000))[..., 2] == 0
     arm = lost[:, augment.LIMBS[2]]
     assert (arm.all(axis=1) == arm.any(axis=1)).all() and not lost[:, [0, 7, 8, 9, 10]].any()
     starts = np.flatnonzero(np.diff(arm[:, 0].astype(int)) == 1)
@@ -112,13 +112,13 @@ def test_limbs_go_missing_in_bursts() -> None:
 def test_swaps_exchange_both_legs_or_both_arms_for_a_few_frames() -> None:
     before = keypoints(100)
     for seed in SEEDS:
-        after = augment.swap_limbs(np.random.default_rng(seed), before, chance=1)
+        after = augment.confuse_sides(np.random.default_rng(seed), before, chance=1)
         frames = np.flatnonzero((after != before).any(axis=(1, 2)))
         assert 1 <= len(frames) <= 5 and np.ptp(frames) == len(frames) - 1
         moved = (after != before).any(axis=(0, 2))
         assert set(np.flatnonzero(moved)) in ({1, 2, 3, 4, 5, 6}, {11, 12, 13, 14, 15, 16})
         np.testing.assert_array_equal(after[frames][:, moved], before[frames][:, H36M17.mirrored][:, moved])
-    swapped = [augment.swap_limbs(np.random.default_rng(seed), before) is not before for seed in range(3000)]
+    swapped = [augment.confuse_sides(np.random.default_rng(seed), before) is not before for seed in range(3000)]
     assert np.mean(swapped) == pytest.approx(0.01, abs=0.006)
 
 
@@ -130,9 +130,9 @@ TRANSFORMS = {
     "noise": lambda rng, x: np.concatenate(
         [a if a.ndim == x.ndim else a[..., None] for a in augment.detector_noise(rng, x[..., :2])], -1
     ),
-    "limbs": lambda rng, x: augment.lose_limbs(rng, x, every=5),
-    "joints": lambda rng, x: augment.lose_joints(rng, x),
-    "swaps": lambda rng, x: augment.swap_limbs(rng, x, chance=0.5),
+    "limbs": lambda rng, x: augment.drop_limbs(rng, x, every=5),
+    "joints": lambda rng, x: augment.drop_joints(rng, x),
+    "swaps": lambda rng, x: augment.confuse_sides(rng, x, chance=0.5),
 }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.bvh import FPS, Bone, Motion, joints_of, load_all, load_bvh, place_bones, read_bvh, stature
+from posemoe_edge.edge.data.bvh import FPS, BvhJoint, BvhMotion, joints_of, load_all, load_bvh, place_bones, read_bvh, stature
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
-from posemoe_edge.edge.data.skeleton_mappings import RIGS, find_rig, own_rig
+from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, custom_mapping, find_mapping
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources.walker import walk_world
@@ -22,7 +22,7 @@ SAME = {name: name for name in H36M17.joints}
 Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # ours to the file's axes
 
 
-def tree_text(bones: tuple[Bone, ...]) -> str:
+def tree_text(bones: tuple[BvhJoint, ...]) -> str:
     """The HIERARCHY of bones in depth-first order."""
     children: dict[int, list[int]] = {n: [] for n in range(-1, len(bones))}
     for n, bone in enumerate(bones):
@@ -43,7 +43,7 @@ def tree_text(bones: tuple[Bone, ...]) -> str:
     return "\n".join(["HIERARCHY", *lines(0, 0)])
 
 
-def write(path: Path, motion: Motion) -> Path:
+def write(path: Path, motion: BvhMotion) -> Path:
     rows = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in motion.values)
     path.write_text(
         f"{tree_text(motion.bones)}\nMOTION\nFrames: {len(motion.values)}\nFrame Time: {1 / motion.fps:.7f}\n{rows}\n"
@@ -68,9 +68,9 @@ def walker(path: Path, *, fps: float = 50.0, frames: int = 200, unit_m: float = 
         way = joints[:, n] - (joints[:, parent] if parent >= 0 else 0)
         x, y, z = way[0] if parent >= 0 else (0, 0, 0)
         channels = tuple((True, axis) for axis in range(3))
-        bones.append(Bone(H36M17.joints[n], order.index(parent) if parent >= 0 else -1, (x, y, z), channels))
+        bones.append(BvhJoint(H36M17.joints[n], order.index(parent) if parent >= 0 else -1, (x, y, z), channels))
         columns.append(way)
-    return write(path, Motion(tuple(bones), np.concatenate(columns, axis=1), fps))
+    return write(path, BvhMotion(tuple(bones), np.concatenate(columns, axis=1), fps))
 
 
 def expected_walk(frames: int, fps: float = 50.0) -> NDArray[Any]:
@@ -114,15 +114,15 @@ def test_a_unit_that_makes_a_giant_is_refused(tmp_path: Path) -> None:
         load_bvh(tmp_path / "walk.bvh", mapping=SAME, split="dev")
 
 
-def random_tree(seed: int) -> Motion:
+def random_tree(seed: int) -> BvhMotion:
     rng = np.random.default_rng(seed)
     bones = []
     for n, parent in enumerate((-1, 0, 1, 2, 3, 1, 5, 0)):
         axes = tuple(int(a) for a in rng.permutation(3))
         turns = tuple((False, a) for a in (axes if n % 3 else (axes[0], axes[1], axes[0])))  # proper Euler angles too
         channels = (tuple((True, a) for a in axes) if n == 0 else ()) + turns
-        bones.append(Bone(f"Bone {n}", parent, tuple(rng.normal(size=3)), channels))
-    return Motion(tuple(bones), rng.uniform(-180, 180, (4, sum(len(bone.channels) for bone in bones))), 30.0)
+        bones.append(BvhJoint(f"Bone {n}", parent, tuple(rng.normal(size=3)), channels))
+    return BvhMotion(tuple(bones), rng.uniform(-180, 180, (4, sum(len(bone.channels) for bone in bones))), 30.0)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -150,12 +150,12 @@ def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
 def test_positions_below_the_root_are_understood_in_both_habits() -> None:
     turns = tuple((False, axis) for axis in (2, 0, 1))
     places = tuple((True, axis) for axis in range(3))
-    bones = (Bone("hip", -1, (0, 0, 0), places + turns), Bone("knee", 0, (0, -40.0, 2.0), places))
+    bones = (BvhJoint("hip", -1, (0, 0, 0), places + turns), BvhJoint("knee", 0, (0, -40.0, 2.0), places))
     values = np.zeros((5, 9))
     values[:, 6:] = [0.0, 0.3, 0.1]
-    np.testing.assert_allclose(place_bones(Motion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+    np.testing.assert_allclose(place_bones(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
     values[:, 6:] = [0.0, -39.7, 2.1]
-    np.testing.assert_allclose(place_bones(Motion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+    np.testing.assert_allclose(place_bones(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -182,13 +182,13 @@ def test_habits_of_writers_are_understood(tmp_path: Path) -> None:
 # A standing person, in centimetres or CMU's inches, from the joint above: y up, x to the left.
 
 
-def standing(names: dict[str, tuple[str, tuple[float, float, float]]]) -> Motion:
+def standing(names: dict[str, tuple[str, tuple[float, float, float]]]) -> BvhMotion:
     """A motion of one frame in the rest pose: joint -> (its parent, the way from it)."""
     order, bones = list(names), []
     for name, (parent, offset) in names.items():
         channels = () if name.endswith(" end") else tuple((False, axis) for axis in (2, 0, 1))
-        bones.append(Bone(name, order.index(parent) if parent else -1, offset, channels))
-    return Motion(tuple(bones), np.zeros((1, sum(len(bone.channels) for bone in bones))), 120.0)
+        bones.append(BvhJoint(name, order.index(parent) if parent else -1, offset, channels))
+    return BvhMotion(tuple(bones), np.zeros((1, sum(len(bone.channels) for bone in bones))), 120.0)
 
 
 def limbs(root: str, chest: str, names: tuple[str, ...], sizes: tuple[float, ...]) -> dict[str, Any]:
@@ -253,7 +253,7 @@ CMU = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, prefix: str) -> None:
     figure = {prefix + joint: (prefix + parent if parent else "", way) for joint, (parent, way) in FIGURES[name].items()}
-    assert find_rig(list(figure)).name == name
+    assert find_mapping(list(figure)).name == name
     clip = load_bvh(write(tmp_path / "stand.bvh", standing(figure)))
     at = dict(zip(H36M17.joints, clip.joints_m[0], strict=True))
     column = [at[joint][2] for joint in ("left_ankle", "left_knee", "hip", "spine", "thorax", "nose", "head")]
@@ -267,14 +267,14 @@ def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, 
 
 
 def test_cmus_lost_bones_are_put_back() -> None:
-    joints = joints_of(standing(CMU), find_rig(list(CMU)))[0]
+    joints = joints_of(standing(CMU), find_mapping(list(CMU)))[0]
     at = dict(zip(H36M17.joints, joints, strict=True))
     np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2 * 2.1 + 0.8, 0.1])  # the upper back twice, half the neck
     np.testing.assert_allclose(at["left_shoulder"] - at["spine"], [3.4, 2 * 2.1 + 0.8, 0])
     np.testing.assert_allclose(at["right_wrist"] - at["right_elbow"], [-3.2 * 1.5, 0, 0])
-    assert find_rig(list(CMU)).name == "cgspeed"
+    assert find_mapping(list(CMU)).name == "cgspeed"
     whole = CMU | {"Neck": ("Spine1", (0.0, 1.9, 0.0))}  # a repaired file is left alone
-    at = dict(zip(H36M17.joints, joints_of(standing(whole), find_rig(list(whole)))[0], strict=True))
+    at = dict(zip(H36M17.joints, joints_of(standing(whole), find_mapping(list(whole)))[0], strict=True))
     np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2.1 + 1.9 + 0.8, 0.1])
 
 
@@ -286,15 +286,15 @@ def test_cmus_unit_is_known(tmp_path: Path) -> None:
 def test_unknown_joints_are_named(tmp_path: Path) -> None:
     names = [name for name in FIGURES["plain"] if name != "LeftForeArm"]
     with pytest.raises(UsageError, match=r"plain is nearest and lacks leftforearm; expected cgspeed, .* your own mapping"):
-        find_rig(names)
+        find_mapping(names)
     with pytest.raises(UsageError, match=r"no joints Tail; expected some of Hips"):
-        own_rig(SAME | {"head": "Tail"}, [*H36M17.joints, "Hips"][::-1])
+        custom_mapping(SAME | {"head": "Tail"}, [*H36M17.joints, "Hips"][::-1])
     with pytest.raises(UsageError, match="the mapping lacks head; expected all of hip"):
-        own_rig({name: name for name in H36M17.joints if name != "head"}, H36M17.joints)
+        custom_mapping({name: name for name in H36M17.joints if name != "head"}, H36M17.joints)
     with pytest.raises(UsageError, match="unknown joints tail"):
-        own_rig(SAME | {"tail": "tail"}, [*H36M17.joints, "tail"])
+        custom_mapping(SAME | {"tail": "tail"}, [*H36M17.joints, "tail"])
     with pytest.raises(UsageError, match="weights of head do not sum to 1"):
-        own_rig(SAME | {"head": {"nose": 0.5, "head": 0.6}}, H36M17.joints)
+        custom_mapping(SAME | {"head": {"nose": 0.5, "head": 0.6}}, H36M17.joints)
 
 
 def test_a_joint_may_be_a_mean_of_several(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_joint_may_be_a_mean_of_several(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.joints_m[:, 10], plain.joints_m[:, 9:11].mean(axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("rig", RIGS, ids=lambda rig: rig.name)
+@pytest.mark.parametrize("rig", SKELETON_MAPPINGS, ids=lambda rig: rig.name)
 def test_recipes_are_weighted_means_of_all_joints(rig: Any) -> None:
     assert set(rig.recipe) == set(H36M17.joints)
     assert all(sum(row.values()) == pytest.approx(1) for row in rig.recipe.values())

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.data.dataset import evaluation_sets, open_data
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.recorded import Recorded, save_recorded
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
+from posemoe_edge.edge.data.recorded import RecordedSequence, save_recorded
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 
 @pytest.fixture
 def recorded(tmp_path: Path, clips: list[Clip]) -> Path:
-    takes = evaluation_takes(clips[:2], noisy=True)
+    takes = evaluation_sequences(clips[:2], noisy=True)
     save_recorded(
-        tmp_path / "recorded.bin", [Recorded(take, "S1", split) for take, split in zip(takes, ("train", "test"), strict=True)]
+        tmp_path / "recorded.bin",
+        [RecordedSequence(take, "S1", split) for take, split in zip(takes, ("train", "test"), strict=True)],
     )
     return tmp_path / "recorded.bin"  # whatever it is called
 
@@ -33,7 +34,7 @@ def test_a_file_of_clips_gives_the_clips_of_a_split(write_mocap: Callable[..., P
 def test_a_file_of_recorded_takes_gives_the_takes_of_a_split(recorded: Path, clips: list[Clip]) -> None:
     for split, clip in zip(("train", "test"), clips[:2], strict=True):
         (found,) = open_data(recorded, split)
-        assert isinstance(found, Take) and found.clip_id == clip.id and found.action == clip.action
+        assert isinstance(found, PoseSequence) and found.clip_id == clip.id and found.action == clip.action
     with pytest.raises(UsageError, match="'val'; expected one of train, test"):
         open_data(recorded, "val")
 
@@ -42,7 +43,7 @@ def test_clips_are_judged_clean_and_noisy_and_recorded_takes_as_they_are(clips: 
     sets = evaluation_sets(clips[:1], seed=3)
     assert list(sets) == ["clean", "noisy"]
     for name, takes in sets.items():
-        (expected,) = evaluation_takes(clips[:1], noisy=name == "noisy", seed=3)
+        (expected,) = evaluation_sequences(clips[:1], noisy=name == "noisy", seed=3)
         np.testing.assert_array_equal(takes[0].keypoints, expected.keypoints)
     again = evaluation_sets(sets["noisy"])
     assert list(again) == ["recorded"] and again["recorded"][0] is sets["noisy"][0]

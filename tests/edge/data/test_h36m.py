@@ -91,10 +91,10 @@ def room(tmp_path: Path) -> Room:
 
 def check_poses(room: Room, path: Path) -> None:
     for one in load_recorded(path):
-        subject, action, view = one.take.clip_id.split("/")
+        subject, action, view = one.sequence.clip_id.split("/")
         camera = room.cameras[subject][int(view.removeprefix("cam"))]
         points = camera.to_camera(room.joints_m[subject][action])
-        np.testing.assert_allclose(one.take.pose_m, points - points[:, :1], atol=FOUND_MM / 1000)
+        np.testing.assert_allclose(one.sequence.pose_m, points - points[:, :1], atol=FOUND_MM / 1000)
 
 
 def test_takes_are_in_the_axes_of_the_cameras_found(room: Room) -> None:
@@ -102,18 +102,24 @@ def test_takes_are_in_the_axes_of_the_cameras_found(room: Room) -> None:
     assert max(max(errors) for errors in report.error_px.values()) < 1e-2
     recorded = load_recorded(room.out)
     ids = [entry.clip_id for entry in report.saved]
-    assert [one.take.clip_id for one in recorded] == ids and {entry.frames for entry in report.saved} == {FRAMES}
+    assert [one.sequence.clip_id for one in recorded] == ids and {entry.frames for entry in report.saved} == {FRAMES}
     assert len(recorded) == 3 * 4 and "S9/Walking 1/cam2" in ids
     check_poses(room, room.out)
     for one in recorded:
-        subject, action, view = one.take.clip_id.split("/")
+        subject, action, view = one.sequence.clip_id.split("/")
         n = int(view.removeprefix("cam"))
         width_px, height_px = SIZES_PX[n]
         pixels = room.views[subject][action][n][:FRAMES]
-        np.testing.assert_allclose(one.take.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
-        np.testing.assert_allclose(one.take.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL)
-        assert (one.take.keypoints[..., 2] == 1).all() and one.take.valid is None and one.take.action == action.split()[0]
-        np.testing.assert_allclose(one.take.dt_s, 0.02)
+        np.testing.assert_allclose(one.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
+        np.testing.assert_allclose(
+            one.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
+        )
+        assert (
+            (one.sequence.keypoints[..., 2] == 1).all()
+            and one.sequence.valid is None
+            and one.sequence.action == action.split()[0]
+        )
+        np.testing.assert_allclose(one.sequence.dt_s, 0.02)
 
 
 def test_subjects_are_split_as_everybody_splits_them(room: Room) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.limb_swap import LIMBS, MIXED, cross_over, lean, recombine
+from posemoe_edge.edge.data.limb_swap import LIMBS, MIXED, augment_limbs, lean, swap_limbs
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.runtime.pose.skeleton import H36M17
 
@@ -39,14 +39,14 @@ def angles(joints_m: NDArray[np.float32], bone: int) -> NDArray[np.float32]:
 
 
 def test_a_crossed_body_keeps_its_trunk_and_its_bones_lengths(people: NDArray[np.float32]) -> None:
-    made = cross_over(people, np.random.default_rng(0), chance=1.0)
+    made = swap_limbs(people, np.random.default_rng(0), chance=1.0)
     np.testing.assert_allclose(made[:, :, TRUNK], people[:, :, TRUNK], atol=1e-5)
     np.testing.assert_allclose(lengths(made), lengths(people), atol=1e-5)
     assert made.dtype == np.float32 and np.abs(made - people).max() > 0.05
 
 
 def test_a_taken_limb_moves_as_one_of_the_others(people: NDArray[np.float32]) -> None:
-    made = cross_over(people, np.random.default_rng(1), chance=1.0)
+    made = swap_limbs(people, np.random.default_rng(1), chance=1.0)
     for limb, _ in LIMBS:
         was, now = angles(people, limb[0]), angles(made, limb[0])
         nearest = np.abs(now[:, None] - was[None]).max(axis=-1)  # (taker, donor)
@@ -56,28 +56,28 @@ def test_a_taken_limb_moves_as_one_of_the_others(people: NDArray[np.float32]) ->
 
 
 def test_nobody_crosses_over_by_himself_or_by_no_chance(people: NDArray[np.float32]) -> None:
-    np.testing.assert_allclose(cross_over(people[:1], np.random.default_rng(0), chance=1.0), people[:1], atol=1e-5)
-    np.testing.assert_allclose(cross_over(people, np.random.default_rng(0), chance=0.0), people, atol=1e-5)
+    np.testing.assert_allclose(swap_limbs(people[:1], np.random.default_rng(0), chance=1.0), people[:1], atol=1e-5)
+    np.testing.assert_allclose(swap_limbs(people, np.random.default_rng(0), chance=0.0), people, atol=1e-5)
 
 
 def test_limbs_cross_over_as_often_as_said(people: NDArray[np.float32]) -> None:
     many = np.repeat(people[:, :1], 100, axis=0)
     elbow = LIMBS[0][0][0]
-    made = cross_over(many, np.random.default_rng(2), chance=0.3)
+    made = swap_limbs(many, np.random.default_rng(2), chance=0.3)
     changed = np.abs(angles(made, elbow) - angles(many, elbow))[:, 0] > 1e-4
     assert changed.mean() == pytest.approx(0.3 * 5 / 6, abs=0.06)  # one donor in six is himself
 
 
 def test_a_share_of_the_takes_is_recombined_and_the_others_are_as_captured(people: NDArray[np.float32]) -> None:
     many = np.repeat(people, 50, axis=0)
-    changed = (recombine(many, np.random.default_rng(3)) != many).any(axis=(1, 2, 3))
+    changed = (augment_limbs(many, np.random.default_rng(3)) != many).any(axis=(1, 2, 3))
     assert changed.mean() == pytest.approx(MIXED, abs=0.08)
-    np.testing.assert_array_equal(recombine(many, np.random.default_rng(3), share=0.0), many)
+    np.testing.assert_array_equal(augment_limbs(many, np.random.default_rng(3), share=0.0), many)
 
 
 def test_a_body_without_a_trunk_stays_finite() -> None:
     flat = np.zeros((3, 2, 17, 3), np.float32)
-    assert np.isfinite(cross_over(flat, np.random.default_rng(0), chance=1.0)).all()
+    assert np.isfinite(swap_limbs(flat, np.random.default_rng(0), chance=1.0)).all()
 
 
 def test_leaning_turns_a_path_as_one_body(people: NDArray[np.float32]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.mocap import Clip, load_clips, save_clips
-from posemoe_edge.edge.data.sequences import TakeStream, evaluation_takes
+from posemoe_edge.edge.data.sequence_stream import SequenceStream
+from posemoe_edge.edge.data.sequences import evaluation_sequences
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 ROUNDING_M = 0.06e-3  # half of the file's unit, and float32
@@ -120,7 +121,7 @@ def test_the_real_file_makes_takes() -> None:
     subjects = {split: {c.subject for c in clips if c.split == split} for split in ("train", "val", "test")}
     assert len(clips) == 302 and sum(map(len, clips)) == 181_732
     assert not subjects["train"] & (subjects["val"] | subjects["test"]) and not subjects["val"] & subjects["test"]
-    for take in evaluation_takes([c for c in clips if c.split == "val"], noisy=True):
+    for take in evaluation_sequences([c for c in clips if c.split == "val"], noisy=True):
         assert np.isfinite(take.keypoints).all() and np.abs(take.pose_m).max() < 1.5
-    chunk = next(TakeStream([c for c in clips if c.split == "train"], rows=4, frames=81, seed=0))
+    chunk = next(SequenceStream([c for c in clips if c.split == "train"], rows=4, frames=81, seed=0))
     assert np.isfinite(chunk.keypoints).all() and chunk.reset[:, 0].all()

@@ -57,20 +57,22 @@ def test_takes_speak_human36m_in_metres(tmp_path: Path, train: dict[str, Any], h
     for seed, one in enumerate(load_recorded(out)):
         _, pose_m, pixels = filmed(seed)
         width_px, height_px = (1920, 1080) if one.subject == "TS5" else (2048, 2048)
-        np.testing.assert_allclose(one.take.pose_m, pose_m, atol=POSE_M)
-        np.testing.assert_allclose(one.take.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
-        np.testing.assert_allclose(one.take.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL)
-        assert (one.take.keypoints[..., 2] == 1).all()
+        np.testing.assert_allclose(one.sequence.pose_m, pose_m, atol=POSE_M)
+        np.testing.assert_allclose(one.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
+        np.testing.assert_allclose(
+            one.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
+        )
+        assert (one.sequence.keypoints[..., 2] == 1).all()
 
 
 def test_rates_are_the_files_or_said(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
     paths = [write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)]
     convert(paths, tmp_path / "a.npz")
-    steps = {one.take.clip_id: one.take.dt_s[0] for one in load_recorded(tmp_path / "a.npz")}
+    steps = {one.sequence.clip_id: one.sequence.dt_s[0] for one in load_recorded(tmp_path / "a.npz")}
     assert steps["S1/Seq1/cam4"] == pytest.approx(0.04) and steps["S8/Seq2/cam8"] == pytest.approx(0.02)
     assert steps["TS1"] == pytest.approx(0.04)
     convert(paths, tmp_path / "b.npz", fps_test=50)
-    assert load_recorded(tmp_path / "b.npz", "test")[0].take.dt_s[0] == pytest.approx(0.02)
+    assert load_recorded(tmp_path / "b.npz", "test")[0].sequence.dt_s[0] == pytest.approx(0.02)
 
 
 def test_frames_that_do_not_count_are_kept_and_marked(tmp_path: Path, held_out: dict[str, Any]) -> None:
@@ -78,9 +80,9 @@ def test_frames_that_do_not_count_are_kept_and_marked(tmp_path: Path, held_out: 
     held_out["TS1"]["data_2d"][2, 3] = np.nan
     convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
     one = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
-    np.testing.assert_array_equal(one.take.valid, np.arange(FRAMES) % 2 == 1)
-    assert len(one.take) == FRAMES and one.take.action == "TS1" and (one.take.pose_m[0] == 0).all()
-    missing = one.take.keypoints[2][one.take.keypoints[2, :, 2] == 0]
+    np.testing.assert_array_equal(one.sequence.valid, np.arange(FRAMES) % 2 == 1)
+    assert len(one.sequence) == FRAMES and one.sequence.action == "TS1" and (one.sequence.pose_m[0] == 0).all()
+    missing = one.sequence.keypoints[2][one.sequence.keypoints[2, :, 2] == 0]
     assert len(missing) == 1 and (missing == 0).all()
 
 
@@ -88,14 +90,14 @@ def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any
     path = write(tmp_path / "train.npz", train)
     convert([path], tmp_path / "a.npz")
     assert {one.split for one in load_recorded(tmp_path / "a.npz")} == {"train"}
-    assert all(one.take.valid is None for one in load_recorded(tmp_path / "a.npz"))
+    assert all(one.sequence.valid is None for one in load_recorded(tmp_path / "a.npz"))
     with pytest.raises(UsageError, match="neither"):
         convert([], tmp_path / "b.npz")
     with pytest.raises(UsageError, match="0 frames per second"):
         convert([path], tmp_path / "b.npz", fps_test=0)
     with pytest.raises(MissingError, match=r"nowhere\.npz"):
         convert([tmp_path / "nowhere.npz"], tmp_path / "b.npz")
-    with pytest.raises(UsageError, match="two takes are called S1/Seq1/cam0"):
+    with pytest.raises(UsageError, match="two sequences are called S1/Seq1/cam0"):
         convert([path, path], tmp_path / "b.npz")
     assert not (tmp_path / "b.npz").exists()
 

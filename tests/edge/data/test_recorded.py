@@ -6,50 +6,52 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.edge.data.recorded import Recorded, Saved, load_recorded, save_recorded
-from posemoe_edge.edge.data.sequences import Take
+from posemoe_edge.edge.data.recorded import RecordedSequence, SavedSequence, load_recorded, save_recorded
+from posemoe_edge.edge.data.sequences import PoseSequence
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 
-def recorded(name: str, frames: int, *, subject: str = "S1", split: str = "train", whole: bool = False) -> Recorded:
+def recorded(name: str, frames: int, *, subject: str = "S1", split: str = "train", whole: bool = False) -> RecordedSequence:
     rng = np.random.default_rng(frames)
     keypoints, pose_m = rng.uniform(0.1, 1, (2, frames, 17, 3)).astype(np.float32)
     valid = None if whole else rng.random(frames) < 0.5
-    return Recorded(Take(keypoints, pose_m, np.full(frames, 0.02, np.float32), name, "walk", valid), subject, split)
+    return RecordedSequence(
+        PoseSequence(keypoints, pose_m, np.full(frames, 0.02, np.float32), name, "walk", valid), subject, split
+    )
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     saved = save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("b", 9, subject="S9", split="test")])
-    assert saved == [Saved("a", "S1", "walk", "train", 5), Saved("b", "S9", "walk", "test", 9)]
+    assert saved == [SavedSequence("a", "S1", "walk", "train", 5), SavedSequence("b", "S9", "walk", "test", 9)]
     return tmp_path / "a.npz"
 
 
 def test_takes_come_back_as_they_were(path: Path) -> None:
     for got, stored in zip(load_recorded(path), [recorded("a", 5), recorded("b", 9, subject="S9", split="test")], strict=True):
-        assert (got.take.clip_id, got.subject, got.take.action, got.split) == (
-            stored.take.clip_id, stored.subject, stored.take.action, stored.split
+        assert (got.sequence.clip_id, got.subject, got.sequence.action, got.split) == (
+            stored.sequence.clip_id, stored.subject, stored.sequence.action, stored.split
         )  # fmt: skip
         for name in ("keypoints", "pose_m", "dt_s", "valid"):
-            np.testing.assert_array_equal(getattr(got.take, name), getattr(stored.take, name))
+            np.testing.assert_array_equal(getattr(got.sequence, name), getattr(stored.sequence, name))
 
 
 def test_a_take_of_which_all_frames_count_comes_back_so(tmp_path: Path) -> None:
     save_recorded(tmp_path / "a.npz", [recorded("a", 5, whole=True), recorded("b", 6)])
-    first, second = (one.take for one in load_recorded(tmp_path / "a.npz"))
-    assert first.valid is None and first.counted.all() and len(first.counted) == 5
-    assert second.valid is not None and second.counted is second.valid
+    first, second = (one.sequence for one in load_recorded(tmp_path / "a.npz"))
+    assert first.valid is None and first.valid_mask.all() and len(first.valid_mask) == 5
+    assert second.valid is not None and second.valid_mask is second.valid
 
 
 def test_two_takes_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="two takes are called a"):
+    with pytest.raises(UsageError, match="two sequences are called a"):
         save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("a", 6)])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
-    assert [one.take.clip_id for one in load_recorded(path, "test")] == ["b"]
-    assert [one.take.clip_id for one in load_recorded(path, subjects=["S1"])] == ["a"]
+    assert [one.sequence.clip_id for one in load_recorded(path, "test")] == ["b"]
+    assert [one.sequence.clip_id for one in load_recorded(path, subjects=["S1"])] == ["a"]
     with pytest.raises(UsageError, match="'val'; expected one of train, test"):
         load_recorded(path, "val")
     with pytest.raises(UsageError, match="no subject S2; expected S1, S9"):
@@ -57,7 +59,7 @@ def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
 
 
 def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
-    def broken() -> Iterator[Recorded]:
+    def broken() -> Iterator[RecordedSequence]:
         yield recorded("c", 5)
         raise UsageError("broken")
 
@@ -78,7 +80,7 @@ def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
         ({"pose_m.0": np.full((5, 17, 3), np.nan, np.float32)}, "pose_m of a that are not finite"),
         ({"valid.0": np.ones(4, np.bool_)}, "valid of a"),
         ({"dt_s.0": None}, "cannot be read"),
-        ({"dt_s.0": np.zeros(5, np.float32)}, "times of a that do not go on"),
+        ({"dt_s.0": np.zeros(5, np.float32)}, "time steps of a that are not positive"),
         ({"dt_s.0": np.array([{}] * 5)}, "cannot be read"),  # pickled objects are refused
     ],
 )

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.augment import mirror
+from posemoe_edge.edge.data.batches import SequenceBatch
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.projection import film
-from posemoe_edge.edge.data.sequences import Chunk, Take, TakeStream, evaluation_takes, make_take
+from posemoe_edge.edge.data.projection import project
+from posemoe_edge.edge.data.sequence_stream import SequenceStream
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences, make_sequence
 from posemoe_edge.runtime.errors import UsageError
 
 FASTEST_M_S = 8.0  # a wrist of the stick figure, enlarged; between two takes poses jump by far more
 
 
-def exact(clip: Clip, seed: int = 0, **options: Any) -> Take:
-    return make_take(clip, np.random.default_rng(seed), **({"augment": False, "noisy": False, "masked": False} | options))
+def exact(clip: Clip, seed: int = 0, **options: Any) -> PoseSequence:
+    return make_sequence(clip, np.random.default_rng(seed), **({"augment": False, "noisy": False, "masked": False} | options))
 
 
 def root_distance_m(clip: Clip) -> NDArray[np.float32]:
@@ -25,13 +27,15 @@ def root_distance_m(clip: Clip) -> NDArray[np.float32]:
     return np.asarray(np.linalg.norm(clip.joints_m - clip.joints_m[:, :1], axis=-1), np.float32)
 
 
-def joined(stream: TakeStream, chunks: int) -> Chunk:
+def joined(stream: SequenceStream, chunks: int) -> SequenceBatch:
     """Chunks put end to end: (rows, chunks * frames, ...)."""
     parts = list(islice(stream, chunks))
-    return Chunk(**{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(Chunk)})
+    return SequenceBatch(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts], axis=1) for f in fields(SequenceBatch)}
+    )
 
 
-def assert_equal(a: Take | Chunk, b: Take | Chunk) -> None:
+def assert_equal(a: PoseSequence | SequenceBatch, b: PoseSequence | SequenceBatch) -> None:
     for f in fields(a):
         np.testing.assert_array_equal(getattr(a, f.name), getattr(b, f.name))
 
@@ -40,7 +44,7 @@ def assert_equal(a: Take | Chunk, b: Take | Chunk) -> None:
 def test_a_take_of_a_clip_is_what_film_makes_of_it(clip: Clip, noisy: bool) -> None:
     take = exact(clip, seed=4, augment=True, noisy=noisy, masked=noisy, start=30, frames=60, stride=2)
     rng = np.random.default_rng(4)
-    keypoints, pose_m = film(clip.joints_m[30:90:2], rng, augment=True, noisy=noisy, masked=noisy)
+    keypoints, pose_m = project(clip.joints_m[30:90:2], rng, augment=True, noisy=noisy, masked=noisy)
     np.testing.assert_array_equal(take.keypoints, keypoints)
     np.testing.assert_array_equal(take.pose_m, pose_m)
 
@@ -99,12 +103,12 @@ def test_a_span_is_cut_where_asked(clip: Clip) -> None:
 
 @pytest.mark.parametrize("options", [{"start": 300}, {"start": -1}, {"frames": 0}, {"stride": 0}])
 def test_an_impossible_span_is_refused(clip: Clip, options: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="no take of"):
+    with pytest.raises(UsageError, match="no sequence of"):
         exact(clip, **options)
 
 
 def test_evaluation_films_clean_and_noisy_with_the_same_camera(clips: list[Clip]) -> None:
-    clean, noisy = evaluation_takes(clips, noisy=False), evaluation_takes(clips, noisy=True)
+    clean, noisy = evaluation_sequences(clips, noisy=False), evaluation_sequences(clips, noisy=True)
     for a, b, clip in zip(clean, noisy, clips, strict=True):
         np.testing.assert_array_equal(a.pose_m, b.pose_m)
         error = np.abs(a.keypoints - b.keypoints)[..., :2]
@@ -112,42 +116,44 @@ def test_evaluation_films_clean_and_noisy_with_the_same_camera(clips: list[Clip]
 
 
 def test_evaluation_depends_on_the_seed_and_not_on_the_other_clips(clips: list[Clip]) -> None:
-    for alone, among in zip(evaluation_takes(clips[1:], noisy=True), evaluation_takes(clips, noisy=True)[1:], strict=True):
+    for alone, among in zip(
+        evaluation_sequences(clips[1:], noisy=True), evaluation_sequences(clips, noisy=True)[1:], strict=True
+    ):
         assert_equal(alone, among)
-    assert not np.array_equal(evaluation_takes(clips, noisy=False, seed=1)[0].pose_m, exact(clips[0]).pose_m)
+    assert not np.array_equal(evaluation_sequences(clips, noisy=False, seed=1)[0].pose_m, exact(clips[0]).pose_m)
 
 
 def test_chunks_have_the_shapes_of_the_stream(clips: list[Clip]) -> None:
-    chunk = next(TakeStream(clips, rows=3, frames=40, seed=0))
+    chunk = next(SequenceStream(clips, rows=3, frames=40, seed=0))
     assert chunk.keypoints.shape == chunk.pose_m.shape == (3, 40, 17, 3)
     assert chunk.dt_s.shape == chunk.reset.shape == (3, 40) and chunk.reset.dtype == np.bool_
     assert chunk.reset[:, 0].all() and (chunk.pose_m[:, :, 0] == 0).all()
 
 
 def test_a_seed_gives_the_same_stream_whatever_the_other_rows(clips: list[Clip]) -> None:
-    few, again, many = (joined(TakeStream(clips, rows=rows, frames=30, seed=5), 20) for rows in (2, 2, 4))
+    few, again, many = (joined(SequenceStream(clips, rows=rows, frames=30, seed=5), 20) for rows in (2, 2, 4))
     assert_equal(few, again)
     np.testing.assert_array_equal(few.keypoints, many.keypoints[:2])
-    other = next(TakeStream(clips, rows=2, frames=30, seed=6))
+    other = next(SequenceStream(clips, rows=2, frames=30, seed=6))
     assert not np.array_equal(other.keypoints, few.keypoints[:, :30])
 
 
 def test_chunk_length_only_cuts_and_a_second_loop_goes_on(clips: list[Clip]) -> None:
-    long = joined(TakeStream(clips, rows=2, frames=120, seed=0), 5)
-    stream = TakeStream(clips, rows=2, frames=25, seed=0)
+    long = joined(SequenceStream(clips, rows=2, frames=120, seed=0), 5)
+    stream = SequenceStream(clips, rows=2, frames=25, seed=0)
     parts = [joined(stream, 8), joined(stream, 16)]
-    for f in fields(Chunk):
+    for f in fields(SequenceBatch):
         np.testing.assert_array_equal(np.concatenate([getattr(p, f.name) for p in parts], axis=1), getattr(long, f.name))
 
 
-def jumps(stream: Chunk) -> NDArray[np.bool_]:
+def jumps(stream: SequenceBatch) -> NDArray[np.bool_]:
     """(rows, n - 1): where a pose moves faster than a person can."""
     step_m = np.linalg.norm(np.diff(stream.pose_m, axis=1), axis=-1).max(axis=-1)
     return step_m / stream.dt_s[:, 1:] > FASTEST_M_S
 
 
 def test_resets_stand_exactly_where_the_person_changes(clips: list[Clip]) -> None:
-    stream = joined(TakeStream(clips, rows=4, frames=37, seed=0, longest_take=150), 40)
+    stream = joined(SequenceStream(clips, rows=4, frames=37, seed=0, longest_sequence=150), 40)
     new = stream.reset[:, 1:]
     assert 20 < new.sum() < 400
     assert not (jumps(stream) & ~new).any()
@@ -155,7 +161,9 @@ def test_resets_stand_exactly_where_the_person_changes(clips: list[Clip]) -> Non
 
 
 def test_takes_have_the_length_of_their_spans(clips: list[Clip]) -> None:
-    stream = joined(TakeStream(clips, rows=2, frames=50, seed=1, longest_take=120, irregular=0, strides=((2, 1.0),)), 20)
+    stream = joined(
+        SequenceStream(clips, rows=2, frames=50, seed=1, longest_sequence=120, irregular=0, strides=((2, 1.0),)), 20
+    )
     for row in range(2):
         lengths = np.diff(np.flatnonzero(stream.reset[row]))
         assert set(lengths.tolist()) == {60, 45}  # 120 frames of the long clips, all 90 of the short one
@@ -167,14 +175,14 @@ def test_long_clips_are_drawn_more_often() -> None:
     poses = rng.normal(0, 0.3, (1000, 17, 3)).astype(np.float32) + np.array([0, 0, 1], np.float32)
     short, long = (Clip(str(n), "s", "a", "train", True, 50, poses[:n]) for n in (100, 900))
     stream = joined(
-        TakeStream([short, long], rows=4, frames=100, seed=0, longest_take=900, irregular=0, strides=((1, 1),)), 200
+        SequenceStream([short, long], rows=4, frames=100, seed=0, longest_sequence=900, irregular=0, strides=((1, 1),)), 200
     )
     lengths = np.concatenate([np.diff(np.flatnonzero(row)) for row in stream.reset])
     assert np.mean(lengths == 900) == pytest.approx(0.9, abs=0.09)
 
 
 def test_shares_of_clean_and_irregular_takes(clips: list[Clip]) -> None:
-    stream = joined(TakeStream(clips, rows=4, frames=100, seed=0, longest_take=60, strides=((1, 1),)), 60)
+    stream = joined(SequenceStream(clips, rows=4, frames=100, seed=0, longest_sequence=60, strides=((1, 1),)), 60)
     starts = [(row, at) for row in range(4) for at in np.flatnonzero(stream.reset[row])]
     clean, irregular = [], []
     for (row, at), (row_after, stop) in pairwise(starts):
@@ -189,20 +197,20 @@ def test_shares_of_clean_and_irregular_takes(clips: list[Clip]) -> None:
 )
 def test_an_impossible_stream_is_refused(clips: list[Clip], options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        TakeStream(clips, **({"rows": 1, "frames": 1, "seed": 0} | options))
+        SequenceStream(clips, **({"rows": 1, "frames": 1, "seed": 0} | options))
     with pytest.raises(UsageError, match="no clips"):
-        TakeStream([], rows=1, frames=1, seed=0)
+        SequenceStream([], rows=1, frames=1, seed=0)
 
 
 # Recorded takes: no camera is drawn, and nothing is invented but mirror images and what goes missing.
 
 
 @pytest.fixture
-def recorded(clips: list[Clip]) -> list[Take]:
-    return evaluation_takes(clips, noisy=True)
+def recorded(clips: list[Clip]) -> list[PoseSequence]:
+    return evaluation_sequences(clips, noisy=True)
 
 
-def is_part(keypoints: NDArray[np.float32], pose_m: NDArray[np.float32], take: Take, *, stride: int = 1) -> bool:
+def is_part(keypoints: NDArray[np.float32], pose_m: NDArray[np.float32], take: PoseSequence, *, stride: int = 1) -> bool:
     """Whether these frames are consecutive ones of a take, or of its mirror image."""
     for one in (take, replace(take, keypoints=mirror(take.keypoints), pose_m=mirror(take.pose_m))):
         for start in np.flatnonzero((one.pose_m == pose_m[0]).all(axis=(1, 2))):
@@ -212,18 +220,18 @@ def is_part(keypoints: NDArray[np.float32], pose_m: NDArray[np.float32], take: T
     return False
 
 
-def test_a_recorded_take_is_played_as_it_is(recorded: list[Take]) -> None:
+def test_a_recorded_take_is_played_as_it_is(recorded: list[PoseSequence]) -> None:
     take = recorded[0]
-    played = make_take(take, np.random.default_rng(0), augment=False, noisy=True, masked=False, start=0)
+    played = make_sequence(take, np.random.default_rng(0), augment=False, noisy=True, masked=False, start=0)
     np.testing.assert_array_equal(played.keypoints, take.keypoints)
     np.testing.assert_array_equal(played.pose_m, take.pose_m)
     np.testing.assert_array_equal(played.dt_s, take.dt_s)
     assert (played.clip_id, played.action) == (take.clip_id, take.action) and take.fps == pytest.approx(50)
 
 
-def test_keypoints_and_pose_of_a_recorded_take_are_mirrored_together(recorded: list[Take]) -> None:
+def test_keypoints_and_pose_of_a_recorded_take_are_mirrored_together(recorded: list[PoseSequence]) -> None:
     made = [
-        make_take(recorded[0], np.random.default_rng(n), augment=True, noisy=True, masked=False, start=0) for n in range(60)
+        make_sequence(recorded[0], np.random.default_rng(n), augment=True, noisy=True, masked=False, start=0) for n in range(60)
     ]
     plain = [np.array_equal(take.keypoints, recorded[0].keypoints) for take in made]
     assert np.mean(plain) == pytest.approx(0.5, abs=0.2)
@@ -231,9 +239,9 @@ def test_keypoints_and_pose_of_a_recorded_take_are_mirrored_together(recorded: l
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-def test_a_stream_of_recorded_takes_plays_parts_of_them_one_after_the_other(recorded: list[Take], stride: int) -> None:
-    options: dict[str, Any] = {"longest_take": 120, "irregular": 0, "clean": 1.0, "strides": ((stride, 1.0),)}
-    stream = joined(TakeStream(recorded, rows=3, frames=25, seed=2, **options), 12)
+def test_a_stream_of_recorded_takes_plays_parts_of_them_one_after_the_other(recorded: list[PoseSequence], stride: int) -> None:
+    options: dict[str, Any] = {"longest_sequence": 120, "irregular": 0, "clean": 1.0, "strides": ((stride, 1.0),)}
+    stream = joined(SequenceStream(recorded, rows=3, frames=25, seed=2, **options), 12)
     np.testing.assert_allclose(stream.dt_s, stride / 50, rtol=1e-5)
     for row in range(3):
         starts = np.flatnonzero(stream.reset[row])
@@ -243,24 +251,24 @@ def test_a_stream_of_recorded_takes_plays_parts_of_them_one_after_the_other(reco
             assert any(is_part(keypoints, pose_m, take, stride=stride) for take in recorded)
 
 
-def test_joints_of_recorded_takes_go_missing_in_all_but_the_clean_share(recorded: list[Take]) -> None:
-    stream = joined(TakeStream(recorded, rows=4, frames=100, seed=0, longest_take=60), 60)
+def test_joints_of_recorded_takes_go_missing_in_all_but_the_clean_share(recorded: list[PoseSequence]) -> None:
+    stream = joined(SequenceStream(recorded, rows=4, frames=100, seed=0, longest_sequence=60), 60)
     missing = stream.keypoints[..., 2] == 0
     assert (stream.keypoints[missing] == 0).all() and 0.08 < missing.mean() < 0.3
     parts = [np.split(missing[row], np.flatnonzero(stream.reset[row])[1:]) for row in range(4)]
     assert np.mean([not part.any() for row in parts for part in row]) == pytest.approx(0.15, abs=0.06)
 
 
-def test_a_stream_of_recorded_takes_follows_from_its_seed(recorded: list[Take]) -> None:
-    few, again, many = (joined(TakeStream(recorded, rows=rows, frames=30, seed=5), 9) for rows in (2, 2, 4))
+def test_a_stream_of_recorded_takes_follows_from_its_seed(recorded: list[PoseSequence]) -> None:
+    few, again, many = (joined(SequenceStream(recorded, rows=rows, frames=30, seed=5), 9) for rows in (2, 2, 4))
     assert_equal(few, again)
     np.testing.assert_array_equal(few.keypoints, many.keypoints[:2])
 
 
-def test_takes_that_cannot_be_trained_on_are_named(recorded: list[Take]) -> None:
+def test_takes_that_cannot_be_trained_on_are_named(recorded: list[PoseSequence]) -> None:
     holes = replace(recorded[0], valid=np.arange(len(recorded[0])) > 3)
     with pytest.raises(UsageError, match=f"take {holes.clip_id} has frames that do not count"):
-        next(TakeStream([holes], rows=1, frames=9, seed=0))
+        next(SequenceStream([holes], rows=1, frames=9, seed=0))
     uneven = replace(recorded[0], dt_s=np.linspace(0.02, 0.03, len(recorded[0]), dtype=np.float32))
     with pytest.raises(UsageError, match="has no one frame rate"):
-        next(TakeStream([uneven], rows=1, frames=9, seed=0))
+        next(SequenceStream([uneven], rows=1, frames=9, seed=0))

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
-from posemoe_edge.edge.data import sequences as takes_module
+from posemoe_edge.edge.data import sequence_stream, sequences
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequences import evaluation_takes
-from posemoe_edge.edge.data.windows import WindowStream
+from posemoe_edge.edge.data.sequences import evaluation_sequences
+from posemoe_edge.edge.data.window_stream import WindowStream
 from posemoe_edge.edge.lifting import mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.config import LifterConfig
@@ -30,7 +30,7 @@ from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training import train as train_module
-from posemoe_edge.edge.training.recipe import Progress, Recipe, schedule
+from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress, schedule
 from posemoe_edge.edge.training.saved import load_training, training_path
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
@@ -87,7 +87,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 def test_the_loss_falls_and_the_weights_say_how_they_were_made(
     tmp_path: Path, clips: list[Clip], validation: list[Clip]
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     out = tmp_path / "new" / "tiny.safetensors"
     recipe = dataclasses.replace(SHORT, updates=40)
     record = train(TINY, clips, out=out, recipe=recipe, validation=validation, report=seen.append)
@@ -98,14 +98,14 @@ def test_the_loss_falls_and_the_weights_say_how_they_were_made(
     assert beside["training"] == json.loads(json.dumps(record))
     assert (record["updates"], record["frames"], record["done"], record["runs"]) == (40, 40 * 2 * 9, 1.0, 1)
     assert (record["clips"], record["clip_frames"]) == (3, 600) and record["recipe"]["rows"] == 2
-    assert record["val_mpjpe_mm"] == pytest.approx(mean_error_mm(model, evaluation_takes(validation, noisy=True), block=9))
+    assert record["val_mpjpe_mm"] == pytest.approx(mean_error_mm(model, evaluation_sequences(validation, noisy=True), block=9))
     assert record["curve"] == [[40, pytest.approx(seen[-1].loss), record["val_mpjpe_mm"]]]
     assert record["torch"] == torch.__version__
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip], validation: list[Clip]) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=40, rows=4)
     preset = Preset("tiny", KINDS[kind], "for tests")
     record = train(preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, report=seen.append)
@@ -115,7 +115,7 @@ def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip
 
 @pytest.mark.parametrize("loss", ["posemoe", "mixste", "hummuss"])
 def test_each_papers_loss_teaches(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
     train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, report=seen.append)
     assert seen[-1].loss < seen[0].loss
@@ -124,17 +124,20 @@ def test_each_papers_loss_teaches(loss: Any, tmp_path: Path, clips: list[Clip]) 
 def test_validation_is_watched_and_never_trained_on(
     tmp_path: Path, clips: list[Clip], validation: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_take, trained, watched = takes_module.make_take, set(), set()
+    trained: set[str] = set()
+    watched: set[str] = set()
+    make_sequence = sequences.make_sequence
 
     def spy(clip: Clip, rng: np.random.Generator, **options: Any) -> Any:
         (trained if options["augment"] else watched).add(clip.id)
-        return make_take(clip, rng, **options)
+        return make_sequence(clip, rng, **options)
 
     def windows(given: list[Clip], **options: Any) -> WindowStream:
         trained.update(clip.id for clip in given)
         return WindowStream(given, **options)
 
-    monkeypatch.setattr(takes_module, "make_take", spy)
+    monkeypatch.setattr(sequences, "make_sequence", spy)
+    monkeypatch.setattr(sequence_stream, "make_sequence", spy)
     monkeypatch.setattr(train_module, "WindowStream", windows)
     recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
@@ -221,7 +224,7 @@ def test_what_was_learnt_is_saved_on_the_way(
     out = tmp_path / "tiny.safetensors"
     on_the_way: list[dict[str, Any]] = []
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if progress.val_mpjpe_mm is not None:
             on_the_way.append(load_checkpoint(out)[1]["training"])
             assert on_the_way[-1]["val_mpjpe_mm"] == progress.val_mpjpe_mm

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.projection import film
-from posemoe_edge.edge.data.sequences import Take, evaluation_takes
-from posemoe_edge.edge.data.windows import WindowStream
+from posemoe_edge.edge.data.projection import project
+from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
+from posemoe_edge.edge.data.window_stream import WindowStream
 from posemoe_edge.runtime.errors import UsageError
 
 MILLIMETRE = 1e-3
@@ -52,7 +52,7 @@ def test_windows_of_clips_are_drawn_filmed_and_told_in_one_order(clips: list[Cli
         exact = rng.random(5) < 0.15
         for rows, found in ((exact, True), (~exact, False)):
             if rows.any():
-                keypoints, pose_m = film(joints_m[rows], rng, augment=True, noisy=not found, masked=not found)
+                keypoints, pose_m = project(joints_m[rows], rng, augment=True, noisy=not found, masked=not found)
                 np.testing.assert_array_equal(chunk.keypoints[rows], keypoints)
                 np.testing.assert_array_equal(chunk.pose_m[rows], pose_m)
         np.testing.assert_array_equal(chunk.dt_s, np.float32(stride / 50))
@@ -110,11 +110,11 @@ def test_without_clips_there_is_nothing_to_film() -> None:
 
 
 @pytest.fixture
-def recorded(clips: list[Clip]) -> list[Take]:
-    return evaluation_takes(clips, noisy=True)
+def recorded(clips: list[Clip]) -> list[PoseSequence]:
+    return evaluation_sequences(clips, noisy=True)
 
 
-def windows_of(take: Take, *, stride: int, frames: int) -> set[bytes]:
+def windows_of(take: PoseSequence, *, stride: int, frames: int) -> set[bytes]:
     """Every window of a take and of its mirror image, those that stand still at the end too."""
     made = set()
     for keypoints, pose_m in ((take.keypoints, take.pose_m), (mirror(take.keypoints), mirror(take.pose_m))):
@@ -125,7 +125,9 @@ def windows_of(take: Take, *, stride: int, frames: int) -> set[bytes]:
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_windows_of_recorded_takes_are_parts_of_them_or_of_their_mirror_images(recorded: list[Take], stride: int) -> None:
+def test_windows_of_recorded_takes_are_parts_of_them_or_of_their_mirror_images(
+    recorded: list[PoseSequence], stride: int
+) -> None:
     chunk = next(WindowStream(recorded, rows=40, frames=9, seed=0, strides=((stride, 1.0),), clean=1.0))
     there = {window for take in recorded for window in windows_of(take, stride=stride, frames=9)}
     for keypoints, pose_m in zip(chunk.keypoints, chunk.pose_m, strict=True):
@@ -134,20 +136,20 @@ def test_windows_of_recorded_takes_are_parts_of_them_or_of_their_mirror_images(r
     np.testing.assert_allclose(chunk.dt_s, stride / 50, rtol=1e-5)
 
 
-def test_half_of_the_recorded_windows_are_mirrored_each_by_its_own_luck(recorded: list[Take]) -> None:
+def test_half_of_the_recorded_windows_are_mirrored_each_by_its_own_luck(recorded: list[PoseSequence]) -> None:
     chunk = next(WindowStream(recorded, rows=300, frames=2, seed=0, clean=1.0))
     plain = {take.pose_m[n].tobytes() for take in recorded for n in range(len(take))}
     assert np.mean([pose_m[0].tobytes() in plain for pose_m in chunk.pose_m]) == pytest.approx(0.5, abs=0.1)
 
 
-def test_joints_of_recorded_windows_go_missing_in_all_but_the_clean_share(recorded: list[Take]) -> None:
+def test_joints_of_recorded_windows_go_missing_in_all_but_the_clean_share(recorded: list[PoseSequence]) -> None:
     chunk = next(WindowStream(recorded, rows=300, frames=27, seed=0, clean=0.25))
     missing = chunk.keypoints[..., 2] == 0
     assert (chunk.keypoints[missing] == 0).all()
     assert np.mean(~missing.any(axis=(1, 2))) == pytest.approx(0.25, abs=0.08)
 
 
-def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[Take]) -> None:
+def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[PoseSequence]) -> None:
     slow = replace(recorded[0], clip_id="slow", dt_s=2 * recorded[0].dt_s)
     chunk = next(WindowStream([recorded[0], slow], rows=60, frames=9, seed=0, clean=1.0))
     np.testing.assert_allclose(chunk.dt_s, 0.04, rtol=1e-5)
@@ -157,6 +159,6 @@ def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[Take]) -> 
     assert any(window in at_25 for window in windows) and any(window in at_50 for window in windows)
 
 
-def test_clips_and_recorded_takes_are_not_mixed(clips: list[Clip], recorded: list[Take]) -> None:
-    with pytest.raises(UsageError, match="side by side"):
+def test_clips_and_recorded_takes_are_not_mixed(clips: list[Clip], recorded: list[PoseSequence]) -> None:
+    with pytest.raises(UsageError, match="in one dataset"):
         WindowStream([clips[0], recorded[0]], rows=1, frames=9, seed=0)
