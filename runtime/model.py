@@ -23,7 +23,8 @@ from .gaps import GapPolicy
 from .pose.types import Pose
 from .shadow import Shadow
 from .state import ChunkSlots, Slots, StepSlots, WindowSlots
-from .stream import Stream, step_all
+from .step_batch import BatchStep
+from .stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Model:
         self.gaps = gaps
         self._shadow = shadow
         self._lock = Lock()
+        self._step_batch = BatchStep(self._slots, self._lock)
         log.info("%s runs on %s", self, self.engine)
         if not manifest.metric:
             log.warning("%s answers in %s, not in metres", self, manifest.units)
@@ -88,8 +90,18 @@ class Model:
     def stream(self) -> Stream:
         """A new stream with an empty memory. There is room for any number of them."""
         with self._lock:
-            watch = None if self._shadow is None else self._shadow.watch()
-            return Stream(self.manifest, self._identity, self._slots, self._lock, self.gaps, self.latency_frames, watch)
+            return Stream(
+                self.manifest,
+                self.graph,
+                engine=self.engine,
+                identity=self._identity,
+                slots=self._slots,
+                lock=self._lock,
+                gaps=self.gaps,
+                latency_frames=self.latency_frames,
+                step_batch=self._step_batch,
+                sampler=None if self._shadow is None else self._shadow.stream_sampler(),
+            )
 
     def close(self) -> None:
         """Free what it holds of a GPU at once, not when it is forgotten. Its streams take no frames any more."""
@@ -101,7 +113,7 @@ class Model:
         for stream in frames:
             if stream._slots is not self._slots:
                 raise UsageError("a stream of another model", expected="streams that this model made")
-        return step_all(frames, t=t)
+        return self._step_batch(frames, t)
 
 
 def load(

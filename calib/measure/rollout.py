@@ -145,7 +145,7 @@ def _steps(engine: Engine, graph: Graph, recordings: Sequence[Recording], tick: 
     poses = [np.empty((*recording.keypoints.shape[:-1], 3), np.float32) for recording in recordings]
     # The longest takes the first slot: as recordings end, the launches have fewer rows.
     longest = sorted(zip(recordings, poses, strict=True), key=lambda pair: -len(pair[0]))
-    live = [(slots.join(), recording, made) for recording, made in longest]
+    live = [(slots.allocate(), recording, made) for recording, made in longest]
     t = 0
     while live := [row for row in live if t < len(row[1])]:
         for slot, recording, _ in live:

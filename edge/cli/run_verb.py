@@ -171,7 +171,7 @@ def _shadow(out: Output, model: str | None, share: float, policy: Policy) -> Sha
         from ..torch_backend.shadow import shadow_of
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "a shadow by PyTorch") from None
-    return shadow_of(model, share=share, policy=policy, tell=out.warn)
+    return shadow_of(model, share=share, policy=policy, on_report=out.warn)
 
 
 def _tell(out: Output, report: ShadowReport) -> None:

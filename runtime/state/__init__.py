@@ -1,14 +1,14 @@
-"""Slots: the memory of all live streams, in buffers that are allocated once and bound once.
+"""Slots: the states of all live streams of a model, in buffers that are allocated and bound once.
 
-A stream owns one slot. Slots are handed out from the lowest, so that the live ones lie close together and one launch over
-the first n rows serves them all; whoever is absent from a launch keeps its memory.
+A stream owns one slot. Slots are allocated from the lowest number, so that the live ones lie close together and one launch
+over the first n rows serves them all. A stream that takes no part in a launch keeps its state.
 """
 
 from __future__ import annotations
 
-from .base import Memory, Slots
+from .base import Slots, StreamState
 from .chunk import ChunkSlots
 from .step import StepSlots
 from .window import WindowSlots
 
-__all__ = ["ChunkSlots", "Memory", "Slots", "StepSlots", "WindowSlots"]
+__all__ = ["ChunkSlots", "Slots", "StepSlots", "StreamState", "WindowSlots"]

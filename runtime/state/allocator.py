@@ -1,4 +1,4 @@
-"""SlotAllocator: who sits where."""
+"""SlotAllocator: which slot numbers are in use."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from collections.abc import Callable
 
 
 class SlotAllocator:
-    """Numbers that are given out from the lowest."""
+    """Hands out slot numbers, the lowest free one first, and doubles the capacity when none is free."""
 
     def __init__(self) -> None:
         self.capacity = 0
         self._free: list[int] = []
 
-    def take(self, make_room: Callable[[int], None]) -> int:
-        """The lowest free number. Where there is none, ``make_room`` is told for how many there must be room first."""
+    def allocate(self, resize: Callable[[int], None]) -> int:
+        """The lowest free slot.
+
+        Args:
+            resize: called with the new capacity if no slot is free, before a new one is handed out.
+        """
         if not self._free:
-            make_room(self._grow())
+            resize(self._grow())
         self._free.sort(reverse=True)
         return self._free.pop()
 
-    def give(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
+        """Make a slot free again."""
         self._free.append(slot)
 
     def _grow(self) -> int:
-        """Twice the seats."""
-        more = max(1, self.capacity)
-        self._free += range(self.capacity, self.capacity + more)
-        self.capacity += more
+        """Double the capacity, from 1 at first; the new capacity."""
+        added = max(1, self.capacity)
+        self._free += range(self.capacity, self.capacity + added)
+        self.capacity += added
         return self.capacity

@@ -1,47 +1,57 @@
-"""What every mode's slots can do."""
+"""The interface of slots, the same for every mode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .device_io import DeviceIO
+from ..arrays import F32
+from .device_io import DeviceIO
 
-Floats = NDArray[np.float32]
-Memory = tuple[NDArray[Any], ...]
-"""A copy of one slot's memory, for snapshots."""
+StreamState = tuple[NDArray[Any], ...]
+"""A copy of one slot's state on the host, for snapshots and for the shadow."""
 
 
 class Slots(Protocol):
-    """Where streams live."""
+    """The states of a model's streams, and the buffers of its launches."""
 
     @property
-    def far(self) -> DeviceIO | None:
-        """Its side on the GPU; None where frames are the host's."""
+    def device_io(self) -> DeviceIO | None:
+        """Keypoints and poses on the GPU; None if launches read and write them on the host only."""
         ...
 
-    def join(self) -> int:
-        """A free slot, cleared."""
+    def allocate(self) -> int:
+        """A free slot with a cleared state."""
         ...
 
-    def leave(self, slot: int) -> None: ...
+    def release(self, slot: int) -> None:
+        """Make a slot free for another stream."""
+        ...
 
     def put(self, slot: int, keypoints: Any, dt_s: float, reset: bool) -> None:
-        """The next frame of a slot: (J, channels), with a ``far`` on the GPU too. It is only fed by a launch."""
+        """Set the next frame of a slot; a launch feeds it.
+
+        Args:
+            keypoints: (J, channels) on the host, or, with a ``device_io``, a ``DeviceArray``.
+            dt_s: seconds since the slot's frame before.
+            reset: clear the state before this frame.
+        """
         ...
 
-    def launch(self, slots: Sequence[int]) -> Floats:
-        """Feed what was put; (rows, J, 3) poses, indexed by slot. Valid until the next launch."""
+    def launch(self, slots: Sequence[int]) -> F32:
+        """Feed the frames that were put; (rows, J, 3) poses indexed by slot, valid until the next launch."""
         ...
 
     def commit(self, slots: Sequence[int]) -> None:
-        """Keep what the last launch made of these slots' memories; without it they stay as they were."""
+        """Adopt the states that the last launch computed for these slots. Without a commit they stay as they were."""
         ...
 
-    def copy(self, slot: int) -> Memory: ...
+    def state_copy(self, slot: int) -> StreamState:
+        """A copy of a slot's state."""
+        ...
 
-    def paste(self, slot: int, memory: Memory) -> None: ...
+    def load_state(self, slot: int, state: StreamState) -> None:
+        """Replace a slot's state by a copy from ``state_copy``, of this slot or of another one of the same graph."""
+        ...

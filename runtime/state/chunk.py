@@ -1,4 +1,4 @@
-"""Slots of a chunk graph: T_s frames in, their poses out, a state between one chunk and the next."""
+"""ChunkSlots: slots of a chunk graph, which takes T_s frames, gives their poses, and carries a state to the next chunk."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays import F32
 from ..artefact.manifest import Graph
 from ..engines.base import BoundInference, Buffers, Engine, Rows
 from .allocator import SlotAllocator
-from .base import Floats, Memory
+from .base import StreamState
 
 
 @dataclass(eq=False)
-class _Kept:
-    """What one slot remembers."""
+class _ChunkState:
+    """What one slot remembers: the chunk that is being gathered, the state before it, and the poses of the last chunk."""
 
     states: list[Rows]  # in the engine's memory, from before the chunk that is being gathered
-    keypoints: Floats  # (T_s, J, channels) of that chunk; the first ``count`` are there
-    dt_s: Floats  # (T_s,)
-    poses: Floats  # (T_s, J, 3) of the last whole chunk, if there is one
+    keypoints: F32  # (T_s, J, channels) of that chunk; the first ``count`` frames are filled
+    dt_s: F32  # (T_s,)
+    poses: F32  # (T_s, J, 3) of the last complete chunk, valid if ``complete``
     count: int = 0
-    reset: bool = False  # the chunk began with one
-    whole: bool = False  # there was a whole chunk since the last reset
+    reset: bool = False  # the chunk began with a reset
+    complete: bool = False  # there was a complete chunk since the last reset
 
     @property
     def arrays(self) -> tuple[Rows, ...]:
@@ -31,44 +32,45 @@ class _Kept:
 
 
 class ChunkSlots:
-    """Frames gathered into chunks, and the poses of the last whole one handed out, one per frame.
+    """Gathers frames into chunks, and returns the poses of the last complete chunk, one per frame.
 
-    Frame n is answered with the pose of frame n - (T_s - 1): the frame that makes a chunk whole with its first pose, the
-    frames after it with the others. Until there was a whole chunk, each frame launches what there is, the newest repeated,
-    and is answered with the oldest frame's pose; of such a launch no state is kept. A reset begins a new chunk.
+    Frame n is answered with the pose of frame n - (T_s - 1): the frame that completes a chunk with the chunk's first pose, the
+    frames after it with the others. Until there is a complete chunk, each frame launches the chunk as it is, with its newest
+    frame repeated, and is answered with the oldest frame's pose; the state of such a launch is discarded. A reset begins a new
+    chunk.
 
-    What a slot remembers changes at commit alone. Those that launch together are gathered in rows of their own: streams that
-    began at different times complete their chunks at different times, and a chunk is dearer than a copy of its state.
+    A slot's state changes only at ``commit``. A launch gathers the slots that it lifts in rows of its own: streams that began
+    at different times complete their chunks at different times, and lifting a chunk costs more than copying its state.
     """
 
-    far: None = None
+    device_io: None = None
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
-        self._seats = SlotAllocator()
-        self._kept: dict[int, _Kept] = {}
-        self._next: dict[int, tuple[Floats, float, bool]] = {}
+        self._allocator = SlotAllocator()
+        self._chunks: dict[int, _ChunkState] = {}
+        self._next: dict[int, tuple[F32, float, bool]] = {}  # keypoints, dt_s and reset of the frame that was put
         self._inputs: Buffers = {}
         self._outputs: Buffers = {}
         self._bound: dict[int, BoundInference] = {}
-        self._row: dict[int, int] = {}  # where the last launch had whom
+        self._row: dict[int, int] = {}  # slot -> its row in the last launch
 
-    def join(self) -> int:
-        slot = self._seats.take(self._allocate)
+    def allocate(self) -> int:
+        slot = self._allocator.allocate(self._resize)
         states = [self._engine.zeros([int(axis) for axis in state.shape[1:]], state.dtype) for state in self._graph.states]
         buffers = self._inputs["keypoints"], self._inputs["dt"], self._outputs["pose"]
-        self._kept[slot] = _Kept(states, *(np.zeros_like(buffer[0]) for buffer in buffers))
+        self._chunks[slot] = _ChunkState(states, *(np.zeros_like(buffer[0]) for buffer in buffers))
         return slot
 
-    def leave(self, slot: int) -> None:
-        self._seats.give(slot)
-        del self._kept[slot]
+    def release(self, slot: int) -> None:
+        self._allocator.release(slot)
+        del self._chunks[slot]
 
-    def put(self, slot: int, keypoints: Floats, dt_s: float, reset: bool) -> None:
+    def put(self, slot: int, keypoints: F32, dt_s: float, reset: bool) -> None:
         self._next[slot] = (keypoints, dt_s, reset)
 
-    def launch(self, slots: Sequence[int]) -> Floats:
-        lifted = [slot for slot in slots if self._is_lifted(slot)]
+    def launch(self, slots: Sequence[int]) -> F32:
+        lifted = [slot for slot in slots if self._must_lift(slot)]
         self._row = {slot: row for row, slot in enumerate(lifted)}
         for slot, row in self._row.items():
             self._fill(row, slot)
@@ -76,69 +78,69 @@ class ChunkSlots:
             (self._bound.get(len(lifted)) or self._bind(len(lifted)))()
         for slot in slots:
             if slot in self._row:
-                chunk = self._outputs["pose"][self._row[slot]]
-                # Whoever launches judges by the pose that is handed out now: it may be no better than those to come.
-                self._poses[slot] = chunk[0] if np.isfinite(chunk).all() else np.nan
+                poses = self._outputs["pose"][self._row[slot]]
+                # The caller checks only the pose that it gets now, so this pose stands for those that come later.
+                self._poses[slot] = poses[0] if np.isfinite(poses).all() else np.nan
             else:
-                kept = self._kept[slot]
-                self._poses[slot] = kept.poses[kept.count + 1]
+                chunk = self._chunks[slot]
+                self._poses[slot] = chunk.poses[chunk.count + 1]
         return self._poses
 
     def commit(self, slots: Sequence[int]) -> None:
         for slot in slots:
-            kept, (keypoints, dt_s, reset) = self._kept[slot], self._next[slot]
+            chunk, (keypoints, dt_s, reset) = self._chunks[slot], self._next[slot]
             if reset:
-                kept.count, kept.whole = 0, False
-            if kept.count == 0:
-                kept.reset = reset
-            kept.keypoints[kept.count], kept.dt_s[kept.count] = keypoints, dt_s
-            kept.count += 1
-            if kept.count == self._graph.frames:
+                chunk.count, chunk.complete = 0, False
+            if chunk.count == 0:
+                chunk.reset = reset
+            chunk.keypoints[chunk.count], chunk.dt_s[chunk.count] = keypoints, dt_s
+            chunk.count += 1
+            if chunk.count == self._graph.frames:
                 row = self._row[slot]
-                kept.poses[:] = self._outputs["pose"][row]
-                for state, array in zip(self._graph.states, kept.states, strict=True):
+                chunk.poses[:] = self._outputs["pose"][row]
+                for state, array in zip(self._graph.states, chunk.states, strict=True):
                     array[:] = self._outputs[state.output][row]
-                kept.count, kept.whole = 0, True
+                chunk.count, chunk.complete = 0, True
 
-    def copy(self, slot: int) -> Memory:
-        kept = self._kept[slot]
-        return (*(np.array(array) for array in kept.arrays), np.array([kept.count, kept.reset, kept.whole]))
+    def state_copy(self, slot: int) -> StreamState:
+        chunk = self._chunks[slot]
+        return (*(np.array(array) for array in chunk.arrays), np.array([chunk.count, chunk.reset, chunk.complete]))
 
-    def paste(self, slot: int, memory: Memory) -> None:
-        kept = self._kept[slot]
-        for array, value in zip(kept.arrays, memory[:-1], strict=True):
+    def load_state(self, slot: int, state: StreamState) -> None:
+        chunk = self._chunks[slot]
+        for array, value in zip(chunk.arrays, state[:-1], strict=True):
             array[:] = value
-        count, reset, whole = memory[-1].tolist()
-        kept.count, kept.reset, kept.whole = count, bool(reset), bool(whole)
+        count, reset, complete = state[-1].tolist()
+        chunk.count, chunk.reset, chunk.complete = count, bool(reset), bool(complete)
 
-    def _is_lifted(self, slot: int) -> bool:
-        """Whether the frame that was put makes a chunk whole, or has no whole chunk before it to be answered from."""
-        kept, (_, _, reset) = self._kept[slot], self._next[slot]
-        return reset or not kept.whole or kept.count == self._graph.frames - 1
+    def _must_lift(self, slot: int) -> bool:
+        """Whether the frame that was put completes a chunk, or no complete chunk before it has a pose for it."""
+        chunk, (_, _, reset) = self._chunks[slot], self._next[slot]
+        return reset or not chunk.complete or chunk.count == self._graph.frames - 1
 
     def _fill(self, row: int, slot: int) -> None:
-        """The chunk as it is with the frame that was put; if it is not whole yet, with that frame again and again."""
-        kept, (keypoints, dt_s, reset) = self._kept[slot], self._next[slot]
-        at = 0 if reset else kept.count
+        """Write a slot's chunk into a row of the launch, with the frame that was put repeated up to its end."""
+        chunk, (keypoints, dt_s, reset) = self._chunks[slot], self._next[slot]
+        at = 0 if reset else chunk.count
         x, dt = self._inputs["keypoints"][row], self._inputs["dt"][row]
-        x[:at], dt[:at] = kept.keypoints[:at], kept.dt_s[:at]
+        x[:at], dt[:at] = chunk.keypoints[:at], chunk.dt_s[:at]
         x[at:], dt[at:] = keypoints, dt_s
-        self._inputs["reset"][row] = kept.reset if at else reset
-        for state, array in zip(self._graph.states, kept.states, strict=True):
+        self._inputs["reset"][row] = chunk.reset if at else reset
+        for state, array in zip(self._graph.states, chunk.states, strict=True):
             self._inputs[state.input][row] = array
 
-    def _allocate(self, rows: int) -> None:
-        """Buffers of that many rows. Bindings are made anew, on demand; between two launches the old ones hold nothing."""
-        carried = {name for state in self._graph.states for name in (state.input, state.output)}
+    def _resize(self, rows: int) -> None:
+        """Allocate buffers of that many rows; between two launches they hold nothing. Bindings are made anew, on demand."""
+        state_names = {name for state in self._graph.states for name in (state.input, state.output)}
         for buffers, tensors in ((self._inputs, self._graph.inputs), (self._outputs, self._graph.outputs)):
             for t in tensors:
-                zeros = self._engine.zeros if t.name in carried else np.zeros
+                zeros = self._engine.zeros if t.name in state_names else np.zeros
                 buffers[t.name] = zeros((rows, *map(int, t.shape[1:])), t.dtype)
         self._bound.clear()
         self._poses = np.zeros((rows, *self._outputs["pose"].shape[2:]), np.float32)
 
     def _bind(self, rows: int) -> BoundInference:
-        """A launch over the first so many rows."""
+        """Bind a launch of the first ``rows`` rows."""
         inputs, outputs = ({name: array[:rows] for name, array in b.items()} for b in (self._inputs, self._outputs))
-        self._bound[rows] = launch = self._engine.bind(inputs, outputs)
-        return launch
+        self._bound[rows] = bound = self._engine.bind(inputs, outputs)
+        return bound

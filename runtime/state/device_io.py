@@ -1,4 +1,4 @@
-"""The far side of slots: frames that lie on the GPU already, and poses that stay there."""
+"""DeviceIO: keypoints that already lie on the GPU, and poses that stay there."""
 
 from __future__ import annotations
 
@@ -6,63 +6,67 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32
 from ..artefact.manifest import Graph
 from ..cuda.array import DeviceArray, MirroredArray
 
 if TYPE_CHECKING:
     from ..cuda.device import Device
 
-Floats = NDArray[np.float32]
-
 
 class DeviceIO:
-    """A row of keypoints and one of a pose on the GPU for each slot.
+    """One row of keypoints and one row of a pose on the GPU for each slot.
 
-    A launch that reads one frame there reads them all there. What it read and what it answered comes to the host with it, in
-    the same turn: so a frame is judged after the launch, and a launch of a bad one is not committed.
+    If one slot's frame lies on the GPU, the launch reads the frames of all its slots there. The keypoints that it read and
+    the poses that it computed are copied to the host by the same launch. So a frame is checked after the launch, and a launch
+    that read a bad frame is not committed.
     """
 
     def __init__(self, device: Device, graph: Graph) -> None:
         self.device = device
         self._shapes = {t.name: tuple(map(int, t.shape[1:])) for t in (*graph.inputs, *graph.outputs)}
-        self._here: set[int] = set()  # whose next frame lies on the GPU
+        self._on_device: set[int] = set()  # slots whose next frame lies on the GPU
         self.keypoints: MirroredArray  # (rows, J, channels)
         self.pose: MirroredArray  # (rows, J, 3)
 
     @property
-    def frame(self) -> tuple[int, ...]:
-        """(J, channels), in the model's own order: what ``put`` takes."""
+    def frame_shape(self) -> tuple[int, ...]:
+        """(J, channels), joints in the model's order: the shape of a frame that ``put`` takes."""
         return self._shapes["keypoints"]
 
-    def allocate(self, rows: int) -> None:
+    def resize(self, rows: int) -> None:
+        """Allocate memory for that many slots."""
         self.keypoints, self.pose = (
             self.device.mirror((rows, *self._shapes[name]), "float32") for name in ("keypoints", "pose")
         )
-        self._here.clear()
+        self._on_device.clear()
 
-    def put(self, slot: int, keypoints: DeviceArray | Floats) -> None:
-        """The next frame of a slot. One of the host stays there, unless a launch needs it here."""
+    def put(self, slot: int, keypoints: DeviceArray | F32) -> None:
+        """Set the next frame of a slot. A frame on the host is copied to the GPU only if a launch needs it there."""
         if isinstance(keypoints, DeviceArray):
             self.keypoints.far[slot] = keypoints
-            self._here.add(slot)
+            self._on_device.add(slot)
         else:
-            self._here.discard(slot)
+            self._on_device.discard(slot)
 
-    def gather(self, slots: Sequence[int], keypoints: Floats) -> bool:
-        """Bring all these slots' frames here if one of them is; (rows, J, channels) are those of the host."""
-        if self._here.isdisjoint(slots):
+    def gather(self, slots: Sequence[int], keypoints: F32) -> bool:
+        """Bring the frames of all these slots to the GPU if one of them is there; whether that is so.
+
+        Args:
+            keypoints: (rows, J, channels) the frames on the host, indexed by slot.
+        """
+        if self._on_device.isdisjoint(slots):
             return False
         for slot in slots:
-            if slot not in self._here:
+            if slot not in self._on_device:
                 self.keypoints.far[slot] = keypoints[slot]
         return True
 
-    def taken(self, slot: int) -> Floats:
-        """A copy of the frame that the last launch read."""
+    def keypoints_read(self, slot: int) -> F32:
+        """(J, channels): a copy on the host of the frame that the last launch read."""
         return np.array(self.keypoints.near[slot])
 
-    def answered(self, slot: int) -> DeviceArray:
-        """(J, 3): the pose that the last launch made, where it made it. The next one overwrites it."""
+    def pose_on_device(self, slot: int) -> DeviceArray:
+        """(J, 3): the pose of the last launch, on the GPU. The next launch overwrites it."""
         return self.pose.far[slot]

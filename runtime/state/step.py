@@ -1,4 +1,4 @@
-"""Slots of a step graph: one frame in, one pose out, a state between them."""
+"""StepSlots: slots of a step graph, which takes one frame and gives one pose, with a state in between."""
 
 from __future__ import annotations
 
@@ -6,89 +6,92 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..arrays import F32
 from ..artefact.manifest import Graph
 from ..cuda.array import DeviceArray
 from ..engines.base import BoundInference, Buffers, Engine, Rows
 from .allocator import SlotAllocator
-from .base import Floats, Memory
+from .base import StreamState
 from .device_io import DeviceIO
 
 Zeros = Callable[[tuple[int, ...], str], Rows]
 
 
 class StepSlots:
-    """Recurrent states in two slabs that swap roles, row by row: a launch reads one and writes the other.
+    """Recurrent states in two slabs with swapping roles, row by row: a launch reads one slab and writes the other.
 
-    ``_live[slot]`` tells which slab holds a slot's memory. It flips when a launch is committed, so that a launch that failed
-    has changed nothing, and rows of the other slab are free to be overwritten.
+    ``_live[slot]`` is the slab that holds a slot's state. It flips when a launch is committed. So a launch that failed has
+    changed nothing, and the slot's row in the other slab may be overwritten.
 
-    The slabs are the engine's memory: on a GPU they stay there, and a row that changes sides is copied there. Frames and
-    poses are the host's, unless a frame comes from the GPU: see ``DeviceIO``.
+    The slabs are the engine's memory: on a GPU they stay there, and a row that changes slabs is copied there. Frames and
+    poses are on the host, unless a frame lies on the GPU: see ``DeviceIO``.
     """
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
         self._engine, self._graph = engine, graph
-        self.far = None if engine.device is None else DeviceIO(engine.device, graph)
-        self._seats = SlotAllocator()
+        self.device_io = None if engine.device is None else DeviceIO(engine.device, graph)
+        self._allocator = SlotAllocator()
         self._inputs: Buffers = {}
         self._outputs: Buffers = {}
         self._slabs: tuple[Buffers, Buffers] = ({}, {})
         self._live: list[int] = []
-        self._pose: Floats
+        self._pose: F32
         self._bound: dict[tuple[int, int, int, bool], BoundInference] = {}
 
-    def join(self) -> int:
-        slot = self._seats.take(self._allocate)
+    def allocate(self) -> int:
+        slot = self._allocator.allocate(self._resize)
         for state in self._graph.states:
             for slab in self._slabs:
                 slab[state.input][slot] = 0
         return slot
 
-    def leave(self, slot: int) -> None:
-        self._seats.give(slot)
+    def release(self, slot: int) -> None:
+        self._allocator.release(slot)
 
-    def put(self, slot: int, keypoints: Floats | DeviceArray, dt_s: float, reset: bool) -> None:
-        if self.far is not None:
-            self.far.put(slot, keypoints)
+    def put(self, slot: int, keypoints: F32 | DeviceArray, dt_s: float, reset: bool) -> None:
+        if self.device_io is not None:
+            self.device_io.put(slot, keypoints)
         if not isinstance(keypoints, DeviceArray):
             self._keypoints[slot] = keypoints
         self._dt[slot] = dt_s
         self._reset[slot] = reset
 
-    def launch(self, slots: Sequence[int]) -> Floats:
+    def launch(self, slots: Sequence[int]) -> F32:
         if len(slots) == 1:
             first, last, side = slots[0], slots[0] + 1, self._live[slots[0]]
         else:
             first, last, side = 0, max(slots) + 1, self._live[slots[0]]
             for slot in range(last):
                 self._move(slot, side)
-        far = self.far if self.far is not None and self.far.gather(slots, self._keypoints) else None
-        bound = self._bound.get((first, last, side, far is not None))
+        device_io = self.device_io
+        if device_io is not None and not device_io.gather(slots, self._keypoints):
+            device_io = None  # all frames of this launch are on the host
+        bound = self._bound.get((first, last, side, device_io is not None))
         if bound is None:
-            bound = self._bind(first, last, side, far)
+            bound = self._bind(first, last, side, device_io)
         bound()
-        return self._pose if far is None else far.pose.near
+        return self._pose if device_io is None else device_io.pose.near
 
     def commit(self, slots: Sequence[int]) -> None:
         for slot in slots:
             self._live[slot] ^= 1
 
-    def copy(self, slot: int) -> Memory:
+    def state_copy(self, slot: int) -> StreamState:
         return tuple(np.array(self._slabs[self._live[slot]][state.input][slot]) for state in self._graph.states)
 
-    def paste(self, slot: int, memory: Memory) -> None:
-        for state, array in zip(self._graph.states, memory, strict=True):
-            self._slabs[self._live[slot]][state.input][slot] = array
+    def load_state(self, slot: int, state: StreamState) -> None:
+        for tensor, array in zip(self._graph.states, state, strict=True):
+            self._slabs[self._live[slot]][tensor.input][slot] = array
 
     def _move(self, slot: int, side: int) -> None:
-        """Bring a slot's memory to that slab."""
+        """Copy a slot's state to that slab, if it is in the other one."""
         if self._live[slot] != side:
             for state in self._graph.states:
                 self._slabs[side][state.input][slot] = self._slabs[1 - side][state.input][slot]
             self._live[slot] = side
 
-    def _allocate(self, rows: int) -> None:
-        """Buffers of that many rows, with what the old ones held. Bindings are made anew, on demand."""
+    def _resize(self, rows: int) -> None:
+        """Allocate buffers of that many rows and copy the old content. Bindings are made anew, on demand."""
 
         def larger(zeros: Zeros, old: Rows | None, shape: tuple[int | str, ...], dtype: str) -> Rows:
             new = zeros((rows, *map(int, shape[1:])), dtype)
@@ -97,30 +100,31 @@ class StepSlots:
             return new
 
         graph = self._graph
-        carried = {state.input for state in graph.states} | {state.output for state in graph.states}
+        state_names = {name for state in graph.states for name in (state.input, state.output)}
         for buffers, tensors in ((self._inputs, graph.inputs), (self._outputs, graph.outputs)):
             for t in tensors:
-                if t.name not in carried:
+                if t.name not in state_names:
                     buffers[t.name] = larger(np.zeros, buffers.get(t.name), t.shape, t.dtype)
         for slab in self._slabs:
             for state in graph.states:
                 slab[state.input] = larger(self._engine.zeros, slab.get(state.input), state.shape, state.dtype)
         self._live += [0] * (rows - len(self._live))
-        if self.far is not None:
-            self.far.allocate(rows)
+        if self.device_io is not None:
+            self.device_io.resize(rows)
         self._bound.clear()
         self._keypoints, self._dt = self._inputs["keypoints"], self._inputs["dt"]
         self._reset, self._pose = self._inputs["reset"], self._outputs["pose"]
 
-    def _bind(self, first: int, last: int, side: int, far: DeviceIO | None) -> BoundInference:
+    def _bind(self, first: int, last: int, side: int, device_io: DeviceIO | None) -> BoundInference:
+        """Bind a launch of the rows ``first`` to ``last`` that reads states from the slab ``side``."""
         rows = slice(first, last)
         inputs = {name: array[rows] for name, array in self._inputs.items()}
         outputs = {name: array[rows] for name, array in self._outputs.items()}
         for state in self._graph.states:
             inputs[state.input] = self._slabs[side][state.input][rows]
             outputs[state.output] = self._slabs[1 - side][state.input][rows]
-        if far is not None:
-            inputs["keypoints"], outputs["pose"] = far.keypoints[rows], far.pose[rows]
-        launch = self._engine.bind(inputs, outputs)
-        self._bound[first, last, side, far is not None] = launch
-        return launch
+        if device_io is not None:
+            inputs["keypoints"], outputs["pose"] = device_io.keypoints[rows], device_io.pose[rows]
+        bound = self._engine.bind(inputs, outputs)
+        self._bound[first, last, side, device_io is not None] = bound
+        return bound

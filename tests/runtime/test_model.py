@@ -191,12 +191,12 @@ def test_growth_keeps_what_streams_remember(retention_artefact: Path, walker_key
         np.testing.assert_array_equal(first.step(frame, t=i * 0.02).xyz_m, alone.step(frame, t=i * 0.02).xyz_m)
 
 
-def test_seats_are_used_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_slots_are_used_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     for _ in range(50):
         with model.stream() as stream:
             stream.step(walker_keypoints(1)[0], t=0)
-    assert model._slots._seats.capacity == 1
+    assert model._slots._allocator.capacity == 1
 
 
 def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walker_keypoints: Walk) -> None:

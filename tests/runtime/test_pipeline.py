@@ -99,12 +99,12 @@ def test_an_empty_frame_is_a_frame(model: Model, frame: Callable[..., Frame]) ->
     assert told(list(Pipeline(Listed([frame(0), frame(1)]), model))) == [("poses", 0.0, ()), ("poses", 0.02, ())]
 
 
-def test_seats_are_given_back_however_it_ends(model: Model, frame: Callable[..., Frame]) -> None:
+def test_slots_are_released_however_the_run_ends(model: Model, frame: Callable[..., Frame]) -> None:
     for _ in range(5):
         for event in Pipeline(Listed([frame(i, 0, 1, 2) for i in range(5)]), model):
             if isinstance(event, PoseFrame) and event.frame.t_s > 0.03:
                 break
-    assert model._slots._seats.capacity == 4 and len(model._slots._seats._free) == 4
+    assert model._slots._allocator.capacity == 4 and len(model._slots._allocator._free) == 4
 
 
 def test_it_says_how_long_a_step_took(model: Model, frame: Callable[..., Frame]) -> None:

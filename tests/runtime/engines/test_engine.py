@@ -60,7 +60,7 @@ def test_what_a_stream_binds_never_aliases(retention_artefact: Path) -> None:
             return lambda: None
 
     slots = StepSlots(Watching(), read_manifest(retention_artefact).graph())
-    rows = [slots.join() for _ in range(3)]
+    rows = [slots.allocate() for _ in range(3)]
     for who in ([0], [0], [1], [0, 2], [0, 2], rows, rows, [2]):
         for slot in who:
             slots.put(slot, np.zeros((17, 3), np.float32), 0.02, False)

@@ -34,7 +34,7 @@ def same(a: Any, b: Any) -> None:
 
 
 def remembered(stream: Stream) -> list[bytes]:
-    return [array.tobytes() for array in stream.snapshot().memory]
+    return [array.tobytes() for array in stream.snapshot().state]
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated"])
@@ -101,39 +101,43 @@ def test_who_joins_meanwhile_does_not_take_the_pose_away(
     """As another thread may, between the launch and the answer: the slab grows."""
     gpu, _ = twins("retention")
     stream = gpu.stream()
-    keep = Stream._keep
+    commit = Stream._commit
 
     def joined(self: Stream, *args: Any) -> Any:
         for _ in range(5):
             gpu.stream()
-        return keep(self, *args)
+        return commit(self, *args)
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(Stream, "_keep", joined)
+        meanwhile.setattr(Stream, "_commit", joined)
         pose = stream.step(lend(walker_keypoints(1)[0]))
     np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
 
 
-def test_what_a_shadow_orders_during_the_launch_is_done_and_not_only_told(twins: Any, walker_keypoints: Any, lend: Any) -> None:
+def test_a_reset_that_a_shadow_requests_during_the_launch_is_done(twins: Any, walker_keypoints: Any, lend: Any) -> None:
     gpu, cpu = twins("retention")
     a, b = gpu.stream(), cpu.stream()
     frames = walker_keypoints(4)
     for i in range(3):
         same(a.step(lend(frames[i]), t=i * 0.02), b.step(frames[i], t=i * 0.02))
-    saw: list[bool] = []
-    watch = SimpleNamespace(forget=False, check=lambda: None, saw=lambda *args, **more: saw.append(args[-1]), cut=lambda: None)
+    resets: list[bool] = []
+
+    def record(*args: Any, **options: Any) -> None:
+        resets.append(args[-1])
+
+    sampler = SimpleNamespace(reset_pending=False, check=lambda: None, record=record, interrupt=lambda: None)
     launch = a._slots.launch
 
-    def doomed(slots: Any) -> Any:
-        watch.forget = True
+    def launch_and_request_reset(slots: Any) -> Any:
+        sampler.reset_pending = True
         return launch(slots)
 
-    a._watch, a._slots.launch = watch, doomed  # type: ignore[assignment,method-assign]
+    a._sampler, a._slots.launch = sampler, launch_and_request_reset  # type: ignore[assignment,method-assign]
     pose = a.step(lend(frames[3]), t=0.06)
     b.reset()
     fresh = b.step(frames[3], t=0.06)
     np.testing.assert_array_equal(pose.xyz_m, fresh.xyz_m)
-    assert (pose.gap, saw) == ("reset", [True])
+    assert (pose.gap, resets) == ("reset", [True])
     del a._slots.launch
 
 

@@ -31,7 +31,7 @@ def same(a: Any, b: Any) -> None:
 
 
 def remembered(stream: Stream) -> list[bytes]:
-    return [array.tobytes() for array in stream.snapshot().memory]
+    return [array.tobytes() for array in stream.snapshot().state]
 
 
 KINDS = ["retention", "dssm", "gated", "retention-chunk", "lookahead-chunk", "attention"]

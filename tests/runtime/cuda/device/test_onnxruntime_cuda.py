@@ -119,7 +119,7 @@ def test_people_come_and_go_and_each_is_as_on_the_cpu(artefact_of: Callable[[str
         for a, b in poses:
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
     for a, b in pairs:
-        for x, y in zip(a.snapshot().memory, b.snapshot().memory, strict=True):
+        for x, y in zip(a.snapshot().state, b.snapshot().state, strict=True):
             np.testing.assert_array_equal(x, y)
 
 

@@ -60,7 +60,7 @@ def test_people_come_and_go_and_each_is_as_on_the_processor(
         for a, b in poses:
             np.testing.assert_allclose(a.xyz_m, b.xyz_m, atol=SAME)
     for a, b in pairs:
-        for x, y in zip(a.snapshot().memory, b.snapshot().memory, strict=True):
+        for x, y in zip(a.snapshot().state, b.snapshot().state, strict=True):
             np.testing.assert_allclose(x, y, atol=SAME)
     first = pairs[0][0]
     snapshot = first.snapshot()
