@@ -1,4 +1,4 @@
-"""A stream: what PyTorch would say, frame after frame, whatever happens in between."""
+"""A stream gives the poses that PyTorch computes, frame after frame, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def same(a: np.ndarray, b: np.ndarray) -> None:
     assert np.abs(a - b).max() <= REL * np.abs(b).max()
 
 
-def remembered(stream: Stream) -> tuple[list[bytes], Any, Any, bytes | None]:
-    """All that a stream knows, bit for bit."""
+def memory_of(stream: Stream) -> tuple[list[bytes], Any, Any, bytes | None]:
+    """All that a stream remembers, bit for bit."""
     snapshot = stream.snapshot()
-    time = snapshot.time
-    pose = None if time.xyz_m is None else time.xyz_m.tobytes()
-    return [part.tobytes() for part in snapshot.memory], time.last_s, time.fed_s, pose
+    history = snapshot.history
+    pose = None if history.xyz_m is None else history.xyz_m.tobytes()
+    return [part.tobytes() for part in snapshot.state], history.last_s, history.fed_s, pose
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_a_stream_says_what_pytorch_says_at_any_frame_rate(
+def test_a_stream_equals_pytorch_at_any_frame_rate(
     mixer: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
@@ -56,7 +56,7 @@ def test_a_stream_says_what_pytorch_says_at_any_frame_rate(
         assert pose.dt_s == pytest.approx(dt) and pose.latency_frames == 0
 
 
-def test_a_pose_says_what_it_was_made_of(model: Model, walker_keypoints: Walk) -> None:
+def test_a_pose_carries_the_score_and_the_time_of_its_frame(model: Model, walker_keypoints: Walk) -> None:
     frame = walker_keypoints(1)[0].copy()
     frame[4] = 0
     pose = model.stream().step(frame, t=3.5)
@@ -72,7 +72,7 @@ def test_keypoints_without_scores_are_all_seen(model: Model, walker_keypoints: W
     np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_where_a_joint_that_was_not_seen_lies_does_not_matter(model: Model, walker_keypoints: Walk) -> None:
+def test_the_coordinates_of_a_joint_that_was_not_seen_do_not_matter(model: Model, walker_keypoints: Walk) -> None:
     frame = walker_keypoints(1)[0].copy()
     frame[7] = (0, 0, 0)
     wild = frame.copy()
@@ -80,15 +80,15 @@ def test_where_a_joint_that_was_not_seen_lies_does_not_matter(model: Model, walk
     np.testing.assert_array_equal(model.stream().step(frame).xyz_m, model.stream().step(wild).xyz_m)
 
 
-def test_a_step_leaves_the_callers_array_alone_and_gives_an_own_pose(model: Model, walker_keypoints: Walk) -> None:
+def test_a_step_changes_neither_the_callers_array_nor_an_earlier_pose(model: Model, walker_keypoints: Walk) -> None:
     frame = walker_keypoints(1)[0].copy()
     before = frame.copy()
     stream = model.stream()
     first = stream.step(frame, t=0)
-    kept = first.xyz_m.copy()
+    first_xyz_m = first.xyz_m.copy()
     frame[:] = 0.3
     stream.step(frame, t=1)
-    np.testing.assert_array_equal(first.xyz_m, kept)
+    np.testing.assert_array_equal(first.xyz_m, first_xyz_m)
     np.testing.assert_array_equal(walker_keypoints(1)[0], before)
 
 
@@ -111,8 +111,8 @@ def test_a_reset_forgets_the_person_before(model: Model, walker_keypoints: Walk)
         assert (a.gap, a.dt_s) == (b.gap, b.dt_s)
 
 
-def test_memory_matters(model: Model, walker_keypoints: Walk) -> None:
-    """What the tests of forgetting stand on: without a reset the person before is still there."""
+def test_without_a_reset_the_person_before_matters(model: Model, walker_keypoints: Walk) -> None:
+    """The tests of resets rest on this: without a reset, the person before changes the pose."""
     used, fresh = model.stream(), model.stream()
     play(used, walker_keypoints(10, seed=1))
     a, b = used.step(walker_keypoints(1)[0], t=0.2), fresh.step(walker_keypoints(1)[0], t=0.2)
@@ -123,7 +123,7 @@ def test_memory_matters(model: Model, walker_keypoints: Walk) -> None:
 def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     model = load(artefact_of(mixer))
     stream, frames = model.stream(), walker_keypoints(40)
-    play(stream, frames[:15])  # amid a chunk
+    play(stream, frames[:15])  # ends in the middle of a chunk
     snapshot = stream.snapshot()
     expected = play(stream, frames[15:25], start=0.3)
     play(stream, frames[25:], start=0.5)
@@ -140,11 +140,11 @@ def test_a_restored_stream_goes_on_bit_for_bit(mixer: str, artefact_of: Callable
 def test_a_snapshot_of_another_graph_is_refused(retention_artefact: Path, dssm_artefact: Path, walker_keypoints: Walk) -> None:
     stream = load(retention_artefact).stream()
     play(stream, walker_keypoints(3))
-    before = remembered(stream)
+    before = memory_of(stream)
     for other in (load(dssm_artefact), load(retention_artefact, precision="fp16")):
         with pytest.raises(UsageError, match="of another model"):
             stream.restore(other.stream().snapshot())
-    assert remembered(stream) == before
+    assert memory_of(stream) == before
 
 
 def test_a_snapshot_fits_the_same_artefact_opened_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
@@ -154,7 +154,8 @@ def test_a_snapshot_fits_the_same_artefact_opened_again(retention_artefact: Path
     np.testing.assert_array_equal(a.step(walker_keypoints(6)[5], t=0.1).xyz_m, b.step(walker_keypoints(6)[5], t=0.1).xyz_m)
 
 
-def spoilt(where: Any, value: float) -> np.ndarray:
+def bad_frame(where: Any, value: float) -> np.ndarray:
+    """A valid frame with one wrong number."""
     frame = np.full((17, 3), 0.5, np.float32)
     frame[where] = value
     return frame
@@ -162,17 +163,17 @@ def spoilt(where: Any, value: float) -> np.ndarray:
 
 GOOD = np.full((17, 3), 0.5, np.float32)
 REFUSED = [
-    ("nan", spoilt((3, 0), np.nan), 0.1, "joint 3 .* not finite"),
-    ("inf", spoilt((16, 1), np.inf), 0.1, "joint 16 .* not finite"),
-    ("nan score", spoilt((0, 2), np.nan), 0.1, "joint 0 .* not finite"),
-    ("score 2", spoilt((5, 2), 2), 0.1, "score 2; expected scores in"),
-    ("score -0.1", spoilt((5, 2), -0.1), 0.1, "score -0.1"),
+    ("nan", bad_frame((3, 0), np.nan), 0.1, "joint 3 .* not finite"),
+    ("inf", bad_frame((16, 1), np.inf), 0.1, "joint 16 .* not finite"),
+    ("nan score", bad_frame((0, 2), np.nan), 0.1, "joint 0 .* not finite"),
+    ("score 2", bad_frame((5, 2), 2), 0.1, "score 2; expected scores in"),
+    ("score -0.1", bad_frame((5, 2), -0.1), 0.1, "score -0.1"),
     ("wrong joints", np.zeros((16, 3)), 0.1, r"shape \(16, 3\)"),
     ("wrong channels", np.zeros((17, 4)), 0.1, r"shape \(17, 4\)"),
     ("a batch", np.zeros((1, 17, 3)), 0.1, r"shape \(1, 17, 3\)"),
     ("text", "pose", 0.1, "not an array of numbers|shape"),
     ("ragged", [[1, 2], [3]], 0.1, "not an array of numbers"),
-    ("too large for float32", spoilt((1, 0), 0).astype(np.float64) * 1e300, 0.1, "not finite"),
+    ("too large for float32", bad_frame((1, 0), 0).astype(np.float64) * 1e300, 0.1, "not finite"),
     ("time goes back", GOOD, 0.03, r"time went from 0.080000 s to 0.030000 s"),
     ("time stands still", GOOD, 0.08, "each frame later"),
     ("time is nan", GOOD, float("nan"), "time is nan"),
@@ -191,10 +192,10 @@ def test_a_refused_frame_leaves_no_trace(
     frames = walker_keypoints(8)
     for each in (stream, twin):
         play(each, frames[:5])
-    before = remembered(stream)
+    before = memory_of(stream)
     with pytest.raises(FrameError, match=message):
         stream.step(keypoints, t=t)
-    assert remembered(stream) == before == remembered(twin)
+    assert memory_of(stream) == before == memory_of(twin)
     for i in (5, 6, 7):
         a, b = stream.step(frames[i], t=0.1 + i * DT_S), twin.step(frames[i], t=0.1 + i * DT_S)
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
@@ -204,41 +205,41 @@ def test_a_refused_frame_leaves_no_trace(
 def test_a_first_frame_may_be_refused_too(model: Model, walker_keypoints: Walk) -> None:
     stream = model.stream()
     with pytest.raises(FrameError):
-        stream.step(spoilt((3, 0), np.nan), t=5.0)
-    pose = stream.step(walker_keypoints(1)[0], t=1.0)  # the refused frame set no time either
+        stream.step(bad_frame((3, 0), np.nan), t=5.0)
+    pose = stream.step(walker_keypoints(1)[0], t=1.0)  # the refused frame set no time
     np.testing.assert_array_equal(pose.xyz_m, model.stream().step(walker_keypoints(1)[0], t=1.0).xyz_m)
 
 
-def test_a_gap_is_named_and_a_long_one_is_a_new_beginning(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_a_pose_names_its_gap_and_a_long_gap_resets(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact, gaps=GapPolicy(decay_after_s=0.1, reset_after_s=1.0))
     stream, fresh = model.stream(), model.stream()
     frames = walker_keypoints(6)
-    got = [stream.step(frame, t=t) for frame, t in zip(frames, (0, 0.02, 0.2, 1.1, 2.5, 2.52), strict=True)]
-    assert [pose.gap for pose in got] == ["reset", "none", "decay", "decay", "reset", "none"]
-    assert [pose.dt_s for pose in got] == pytest.approx([0.02, 0.02, 0.18, 0.9, 1.4, 0.02])
+    poses = [stream.step(frame, t=t) for frame, t in zip(frames, (0, 0.02, 0.2, 1.1, 2.5, 2.52), strict=True)]
+    assert [pose.gap for pose in poses] == ["reset", "none", "decay", "decay", "reset", "none"]
+    assert [pose.dt_s for pose in poses] == pytest.approx([0.02, 0.02, 0.18, 0.9, 1.4, 0.02])
     for i, t in ((4, 2.5), (5, 2.52)):  # as if nothing had been before
-        np.testing.assert_array_equal(fresh.step(frames[i], t=t).xyz_m, got[i].xyz_m)
+        np.testing.assert_array_equal(fresh.step(frames[i], t=t).xyz_m, poses[i].xyz_m)
 
 
-def test_nobody_seen_holds_the_last_pose_and_lets_time_run_on(model: Model, walker_keypoints: Walk) -> None:
+def test_a_frame_with_nobody_holds_the_last_pose_and_lets_time_run_on(model: Model, walker_keypoints: Walk) -> None:
     stream, twin = model.stream(), model.stream()
     frames = walker_keypoints(6)
     for each in (stream, twin):
         last = play(each, frames[:5])[-1]
-    memory = remembered(stream)[0]
+    state = memory_of(stream)[0]
     for t in (0.10, 0.12, 0.14):
         held = stream.step(np.zeros((17, 3)), t=t)
         assert held.gap == "hold" and held.t_s == t and held.dt_s == pytest.approx(t - 0.08) and not held.score.any()
         np.testing.assert_array_equal(held.xyz_m, last.xyz_m)
-    assert remembered(stream)[0] == memory
-    with pytest.raises(FrameError, match=r"from 0.140000 s"):  # a held frame is a frame: time went on
+    assert memory_of(stream)[0] == state
+    with pytest.raises(FrameError, match=r"from 0.140000 s"):  # a held frame counts: time went on
         stream.step(frames[5], t=0.13)
     a, b = stream.step(frames[5], t=0.16), twin.step(frames[5], t=0.16)
     assert a.dt_s == pytest.approx(0.08) and a.gap == b.gap == "none"
     np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_whoever_was_not_seen_for_long_starts_anew(model: Model, walker_keypoints: Walk) -> None:
+def test_a_person_who_was_not_seen_for_long_starts_anew(model: Model, walker_keypoints: Walk) -> None:
     stream, fresh = model.stream(), model.stream()
     play(stream, walker_keypoints(5))
     for i in range(30):
@@ -261,19 +262,26 @@ def test_a_closed_stream_refuses_everything_and_may_be_closed_again(model: Model
     for call in (lambda: stream.step(walker_keypoints(1)[0]), stream.snapshot, lambda: stream.restore(snapshot)):
         with pytest.raises(UsageError, match="the stream is closed; expected a new one"):
             call()
-    np.testing.assert_array_equal(  # whoever takes the seat next finds it empty
+    np.testing.assert_array_equal(  # the next stream in the slot finds it cleared
         model.stream().step(walker_keypoints(1)[0], t=0).xyz_m, load_fresh(model, walker_keypoints).xyz_m
     )
 
 
+def test_a_stream_names_its_model(model: Model) -> None:
+    stream = model.stream()
+    assert repr(stream) == "<Stream of tiny-retention, fp32 on onnxruntime-cpu, slot 0>"
+    stream.close()
+    assert repr(stream) == "<Stream of tiny-retention, fp32 on onnxruntime-cpu, closed>"
+
+
 def load_fresh(model: Model, walker_keypoints: Walk) -> Pose:
-    model.stream()  # takes another seat
+    model.stream()  # takes another slot
     return model.stream().step(walker_keypoints(1)[0], t=0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk"])
-def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
+def test_a_pose_that_is_not_finite_raises_and_leaves_the_state(
     mixer: str, value: float, artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(artefact_of(mixer))
@@ -281,7 +289,7 @@ def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
     frames = walker_keypoints(8)
     for each in (stream, twin):
         play(each, frames[:5])
-    before = remembered(stream)
+    before = memory_of(stream)
     launch = model._slots.launch
 
     def broken(slots: Any) -> np.ndarray:
@@ -293,7 +301,7 @@ def test_a_model_that_answers_nonsense_raises_and_leaves_the_state(
     with pytest.raises(ArtefactError, match="not finite; the state is as it was"):
         stream.step(frames[5], t=0.1)
     monkeypatch.undo()
-    assert remembered(stream) == before
+    assert memory_of(stream) == before
     np.testing.assert_array_equal(stream.step(frames[5], t=0.12).xyz_m, twin.step(frames[5], t=0.12).xyz_m)
 
 
@@ -303,7 +311,7 @@ def test_an_engine_that_breaks_down_leaves_the_state(
     stream, twin = model.stream(), model.stream()
     for each in (stream, twin):
         play(each, walker_keypoints(5))
-    before = remembered(stream)
+    before = memory_of(stream)
 
     def broken(slots: Any) -> np.ndarray:
         raise RuntimeError("the device is gone")
@@ -312,7 +320,7 @@ def test_an_engine_that_breaks_down_leaves_the_state(
     with pytest.raises(RuntimeError, match="the device is gone"):
         stream.step(walker_keypoints(6)[5], t=0.1)
     monkeypatch.undo()
-    assert remembered(stream) == before
+    assert memory_of(stream) == before
     np.testing.assert_array_equal(
         stream.step(walker_keypoints(6)[5], t=0.1).xyz_m, twin.step(walker_keypoints(6)[5], t=0.1).xyz_m
     )
@@ -337,7 +345,7 @@ def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
 
 
 @pytest.mark.parametrize("latency", [0, 3, 8])
-def test_a_window_model_says_what_pytorch_says_of_each_window(
+def test_a_window_model_equals_pytorch_on_each_window(
     latency: int, attention_artefact: Path, tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
@@ -362,7 +370,7 @@ def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path,
 
 
 def chunked(reference: Any, frames: np.ndarray, dt_s: np.ndarray) -> np.ndarray:
-    """(T, 17, 3) poses of the PyTorch model, chunk after chunk of four, from an empty memory."""
+    """(T, 17, 3) poses of the PyTorch model in chunks of four frames, from an empty state."""
     import torch
 
     state, poses = reference.initial_state(1), []
@@ -376,28 +384,28 @@ def chunked(reference: Any, frames: np.ndarray, dt_s: np.ndarray) -> np.ndarray:
 
 
 def uneven(frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds between frames, and their times from 10 s on; the first comes a nominal step after nothing."""
+    """(T,) seconds between frames, and (T,) times that begin at 10 s; the first dt is the nominal one."""
     dt_s = np.random.default_rng(1).choice([0.01, 0.02, 0.033, 0.1, 0.7], frames).astype(np.float32)
     dt_s[0] = DT_S
     return dt_s, 10 + np.cumsum(dt_s, dtype=np.float64)
 
 
 @pytest.mark.parametrize("kind", ["lookahead-chunk", "gated-chunk"])
-def test_a_stream_of_chunks_says_what_pytorch_says_three_frames_late(
+def test_a_stream_of_chunks_equals_pytorch_three_frames_late(
     kind: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     stream, frames, (dt_s, t_s) = load(artefact_of(kind)).stream(), walker_keypoints(32), uneven(32)
     expected = chunked(tiny_lifter(kind), frames, dt_s)
     for i in range(32):
         pose = stream.step(frames[i], t=t_s[i])
-        of = max(0, i - 3)
-        assert pose.latency_frames == 3 and pose.t_s == pytest.approx(t_s[of]) and pose.dt_s == pytest.approx(dt_s[of])
-        np.testing.assert_array_equal(pose.score, frames[of, :, 2])
+        posed = max(0, i - 3)
+        assert pose.latency_frames == 3 and pose.t_s == pytest.approx(t_s[posed]) and pose.dt_s == pytest.approx(dt_s[posed])
+        np.testing.assert_array_equal(pose.score, frames[posed, :, 2])
         if i >= 3:
-            same(pose.xyz_m, expected[of])
+            same(pose.xyz_m, expected[posed])
 
 
-def test_before_its_first_chunk_is_whole_a_stream_says_what_the_newest_frame_repeated_would_make_of_it(
+def test_before_its_first_chunk_is_complete_a_stream_repeats_the_newest_frame(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk")).stream(), walker_keypoints(4), uneven(4)
@@ -408,14 +416,16 @@ def test_before_its_first_chunk_is_whole_a_stream_says_what_the_newest_frame_rep
 
 
 @pytest.mark.parametrize("after", [2, 3, 4, 5, 7, 8])
-def test_a_reset_amid_a_chunk_begins_another(after: int, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
+def test_a_reset_in_the_middle_of_a_chunk_begins_another(
+    after: int, artefact_of: Callable[[str], Path], walker_keypoints: Walk
+) -> None:
     model = load(artefact_of("lookahead-chunk"))
-    asked, late, fresh = model.stream(), model.stream(), model.stream()
-    for stream in (asked, late):
+    reset, late, fresh = model.stream(), model.stream(), model.stream()
+    for stream in (reset, late):
         play(stream, walker_keypoints(after, seed=1))
-    asked.reset()
+    reset.reset()
     expected = play(fresh, walker_keypoints(10), start=20.0)
-    for stream in (asked, late):  # one was told, the other sees that it is long ago
+    for stream in (reset, late):  # one is reset by a call, the other by the gap policy
         for a, b in zip(play(stream, walker_keypoints(10), start=20.0), expected, strict=True):
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
             assert (a.t_s, a.gap) == (b.t_s, b.gap)
@@ -433,40 +443,42 @@ def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_a_chunk_whose_later_pose_is_nonsense_is_refused_while_it_can_be(
+def test_a_chunk_whose_later_pose_is_not_finite_is_refused_while_it_can_be(
     artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
     stream, twin = model.stream(), model.stream()
     for each in (stream, twin):
-        play(each, frames[:7])  # the next one makes the second chunk whole
-    before = remembered(stream)
+        play(each, frames[:7])  # the next frame completes the second chunk
+    before = memory_of(stream)
     slots: Any = model._slots
     bound = slots._bound[1]
 
-    def spoilt_launch() -> None:
+    def launch_with_nan() -> None:
         bound()
         slots._outputs["pose"][0, 2, 3, 1] = np.nan
 
-    monkeypatch.setitem(slots._bound, 1, spoilt_launch)
+    monkeypatch.setitem(slots._bound, 1, launch_with_nan)
     with pytest.raises(ArtefactError, match="not finite; the state is as it was"):
         stream.step(frames[7], t=0.14)
     monkeypatch.undo()
-    assert remembered(stream) == before
+    assert memory_of(stream) == before
     for a, b in zip(play(stream, frames[7:], start=0.14), play(twin, frames[7:], start=0.14), strict=True):
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
 
 
-def test_a_causal_model_says_the_same_in_chunks_as_in_steps(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
+def test_a_causal_model_gives_the_same_poses_in_chunks_as_in_steps(
+    artefact_of: Callable[[str], Path], walker_keypoints: Walk
+) -> None:
     steps, chunks = load(artefact_of("retention")).stream(), load(artefact_of("retention-chunk")).stream()
     frames, (_, t_s) = walker_keypoints(20), uneven(20)
     stepped = [steps.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
     late = [chunks.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
-    for i in range(20):  # before the first chunk is whole as well: a causal pose needs no frame after it
+    for i in range(20):  # also before the first chunk is complete: a causal pose needs no frame after it
         same(late[i], stepped[max(0, i - 3)])
 
 
-def test_a_model_that_answers_for_the_middle_of_a_window_is_half_a_window_late(
+def test_a_model_of_the_middle_frame_is_half_a_window_late(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch
@@ -479,7 +491,7 @@ def test_a_model_that_answers_for_the_middle_of_a_window_is_half_a_window_late(
         assert pose.latency_frames == 4 and pose.t_s == pytest.approx(max(0, i - 4) * DT_S)
 
 
-def test_a_model_of_another_skeleton_is_spoken_to_in_its_own_order(
+def test_a_model_of_another_skeleton_gets_keypoints_in_its_own_order(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
     import torch

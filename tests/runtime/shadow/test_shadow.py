@@ -1,4 +1,4 @@
-"""A shadow: the reference beside a live run, which finds drift, says so, acts by policy, and is in nobody's way."""
+"""A shadow finds drift, reports it, acts by its policy, and never slows or changes a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from posemoe_edge.runtime import CheckFailedError, FrameError, GapPolicy, Model, Pose, Shadow, Stream, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import Budget
 from posemoe_edge.runtime.shadow.drift import DriftHistogram
-from posemoe_edge.runtime.state import Memory
+from posemoe_edge.runtime.state import StreamState
 
 SAME_MM = 0.02  # the worst joint: float32 sums in another order, over a carried state, of random weights
 BIN = 0.012  # a percentile is the middle of a bin this much wide to either side
@@ -26,61 +26,61 @@ Walk = Callable[..., np.ndarray]
 
 
 class Spy:
-    """A reference that notes what it is asked, and answers as another one, a distance off; without one, with zeros."""
+    """A reference that records its calls, and adds an error to the poses of another reference; without one, poses are zero."""
 
     def __init__(self, reference: Any = None, *, off_m: float = 0.0) -> None:
         self.reference, self.off_m = reference, off_m
-        self.asked: list[tuple[int, list[int], bool]] = []  # frames, which of them are resets, whether there was a memory
+        self.calls: list[tuple[int, list[int], bool]] = []  # frames, which of them are resets, whether there was a state
         self.threads: set[tuple[str, int]] = set()  # name and niceness
 
     def lift(
-        self, keypoints: np.ndarray, dt_s: np.ndarray, reset: np.ndarray, memory: Memory | None
-    ) -> tuple[np.ndarray, Memory]:
-        self.asked.append((len(keypoints), np.flatnonzero(reset).tolist(), memory is not None))
+        self, keypoints: np.ndarray, dt_s: np.ndarray, reset: np.ndarray, state: StreamState | None
+    ) -> tuple[np.ndarray, StreamState]:
+        self.calls.append((len(keypoints), np.flatnonzero(reset).tolist(), state is not None))
         self.threads.add((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, 0)))
         assert len(keypoints) == len(dt_s) == len(reset)
         if self.reference is None:
             return np.zeros((*keypoints.shape[:2], 3), np.float32), ()
-        poses, memory = self.reference.lift(keypoints, dt_s, reset, memory)
-        return poses + np.float32([self.off_m, 0, 0]), memory
+        poses, state = self.reference.lift(keypoints, dt_s, reset, state)
+        return poses + np.float32([self.off_m, 0, 0]), state
 
 
-class Held(Spy):
-    """A reference that answers when it is let go."""
+class Paused(Spy):
+    """A reference that waits until it may go on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.began, self.go = threading.Event(), threading.Event()
 
-    def lift(self, *given: Any) -> tuple[np.ndarray, Memory]:
+    def lift(self, *inputs: Any) -> tuple[np.ndarray, StreamState]:
         self.began.set()
         assert self.go.wait(30)
-        return super().lift(*given)
+        return super().lift(*inputs)
 
 
-class Told:
-    """The lines for people, and when there is one."""
+class Reports:
+    """Collects the reported lines, and waits for the next one."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self._some = threading.Event()
+        self._arrived = threading.Event()
 
     def __call__(self, line: str) -> None:
         self.lines.append(line)
-        self._some.set()
+        self._arrived.set()
 
     def wait(self) -> None:
-        """Until the next line, which is the last that follows from a span."""
-        assert self._some.wait(30)
-        self._some.clear()
+        """Wait for the next line."""
+        assert self._arrived.wait(30)
+        self._arrived.clear()
 
 
 @pytest.fixture
 def torch_of(tiny_lifter: Callable[[str], Any]) -> Callable[..., Spy]:
-    """torch_of("dssm"): the PyTorch model that the artefact was exported from, watched; with off_m=0.01 ten mm off."""
+    """torch_of("dssm"): a spy on the PyTorch model of that artefact; off_m=0.01 adds an error of ten mm."""
     from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
-    return lambda kind="retention", **given: Spy(TorchReference(tiny_lifter(kind)), **given)
+    return lambda kind="retention", **options: Spy(TorchReference(tiny_lifter(kind)), **options)
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_the_graph_of_the_same_weights_does_not_drift(
     report = shadow.report()
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM and 0 < report.drift_mm.mean < SAME_MM / 10
     assert report.over_budget == report.dropped_spans == 0 and report.error is None
-    assert report.fed_frames == 60 and report.frames == sum(frames for frames, _, _ in spy.asked)
+    assert report.fed_frames == 60 and report.frames == sum(frames for frames, _, _ in spy.calls)
     assert report.frames == 60 if share == 1 else 7 < report.frames < 60
 
 
@@ -133,8 +133,8 @@ def test_a_reference_with_lookahead_sees_no_more_than_steps_do(
             )
             expected.append(y[0].numpy())
     reference = TorchReference(model)
-    first, memory = reference.lift(frames[:7].copy(), dt_s[:7], reset[:7], None)
-    second, _ = reference.lift(frames[7:].copy(), dt_s[7:], reset[7:], memory)
+    first, carried = reference.lift(frames[:7].copy(), dt_s[:7], reset[:7], None)
+    second, _ = reference.lift(frames[7:].copy(), dt_s[7:], reset[7:], carried)
     np.testing.assert_allclose(np.concatenate([first, second]), expected, atol=SAME_MM / 1000)
 
 
@@ -146,19 +146,17 @@ def test_a_shadow_changes_no_pose(retention_artefact: Path, torch_of: Callable[.
             poses += model.step_batch(some, t=i * DT_S).values()
         return poses
 
-    told = Told()
-    with Shadow(torch_of(off_m=1), budget=NONE, share=0.3, span=5, tell=told) as shadow:
+    reports = Reports()
+    with Shadow(torch_of(off_m=1), budget=NONE, share=0.3, span=5, on_report=reports) as shadow:
         beside = lifted(load(retention_artefact, shadow=shadow))
-    assert shadow.report().over_budget > 3 and told.lines
+    assert shadow.report().over_budget > 3 and reports.lines
     for a, b in zip(beside, lifted(load(retention_artefact)), strict=True):
         assert a.xyz_m.tobytes() == b.xyz_m.tobytes() and a.to_json() == b.to_json()
 
 
-def test_what_differs_is_found_measured_and_told(
-    retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
-) -> None:
-    told = Told()
-    with Shadow(torch_of(off_m=0.012), budget=WIDE, share=1, span=10, tell=told) as shadow:
+def test_drift_is_measured_and_reported(retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk) -> None:
+    reports = Reports()
+    with Shadow(torch_of(off_m=0.012), budget=WIDE, share=1, span=10, on_report=reports) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
         play(stream, walker_keypoints(65))
         stream.close()
@@ -167,50 +165,50 @@ def test_what_differs_is_found_measured_and_told(
     assert report.drift_mm is not None
     assert [report.drift_mm.mean, report.drift_mm.max] == pytest.approx([12, 12], abs=SAME_MM)
     assert [report.drift_mm.p50, report.drift_mm.p99] == pytest.approx([12, 12], rel=BIN)
-    assert told.lines == [  # the first, the second, the fourth: the spans of a stream that is lost anyway are many
+    assert reports.lines == [  # the first, second and fourth span over the budget
         "stream 0 drifted from the reference, 0.00 to 0.18 s: mean_mm 12 > 1, p99_mm 12 > 5",
         "stream 0 drifted from the reference, 0.20 to 0.38 s: mean_mm 12 > 1, p99_mm 12 > 5 (2 spans by now)",
         "stream 0 drifted from the reference, 0.60 to 0.78 s: mean_mm 12 > 1, p99_mm 12 > 5 (4 spans by now)",
     ]
 
 
-def test_a_budget_is_one_of_mean_p99_and_worst_joint(
+def test_each_of_mean_p99_and_max_can_exceed_the_budget(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     for allowed, over in (({}, "mean_mm"), ({"mean_mm": 20}, "p99_mm"), ({"mean_mm": 20, "p99_mm": 20, "max_mm": 5}, "max_mm")):
-        told = Told()
+        reports = Reports()
         budget = WIDE.model_copy(update=allowed)
-        with Shadow(torch_of(off_m=0.012), budget=budget, share=1, tell=told) as shadow:
+        with Shadow(torch_of(off_m=0.012), budget=budget, share=1, on_report=reports) as shadow:
             play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(5))
-        assert f": {over}" in told.lines[0]
+        assert f": {over}" in reports.lines[0]
 
 
-def test_a_reference_that_answers_nonsense_is_past_any_budget(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    for nonsense in (np.nan, np.inf):
-        spy, told = Spy(), Told()
-        spy.lift = lambda x, *given, value=nonsense: (np.full((len(x), 17, 3), value, np.float32), ())  # type: ignore[method-assign]
+def test_drift_that_is_not_finite_is_over_any_budget(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    for bad_value in (np.nan, np.inf):
+        spy, reports = Spy(), Reports()
+        spy.lift = lambda x, *rest, value=bad_value: (np.full((len(x), 17, 3), value, np.float32), ())  # type: ignore[method-assign]
         vast = Budget(mean_mm=1e30, p99_mm=1e30, max_mm=1e30, slope_mm_per_1000=0)
-        with Shadow(spy, budget=vast, share=1, tell=told) as shadow:
+        with Shadow(spy, budget=vast, share=1, on_report=reports) as shadow:
             play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(3))
         report = shadow.report()
         assert report.over_budget == 1 and report.drift_mm is not None and report.drift_mm.p50 == np.inf
         assert '"mean":"Infinity"' in report.model_dump_json()  # JSON has no such number
 
 
-def test_a_stream_past_the_budget_forgets_once_if_that_is_the_policy(
+def test_the_policy_reset_resets_a_stream_over_the_budget_once(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
-    told, frames = Told(), walker_keypoints(40)
+    reports, frames = Reports(), walker_keypoints(40)
     reference = torch_of(off_m=0.5)
-    with Shadow(reference, budget=WIDE, share=1, span=10, policy="reset", tell=told) as shadow:
+    with Shadow(reference, budget=WIDE, share=1, span=10, policy="reset", on_report=reports) as shadow:
         model = load(retention_artefact, shadow=shadow)
         stream, fresh = model.stream(), load(retention_artefact).stream()
         play(stream, frames[:10])
-        told.wait()
+        reports.wait()
         reference.off_m = 0
-        with pytest.raises(FrameError):  # a frame that is refused is no frame to forget before
+        with pytest.raises(FrameError):  # a refused frame does not count as the next one
             stream.step(np.full((17, 3), np.nan), t=0.2)
-        held = stream.step(np.zeros((17, 3)), t=0.2)  # nor is one with nobody in it
+        held = stream.step(np.zeros((17, 3)), t=0.2)  # nor does one with nobody in it
         assert held.gap == "hold"
         after = play(stream, frames[10:25], start=0.22)
     assert [pose.gap for pose in after] == ["reset"] + 14 * ["none"] and after[0].dt_s == pytest.approx(0.04)
@@ -220,15 +218,15 @@ def test_a_stream_past_the_budget_forgets_once_if_that_is_the_policy(
     assert (report.resets, report.over_budget, report.spans, report.failed) == (1, 1, 3, False)
 
 
-def test_what_was_before_a_reset_makes_nobody_forget_what_came_after(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    spy, told = Held(), Told()
-    with Shadow(spy, budget=NONE, share=1, span=5, policy="reset", tell=told) as shadow:
+def test_drift_from_before_a_reset_does_not_reset_the_stream_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    spy, reports = Paused(), Reports()
+    with Shadow(spy, budget=NONE, share=1, span=5, policy="reset", on_report=reports) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
         play(stream, walker_keypoints(5))
-        stream.reset()  # meanwhile somebody else came
+        stream.reset()  # meanwhile another person came
         assert [pose.gap for pose in play(stream, walker_keypoints(2))] == ["reset", "none"]
         spy.go.set()
-        told.wait()
+        reports.wait()
         assert stream.step(walker_keypoints(3)[2]).gap == "none"
     assert shadow.report().resets == 0
 
@@ -236,65 +234,65 @@ def test_what_was_before_a_reset_makes_nobody_forget_what_came_after(retention_a
 def test_a_run_past_the_budget_ends_if_that_is_the_policy(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
-    told = Told()
-    with Shadow(torch_of(off_m=0.5), budget=WIDE, share=0.1, span=5, policy="fail", tell=told) as shadow:
+    reports = Reports()
+    with Shadow(torch_of(off_m=0.5), budget=WIDE, share=0.1, span=5, policy="fail", on_report=reports) as shadow:
         model = load(retention_artefact, shadow=shadow)
         stream, other = model.stream(), model.stream()
         play(stream, walker_keypoints(5))
-        told.wait()
+        reports.wait()
         before = stream.snapshot()
         for each in (stream, other, stream):
             with pytest.raises(CheckFailedError, match=r"stream 0 drifted .* 0.00 to 0.08 s: mean_mm 500 > 1, .*within"):
                 each.step(walker_keypoints(6)[5], t=0.1)
         after = stream.snapshot()
-        np.testing.assert_array_equal(before.memory[0], after.memory[0])
-        assert before.time == after.time
+        np.testing.assert_array_equal(before.state[0], after.state[0])
+        assert before.history == after.history
     assert shadow.report().failed
 
 
-def test_a_slow_reference_is_never_waited_for_and_what_it_misses_is_counted(
+def test_steps_do_not_wait_for_a_slow_reference_and_dropped_spans_are_counted(
     retention_artefact: Path, walker_keypoints: Walk
 ) -> None:
-    held = Held()
-    with Shadow(held, budget=WIDE, share=1, span=5, waiting=2, tell=Told()) as shadow:
+    slow = Paused()
+    with Shadow(slow, budget=WIDE, share=1, span=5, waiting=2, on_report=Reports()) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
         play(stream, walker_keypoints(5))
-        assert held.began.wait(30)
-        assert len(play(stream, walker_keypoints(53)[5:], start=0.1)) == 48  # all the while the reference does not move
+        assert slow.began.wait(30)
+        assert len(play(stream, walker_keypoints(53)[5:], start=0.1)) == 48  # while the reference waits
         assert shadow.report().spans == 0
-        held.go.set()
+        slow.go.set()
     report = shadow.report()
-    # One span was being lifted, two waited; seven and the last one, of three frames, found no room.
+    # One span was being lifted, two waited; seven and the last one, of three frames, were dropped.
     assert (report.spans, report.frames, report.dropped_spans, report.fed_frames) == (3, 15, 8, 53)
 
 
-def test_after_a_span_that_was_dropped_the_next_begins_with_the_streams_own_memory(
+def test_after_a_dropped_span_the_next_begins_with_the_streams_own_state(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
-    held = Held()
-    held.reference = torch_of()
-    with Shadow(held, budget=WIDE, share=1, span=5, waiting=1) as shadow:
+    slow = Paused()
+    slow.reference = torch_of()
+    with Shadow(slow, budget=WIDE, share=1, span=5, waiting=1) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
         play(stream, walker_keypoints(5))
-        assert held.began.wait(30)
+        assert slow.began.wait(30)
         play(stream, walker_keypoints(15)[5:], start=0.1)  # the second waits, the third is dropped
-        held.go.set()
-        while len(held.asked) < 2:
-            held.began.wait(0.01)
+        slow.go.set()
+        while len(slow.calls) < 2:
+            slow.began.wait(0.01)
         play(stream, walker_keypoints(20)[15:], start=0.3)
     report = shadow.report()
     assert (report.spans, report.dropped_spans) == (3, 1)
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
-def test_resets_gaps_and_nobody_amid_a_span_are_the_references_too(
+def test_resets_gaps_and_held_frames_within_a_span_reach_the_reference(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     spy, nobody = torch_of(), np.zeros((17, 3))
     gaps = GapPolicy(decay_after_s=0.1, reset_after_s=1.0)
     with Shadow(spy, budget=WIDE, share=1) as shadow:
         stream = load(retention_artefact, gaps=gaps, shadow=shadow).stream()
-        got = [
+        poses = [
             stream.step(nobody if i in (3, 4) else frame, t=t)
             for i, (frame, t) in enumerate(
                 zip(walker_keypoints(9), (0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.5, 0.52, 3.0), strict=True)
@@ -302,13 +300,13 @@ def test_resets_gaps_and_nobody_amid_a_span_are_the_references_too(
         ]
         stream.reset()
         play(stream, walker_keypoints(4, seed=3), start=0.3)
-    assert [pose.gap for pose in got] == ["reset", "none", "none", "hold", "hold", "none", "decay", "none", "reset"]
+    assert [pose.gap for pose in poses] == ["reset", "none", "none", "hold", "hold", "none", "decay", "none", "reset"]
     report = shadow.report()
-    assert spy.asked == [(11, [0, 6, 7], False)] and report.fed_frames == 11
+    assert spy.calls == [(11, [0, 6, 7], False)] and report.fed_frames == 11
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
-def test_a_span_ends_where_the_memory_is_replaced(
+def test_a_span_ends_where_the_state_is_replaced(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     spy = torch_of()
@@ -320,8 +318,8 @@ def test_a_span_ends_where_the_memory_is_replaced(
         stream.restore(other.snapshot())
         play(stream, walker_keypoints(10), start=1.0)
         stream.close()
-        play(model.stream(), walker_keypoints(3))  # in the same seat
-    assert [frames for frames, _, _ in spy.asked][:2] == [10, 10] and [memory for *_, memory in spy.asked][1]
+        play(model.stream(), walker_keypoints(3))  # in the same slot
+    assert [frames for frames, _, _ in spy.calls][:2] == [10, 10] and [had_state for *_, had_state in spy.calls][1]
     report = shadow.report()
     assert report.drift_mm is not None and report.drift_mm.max < SAME_MM and report.frames == 23
 
@@ -336,7 +334,7 @@ def test_a_refused_frame_is_in_no_span(retention_artefact: Path, torch_of: Calla
             model.step_batch({stream: walker_keypoints(6)[5], other: np.full((17, 3), np.nan)}, t=0.1)
         play(stream, walker_keypoints(8)[5:], start=0.12)
     report = shadow.report()
-    assert [frames for frames, _, _ in spy.asked] == [8] and report.drift_mm is not None and report.drift_mm.max < SAME_MM
+    assert [frames for frames, _, _ in spy.calls] == [8] and report.drift_mm is not None and report.drift_mm.max < SAME_MM
 
 
 def test_several_people_who_come_and_go_are_each_compared_with_themselves(
@@ -366,49 +364,49 @@ def test_a_half_precision_graph_drifts_a_little(
     with Shadow(spy, budget=wide, share=0.6, span=10) as shadow:
         play(load(retention_artefact, precision="fp16", shadow=shadow).stream(), walker_keypoints(100))
     report = shadow.report()
-    assert report.spans > 3 and any(memory for *_, memory in spy.asked) and report.over_budget == 0
+    assert report.spans > 3 and any(had_state for *_, had_state in spy.calls) and report.over_budget == 0
     assert report.drift_mm is not None and SAME_MM < report.drift_mm.mean < 10
     assert report.drift_mm.p50 <= report.drift_mm.p95 <= report.drift_mm.p99 <= report.drift_mm.max
 
 
-class Still:
-    """Slots that are asked for nothing but a copy."""
+class NoSlots:
+    """Slots that can only copy a state."""
 
-    def copy(self, slot: int) -> Memory:
+    def state_copy(self, slot: int) -> StreamState:
         return ()
 
 
-@pytest.mark.parametrize("life", [30, 3000])
+@pytest.mark.parametrize("length", [30, 3000])
 @pytest.mark.parametrize("share", [0.1, 0.6, 1.0])
-def test_the_share_is_met_over_all_streams_however_short(share: float, life: int) -> None:
-    frames, slots, keypoints, pose = 30_000, Still(), np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32)
+def test_the_share_is_met_over_all_streams_however_short(share: float, length: int) -> None:
+    frames, slots, keypoints, pose = 30_000, NoSlots(), np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32)
     spy = Spy()
     with Shadow(spy, budget=WIDE, share=share, span=10, waiting=10**6, seed=4) as shadow:
-        for _ in range(frames // life):
-            watch = shadow.watch()
-            for i in range(life):
-                watch.saw(slots, 0, keypoints, DT_S, i == 0, t_s=i * DT_S, xyz_m=pose)  # type: ignore[arg-type]
-            watch.cut()
+        for _ in range(frames // length):
+            sampler = shadow.stream_sampler()
+            for i in range(length):
+                sampler.record(slots, 0, keypoints, DT_S, i == 0, t_s=i * DT_S, xyz_m=pose)  # type: ignore[arg-type]
+            sampler.interrupt()
     report = shadow.report()
-    assert report.fed_frames == frames and max(count for count, _, _ in spy.asked) == 10
-    spread = 3 * np.sqrt(10 * share * (1 - share) / frames)  # three deviations of that many frames, drawn by the ten
+    assert report.fed_frames == frames and max(count for count, _, _ in spy.calls) == 10
+    spread = 3 * np.sqrt(10 * share * (1 - share) / frames)  # three standard deviations, in spans of ten
     assert report.frames / frames == pytest.approx(share, abs=max(spread, 1e-12))
 
 
 def test_the_first_frame_of_all_begins_a_whole_span(retention_artefact: Path, walker_keypoints: Walk) -> None:
     spy = Spy()
-    with Shadow(spy, budget=WIDE, share=1e-6, span=20, tell=Told()) as shadow:
+    with Shadow(spy, budget=WIDE, share=1e-6, span=20, on_report=Reports()) as shadow:
         model = load(retention_artefact, shadow=shadow)
-        model.stream()  # who was never fed does not use it up
+        model.stream()  # a stream that was never fed does not use it up
         play(model.stream(), walker_keypoints(30))
-    assert spy.asked == [(20, [0], False)]
+    assert spy.calls == [(20, [0], False)]
 
 
-def test_a_run_that_is_shorter_than_a_span_is_compared_all_the_same(
+def test_a_run_that_is_shorter_than_a_span_is_compared(
     retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk
 ) -> None:
     with Shadow(torch_of(), budget=WIDE) as shadow:
-        play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(4))  # nor need the stream be closed
+        play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(4))  # and the stream need not be closed
     assert (shadow.report().frames, shadow.report().spans) == (4, 1)
 
 
@@ -421,13 +419,13 @@ def test_a_report_of_nothing_says_so(retention_artefact: Path) -> None:
 
 
 class Broken:
-    """A reference that cannot."""
+    """A reference that raises."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
-    def lift(self, *given: Any) -> tuple[np.ndarray, Memory]:
-        self.asked += 1
+    def lift(self, *inputs: Any) -> tuple[np.ndarray, StreamState]:
+        self.calls += 1
         raise RuntimeError("out of memory")
 
 
@@ -435,11 +433,11 @@ class Broken:
 def test_a_reference_that_breaks_ends_the_shadow_and_not_the_run(
     policy: Any, retention_artefact: Path, walker_keypoints: Walk
 ) -> None:
-    told, broken = Told(), Broken()
-    shadow = Shadow(broken, budget=WIDE, share=1, span=5, policy=policy, tell=told)
+    reports, broken = Reports(), Broken()
+    shadow = Shadow(broken, budget=WIDE, share=1, span=5, policy=policy, on_report=reports)
     stream = load(retention_artefact, shadow=shadow).stream()
     play(stream, walker_keypoints(5))
-    told.wait()
+    reports.wait()
     for thread in threading.enumerate():
         if thread.name == "shadow":
             thread.join(30)
@@ -449,17 +447,17 @@ def test_a_reference_that_breaks_ends_the_shadow_and_not_the_run(
         np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
     shadow.close()
     report = shadow.report()
-    assert (report.spans, report.fed_frames, report.error) == (0, 5, "RuntimeError: out of memory") and broken.asked == 1
-    assert told.lines == ["the shadow is off, its reference failed: RuntimeError: out of memory"]
-    assert report.failed == (policy == "fail")  # what was to be made sure of was not
+    assert (report.spans, report.fed_frames, report.error) == (0, 5, "RuntimeError: out of memory") and broken.calls == 1
+    assert reports.lines == ["the shadow is off, its reference failed: RuntimeError: out of memory"]
+    assert report.failed == (policy == "fail")  # the run was not compared to its end
 
 
-def test_a_reference_of_another_shape_is_no_reference(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    spy, told = Spy(), Told()
-    spy.lift = lambda x, *given: (np.zeros((len(x), 1, 3), np.float32), ())  # type: ignore[method-assign]
-    with Shadow(spy, budget=WIDE, tell=told) as shadow:
+def test_a_reference_whose_poses_have_another_shape_ends_the_shadow(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    spy, reports = Spy(), Reports()
+    spy.lift = lambda x, *rest: (np.zeros((len(x), 1, 3), np.float32), ())  # type: ignore[method-assign]
+    with Shadow(spy, budget=WIDE, on_report=reports) as shadow:
         play(load(retention_artefact, shadow=shadow).stream(), walker_keypoints(4))
-    assert shadow.report().error == "ValueError: poses of shape (4, 1, 3) instead of (4, 17, 3)" and len(told.lines) == 1
+    assert shadow.report().error == "ValueError: poses of shape (4, 1, 3) instead of (4, 17, 3)" and len(reports.lines) == 1
 
 
 def test_a_closed_shadow_is_closed_again_and_streams_go_on(
@@ -478,9 +476,9 @@ def test_a_closed_shadow_is_closed_again_and_streams_go_on(
     assert shadow.report() == report and report.frames == report.fed_frames == 5
 
 
-def test_the_reference_has_one_thread_that_lets_others_go_first(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_the_reference_runs_in_one_thread_of_low_priority(retention_artefact: Path, walker_keypoints: Walk) -> None:
     ours, spy = os.getpriority(os.PRIO_PROCESS, 0), Spy()
-    with Shadow(spy, budget=WIDE, share=1, span=2, tell=Told()) as shadow:
+    with Shadow(spy, budget=WIDE, share=1, span=2, on_report=Reports()) as shadow:
         model = load(retention_artefact, shadow=shadow)
         for stream in (model.stream(), model.stream()):
             play(stream, walker_keypoints(5))
@@ -488,23 +486,21 @@ def test_the_reference_has_one_thread_that_lets_others_go_first(retention_artefa
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
 
 
-def test_a_stream_that_was_to_forget_when_the_shadow_closed_forgets_once(
-    retention_artefact: Path, walker_keypoints: Walk
-) -> None:
-    told = Told()
-    with Shadow(Spy(), budget=NONE, share=1, span=5, policy="reset", tell=told) as shadow:
+def test_a_reset_that_is_pending_when_the_shadow_closes_happens_once(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    reports = Reports()
+    with Shadow(Spy(), budget=NONE, share=1, span=5, policy="reset", on_report=reports) as shadow:
         stream = load(retention_artefact, shadow=shadow).stream()
         play(stream, walker_keypoints(5))
-        told.wait()
+        reports.wait()
     assert [pose.gap for pose in play(stream, walker_keypoints(8)[5:], start=0.1)] == ["reset", "none", "none"]
 
 
-def test_a_long_run_takes_no_memory_that_grows(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    def left_by(frames: int) -> int:
+def test_a_long_run_needs_no_more_memory_than_a_short_one(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    def bytes_after(frames: int) -> int:
         tracemalloc.start()
         try:
             reference = Spy()
-            with Shadow(reference, budget=NONE, share=0.5, span=10, tell=lambda line: None) as shadow:
+            with Shadow(reference, budget=NONE, share=0.5, span=10, on_report=lambda line: None) as shadow:
                 model = load(retention_artefact, shadow=shadow)
                 stream = model.stream()
                 for i in range(frames):
@@ -512,14 +508,14 @@ def test_a_long_run_takes_no_memory_that_grows(retention_artefact: Path, walker_
                     if i % 50 == 49:  # others come and go
                         with model.stream() as other:
                             play(other, walker_keypoints(200)[:2])
-                    reference.asked.clear()
+                    reference.calls.clear()
             assert shadow.report().over_budget > frames / 40
             return tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
 
-    left_by(100)
-    assert left_by(800) - left_by(200) < 2**16, "bytes that grew: the spans in between were three times that"
+    bytes_after(100)
+    assert bytes_after(800) - bytes_after(200) < 2**16, "bytes that grew: the spans in between were three times that"
 
 
 def test_percentiles_are_those_of_all_drifts() -> None:
@@ -528,28 +524,28 @@ def test_percentiles_are_those_of_all_drifts() -> None:
     histogram = DriftHistogram()
     for part in np.array_split(drift_mm, 9):
         histogram.add(part)
-    found = histogram.percentiles()
-    assert found is not None
-    assert found.mean == pytest.approx(drift_mm.mean()) and found.max == drift_mm.max()
-    for q, value in ((50, found.p50), (95, found.p95), (99, found.p99)):
-        near = np.percentile(drift_mm, [q - 0.05, q + 0.05])  # samples lie apart too
-        assert near[0] * (1 - BIN) <= value <= near[1] * (1 + BIN)
+    percentiles = histogram.percentiles()
+    assert percentiles is not None
+    assert percentiles.mean == pytest.approx(drift_mm.mean()) and percentiles.max == drift_mm.max()
+    for q, value in ((50, percentiles.p50), (95, percentiles.p95), (99, percentiles.p99)):
+        bounds = np.percentile(drift_mm, [q - 0.05, q + 0.05])  # samples lie apart too
+        assert bounds[0] * (1 - BIN) <= value <= bounds[1] * (1 + BIN)
 
 
-def test_percentiles_of_nothing_of_no_drift_and_of_endless_drift() -> None:
+def test_percentiles_of_nothing_of_zero_and_of_infinity() -> None:
     histogram = DriftHistogram()
     histogram.add(np.zeros((0, 17)))
     assert histogram.percentiles() is None
     histogram.add(np.zeros((3, 17)))
-    found = histogram.percentiles()
-    assert found is not None and set(found.model_dump().values()) == {0.0}
+    percentiles = histogram.percentiles()
+    assert percentiles is not None and set(percentiles.model_dump().values()) == {0.0}
     histogram.add(np.full((300, 17), np.inf))
-    found = histogram.percentiles()
-    assert found is not None and set(found.model_dump().values()) == {np.inf}
+    percentiles = histogram.percentiles()
+    assert percentiles is not None and set(percentiles.model_dump().values()) == {np.inf}
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"share": 0}, "a share of 0; expected more than 0"),
         ({"share": 1.1}, "a share of 1.1"),
@@ -559,13 +555,13 @@ def test_percentiles_of_nothing_of_no_drift_and_of_endless_drift() -> None:
         ({"waiting": 0}, "0 spans waiting"),
     ],
 )
-def test_a_shadow_that_cannot_be_is_refused(given: Any, message: str) -> None:
+def test_invalid_options_of_a_shadow_are_refused(options: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Shadow(Spy(), budget=WIDE, **given)
+        Shadow(Spy(), budget=WIDE, **options)
 
 
 @pytest.mark.parametrize("kind", ["attention", "retention-chunk"])
-def test_a_model_that_goes_by_windows_or_chunks_has_no_shadow(kind: str, artefact_of: Callable[[str], Path]) -> None:
+def test_a_window_or_chunk_model_has_no_shadow(kind: str, artefact_of: Callable[[str], Path]) -> None:
     with (
         Shadow(Spy(), budget=WIDE) as shadow,
         pytest.raises(UsageError, match=r"mode is .*; expected an artefact of mode step"),

@@ -1,4 +1,4 @@
-"""Slots of chunks: every frame is answered T_s - 1 frames late, whoever else is there. On an engine of a few lines of numpy."""
+"""Chunk slots answer every frame T_s - 1 frames late, whatever other streams do; tested on an engine written in numpy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.manifest import Graph, State, Tensor
 from posemoe_edge.runtime.state import ChunkSlots
 
 T = 3
-Given = tuple[np.ndarray, float, bool]
+Frame = tuple[F32, float, bool]  # keypoints, dt in seconds, reset
 
 
 def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
@@ -36,8 +37,8 @@ GRAPH = Graph(
 )
 
 
-def lift(x: np.ndarray, state: np.ndarray, dt: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What the engine below does to one row: all frames of the chunk, their times and the state before are in every pose."""
+def lift(x: F32, state: F32, dt: F32, reset: bool) -> tuple[F32, F32]:
+    """The arithmetic of the engine below for one row: every pose depends on all frames, their times and the state before."""
     state = np.zeros_like(state) if reset else state
     after = (state * np.float32(0.5) + x.sum((0, 1)) + dt.sum()).astype(np.float32)
     return (x + after + np.cumsum(dt)[:, None, None]).astype(np.float32), after
@@ -54,7 +55,7 @@ class Numpy:
         self.broken = False
         self.spoil: tuple[int, float] | None = None
 
-    def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+    def bind(self, inputs: dict[str, F32], outputs: dict[str, F32]) -> Callable[[], None]:
         self.bound += 1
         assert not any(np.may_share_memory(x, y) for x in inputs.values() for y in outputs.values())
 
@@ -75,35 +76,36 @@ class Numpy:
 
 @dataclass
 class Alone:
-    """One stream by the words of the book: all its frames since it began, and every chunk of them lifted anew."""
+    """The reference for one stream: it keeps all frames since the reset, and lifts every chunk of them anew."""
 
-    frames: list[Given] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
 
-    def then(self, given: Given) -> tuple[np.ndarray, Alone]:
+    def then(self, frame: Frame) -> tuple[F32, Alone]:
         """The pose that answers a frame, and the stream after it."""
-        frames = [given] if given[2] else [*self.frames, given]
+        frames = [frame] if frame[2] else [*self.frames, frame]
         return answer(frames), Alone(frames)
 
 
-def answer(frames: list[Given]) -> np.ndarray:
-    of = max(0, len(frames) - T)
+def answer(frames: list[Frame]) -> F32:
+    """The pose of the frame T - 1 before the last."""
+    index = max(0, len(frames) - T)
     state = np.zeros(3, np.float32)
     for start in range(0, len(frames), T):
         chunk = frames[start : start + T]
         chunk += [chunk[-1]] * (T - len(chunk))
         x, dt = np.stack([x for x, _, _ in chunk]), np.array([dt for _, dt, _ in chunk], np.float32)
         poses, state = lift(x, state, dt, chunk[0][2])
-        if start <= of < start + T:
-            return poses[of - start]
+        if start <= index < start + T:
+            return poses[index - start]
     raise AssertionError
 
 
-def frame(rng: np.random.Generator, reset: bool = False) -> Given:
+def frame(rng: np.random.Generator, reset: bool = False) -> Frame:
     return rng.normal(size=(17, 3)).astype(np.float32), float(rng.uniform(0.01, 1)), reset
 
 
 class Schedule(RuleBasedStateMachine):
-    """Streams come and go in any order; each is compared with one that is alone."""
+    """Streams come and go in any order; each is compared with one that is lifted alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,20 +117,20 @@ class Schedule(RuleBasedStateMachine):
     @initialize(n=st.integers(1, 3))
     def start(self, n: int) -> None:
         for _ in range(n):
-            self.join()
+            self.allocate()
 
     @precondition(lambda self: len(self.expected) < 9)
     @rule()
-    def join(self) -> None:
-        slot = self.slots.join()
+    def allocate(self) -> None:
+        slot = self.slots.allocate()
         assert slot not in self.expected and slot <= len(self.expected)
         self.expected[slot] = Alone()
 
     @precondition(lambda self: len(self.expected) > 1)
     @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
+    def release(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.slots.leave(slot)
+        self.slots.release(slot)
         del self.expected[slot]
 
     @precondition(lambda self: self.expected)
@@ -136,11 +138,11 @@ class Schedule(RuleBasedStateMachine):
     def launch(self, data: st.DataObject, fate: str, seed: int) -> None:
         some = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, unique=True))
         rng = np.random.default_rng(seed)
-        made = {}
+        after_launch = {}
         for slot in some:
-            given = frame(rng, bool(rng.random() < 0.1))
-            self.slots.put(slot, *given)
-            made[slot] = self.expected[slot].then(given)
+            next_frame = frame(rng, bool(rng.random() < 0.1))
+            self.slots.put(slot, *next_frame)
+            after_launch[slot] = self.expected[slot].then(next_frame)
         launches, self.engine.broken = len(self.engine.rows), fate == "raise"
         try:
             poses = self.slots.launch(some)
@@ -149,26 +151,26 @@ class Schedule(RuleBasedStateMachine):
             return
         finally:
             self.engine.broken = False
-        lifted = [slot for slot, (_, after) in made.items() if len(after.frames) < T or len(after.frames) % T == 0]
-        assert self.engine.rows[launches:] == ([len(lifted)] if lifted else []), "one launch, of those whom it concerns"
-        for slot, (pose, _) in made.items():
+        lifted = [slot for slot, (_, after) in after_launch.items() if len(after.frames) < T or len(after.frames) % T == 0]
+        assert self.engine.rows[launches:] == ([len(lifted)] if lifted else []), "one launch, of the slots that need it"
+        for slot, (pose, _) in after_launch.items():
             np.testing.assert_array_equal(poses[slot], pose)
         if fate == "commit":
             self.slots.commit(some)
-            self.expected |= {slot: after for slot, (_, after) in made.items()}
+            self.expected |= {slot: after for slot, (_, after) in after_launch.items()}
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
     def save(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.saved.append((self.slots.copy(slot), self.expected[slot]))
+        self.saved.append((self.slots.state_copy(slot), self.expected[slot]))
 
     @precondition(lambda self: self.expected and self.saved)
     @rule(data=st.data())
-    def go_back(self, data: st.DataObject) -> None:
+    def load(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        memory, self.expected[slot] = data.draw(st.sampled_from(self.saved))
-        self.slots.paste(slot, memory)
+        state, self.expected[slot] = data.draw(st.sampled_from(self.saved))
+        self.slots.load_state(slot, state)
 
 
 TestSchedule = Schedule.TestCase
@@ -177,72 +179,73 @@ TestSchedule.settings = settings(
 )
 
 
-def feed(slots: ChunkSlots, who: list[int], given: Given) -> np.ndarray:
-    for slot in who:
-        slots.put(slot, *given)
-    poses = slots.launch(who).copy()
-    slots.commit(who)
+def feed(slots: ChunkSlots, some: list[int], next_frame: Frame) -> F32:
+    """Launch and commit a frame of these slots; (rows, J, 3) poses."""
+    for slot in some:
+        slots.put(slot, *next_frame)
+    poses = slots.launch(some).copy()
+    slots.commit(some)
     return poses
 
 
-def one() -> tuple[ChunkSlots, Numpy]:
+def one_slot() -> tuple[ChunkSlots, Numpy]:
     engine = Numpy()
     slots = ChunkSlots(engine, GRAPH)
-    assert slots.join() == 0
+    assert slots.allocate() == 0
     return slots, engine
 
 
 def test_a_chunk_is_lifted_once() -> None:
-    slots, engine = one()
+    slots, engine = one_slot()
     rng = np.random.default_rng(0)
     for i in range(10 * T):
         feed(slots, [0], frame(rng, i == 0))
-    assert len(engine.rows) == (T - 1) + 10  # until the first was whole, each frame by itself
+    assert len(engine.rows) == (T - 1) + 10  # until the first chunk is complete, each frame is a launch
     assert engine.bound == 1
 
 
-def test_a_slot_that_was_left_is_empty_for_whoever_comes_next() -> None:
-    slots, _ = one()
+def test_a_released_slot_is_cleared_for_the_next_stream() -> None:
+    slots, _ = one_slot()
     rng = np.random.default_rng(0)
     for i in range(T + 1):
         feed(slots, [0], frame(rng, i == 0))
-    slots.leave(0)
-    assert slots.join() == 0 and not any(part.any() for part in slots.copy(0))
-    given = frame(rng)
-    np.testing.assert_array_equal(feed(slots, [0], given)[0], Alone().then(given)[0])
+    slots.release(0)
+    assert slots.allocate() == 0 and not any(part.any() for part in slots.state_copy(0))
+    first = frame(rng)
+    np.testing.assert_array_equal(feed(slots, [0], first)[0], Alone().then(first)[0])
 
 
-def test_growing_keeps_every_memory() -> None:
-    slots, _ = one()
+def test_a_larger_capacity_keeps_every_state() -> None:
+    slots, _ = one_slot()
     rng, alone = np.random.default_rng(0), Alone()
     for i in range(6 * T):
-        slots.join()  # 2, 4, 8, 16 seats
-        given = frame(rng, i == 0)
-        pose, alone = alone.then(given)
-        np.testing.assert_array_equal(feed(slots, [0], given)[0], pose)
+        slots.allocate()  # a capacity of 2, 4, 8, 16
+        next_frame = frame(rng, i == 0)
+        pose, alone = alone.then(next_frame)
+        np.testing.assert_array_equal(feed(slots, [0], next_frame)[0], pose)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("of_frame", range(T))
-def test_a_chunk_with_one_pose_that_is_not_finite_is_not_handed_out_at_all(of_frame: int, value: float) -> None:
-    """Its later poses are answers too, when it is too late to refuse it."""
-    slots, engine = one()
+@pytest.mark.parametrize("index", range(T))
+def test_a_chunk_with_one_pose_that_is_not_finite_is_refused_as_a_whole(index: int, value: float) -> None:
+    """Its later poses are returned by later steps, which could not refuse the chunk any more."""
+    slots, engine = one_slot()
     rng = np.random.default_rng(0)
     for i in range(T + 2):
         feed(slots, [0], frame(rng, i == 0))
-    engine.spoil = (of_frame, value)
+    engine.spoil = (index, value)
     slots.put(0, *frame(rng))
     assert np.isnan(slots.launch([0])[0]).all()
 
 
-def test_a_copy_is_not_changed_by_what_comes_after() -> None:
-    slots, _ = one()
+def test_a_state_copy_is_not_changed_by_later_frames() -> None:
+    slots, _ = one_slot()
     rng = np.random.default_rng(0)
     for i in range(T + 1):
         feed(slots, [0], frame(rng, i == 0))
-    copy = slots.copy(0)
-    before = [part.copy() for part in copy]
+    state = slots.state_copy(0)
+    before = [part.copy() for part in state]
     for _ in range(2 * T):
         feed(slots, [0], frame(rng))
-    for a, b in zip(copy, before, strict=True):
+    for a, b in zip(state, before, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Slots: whoever joins, leaves, is absent or fails, each keeps its own memory. On an engine of three lines of numpy."""
+"""Slots keep each stream's state apart, whoever comes, goes, is absent or fails; tested on an engine written in numpy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.manifest import Graph, State, Tensor
-from posemoe_edge.runtime.state import StepSlots, WindowSlots
+from posemoe_edge.runtime.state import StepSlots, StreamState, WindowSlots
 
 T = 4
 rng = np.random.default_rng(0)
@@ -37,8 +38,8 @@ def graph(mode: str, *, answers: int = T) -> Graph:
     )
 
 
-def one_step(keypoints: np.ndarray, state: np.ndarray, dt: float, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What the engine below does to one row."""
+def one_step(keypoints: F32, state: F32, dt: float, reset: bool) -> tuple[F32, F32]:
+    """The arithmetic of the engine below for one row."""
     state = np.zeros_like(state) if reset else state
     after = (state * np.exp(np.float32(-dt)) + keypoints.sum(0)).astype(np.float32)
     return keypoints + after, after
@@ -53,7 +54,7 @@ class Numpy:
         self.rows: list[int] = []
         self.broken = False
 
-    def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
+    def bind(self, inputs: dict[str, F32], outputs: dict[str, F32]) -> Callable[[], None]:
         def launch() -> None:
             x = inputs["keypoints"]
             self.rows.append(len(x))
@@ -61,7 +62,7 @@ class Numpy:
                 sums = np.cumsum(x, axis=1)
                 outputs["pose"][:] = sums if outputs["pose"].shape == x.shape else sums[:, T // 2 :][:, :1]
                 return
-            outputs["next_state"][:] = outputs["pose"][:] = np.nan  # whoever reads before it is written sees it
+            outputs["next_state"][:] = outputs["pose"][:] = np.nan  # visible to a read before the write below
             for row in range(len(x)):
                 outputs["pose"][row], outputs["next_state"][row] = one_step(
                     x[row], inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
@@ -73,33 +74,33 @@ class Numpy:
 
 
 class Schedule(RuleBasedStateMachine):
-    """Streams come and go in any order; each is compared with a memory of its own."""
+    """Streams come and go in any order; each state is compared with one that is computed alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.engine = Numpy()
         self.slots = StepSlots(self.engine, graph("step"))
-        self.expected: dict[int, np.ndarray] = {}
-        self.saved: list[tuple[tuple[np.ndarray, ...], np.ndarray]] = []
+        self.expected: dict[int, F32] = {}
+        self.saved: list[tuple[StreamState, F32]] = []
 
     @initialize(n=st.integers(1, 3))
     def start(self, n: int) -> None:
         for _ in range(n):
-            self.join()
+            self.allocate()
 
     @precondition(lambda self: len(self.expected) < 9)
     @rule()
-    def join(self) -> None:
-        slot = self.slots.join()
-        assert slot not in self.expected, "a seat was given twice"
-        assert slot <= len(self.expected), "the lowest free seat is given first"
+    def allocate(self) -> None:
+        slot = self.slots.allocate()
+        assert slot not in self.expected, "a slot was allocated twice"
+        assert slot <= len(self.expected), "the lowest free slot is allocated first"
         self.expected[slot] = np.zeros(3, np.float32)
 
     @precondition(lambda self: len(self.expected) > 1)
     @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
+    def release(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.slots.leave(slot)
+        self.slots.release(slot)
         del self.expected[slot]
 
     @precondition(lambda self: self.expected)
@@ -107,12 +108,12 @@ class Schedule(RuleBasedStateMachine):
     def launch(self, data: st.DataObject, fate: str, seed: int) -> None:
         some = data.draw(st.lists(st.sampled_from(sorted(self.expected)), min_size=1, unique=True))
         rng = np.random.default_rng(seed)
-        made = {}
+        expected = {}
         for slot in some:
             keypoints = rng.normal(size=(17, 3)).astype(np.float32)
             dt, reset = float(rng.uniform(0.01, 1)), bool(rng.random() < 0.2)
             self.slots.put(slot, keypoints, dt, reset)
-            made[slot] = one_step(keypoints, self.expected[slot], np.float32(dt), reset)
+            expected[slot] = one_step(keypoints, self.expected[slot], np.float32(dt), reset)
         if fate == "raise":
             self.engine.broken = True
             with pytest.raises(RuntimeError):
@@ -121,30 +122,30 @@ class Schedule(RuleBasedStateMachine):
             return
         poses = self.slots.launch(some)
         assert self.engine.rows[-1] == (1 if len(some) == 1 else max(some) + 1)
-        for slot, (pose, _) in made.items():
+        for slot, (pose, _) in expected.items():
             np.testing.assert_array_equal(poses[slot], pose)
         if fate == "commit":
             self.slots.commit(some)
-            self.expected |= {slot: after for slot, (_, after) in made.items()}
+            self.expected |= {slot: after for slot, (_, after) in expected.items()}
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
     def save(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.saved.append((self.slots.copy(slot), self.expected[slot]))
+        self.saved.append((self.slots.state_copy(slot), self.expected[slot]))
 
     @precondition(lambda self: self.expected and self.saved)
     @rule(data=st.data())
-    def go_back(self, data: st.DataObject) -> None:
+    def load(self, data: st.DataObject) -> None:
         slot = data.draw(st.sampled_from(sorted(self.expected)))
-        memory, expected = data.draw(st.sampled_from(self.saved))
-        self.slots.paste(slot, memory)
+        state, expected = data.draw(st.sampled_from(self.saved))
+        self.slots.load_state(slot, state)
         self.expected[slot] = expected
 
     @invariant()
-    def each_memory_is_its_own(self) -> None:
+    def each_state_is_its_own(self) -> None:
         for slot, expected in self.expected.items():
-            np.testing.assert_array_equal(self.slots.copy(slot)[0], expected)
+            np.testing.assert_array_equal(self.slots.state_copy(slot)[0], expected)
 
 
 TestSchedule = Schedule.TestCase
@@ -153,51 +154,52 @@ TestSchedule.settings = settings(
 )
 
 
-def feed(slots: StepSlots | WindowSlots, who: list[int], *, reset: bool = False) -> np.ndarray:
-    for slot in who:
+def feed(slots: StepSlots | WindowSlots, some: list[int], *, reset: bool = False) -> F32:
+    """Launch and commit a frame of these slots; (rows, J, 3) poses."""
+    for slot in some:
         slots.put(slot, np.full((17, 3), 1 + slot, np.float32), 0.02, reset)
-    poses = slots.launch(who).copy()
-    slots.commit(who)
+    poses = slots.launch(some).copy()
+    slots.commit(some)
     return poses
 
 
-def test_growing_keeps_every_memory() -> None:
+def test_a_larger_capacity_keeps_every_state() -> None:
     slots = StepSlots(Numpy(), graph("step"))
-    seats = []
+    live: list[int] = []
     for n in range(1, 10):
-        seats.append(slots.join())
-        before = [slots.copy(slot)[0] for slot in seats[:-1]]
-        feed(slots, [seats[-1]])
-        for slot, memory in zip(seats[:-1], before, strict=True):
-            np.testing.assert_array_equal(slots.copy(slot)[0], memory)
-        assert seats == list(range(n))
+        live.append(slots.allocate())
+        before = [slots.state_copy(slot)[0] for slot in live[:-1]]
+        feed(slots, [live[-1]])
+        for slot, state in zip(live[:-1], before, strict=True):
+            np.testing.assert_array_equal(slots.state_copy(slot)[0], state)
+        assert live == list(range(n))
 
 
-def test_a_seat_is_cleared_for_whoever_comes_next() -> None:
+def test_a_released_slot_is_cleared_for_the_next_stream() -> None:
     slots = StepSlots(Numpy(), graph("step"))
-    slot = slots.join()
+    slot = slots.allocate()
     for _ in range(3):  # so that both slabs hold something
         feed(slots, [slot])
-    slots.leave(slot)
-    assert slots.join() == slot and not slots.copy(slot)[0].any()
-    again, fresh = feed(slots, [slot]), feed(StepSlotsWithOne(), [0])
+    slots.release(slot)
+    assert slots.allocate() == slot and not slots.state_copy(slot)[0].any()
+    again, fresh = feed(slots, [slot]), feed(one_step_slot(), [0])
     np.testing.assert_array_equal(again[slot], fresh[0])
 
 
-def StepSlotsWithOne() -> StepSlots:
+def one_step_slot() -> StepSlots:
     slots = StepSlots(Numpy(), graph("step"))
-    slots.join()
+    slots.allocate()
     return slots
 
 
-def test_a_copy_is_not_changed_by_what_comes_after() -> None:
-    slots = StepSlotsWithOne()
+def test_a_state_copy_is_not_changed_by_later_frames() -> None:
+    slots = one_step_slot()
     feed(slots, [0])
-    copy = slots.copy(0)
-    before = copy[0].copy()
+    state = slots.state_copy(0)
+    before = state[0].copy()
     feed(slots, [0])
     feed(slots, [0])
-    np.testing.assert_array_equal(copy[0], before)
+    np.testing.assert_array_equal(state[0], before)
 
 
 def test_bindings_are_made_once() -> None:
@@ -205,18 +207,18 @@ def test_bindings_are_made_once() -> None:
     bound = []
     bind, engine.bind = engine.bind, lambda *args: bound.append(1) or bind(*args)  # type: ignore[method-assign]
     slots = StepSlots(engine, graph("step"))
-    seats = [slots.join() for _ in range(4)]
+    live = [slots.allocate() for _ in range(4)]
     for _ in range(50):
-        feed(slots, seats)
+        feed(slots, live)
         feed(slots, [2])
-    assert len(bound) <= 4  # two sides each
+    assert len(bound) <= 4  # one of all rows and one of row 2, from each slab
 
 
 @pytest.mark.parametrize("latency", range(T))
 def test_a_window_slides_and_starts_with_its_first_frame_repeated(latency: int) -> None:
     slots = WindowSlots(Numpy(), graph("window"), latency_frames=latency)
-    slot = slots.join()
-    fed: list[np.ndarray] = []
+    slot = slots.allocate()
+    fed: list[F32] = []
     for i in range(3 * T + 1):
         reset = i == 0 or i == 2 * T - 1
         fed = [] if reset else fed
@@ -228,9 +230,9 @@ def test_a_window_slides_and_starts_with_its_first_frame_repeated(latency: int) 
 
 
 @pytest.mark.parametrize("latency", [0, 1, T // 2])
-def test_a_window_that_answers_with_one_pose_answers_with_that_one(latency: int) -> None:
+def test_a_graph_that_gives_one_pose_of_a_window_returns_that_one(latency: int) -> None:
     slots = WindowSlots(Numpy(), graph("window", answers=1), latency_frames=latency)
-    slot, fed = slots.join(), []
+    slot, fed = slots.allocate(), list[F32]()
     for i in range(2 * T):
         fed.append(rng.normal(size=(17, 3)).astype(np.float32))
         slots.put(slot, fed[-1], 0.02, i == 0)
@@ -239,30 +241,30 @@ def test_a_window_that_answers_with_one_pose_answers_with_that_one(latency: int)
         slots.commit([slot])
 
 
-def test_a_window_that_was_not_committed_was_not_seen() -> None:
+def test_a_window_that_was_not_committed_leaves_no_trace() -> None:
     slots, twin = (WindowSlots(Numpy(), graph("window")) for _ in range(2))
     for each in (slots, twin):
-        each.join()
+        each.allocate()
     for i in range(2 * T):
         slots.put(0, np.full((17, 3), 99, np.float32), 0.02, i == 3)
         slots.launch([0])  # and no commit
         x = rng.normal(size=(17, 3)).astype(np.float32)
-        made = []
+        poses = []
         for each in (slots, twin):
             each.put(0, x, 0.02, i == 0)
-            made.append(each.launch([0])[0].copy())
+            poses.append(each.launch([0])[0].copy())
             each.commit([0])
-        np.testing.assert_array_equal(*made)
+        np.testing.assert_array_equal(*poses)
 
 
-def test_windows_of_several_are_lifted_in_one_launch_and_kept_apart() -> None:
+def test_windows_of_several_streams_are_lifted_in_one_launch_and_kept_apart() -> None:
     engine = Numpy()
     slots = WindowSlots(engine, graph("window"))
     alone = WindowSlots(Numpy(), graph("window"))
-    seats, theirs = [slots.join() for _ in range(3)], [alone.join() for _ in range(3)]
+    live, live_alone = [slots.allocate() for _ in range(3)], [alone.allocate() for _ in range(3)]
     for i in range(10):
-        who = [seats[j] for j in range(3) if (i + j) % 3]
-        together = feed(slots, who, reset=i < 2)
-        assert engine.rows[-1] == len(who)
-        for slot in who:
-            np.testing.assert_array_equal(together[slot], feed(alone, [theirs[slot]], reset=i < 2)[slot])
+        some = [live[j] for j in range(3) if (i + j) % 3]
+        together = feed(slots, some, reset=i < 2)
+        assert engine.rows[-1] == len(some)
+        for slot in some:
+            np.testing.assert_array_equal(together[slot], feed(alone, [live_alone[slot]], reset=i < 2)[slot])
