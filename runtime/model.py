@@ -14,7 +14,7 @@ from .artefact.locate import find_artefact
 from .artefact.manifest import Graph, Manifest, check_file, parse_manifest, read_manifest
 from .artefact.metadata import METADATA
 from .artefact.precision import Precision
-from .cuda.array import DeviceInput
+from .cuda.interop import DeviceInput
 from .engines import Engine, open_engine
 from .engines.select import choose
 from .engines.tensorrt.plan import Plan

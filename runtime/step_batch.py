@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import F32
-from .cuda.array import DeviceArray, DeviceInput, on_device
+from .cuda.array import DeviceArray
+from .cuda.interop import DeviceInput, is_on_device
 from .errors import ArtefactError
 from .pose.skeleton import H36M17
 from .pose.types import Pose
@@ -48,7 +49,7 @@ class BatchStep:
         """The pose of each stream; frames and errors are those of ``Stream.step``."""
         with self._lock:
             # Under the lock, since as_device_array makes the model's CUDA stream wait for the owner of the frame.
-            on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if on_device(x)}  # type: ignore[arg-type]
+            on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if is_on_device(x)}  # type: ignore[arg-type]
             lifted = self._device_path(frames, on_gpu, t) if on_gpu else self._host_path(frames, t)
         return {stream: stream._commit(x.frame, x.xyz_m, x.xyz_m_device) for stream, x in lifted.items()}
 

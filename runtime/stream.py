@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from .arrays import F32
 from .artefact.manifest import Graph, Manifest
-from .cuda.array import DeviceArray, DeviceInput, as_device_array
+from .cuda.array import DeviceArray
+from .cuda.interop import DeviceInput, as_device_array
 from .errors import FrameError, UsageError
 from .gaps import GapPolicy
 from .pose.keypoints import check_keypoints

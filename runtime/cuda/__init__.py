@@ -1,1 +1,1 @@
-"""All that engines need of CUDA: a device, its memory, captured graphs."""
+"""CUDA for the engines: a device, its memory, captured graphs. Nothing here imports an engine."""

@@ -1,19 +1,19 @@
-"""A GPU on NVIDIA's cuda-bindings, which has wheels."""
+"""The device on NVIDIA's cuda-bindings, which comes as wheels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..errors import MissingError
 from ..platform.jetson import read_platform
-from .device import NON_BLOCKING, CudaError, Device
+from .device import NON_BLOCKING, Device, Free
+from .driver import CudaError
 
 
 class CudaBindings(Device):
-    """The driver's functions as they are, each answer checked."""
+    """The driver's functions; every result is checked."""
 
     package = "cuda-bindings"
 
@@ -34,26 +34,27 @@ class CudaBindings(Device):
         with self:
             self.stream = int(self._check(driver.cuStreamCreate(NON_BLOCKING)))
 
-    def _check(self, answer: tuple[Any, ...]) -> Any:
-        if int(answer[0]):
-            raise CudaError(f"CUDA answered {answer[0].name}", run="posemoe-edge doctor")
-        return answer[1] if len(answer) > 1 else None
+    def _check(self, result: tuple[Any, ...]) -> Any:
+        """The value of (CUresult, value), or None of (CUresult,)."""
+        if int(result[0]):
+            raise CudaError(f"CUDA answered {result[0].name}", run="posemoe-edge doctor")
+        return result[1] if len(result) > 1 else None
 
-    def _push(self) -> None:
+    def _push_context(self) -> None:
         self._check(self._cuda.cuCtxPushCurrent(self._context))
 
-    def _pop(self) -> None:
+    def _pop_context(self) -> None:
         self._check(self._cuda.cuCtxPopCurrent())
 
-    def _allocate(self, size: int) -> tuple[int, Callable[[], Any]]:
+    def _allocate_device(self, size: int) -> tuple[int, Free]:
         address = self._check(self._cuda.cuMemAlloc(size))
         return int(address), lambda: self._check(self._cuda.cuMemFree(address))
 
-    def _pin(self, size: int) -> tuple[int, Callable[[], Any]]:
+    def _allocate_pinned(self, size: int) -> tuple[int, Free]:
         address = self._check(self._cuda.cuMemHostAlloc(size, 0))
         return int(address), lambda: self._check(self._cuda.cuMemFreeHost(address))
 
-    def _end(self) -> None:
+    def _destroy(self) -> None:
         self._check(self._cuda.cuStreamDestroy(self.stream))
         self._check(self._cuda.cuDevicePrimaryCtxRelease(self._gpu))
 
@@ -63,11 +64,11 @@ class CudaBindings(Device):
     def download(self, array: NDArray[Any], address: int) -> None:
         self._check(self._cuda.cuMemcpyDtoHAsync(array.ctypes.data, address, array.nbytes, self.stream))
 
-    def move(self, to: int, address: int, size: int) -> None:
+    def copy(self, to: int, address: int, size: int) -> None:
         self._check(self._cuda.cuMemcpyDtoDAsync(to, address, size, self.stream))
 
     def clear(self, address: int, size: int) -> None:
         self._check(self._cuda.cuMemsetD8Async(address, 0, size, self.stream))
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         self._check(self._cuda.cuStreamSynchronize(self.stream))

@@ -1,4 +1,4 @@
-"""Python's collector, kept out of what it must not interrupt."""
+"""Pauses Python's garbage collector around calls that a collection must not interrupt."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_within = 0  # how many are within ``gc_paused``, in all threads: the collector is the process's
-_collecting = True  # before the first of them
+_depth = 0  # how many ``gc_paused`` blocks are active, in all threads: the collector is one for the process
+_was_enabled = True  # before the first of them
 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Python's garbage is left lying meanwhile. Threads may be here together: the last one to leave lets Python collect again.
+    """No garbage collection inside this block. Blocks of several threads may overlap: the last to leave enables it again.
 
-    TensorRT calls our logger while it holds a lock of its own. If Python collected garbage there, an older object of TensorRT's
-    among it would wait for that lock, for ever. Whatever may call back belongs here, destructors too; so does a function whose
-    locals are TensorRT's. And so does the capture of a CUDA graph: garbage may hold memory of the GPU, and to free that in the
-    middle spoils it.
+    TensorRT calls our logger while it holds a lock of its own. A collection there that destroys another TensorRT object would
+    wait for that lock: a deadlock. So every call that may log runs in this block: constructors, destructors, and functions
+    whose local variables are TensorRT objects. The capture of a CUDA graph does too: freed garbage may own device memory,
+    and freeing it during a capture invalidates the capture.
     """
-    global _within, _collecting
+    global _depth, _was_enabled
     with _lock:
-        if not _within:
-            _collecting = gc.isenabled()
+        if not _depth:
+            _was_enabled = gc.isenabled()
             gc.disable()
-        _within += 1
+        _depth += 1
     try:
         yield
     finally:
         with _lock:
-            _within -= 1
-            if not _within and _collecting:
+            _depth -= 1
+            if not _depth and _was_enabled:
                 gc.enable()

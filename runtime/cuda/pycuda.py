@@ -1,9 +1,8 @@
-"""A GPU on pycuda, beside a pipeline of the user's that has its arrays there."""
+"""The device on pycuda, for processes whose pipeline holds its arrays with pycuda already."""
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingError, missing_extra
-from .device import NON_BLOCKING, CudaError, Device
+from .device import NON_BLOCKING, Device, Free
+from .driver import CudaError
 
 
 class PyCuda(Device):
@@ -22,28 +22,28 @@ class PyCuda(Device):
     def __init__(self) -> None:
         super().__init__()
         self._cuda = _pycuda()
-        self.refusals = (self._cuda.Error,)
+        self.package_errors = (self._cuda.Error,)
         self._context = _pycuda_context()
         self.name = self._cuda.Device(0).name()
         with self:
             self._stream = self._cuda.Stream(NON_BLOCKING)
         self.stream = self._stream.handle
 
-    def _push(self) -> None:
+    def _push_context(self) -> None:
         self._context.push()
 
-    def _pop(self) -> None:
+    def _pop_context(self) -> None:
         self._cuda.Context.pop()
 
-    def _allocate(self, size: int) -> tuple[int, Callable[[], Any]]:
+    def _allocate_device(self, size: int) -> tuple[int, Free]:
         allocation = self._cuda.mem_alloc(size)
         return int(allocation), allocation.free
 
-    def _pin(self, size: int) -> tuple[int, Callable[[], Any]]:
+    def _allocate_pinned(self, size: int) -> tuple[int, Free]:
         array = self._cuda.pagelocked_empty(size, np.uint8)
         return array.ctypes.data, array.base.free
 
-    def _end(self) -> None:
+    def _destroy(self) -> None:
         with self:
             del self._stream
 
@@ -53,13 +53,13 @@ class PyCuda(Device):
     def download(self, array: NDArray[Any], address: int) -> None:
         self._cuda.memcpy_dtoh_async(array, address, self._stream)
 
-    def move(self, to: int, address: int, size: int) -> None:
+    def copy(self, to: int, address: int, size: int) -> None:
         self._cuda.memcpy_dtod_async(to, address, size, self._stream)
 
     def clear(self, address: int, size: int) -> None:
         self._cuda.memset_d8_async(address, 0, size, self._stream)
 
-    def wait(self) -> None:
+    def synchronize(self) -> None:
         self._stream.synchronize()
 
 
@@ -83,12 +83,12 @@ def _pycuda() -> Any:
 
 @cache
 def _pycuda_context() -> Any:
-    """The primary context, for as long as the process lives: pycuda, letting go of one, leaves it current."""
+    """The primary context, kept until the process ends: when pycuda releases a context, it leaves that context current."""
     context = _pycuda().Device(0).retain_primary_context()
 
-    def end() -> None:  # left to its destructor, pycuda would detach it as if it were none of a device's own
+    def detach() -> None:  # pycuda's destructor would detach it as if it were not a device's primary context
         context.push()
         context.detach()
 
-    atexit.register(end)
+    atexit.register(detach)
     return context

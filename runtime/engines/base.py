@@ -1,40 +1,14 @@
-"""What every engine can do: launch a graph over rows of buffers that were bound once."""
+"""The protocols of an engine: it binds memory to a graph once, and launches the graph as often as wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-if TYPE_CHECKING:
-    from ..cuda.device import Device
-
-Interface = dict[str, tuple[str, tuple[int | str, ...]]]
-
-
-class Rows(Protocol):
-    """Memory as an engine makes it: a numpy array, or on a GPU a ``DeviceArray``, which is used the same way.
-
-    Rows are sliced, copied into each other and cleared along the first axis; ``np.array(x)`` is a copy on the host.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def nbytes(self) -> int: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any: ...
-
-    def __setitem__(self, rows: Any, value: Any, /) -> None: ...
-
-    def __array__(self) -> NDArray[Any]: ...
-
-
-Buffers = dict[str, Any]  # name -> Rows, or an array of the host, which also a GPU's engine takes for any input and output
+from ..cuda.device import Device
+from .buffers import Buffers, Interface, Rows
 
 
 class BoundInference(Protocol):
@@ -46,9 +20,8 @@ class BoundInference(Protocol):
 class Engine(Protocol):
     """An opened graph.
 
-    ``name`` is what a user reads, e.g. ``onnxruntime-cpu``; ``device`` is the GPU that it runs on, None the processor;
-    ``metadata`` are the strings that the file carries; ``inputs`` and ``outputs`` are what the file says of them:
-    name -> (dtype, shape), with "B" for a free axis.
+    ``name`` is the engine and its processor, for example ``onnxruntime-cpu``; ``device`` is the GPU that it runs on, None on a
+    CPU; ``metadata`` are the ONNX file's metadata; ``inputs`` and ``outputs`` are the graph's interface according to the file.
     """
 
     name: str
@@ -60,16 +33,16 @@ class Engine(Protocol):
     def device(self) -> Device | None: ...
 
     def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> Rows:
-        """Memory that a launch reads and writes in place: where states live."""
+        """Memory that a launch reads and writes in place: where states are kept."""
         ...
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
-        """Bind memory to every input and output, for good. No memory may be both: a graph reads while it writes.
+        """Bind memory to every input and output, permanently. Inputs and outputs must not overlap.
 
-        Arrays of the host are read when the launch is called, and written before it returns.
+        Host arrays are read when the launch is called, and written before it returns.
         """
         ...
 
     def close(self) -> None:
-        """Free what it holds of a GPU; what was bound cannot be launched any more. A second call does nothing."""
+        """Release the GPU. Bound launches cannot be called any more. Idempotent."""
         ...

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ArtefactError, missing_extra
-from .base import BoundInference, Buffers, Interface
+from .base import BoundInference
+from .buffers import Buffers, Interface, check_disjoint
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bool)": "bool"}
 
@@ -19,14 +20,14 @@ class OnnxRuntimeEngine:
     """A session whose memory is bound once and belongs to the caller.
 
     Args:
-        path: the ONNX file, or its bytes.
-        threads: processor threads within one operation.
+        graph: the ONNX file, or its bytes.
+        threads: CPU threads within one operation.
     """
 
     name = "onnxruntime-cpu"
     device: None = None
 
-    def __init__(self, path: Path | bytes, *, threads: int = 1) -> None:
+    def __init__(self, graph: Path | bytes, *, threads: int = 1) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -35,9 +36,9 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Waiting threads sleep: a robot has other work for its cores.
+        # Waiting threads sleep instead of spinning: a robot needs its cores for other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        source, name = (path, "the graph") if isinstance(path, bytes) else (str(path), str(path))
+        source, name = session_source(graph)
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
@@ -52,13 +53,11 @@ class OnnxRuntimeEngine:
         return np.zeros(shape, dtype)
 
     def close(self) -> None:
-        """See ``Engine.close``: it holds nothing of a GPU."""
+        """See ``Engine.close``: there is no GPU to release."""
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
-        """See ``Engine.bind``. The buffers are C-contiguous and stay where they are."""
-        for x in inputs.values():
-            for y in outputs.values():
-                assert not np.may_share_memory(x, y), "a state bound as both input and output is wrong silently"
+        """See ``Engine.bind``. The arrays are C-contiguous and stay at their addresses."""
+        check_disjoint(inputs.values(), outputs.values())
         binding = self._session.io_binding()
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, self._value(array))  # a view: on the CPU nothing is copied
@@ -66,14 +65,23 @@ class OnnxRuntimeEngine:
             binding.bind_ortvalue_output(name, self._value(array))
         run = self._session.run_with_iobinding
 
-        def launch(keep: tuple[Buffers, Buffers] = (inputs, outputs)) -> None:  # a binding holds addresses, not references
+        def launch(bound: tuple[Buffers, Buffers] = (inputs, outputs)) -> None:  # a binding holds addresses, not references
             run(binding)  # without RunOptions: an options object costs 180 us a call
 
         return launch
 
 
-def read_interface(found: Iterable[Any]) -> Interface:
-    """What a session says of its inputs or outputs."""
+def session_source(graph: Path | bytes) -> tuple[str | bytes, str]:
+    """What a session is opened with, and the graph's name for error messages."""
+    return (graph, "the graph") if isinstance(graph, bytes) else (str(graph), str(graph))
+
+
+def read_interface(tensors: Iterable[Any]) -> Interface:
+    """A session's inputs or outputs as an ``Interface``."""
     return {
-        x.name: (DTYPES.get(x.type, x.type), tuple(axis if isinstance(axis, int) else "B" for axis in x.shape)) for x in found
+        tensor.name: (
+            DTYPES.get(tensor.type, tensor.type),
+            tuple(axis if isinstance(axis, int) else "B" for axis in tensor.shape),
+        )
+        for tensor in tensors
     }

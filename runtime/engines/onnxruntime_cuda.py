@@ -1,13 +1,14 @@
-"""ONNX Runtime on the GPU: where TensorRT has no plan. States stay on the device, in our memory and on our stream.
+"""ONNX Runtime on the GPU, for graphs without a TensorRT plan. States stay in our device memory, and work is on our stream.
 
-ONNX Runtime captures its CUDA graphs itself, one for each binding, told apart by a number. It only can if every operation
-runs on the GPU; if it says that one does not, launches are enqueued operation by operation.
+ONNX Runtime captures CUDA graphs itself, one for each binding, identified by a number. It can do so only if every operation
+runs on the GPU; if a session cannot be opened with capture, launches are enqueued operation by operation.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..cuda.array import DeviceArray, as_device_arrays, check_buffers
-from ..cuda.device import Device, open_device
+from ..cuda.array import DeviceArray, zeros
+from ..cuda.device import Device
+from ..cuda.interop import as_device_arrays
+from ..cuda.open import open_device
 from ..cuda.staging import IOStaging
 from ..errors import ArtefactError, missing_extra
-from .base import BoundInference, Buffers, Interface
-from .onnxruntime import read_interface
+from .base import BoundInference
+from .buffers import Buffers, Interface, check_buffers
+from .onnxruntime import read_interface, session_source
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +32,17 @@ PROVIDER = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeCudaEngine:
-    """A session on the GPU, in its primary context. One thread at a time.
+    """A session on the GPU, in its primary context. Use it from one thread at a time.
 
     Args:
-        path: the ONNX file, or its bytes.
-        device: the GPU, which becomes the engine's; None opens it.
+        graph: the ONNX file, or its bytes.
+        threads: unused; operations run on the GPU.
+        device: the GPU, which the engine closes; None opens it.
     """
 
     name = "onnxruntime-cuda"
 
-    def __init__(self, path: Path | bytes, *, device: Device | None = None) -> None:
+    def __init__(self, graph: Path | bytes, *, threads: int = 1, device: Device | None = None) -> None:
         try:
             import onnxruntime
         except ImportError:
@@ -47,42 +52,46 @@ class OnnxRuntimeCudaEngine:
         self._ort = onnxruntime
         self.device = device or open_device()
         self.graphs = True
-        try:
-            self._session = self._open(path)
-        except ArtefactError as error:
-            self.graphs = False
-            self._session = self._open(path)
-            log.warning("no CUDA graph can be captured (%s): each launch is enqueued anew", error.what)
-        self._numbers = count(1)
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs: Interface = read_interface(self._session.get_inputs())
-        self.outputs: Interface = read_interface(self._session.get_outputs())
+        self._session: Any = None
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
+            try:
+                self._session = self._open(graph)
+            except ArtefactError as error:
+                self.graphs = False
+                self._session = self._open(graph)
+                log.warning("no CUDA graph can be captured (%s): each launch is enqueued anew", error.what)
+            self._graph_ids = count(1)
+            self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+            self.inputs: Interface = read_interface(self._session.get_inputs())
+            self.outputs: Interface = read_interface(self._session.get_outputs())
+            on_error.pop_all()
 
     def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> DeviceArray:
         """See ``Engine.zeros``."""
-        return self.device.zeros(shape, dtype)
+        return zeros(self.device, shape, dtype)
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
-        """See ``Engine.bind``. Other libraries' memory on the GPU is bound as it is."""
+        """See ``Engine.bind``. GPU arrays of other libraries are bound in place."""
         inputs, outputs = as_device_arrays(self.device, inputs), as_device_arrays(self.device, outputs)
         check_buffers(inputs, self.inputs, outputs, self.outputs)
         device, session = self.device, self._session
         with device:
-            ferry = IOStaging(device, inputs, outputs)
+            staging = IOStaging(device, inputs, outputs)
         binding = session.io_binding()
         for bind, buffers in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
             for name, x in buffers.items():
-                bind(name, "cuda", 0, np.dtype(x.dtype), tuple(x.shape), ferry.addresses[name])
+                bind(name, "cuda", 0, np.dtype(x.dtype), tuple(x.shape), staging.addresses[name])
         options = self._ort.RunOptions()
         if self.graphs:
-            options.add_run_config_entry("gpu_graph_id", str(next(self._numbers)))
+            options.add_run_config_entry("gpu_graph_id", str(next(self._graph_ids)))
 
-        def launch(keep: tuple[Buffers, Buffers] = (inputs, outputs)) -> None:  # a binding holds addresses, not references
+        def launch(bound: tuple[Buffers, Buffers] = (inputs, outputs)) -> None:  # a binding holds addresses, not references
             with device:
-                ferry.load()
-                ferry.enqueue(run)
-                device.wait()
-                ferry.unload()
+                staging.stage_inputs()
+                staging.enqueue(run)
+                device.synchronize()
+                staging.collect_outputs()
 
         def run() -> None:
             session.run_with_iobinding(binding, options)
@@ -94,14 +103,14 @@ class OnnxRuntimeCudaEngine:
         self._session = None
         self.device.close()
 
-    def _open(self, path: Path | bytes) -> Any:
+    def _open(self, graph: Path | bytes) -> Any:
         options = self._ort.SessionOptions()
         options.log_severity_level = 3
-        given = {"user_compute_stream": str(self.device.stream), "enable_cuda_graph": str(int(self.graphs))}
-        source, name = (path, "the graph") if isinstance(path, bytes) else (str(path), str(path))
+        provider_options = {"user_compute_stream": str(self.device.stream), "enable_cuda_graph": str(int(self.graphs))}
+        source, name = session_source(graph)
         try:
             with self.device:
-                session = self._ort.InferenceSession(source, options, providers=[(PROVIDER, given)])
+                session = self._ort.InferenceSession(source, options, providers=[(PROVIDER, provider_options)])
         except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
             raise ArtefactError(
                 f"ONNX Runtime cannot open {name} on the GPU: {error}",

@@ -1,4 +1,4 @@
-"""The GPU as its driver tells it. Asks libcuda directly: no package is needed, and no context is made."""
+"""The GPU's attributes, read from libcuda: no Python package is needed, and no context is created."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from ..cuda.driver import LIBCUDA, Driver
 from ..errors import MissingError
 
-DRIVER = "libcuda.so.1"
 MAJOR, MINOR, INTEGRATED = 75, 76, 18  # of CUdevice_attribute
 
-# What we call it -> what nvidia-smi does.
+# Our name -> the name of the query of nvidia-smi.
 QUERIES = {
     "driver": "driver_version",
     "clock_mhz": "clocks.sm",
@@ -24,8 +24,13 @@ QUERIES = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first GPU that CUDA shows. ``capability`` is sm87; ``cuda`` the newest CUDA that its driver runs; ``integrated``
-    means that memory is shared with the processor."""
+    """The first GPU that CUDA lists.
+
+    Args:
+        capability: the compute capability, for example sm87.
+        cuda: the newest CUDA version that the driver supports.
+        integrated: whether CPU and GPU share their memory.
+    """
 
     name: str
     capability: str
@@ -34,32 +39,32 @@ class Gpu:
     integrated: bool
 
 
-def find_gpu(driver: str = DRIVER) -> Gpu:
+def find_gpu(library: str = LIBCUDA) -> Gpu:
     """The GPU that TensorRT will use.
 
-    Raises:
-        MissingError: there is no driver, or it shows no GPU.
-    """
-    try:
-        cuda = ctypes.CDLL(driver)
-    except OSError:
-        raise MissingError(f"no NVIDIA driver is installed ({driver} is not there)", expected="a machine with a GPU") from None
+    Args:
+        library: the file name of libcuda.
 
-    def ask(function: str, *args: object) -> None:
-        code = getattr(cuda, function)(*args)
-        if code:
-            raise MissingError(f"the NVIDIA driver shows no GPU ({function} answered {code})", expected="a GPU that works")
+    Raises:
+        MissingError: there is no driver, or it lists no GPU.
+    """
+    driver = Driver(library)
+
+    def call(function: str, *arguments: object) -> None:
+        result = driver.call(function, *arguments)
+        if result:
+            raise MissingError(f"the NVIDIA driver shows no GPU ({function} answered {result})", expected="a GPU that works")
 
     version, device, value = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
-    ask("cuInit", 0)
-    ask("cuDriverGetVersion", ctypes.byref(version))
-    ask("cuDeviceGet", ctypes.byref(device), 0)
-    ask("cuDeviceGetName", name, len(name), device)
-    ask("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    call("cuInit", 0)
+    call("cuDriverGetVersion", ctypes.byref(version))
+    call("cuDeviceGet", ctypes.byref(device), 0)
+    call("cuDeviceGetName", name, len(name), device)
+    call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     attributes = {}
     for attribute in (MAJOR, MINOR, INTEGRATED):
-        ask("cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
+        call("cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
         attributes[attribute] = value.value
     return Gpu(
         name=name.value.decode(),

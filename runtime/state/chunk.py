@@ -9,7 +9,8 @@ import numpy as np
 
 from ..arrays import F32
 from ..artefact.manifest import Graph
-from ..engines.base import BoundInference, Buffers, Engine, Rows
+from ..engines.base import BoundInference, Engine
+from ..engines.buffers import Buffers, Rows
 from .allocator import SlotAllocator
 from .base import StreamState
 

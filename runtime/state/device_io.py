@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..arrays import F32
 from ..artefact.manifest import Graph
-from ..cuda.array import DeviceArray, MirroredArray
-
-if TYPE_CHECKING:
-    from ..cuda.device import Device
+from ..cuda.array import DeviceArray, MirroredArray, mirror
+from ..cuda.device import Device
 
 
 class DeviceIO:
@@ -38,14 +35,14 @@ class DeviceIO:
     def resize(self, rows: int) -> None:
         """Allocate memory for that many slots."""
         self.keypoints, self.pose = (
-            self.device.mirror((rows, *self._shapes[name]), "float32") for name in ("keypoints", "pose")
+            mirror(self.device, (rows, *self._shapes[name]), "float32") for name in ("keypoints", "pose")
         )
         self._on_device.clear()
 
     def put(self, slot: int, keypoints: DeviceArray | F32) -> None:
         """Set the next frame of a slot. A frame on the host is copied to the GPU only if a launch needs it there."""
         if isinstance(keypoints, DeviceArray):
-            self.keypoints.far[slot] = keypoints
+            self.keypoints.on_device[slot] = keypoints
             self._on_device.add(slot)
         else:
             self._on_device.discard(slot)
@@ -60,13 +57,13 @@ class DeviceIO:
             return False
         for slot in slots:
             if slot not in self._on_device:
-                self.keypoints.far[slot] = keypoints[slot]
+                self.keypoints.on_device[slot] = keypoints[slot]
         return True
 
     def keypoints_read(self, slot: int) -> F32:
         """(J, channels): a copy on the host of the frame that the last launch read."""
-        return np.array(self.keypoints.near[slot])
+        return np.array(self.keypoints.on_host[slot])
 
     def pose_on_device(self, slot: int) -> DeviceArray:
         """(J, 3): the pose of the last launch, on the GPU. The next launch overwrites it."""
-        return self.pose.far[slot]
+        return self.pose.on_device[slot]

@@ -9,7 +9,8 @@ import numpy as np
 from ..arrays import F32
 from ..artefact.manifest import Graph
 from ..cuda.array import DeviceArray
-from ..engines.base import BoundInference, Buffers, Engine, Rows
+from ..engines.base import BoundInference, Engine
+from ..engines.buffers import Buffers, Rows
 from .allocator import SlotAllocator
 from .base import StreamState
 from .device_io import DeviceIO
@@ -70,7 +71,7 @@ class StepSlots:
         if bound is None:
             bound = self._bind(first, last, side, device_io)
         bound()
-        return self._pose if device_io is None else device_io.pose.near
+        return self._pose if device_io is None else device_io.pose.on_host
 
     def commit(self, slots: Sequence[int]) -> None:
         for slot in slots:

@@ -14,7 +14,7 @@ import torch
 from posemoe_edge.calib.measure.rollout import Recording, roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
-from posemoe_edge.edge.torch_backend.engine import exactly
+from posemoe_edge.edge.torch_backend.engine import exact_fp32
 from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.verify import verify
 from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, engines, load
@@ -152,7 +152,7 @@ class TestWhatCannotBeRun:
         lone = tmp_path / path.name
         lone.write_bytes(path.read_bytes())
         for use in (lambda: open_engine(lone, engine="torch"), lambda: load(lone, engine="torch")):
-            with pytest.raises(ArtefactError, match="is a lone graph, without reference weights"):
+            with pytest.raises(ArtefactError, match="is a standalone graph, without reference weights"):
                 use()
 
     def test_a_file_that_is_no_graph_of_the_artefact(self, dssm_artefact: Path) -> None:
@@ -215,7 +215,7 @@ def test_precision_on_a_gpu_is_the_processs_own_again_afterwards() -> None:
     try:
         for switch in switches:
             switch.fp32_precision = "tf32"
-        with pytest.raises(ZeroDivisionError), exactly():
+        with pytest.raises(ZeroDivisionError), exact_fp32():
             assert [switch.fp32_precision for switch in switches] == ["ieee", "ieee"]
             raise ZeroDivisionError
         assert [switch.fp32_precision for switch in switches] == ["tf32", "tf32"]

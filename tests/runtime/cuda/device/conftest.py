@@ -72,7 +72,7 @@ def driver() -> Iterator[Driver]:
 
 @pytest.fixture
 def device() -> Iterator[Device]:
-    from posemoe_edge.runtime.cuda.device import open_device
+    from posemoe_edge.runtime.cuda.open import open_device
 
     device = open_device(PACKAGE)
     yield device
@@ -85,7 +85,7 @@ def engine_of(artefact_of: Callable[[str], Path]) -> Callable[..., TensorRtEngin
 
     def make(kind: str, *, most: int = 8, graphs: bool = True, **plan: Any) -> TensorRtEngine:
         from posemoe_edge.runtime.artefact.manifest import read_manifest
-        from posemoe_edge.runtime.cuda.device import open_device
+        from posemoe_edge.runtime.cuda.open import open_device
         from posemoe_edge.runtime.engines.tensorrt.engine import TensorRtEngine
 
         folder = artefact_of(kind)
@@ -115,10 +115,10 @@ def planned(artefact_of: Callable[[str], Path], make_build_key: Callable[..., Bu
 @pytest.fixture(autouse=True)
 def _package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices are opened with the package under test."""
-    from posemoe_edge.runtime.cuda import device as cuda
+    from posemoe_edge.runtime.cuda.open import open_device
     from posemoe_edge.runtime.engines.tensorrt import engine as tensorrt
 
-    monkeypatch.setattr(tensorrt, "open_device", lambda: cuda.open_device(PACKAGE))
+    monkeypatch.setattr(tensorrt, "open_device", lambda: open_device(PACKAGE))
 
 
 @pytest.fixture

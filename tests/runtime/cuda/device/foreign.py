@@ -6,7 +6,7 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from posemoe_edge.runtime.cuda.array import _Tensor
+from posemoe_edge.runtime.cuda.interop import DLTensor
 
 
 class Interface:
@@ -29,11 +29,11 @@ class DLPack:
     def __dlpack__(self, *, stream: int) -> Any:
         self.streams.append(stream)
         with self.x.device as theirs:  # its owner's work comes first: in the driver for tests a wait is how streams are ordered
-            theirs.wait()
+            theirs.synchronize()
         capsule = np.zeros(self.x.shape, self.x.dtype).__dlpack__()
         pointer = ctypes.pythonapi.PyCapsule_GetPointer
         pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
+        tensor = DLTensor.from_address(pointer(capsule, b"dltensor"))
         tensor.device_type, tensor.device_id = self.device
         tensor.data, tensor.byte_offset = self.x.address - 8, 8
         return capsule

@@ -1,10 +1,11 @@
 """torch.cuda on the host's driver: streams, graphs, views of device memory; a network's work is a host function in the stream.
 
-The network, and all of ``edge.engine`` but ``TorchEngine.run``, are real; that one is enqueued whole, by address. As strict as
-torch is, and stricter: ``FOUL`` notes what there would be a crash, or a trap for others in the process.
+The network and all of ``edge.torch_backend.engine`` are real, except ``TorchEngine.run``, which is enqueued as one host
+function with the addresses of its tensors. This module is at least as strict as torch: ``FOUL`` records what would be a crash
+there, or a trap for other code in the process.
 
-So what is tested is what we do: order, addresses, parities, captures, contexts, what is kept alive and what is freed. Kernels,
-torch's allocator with its pool, libraries that set themselves up, and whether torch could capture what a network does, are not.
+So the tests cover our part: order, addresses, parities, captures, contexts, lifetimes. They do not cover kernels, torch's
+allocator and its pool, the lazy initialisation of libraries, nor whether torch can capture the network.
 """
 
 from __future__ import annotations

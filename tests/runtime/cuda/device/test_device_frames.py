@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from foreign import DLPack, Interface
 from posemoe_edge.runtime import FrameError, Model, Stream, UsageError
-from posemoe_edge.runtime.cuda.array import DeviceArray
+from posemoe_edge.runtime.cuda.array import DeviceArray, zeros
 from posemoe_edge.runtime.cuda.device import Device
 
 
@@ -20,7 +20,7 @@ def lend(device: Device, request: pytest.FixtureRequest) -> Any:
     """lend(frame): a frame in somebody else's memory on the GPU, with work on a stream of theirs still to do."""
 
     def lent(frame: Any, dtype: str = "float32") -> Any:
-        x = device.zeros(np.shape(frame), dtype)
+        x = zeros(device, np.shape(frame), dtype)
         x[:] = np.asarray(frame, dtype)
         return request.param(x)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime.artefact.manifest import read_manifest
-from posemoe_edge.runtime.cuda import device as cuda
+from posemoe_edge.runtime.cuda.driver import CudaError
 from posemoe_edge.runtime.engines import select as choice
 
 Planned = Callable[..., Path]
@@ -165,7 +165,7 @@ def test_a_launch_that_is_refused_leaves_the_memory_as_it_was(
             a.step(frames[turn], t=turn * 0.02)
     else:  # replayed
         driver.fail("cuGraphLaunch")
-        with pytest.raises(cuda.CudaError, match="cuGraphLaunch"):
+        with pytest.raises(CudaError, match="cuGraphLaunch"):
             a.step(frames[turn], t=turn * 0.02)
     assert remembered(a) == before
     for i in range(turn, 12):

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, load
-from posemoe_edge.runtime.cuda import device as cuda
+from posemoe_edge.runtime.cuda.open import open_device
 from posemoe_edge.runtime.engines import onnxruntime_cuda
 
 Walk = Callable[..., np.ndarray]
@@ -89,7 +89,7 @@ class RunOptions:
 def provider(monkeypatch: pytest.MonkeyPatch) -> None:
     """An onnxruntime with the provider."""
     package = os.environ["POSEMOE_CUDA"]
-    monkeypatch.setattr(onnxruntime_cuda, "open_device", lambda: cuda.open_device(package))
+    monkeypatch.setattr(onnxruntime_cuda, "open_device", lambda: open_device(package))
     monkeypatch.setattr(Session, "opened", [])
     monkeypatch.setattr(Session, "numbers", [])
 

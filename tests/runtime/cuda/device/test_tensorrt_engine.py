@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.artefact.manifest import read_manifest
-from posemoe_edge.runtime.cuda.device import open_device
+from posemoe_edge.runtime.cuda.open import open_device
 from posemoe_edge.runtime.engines import open_engine
 from posemoe_edge.runtime.engines.tensorrt.engine import TensorRtEngine
 
@@ -267,7 +267,7 @@ def test_closing_frees_it_all_and_says_so_to_whoever_goes_on(engine_of: EngineOf
 def test_keypoints_on_the_device_go_in_without_a_host_copy_and_poses_stay_there(
     engine_of: EngineOf, on_cpu: Any, driver: Any
 ) -> None:
-    from test_device_memory import DLPack, Interface
+    from foreign import DLPack, Interface
 
     engine, cpu = engine_of("retention"), on_cpu("retention")
     inputs, outputs = given(engine, 2)

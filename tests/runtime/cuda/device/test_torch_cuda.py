@@ -16,7 +16,9 @@ import torch
 from posemoe_edge.edge.torch_backend import engine as engine_module
 from posemoe_edge.edge.torch_backend.engine import TorchEngine
 from posemoe_edge.runtime import Model, PoseEdgeError, UsageError, load
-from posemoe_edge.runtime.cuda import device as cuda
+from posemoe_edge.runtime.cuda.array import zeros
+from posemoe_edge.runtime.cuda.device import Device
+from posemoe_edge.runtime.cuda.open import open_device
 
 SAME = 1e-6  # metres: the same operations, on memory that is aligned otherwise
 ArtefactOf = Callable[[str], Path]
@@ -27,7 +29,7 @@ Walk = Callable[..., np.ndarray]
 def torch_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A torch with a GPU. When a test is over, its current stream is the one from before, and nothing foul has happened."""
     host_torch.install(monkeypatch)
-    monkeypatch.setattr(engine_module, "open_device", lambda: cuda.open_device(os.environ["POSEMOE_CUDA"]))
+    monkeypatch.setattr(engine_module, "open_device", lambda: open_device(os.environ["POSEMOE_CUDA"]))
     yield
     gc.collect()
     assert host_torch.current is None and not host_torch.FOUL
@@ -87,7 +89,7 @@ def test_a_frame_that_lies_on_the_gpu_stays_there(
 ) -> None:
     models = twins("retention")
     gpu, cpu = (model.stream() for model in models)
-    far = models[0]._opened.device.zeros((17, 3), np.float32)  # type: ignore[union-attr]
+    far = zeros(models[0]._opened.device, (17, 3), np.float32)  # type: ignore[arg-type]
     captures = driver["captures"]
     for frame in walker_keypoints(8):
         far[:] = frame
@@ -111,9 +113,9 @@ def test_without_graphs_all_is_enqueued_anew(artefact_of: ArtefactOf, driver: An
 
 
 def test_garbage_is_not_collected_into_a_capture(
-    artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any, device: cuda.Device, monkeypatch: pytest.MonkeyPatch
+    artefact_of: ArtefactOf, walker_keypoints: Walk, driver: Any, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spare = [device.zeros(1) for _ in range(4)]
+    spare = [zeros(device, 1) for _ in range(4)]
 
     def littering(engine: TorchEngine, *sides: Any) -> None:
         cycle: list[Any] = [spare.pop()]

@@ -25,7 +25,7 @@ SOURCES = [ENGINES / name for name in ("builder.py", "engine.py", "library.py", 
 WHEELS = ROOT / ".venv" / ".bindings"
 PACKAGES = (Path(__file__).parent / "bindings.txt").read_text().split()
 
-# What a variable or attribute of our code is, whatever it is called on: self._plan is an engine, in TensorRT's words.
+# What a variable or attribute of our code is, whatever it is called on: self._engine is an ICudaEngine, in TensorRT's words.
 ROLES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -39,7 +39,7 @@ ROLES = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
     "_runtime": "Runtime",
-    "_plan": "ICudaEngine",
+    "_engine": "ICudaEngine",
 }
 BYTES = {"plan": "IHostMemory"}  # nothing is asked of it but its bytes
 MODULE = ("trt", "_trt")
