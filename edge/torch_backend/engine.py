@@ -25,12 +25,13 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
-from ...export.lifter import Lifter
+from ...export.lifter import ExportableLifter
 from ...export.precision import to_fp16
 from ...export.trace import ChunkGraph, StepGraph, WindowGraph, interface
 from ...runtime.artefact.certificate import find_reference
 from ...runtime.artefact.manifest import MANIFEST, Graph, read_graph
 from ...runtime.artefact.manifest import Tensor as TensorSpec
+from ...runtime.artefact.precision import TRACED
 from ...runtime.cuda.array import DeviceArray, zeros
 from ...runtime.cuda.device import Device
 from ...runtime.cuda.driver import CudaError
@@ -203,9 +204,10 @@ def open_network(path: Path | bytes) -> tuple[Graph, nn.Module]:
             f"{path} is a standalone graph, without reference weights", expected="a graph of an artefact", run=EXPORT
         )
     manifest, graph = read_graph(path)
-    if graph.precision not in ("fp32", "fp16"):
-        raise UsageError(f"PyTorch has no {graph.precision} graph", expected="precision fp32 or fp16: --precision fp32")
-    model: Lifter = load_reference(find_reference(folder, manifest))
+    if graph.precision not in TRACED:
+        expected = f"precision {' or '.join(TRACED)}: --precision fp32"
+        raise UsageError(f"PyTorch has no {graph.precision} graph", expected=expected)
+    model: ExportableLifter = load_reference(find_reference(folder, manifest))
     of_weights = interface(model, graph.frames if graph.mode == "chunk" else None)[:2]
     if [list(map(_signature, side)) for side in of_weights] != [
         list(map(_signature, side)) for side in (graph.inputs, graph.outputs)
