@@ -31,7 +31,7 @@ from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.lifting import TOGETHER, SkeletonAdapter, lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
-from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.plotting import Lines
 from torch import Tensor
 
 CHUNKS = (9, 27, 81)

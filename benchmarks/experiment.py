@@ -22,7 +22,7 @@ from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from posemoe_edge.runtime.errors import PoseEdgeError, UsageError
-from posemoe_edge.runtime.plotting.figure import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
+from posemoe_edge.runtime.plotting import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
 
 Floats = NDArray[np.float32]
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from posemoe_edge.edge.models.retention import Retention
 from posemoe_edge.edge.models.timing import Timing
-from posemoe_edge.runtime.plotting.figure import Lines, draw_lines
+from posemoe_edge.runtime.plotting import Lines, draw_lines
 from torch import Tensor
 
 DIM, HEADS, CHUNK = 512, 8, 27

@@ -28,7 +28,7 @@ from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
 from posemoe_edge.edge.evaluation import compute_metrics
 from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.plotting import Lines
 from posemoe_edge.runtime.pose.metrics import mpjpe
 
 Mask = NDArray[np.bool_]

@@ -20,7 +20,7 @@ from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
 from posemoe_edge.edge.evaluation import compute_metrics
 from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.plotting import Lines
 
 SIGMAS_PX = (0, 2, 5, 10, 15, 20)
 PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px

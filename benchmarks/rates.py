@@ -19,7 +19,7 @@ from experiment import Row, clips_of, finish, lifters, measured, parsed, parser,
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.plotting import Lines
 
 CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz": (8, 0.0), "irregular": (1, 0.6)}
 """(stride, share of frames lost)"""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..calib.measure.disturbances import FORGOTTEN_MM, OUTLIER_FRAMES
 from ..runtime.artefact.certificate import Certificate, Drift, Recovery
-from ..runtime.plotting.figure import Lines, draw_lines
+from ..runtime.plotting import Lines, draw_lines
 
 LEAST_MM = 1e-6  # what is nearer is drawn there: a logarithm has no zero
 LONGEST_KEY = 30  # characters

@@ -32,7 +32,7 @@ from ..runtime.artefact.certificate import (
 from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest, replace_files
 from ..runtime.artefact.precision import PRECISIONS, Precision
 from ..runtime.errors import ArtefactError
-from ..runtime.plotting.figure import check_available
+from ..runtime.plotting import check_available
 from ..runtime.pose.skeleton import H36M_ORDERS, SKELETONS
 from .certificate_plot import draw_certificate
 from .lifter import ExportableLifter

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from experiment import Row
-from posemoe_edge.runtime.plotting.figure import LEFT, TRUTH
+from posemoe_edge.runtime.plotting import LEFT, TRUTH
 
 COLOURS = (LEFT, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 

@@ -15,7 +15,7 @@ from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Budge
 from ...runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest, replace_files
 from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
 from ...runtime.errors import ArtefactError, UsageError
-from ...runtime.plotting.figure import Bars, check_available, draw_bars
+from ...runtime.plotting import Bars, check_available, draw_bars
 from ..graph.layers import Layer, find_layers
 from ..graph.standalone import carry_manifest
 from ..measure.observer import TensorStats, observe

@@ -25,7 +25,7 @@ from ...runtime.engines.tensorrt.network_layers import NetworkLayer, by_kind, co
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.gaps import GapPolicy
-from ...runtime.plotting.figure import Bars, check_available, draw_bars
+from ...runtime.plotting import Bars, check_available, draw_bars
 from ...runtime.sources import open_source
 from .output import Output, Result, megabytes, verb
 from .verify_verb import tell

@@ -161,7 +161,7 @@ def _writer(folder: Path | None) -> Any:
 def _draw(path: Path, record: dict[str, Any]) -> Path | None:
     """Loss and validation error over the updates, once there is something to see."""
     from ...runtime.errors import MissingError
-    from ...runtime.plotting.figure import Lines, draw_lines
+    from ...runtime.plotting import Lines, draw_lines
 
     curve = record["curve"]
     if len(curve) < 2:

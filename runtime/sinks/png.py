@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..artefact.atomic import AtomicFile
 from ..errors import missing_extra
-from ..plotting.figure import Lines, draw_skeletons
+from ..plotting import Lines, draw_skeletons
 from ..pose.metrics import mpjpe
 from ..pose.skeleton import H36M17
 from ..pose.types import Frame, Pose

@@ -19,7 +19,7 @@ from posemoe_edge.runtime.artefact.certificate import (
     SlopeInterval,
     StreamInfo,
 )
-from posemoe_edge.runtime.plotting.figure import Lines
+from posemoe_edge.runtime.plotting import Lines
 
 PNG = b"\x89PNG\r\n"
 CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from posemoe_edge.runtime.errors import FrameError, MissingError, UsageError
-from posemoe_edge.runtime.plotting.figure import Lines, draw_lines, draw_skeletons
+from posemoe_edge.runtime.plotting import Lines, draw_lines, draw_skeletons
 from posemoe_edge.runtime.pose.types import Frame, Pose
 from posemoe_edge.runtime.sinks import Sink, open_sink
 from posemoe_edge.runtime.sinks import png as png_module

@@ -1,0 +1,120 @@
+"""A row of skeletons seen in three dimensions, with plots over time below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import F64
+from ..errors import FrameError
+from ..pose.skeleton import H36M17, Skeleton
+from .figure import DARK_INK, DPI, INK, LEFT, RIGHT, TORSO, TRUTH, add_colour_key, new_figure
+from .lines import Lines, draw_on_axes
+
+_DOWN_DEG = 12.0  # how far the viewer looks down
+
+
+def draw_skeletons(
+    path: str | Path,
+    *,
+    poses: NDArray[Any],
+    truth: NDArray[Any] | None = None,
+    titles: Sequence[str] | None = None,
+    heading: str | None = None,
+    lines: Sequence[Lines] = (),
+    skeleton: Skeleton = H36M17,
+    turn_deg: float = 25.0,
+    file_format: str | None = None,
+) -> None:
+    """Write a row of skeletons seen in three dimensions, and plots below them.
+
+    Args:
+        path: the file to write.
+        poses: (N, J, 3) metres in camera axes (x right, y down, z forward).
+        truth: (N, J, 3) drawn in grey behind the poses.
+        titles: N texts, one above each panel.
+        heading: a text above everything.
+        lines: plots below the panels.
+        turn_deg: the angle by which the viewer walks round the person, from where the camera is.
+        file_format: e.g. ``png``; None follows the path's suffix.
+    """
+    poses_m = np.asarray(poses, np.float64)
+    if poses_m.ndim != 3 or poses_m.shape[1:] != (len(skeleton), 3) or len(poses_m) == 0:
+        raise FrameError(f"the poses have shape {poses_m.shape}", expected=f"(N, {len(skeleton)}, 3) with N of at least 1")
+    truth_m = None if truth is None else np.asarray(truth, np.float64)
+    if truth_m is not None and truth_m.shape != poses_m.shape:
+        raise FrameError(f"the truth has shape {truth_m.shape}", expected=f"the poses' {poses_m.shape}")
+
+    seen = _viewed(poses_m, turn_deg)  # (N, J, 3)
+    seen_truth = None if truth_m is None else _viewed(truth_m, turn_deg)
+    everything = seen if seen_truth is None else np.concatenate([seen, seen_truth])
+    low, high = everything[..., :2].min((0, 1)), everything[..., :2].max((0, 1))
+    low, high = low - 0.06, high + 0.06  # room for the joints' dots, in metres
+    panels, inches_per_m = len(poses_m), 2.8 / (high[1] - low[1])  # the row is 2.8 inches high
+    width_in = max(7.5, 0.6 + panels * (high[0] - low[0]) * inches_per_m)
+    top_in = 1.05 if heading else 0.75  # heading, colour key and titles
+    height_in = top_in + 2.95 + 2.7 * len(lines)
+    centre, half = (low[0] + high[0]) / 2, 0.48 * width_in / panels / inches_per_m
+    figure = new_figure(width_in, height_in)
+    for i in range(panels):
+        axes = figure.add_axes((0.02 + 0.96 * i / panels, 1 - (top_in + 2.8) / height_in, 0.96 / panels, 2.8 / height_in))
+        axes.set_xlim(centre - half, centre + half)
+        axes.set_ylim(low[1], high[1])
+        axes.set_axis_off()
+        _draw_ground(axes, _ground_height(everything), turn_deg)
+        if seen_truth is not None:
+            _draw_skeleton(axes, seen_truth[i], skeleton, colour=TRUTH)
+        _draw_skeleton(axes, seen[i], skeleton, colour=None)
+        if titles is not None:
+            axes.set_title(titles[i], fontsize=10, color=INK, pad=6)
+    colours = {"left": LEFT, "right": RIGHT, "torso": TORSO} | ({} if truth_m is None else {"ground truth": TRUTH})
+    add_colour_key(figure, colours, x=0.25 / width_in, y=1 - (top_in - 0.7) / height_in)
+    if heading:
+        figure.text(0.25 / width_in, 1 - 0.15 / height_in, heading, fontsize=12, weight="bold", va="top", color=DARK_INK)
+    for i, plot in enumerate(lines):
+        bottom_in = 0.6 + 2.7 * (len(lines) - 1 - i)
+        draw_on_axes(figure.add_axes((0.75 / width_in, bottom_in / height_in, 1 - 1.0 / width_in, 1.65 / height_in)), plot)
+    figure.savefig(path, dpi=DPI, format=file_format)
+
+
+def _viewed(points: F64, turn_deg: float) -> F64:
+    """Points in camera axes (x right, y down, z forward) as the viewer sees them: x right, y up, z towards the viewer.
+
+    The viewer walks ``turn_deg`` round the vertical axis, then looks down by ``_DOWN_DEG``. There is no perspective.
+    """
+    x, y, z = points[..., 0], points[..., 2], -points[..., 1]  # right, away, up
+    cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    x, y = cos * x + sin * y, -sin * x + cos * y
+    cos, sin = np.cos(np.radians(_DOWN_DEG)), np.sin(np.radians(_DOWN_DEG))
+    return np.stack([x, sin * y + cos * z, sin * z - cos * y], -1)
+
+
+def _ground_height(seen: F64) -> float:
+    """Height of the lowest joint relative to the hip, from (..., J, 3) as viewed; negative."""
+    cos, sin = np.cos(np.radians(_DOWN_DEG)), np.sin(np.radians(_DOWN_DEG))
+    return float((cos * seen[..., 1] + sin * seen[..., 2]).min())
+
+
+def _draw_skeleton(axes: Any, seen: F64, skeleton: Skeleton, *, colour: str | None) -> None:
+    """Draw one skeleton, (J, 3) as viewed, distant bones first; ``colour`` None gives left and right their own colours."""
+    for parent, child in sorted(skeleton.bones, key=lambda bone: float(seen[list(bone), 2].sum())):
+        side = LEFT if child in skeleton.left else RIGHT if child in skeleton.right else TORSO
+        ends = seen[[parent, child], :2].T
+        if colour is None:  # a white edge separates a near bone from a distant one behind it
+            axes.plot(*ends, color="white", linewidth=4.6, solid_capstyle="butt")
+        axes.plot(*ends, color=colour or side, linewidth=3.0, solid_capstyle="round")
+    if colour is None:
+        axes.scatter(seen[:, 0], seen[:, 1], s=9, color="white", edgecolors=TORSO, linewidths=0.7, zorder=3)
+
+
+def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:
+    """Draw a light grid of quarter metres below the feet."""
+    span = np.linspace(-0.5, 0.5, 5)
+    for offset in span:
+        for ends in ([[offset, -0.5], [offset, 0.5]], [[-0.5, offset], [0.5, offset]]):
+            flat = np.array([[x, -height, z] for x, z in ends])  # in camera axes, where y is down
+            axes.plot(*_viewed(flat, turn_deg)[:, :2].T, color="#E6E6E6", linewidth=0.7, zorder=0)
