@@ -136,10 +136,10 @@ def _3dhp(out_: Output, files: tuple[Path, ...], out: Path, *, fps: float | None
 
 
 def _bvh(out_: Output, files: tuple[Path, ...], out: Path, **options: Any) -> Result:
-    from ..data.bvh import load_all
+    from ..data.bvh_clips import load_bvh_files
     from ..data.mocap import save_clips
 
-    clips = [clip for path in files for clip in load_all(path, **options)]
+    clips = [clip for path in files for clip in load_bvh_files(path, **options)]
     save_clips(out, clips)
     return _written(out_, "bvh", out, ((clip.split, len(clip)) for clip in clips), what="clips")
 

@@ -1,8 +1,9 @@
-"""What training does to motion and to keypoints: other bodies, other frame rates, a detector's errors, missing joints.
+"""Augmentation of motion and keypoints: other bodies, other frame rates, a detector's errors, missing joints.
 
-Each transform is a function that returns new arrays, of one take or, with more axes before T, of many at once, each with luck
-of its own. Joints are (..., T, 17, 3) in metres, keypoints (..., T, 17, 3) normalised x, y (image width = 2) and confidence.
-A missing joint is (0, 0, 0), so confidence 0 means missing and nothing else does.
+Each transform is a function that returns new arrays. It takes one sequence or, with more axes before T, many at once; every
+sequence is then transformed with random numbers of its own. Joints are (..., T, 17, 3) in metres, keypoints (..., T, 17, 3)
+normalised x, y (image width = 2) and confidence.
+A missing joint is (0, 0, 0): its confidence is 0, and that of every other joint is above 0.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import F32, F64
 from ...runtime.pose.skeleton import H36M17
 
-Floats = NDArray[np.float32]
-
-# Bones by the joint at their end, left and right alike, and the range of their factor. The wide ranges of hips and shoulders
-# reach from CMU's definition of these joints to Human3.6M's.
+# Bones by the joint at their end, and the range of their scale factor, which left and right share. The wide ranges of hips and
+# shoulders cover both CMU's and Human3.6M's definition of these joints.
 BONE_GROUPS: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
     "hips": ((1, 4), (0.9, 1.5)),
     "thighs": ((2, 5), (0.9, 1.1)),
@@ -29,12 +29,12 @@ BONE_GROUPS: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
 BODY_RANGE = (0.85, 1.15)
 
 # A detector's errors in normalised units (0.01 is 5 px in an image of 1000 px).
-KEY_FRAMES = 9  # one independent error every so many frames, linear in between: a detector errs for a while
+KEY_FRAMES = 9  # an independent error every so many frames, linear in between: a detector's errors last for several frames
 GAUSSIAN_SHARE = 0.9
 OUTLIER = 0.03
 JITTER = 0.002
 CONFIDENCE_NOISE = 0.05
-LOWEST_CONFIDENCE = 0.02  # of a joint that was found; 0 is kept for missing ones
+LOWEST_CONFIDENCE = 0.02  # of a detected joint; 0 means missing
 SIGMA = np.array(
     [
         0.012 if joint.endswith(("wrist", "ankle"))
@@ -51,67 +51,66 @@ _MIRRORED = list(H36M17.mirrored)
 
 
 def pick_frames(rng: np.random.Generator, frames: int, *, stride: int = 1, drop: float = 0.0) -> NDArray[np.int64]:
-    """Which of a clip's frames a slower, stumbling camera would deliver.
+    """The frames of a clip that a slower camera delivers if it loses some of them.
 
     Args:
         frames: number of frames at the clip's own rate.
-        stride: keep each stride-th.
-        drop: chance of each kept frame but the first to be lost.
+        stride: take each stride-th.
+        drop: chance of each taken frame but the first to be lost.
 
     Returns:
         (n,) rising indices that start with 0.
     """
-    kept = np.arange(0, frames, stride, dtype=np.int64)
+    picked = np.arange(0, frames, stride, dtype=np.int64)
     if drop <= 0:
-        return kept
-    lost = rng.random(len(kept)) < drop
+        return picked
+    lost = rng.random(len(picked)) < drop
     lost[0] = False
-    return kept[~lost]
+    return picked[~lost]
 
 
-def frame_steps(kept: NDArray[np.int64], *, fps: float, stride: int = 1) -> Floats:
-    """Seconds since the previous kept frame (n,); the first frame counts as one nominal step."""
-    return (np.diff(kept, prepend=kept[0] - stride) / fps).astype(np.float32)
+def frame_steps(picked: NDArray[np.int64], *, fps: float, stride: int = 1) -> F32:
+    """(n,) seconds since the previous one of the frames (n,); the first frame counts as one nominal step."""
+    return (np.diff(picked, prepend=picked[0] - stride) / fps).astype(np.float32)
 
 
-def mirror(joints_m: Floats) -> Floats:
+def mirror(joints_m: F32) -> F32:
     """Joints or keypoints of the mirrored person: x negated, left and right swapped."""
-    mirrored: Floats = joints_m[..., _MIRRORED, :] * np.array([-1, 1, 1], np.float32)
+    mirrored: F32 = joints_m[..., _MIRRORED, :] * np.array([-1, 1, 1], np.float32)
     return mirrored
 
 
-def mirror_half(joints_m: Floats, rng: np.random.Generator) -> Floats:
-    """Every other take as its mirror image."""
+def mirror_half(joints_m: F32, rng: np.random.Generator) -> F32:
+    """Each sequence mirrored with a chance of one half."""
     chosen = rng.random(joints_m.shape[:-3]) < 0.5
     return np.where(chosen[..., None, None, None], mirror(joints_m), joints_m)
 
 
-def reshape_body(joints_m: Floats, rng: np.random.Generator) -> Floats:
-    """The same motion by another body: another size, other proportions, the same left and right.
+def reshape_body(joints_m: F32, rng: np.random.Generator) -> F32:
+    """The same motion of another body: another size, other proportions, left and right scaled alike.
 
     The whole body and its path are scaled by one factor, then each bone group by its own, chained from the root along
     unchanged bone directions.
     """
-    takes = joints_m.shape[:-3]
-    factors = np.ones((*takes, len(H36M17)))
-    body = rng.uniform(*BODY_RANGE, takes)
+    batch = joints_m.shape[:-3]
+    factors = np.ones((*batch, len(H36M17)))
+    body = rng.uniform(*BODY_RANGE, batch)
     for bones, limits in BONE_GROUPS.values():
-        factors[..., list(bones)] = rng.uniform(*limits, takes)[..., None]
-    rebuild = (
-        _CHAIN * factors[..., None, :] @ _BONES * body[..., None, None]
-    )  # (..., 17, 17): all of it is linear in the joints
-    reshaped: Floats = np.matmul(rebuild[..., None, :, :].astype(np.float32), joints_m)
+        factors[..., list(bones)] = rng.uniform(*limits, batch)[..., None]
+    # (..., 17, 17): the whole transform is linear in the joints
+    rebuild = _CHAIN * factors[..., None, :] @ _BONES * body[..., None, None]
+    reshaped: F32 = np.matmul(rebuild[..., None, :, :].astype(np.float32), joints_m)
     return reshaped
 
 
-def detector_noise(rng: np.random.Generator, xy: Floats) -> tuple[Floats, Floats]:
-    """Normalised keypoints (..., T, 17, 2) as a detector would find them, and its confidence (..., T, 17).
+def detector_noise(rng: np.random.Generator, xy: F32) -> tuple[F32, F32]:
+    """Normalised keypoints (..., T, 17, 2) with a detector's errors, and its confidence (..., T, 17).
 
-    The error is a mixture per joint and key frame, a Gaussian or now and then an outlier, that lasts for some frames,
-    plus white jitter. Confidence is about 1 without error and about 0.3 at 0.03, with noise of its own.
+    The error of a joint is drawn at key frames, from a Gaussian or, in a tenth of the cases, as an outlier, and interpolated in
+    between; white jitter is added. Confidence is about 1 without error, about 0.3 at an error of 0.03, and noisy itself.
     """
-    *takes, frames, joints, _ = xy.shape
-    keys = (*takes, (frames - 1) // KEY_FRAMES + 2, joints)
+    *batch, frames, joints, _ = xy.shape
+    keys = (*batch, (frames - 1) // KEY_FRAMES + 2, joints)
     gaussian = rng.standard_normal((*keys, 2), np.float32) * SIGMA[:, None]
     outlier = (rng.random((*keys, 2), np.float32) * 2 - 1) * np.float32(OUTLIER)
     error_at_key = np.where(rng.random((*keys, 1)) < GAUSSIAN_SHARE, gaussian, outlier)
@@ -127,45 +126,45 @@ def detector_noise(rng: np.random.Generator, xy: Floats) -> tuple[Floats, Floats
     return (xy + error).astype(np.float32), np.clip(confidence, LOWEST_CONFIDENCE, 1).astype(np.float32)
 
 
-def mask(rng: np.random.Generator, keypoints: Floats) -> Floats:
-    """Keypoints with what goes missing or astray in use; see the parts for how often."""
+def mask(rng: np.random.Generator, keypoints: F32) -> F32:
+    """Keypoints (..., T, 17, 3) with missing joints, frames and limbs and with confused sides, as often as they are in use."""
     return drop_joints(rng, drop_limbs(rng, confuse_sides(rng, keypoints)))
 
 
-def drop_joints(rng: np.random.Generator, keypoints: Floats, *, joints: float = 0.05, frames: float = 0.10) -> Floats:
-    """Single joints and whole frames missing, independently of each other (MotionBERT's 5 % and 10 %)."""
+def drop_joints(rng: np.random.Generator, keypoints: F32, *, joints: float = 0.05, frames: float = 0.10) -> F32:
+    """Single joints and whole frames set to missing, independently of each other (MotionBERT's 5 % and 10 %)."""
     lost = rng.random(keypoints.shape[:-1]) < joints  # (..., T, 17)
     lost |= rng.random((*keypoints.shape[:-2], 1)) < frames
     return np.where(lost[..., None], np.float32(0), keypoints)
 
 
-def drop_limbs(rng: np.random.Generator, keypoints: Floats, *, every: float = 250.0) -> Floats:
-    """One limb missing for 5 to 30 frames, on average once in ``every`` frames."""
+def drop_limbs(rng: np.random.Generator, keypoints: F32, *, every: float = 250.0) -> F32:
+    """One limb set to missing for 5 to 30 frames, on average once in ``every`` frames."""
     masked, frames = keypoints.copy(), keypoints.shape[-3]
     times = rng.poisson(frames / every, keypoints.shape[:-3])
-    for take in np.argwhere(times):
-        for _ in range(times[tuple(take)]):
+    for index in np.argwhere(times):
+        for _ in range(times[tuple(index)]):
             start = rng.integers(frames)
-            masked[(*take, slice(start, start + rng.integers(5, 31)), LIMBS[rng.integers(len(LIMBS))])] = 0
+            masked[(*index, slice(start, start + rng.integers(5, 31)), LIMBS[rng.integers(len(LIMBS))])] = 0
     return masked
 
 
-def confuse_sides(rng: np.random.Generator, keypoints: Floats, *, chance: float = 0.01) -> Floats:
-    """The legs or the arms taken for each other for 1 to 5 frames, in this share of the takes."""
+def confuse_sides(rng: np.random.Generator, keypoints: F32, *, chance: float = 0.01) -> F32:
+    """Left and right legs, or arms, exchanged for 1 to 5 frames in this share of the sequences, as by a confused detector."""
     chosen = np.argwhere(rng.random(keypoints.shape[:-3]) < chance)
     if not len(chosen):
         return keypoints
     swapped = keypoints.copy()
-    for take in chosen:
+    for index in chosen:
         start = rng.integers(keypoints.shape[-3])
         span = slice(start, start + rng.integers(1, 6))
         a, b = _PAIRS[rng.integers(len(_PAIRS))]
-        swapped[(*take, span, a)], swapped[(*take, span, b)] = keypoints[(*take, span, b)], keypoints[(*take, span, a)]
+        swapped[(*index, span, a)], swapped[(*index, span, b)] = keypoints[(*index, span, b)], keypoints[(*index, span, a)]
     return swapped
 
 
-def _bones_and_chain() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Joints to bone vectors (17, 17), the root's being its place, and bone vectors back to joints."""
+def _bones_and_chain() -> tuple[F64, F64]:
+    """Two (17, 17) matrices: joints to bone vectors, of which the root's is its position, and bone vectors to joints."""
     bones = np.eye(len(H36M17))
     for parent, child in H36M17.bones:
         bones[child, parent] = -1

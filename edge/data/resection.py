@@ -1,4 +1,4 @@
-"""Resection: where a camera stood and how it sees, from points of the world and their pixels.
+"""Resection: position, orientation and intrinsics of a camera, from points of the world and their pixels.
 
 The model is a pinhole with the distortion of Human3.6M's published calibration: with r2 = x x + y y of the undistorted
 (x, y), ``(x, y) (1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 x + p2 y) + (p1, p2) r2``, then focal length and centre.
@@ -12,22 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.arrays import F32, F64
 from ...runtime.errors import UsageError
 from .camera import Camera
 
-Doubles = NDArray[np.float64]
-
-FEWEST = 30  # points; 15 numbers are sought
+FEWEST = 30  # points; 15 parameters are estimated
 _STEPS = 100
-_DIFFERENCE = 1e-30  # of the complex step: the derivative is exact, there is no cancellation
-_FLAT = 1e-4  # points this much thinner than long determine no camera
-_SETTLED = 1e-10  # relative gain of a step that ends the search
-_OUTLIER = 3.0  # robust standard deviations from which a point counts less
+_COMPLEX_STEP = 1e-30  # for derivatives by complex step: without a difference there is no cancellation, so they are exact
+_FLAT = 1e-4  # smallest ratio of the points' least to their largest extent; flatter points determine no camera
+_CONVERGED = 1e-10  # relative gain of a step below which the search ends
+_OUTLIER = 3.0  # robust standard deviations beyond which a point is ignored
 
 
 @dataclass(frozen=True)
 class Resection:
-    """A camera and how well it explains the pixels.
+    """A camera with distortion, and how well it fits the pixels that it was found from.
 
     Args:
         camera: the pinhole.
@@ -36,39 +35,42 @@ class Resection:
     """
 
     camera: Camera
-    distortion: NDArray[np.float32]
+    distortion: F32
     median_px: float
 
-    def project(self, points_m: NDArray[Any]) -> Doubles:
+    def project(self, points_m: NDArray[Any]) -> F64:
         """World (..., 3) in metres to distorted pixels (..., 2)."""
         camera = self.camera
         rest = np.concatenate([camera.eye_m, camera.focal_px, camera.centre_px, self.distortion]).astype(np.float64)
         flat = np.asarray(points_m, np.float64).reshape(-1, 3)
-        made: Doubles = _project(np.concatenate([np.zeros(3), rest]), camera.rotation.astype(np.float64), flat)
-        return made.reshape(*np.shape(points_m)[:-1], 2)
+        pixels: F64 = _project(np.concatenate([np.zeros(3), rest]), camera.rotation.astype(np.float64), flat)
+        return pixels.reshape(*np.shape(points_m)[:-1], 2)
 
 
 def resect(points_m: NDArray[Any], pixels: NDArray[Any], *, width_px: int, height_px: int) -> Resection:
-    """The camera that projects the points to the pixels: a linear estimate, then least squares that distrust outliers.
+    """The camera that projects the points to the pixels: a linear estimate, then least squares without outliers.
 
     Args:
         points_m: (N, 3) world, metres; not all in one plane.
         pixels: (N, 2).
         width_px, height_px: size of the image.
+
+    Raises:
+        UsageError: wrong shapes, too few points, points in one plane, or mirrored pixels.
     """
-    points, seen = np.asarray(points_m, np.float64), np.asarray(pixels, np.float64)
-    if points.ndim != 2 or points.shape[1:] != (3,) or seen.shape != (len(points), 2):
-        raise UsageError(f"points {points.shape} and pixels {seen.shape} for a camera", expected="(N, 3) and (N, 2)")
-    if len(points) < FEWEST or not (np.isfinite(points).all() and np.isfinite(seen).all()):
+    points, observed = np.asarray(points_m, np.float64), np.asarray(pixels, np.float64)
+    if points.ndim != 2 or points.shape[1:] != (3,) or observed.shape != (len(points), 2):
+        raise UsageError(f"points {points.shape} and pixels {observed.shape} for a camera", expected="(N, 3) and (N, 2)")
+    if len(points) < FEWEST or not (np.isfinite(points).all() and np.isfinite(observed).all()):
         raise UsageError(f"{len(points)} points for a camera", expected=f"at least {FEWEST}, finite")
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     if spread[2] < _FLAT * spread[0]:
         raise UsageError("the points for a camera lie in one plane", expected="motion in all directions")
 
-    rotation, guess = _linear(points, seen)
-    for weighing in (False, True, True):  # outliers are known by the fit before
-        rotation, guess = _refine(rotation, guess, points, seen, weighing=weighing)
-    error = np.linalg.norm(_project(guess, rotation, points) - seen, axis=1)
+    rotation, guess = _linear(points, observed)
+    for weighing in (False, True, True):  # each fit's errors tell the next one which points are outliers
+        rotation, guess = _refine(rotation, guess, points, observed, weighing=weighing)
+    error = np.linalg.norm(_project(guess, rotation, points) - observed, axis=1)
     eye, focal, centre, distortion = (guess[part].astype(np.float32) for part in np.split(np.arange(3, 15), [3, 5, 7]))
     return Resection(
         camera=Camera(rotation.astype(np.float32), eye, focal, centre, width_px, height_px),
@@ -77,32 +79,33 @@ def resect(points_m: NDArray[Any], pixels: NDArray[Any], *, width_px: int, heigh
     )
 
 
-def _project(guess: NDArray[Any], rotation: Doubles, points: Doubles) -> Any:
-    """Points (N, 3) to pixels (N, 2) by (15,): a further turn, eye, focal length, centre, k1 k2 k3, p1 p2."""
+def _project(guess: NDArray[Any], rotation: F64, points: F64) -> Any:
+    """Points (N, 3) to pixels (N, 2) by (15,) parameters: a rotation vector after ``rotation``, eye, focal length, centre,
+    k1 k2 k3, p1 p2."""
     x, y, z = np.moveaxis((points - guess[3:6]) @ (_turn(guess[:3]) @ rotation).T, -1, 0)
     flat = np.stack([x / z, y / z], axis=-1)
     r2 = (flat * flat).sum(axis=-1, keepdims=True)
     radial = 1 + r2 * (guess[10] + r2 * (guess[11] + r2 * guess[12]))
-    bent = flat * (radial + (flat * guess[13:]).sum(axis=-1, keepdims=True)) + guess[13:] * r2
-    return bent * guess[6:8] + guess[8:10]
+    distorted = flat * (radial + (flat * guess[13:]).sum(axis=-1, keepdims=True)) + guess[13:] * r2
+    return distorted * guess[6:8] + guess[8:10]
 
 
 def _turn(vector: NDArray[Any]) -> NDArray[Any]:
-    """A rotation (3, 3) by about that vector (3,) in radians: Cayley's, which takes complex numbers too."""
+    """Cayley's rotation (3, 3) by a vector (3,), approximately in radians. Complex steps pass through it."""
     x, y, z = vector / 2
     cross = np.array([[0 * x, -z, y], [z, 0 * x, -x], [-y, x, 0 * x]])
-    made: NDArray[Any] = np.linalg.solve(np.eye(3) - cross, np.eye(3) + cross)
-    return made
+    rotation: NDArray[Any] = np.linalg.solve(np.eye(3) - cross, np.eye(3) + cross)
+    return rotation
 
 
-def _linear(points: Doubles, seen: Doubles) -> tuple[Doubles, Doubles]:
+def _linear(points: F64, observed: F64) -> tuple[F64, F64]:
     """A pinhole by the direct linear transform: rotation (3, 3) and the (15,) of ``_project``."""
     middle, size = points.mean(axis=0), points.std()
-    offset, scale = seen.mean(axis=0), seen.std()
+    offset, scale = observed.mean(axis=0), observed.std()
     world = np.concatenate([(points - middle) / size, np.ones((len(points), 1))], axis=1)  # (N, 4)
-    u, v = ((seen - offset) / scale).T[..., None]
-    none = np.zeros_like(world)
-    rows = np.concatenate([np.concatenate([world, none, -u * world], 1), np.concatenate([none, world, -v * world], 1)])
+    u, v = ((observed - offset) / scale).T[..., None]
+    zero = np.zeros_like(world)
+    rows = np.concatenate([np.concatenate([world, zero, -u * world], 1), np.concatenate([zero, world, -v * world], 1)])
     matrix = np.linalg.svd(rows, full_matrices=False)[2][-1].reshape(3, 4)
     matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]], [0, 0, 1]]) @ matrix
     matrix[:, :3] /= size
@@ -110,9 +113,9 @@ def _linear(points: Doubles, seen: Doubles) -> tuple[Doubles, Doubles]:
     matrix *= np.sign(np.linalg.det(matrix[:, :3]))
     eye = -np.linalg.solve(matrix[:, :3], matrix[:, 3])
 
-    turned = np.eye(3)[::-1]  # K R by the QR decomposition of the mirrored transpose
-    q, r = np.linalg.qr((turned @ matrix[:, :3]).T)
-    inner, rotation = turned @ r.T @ turned, turned @ q.T
+    flip = np.eye(3)[::-1]  # K R by the QR decomposition of the flipped transpose
+    q, r = np.linalg.qr((flip @ matrix[:, :3]).T)
+    inner, rotation = flip @ r.T @ flip, flip @ q.T
     signs = np.sign(np.diag(inner))
     inner, rotation = inner * signs / (inner[2, 2] * signs[2]), signs[:, None] * rotation
     if np.median((points - eye) @ rotation[2]) <= 0 or np.linalg.det(rotation) < 0:
@@ -120,22 +123,22 @@ def _linear(points: Doubles, seen: Doubles) -> tuple[Doubles, Doubles]:
     return rotation, np.concatenate([np.zeros(3), eye, np.diag(inner)[:2], inner[:2, 2], np.zeros(5)])
 
 
-def _refine(rotation: Doubles, guess: Doubles, points: Doubles, seen: Doubles, *, weighing: bool) -> tuple[Doubles, Doubles]:
-    """Levenberg and Marquardt's least squares, with weights from the errors at the start."""
+def _refine(rotation: F64, guess: F64, points: F64, observed: F64, *, weighing: bool) -> tuple[F64, F64]:
+    """Levenberg-Marquardt least squares; ``weighing`` ignores the points whose error at the start makes them outliers."""
     weight = np.ones((len(points), 1))
     if weighing:
-        error = np.linalg.norm(_project(guess, rotation, points) - seen, axis=1, keepdims=True)
+        error = np.linalg.norm(_project(guess, rotation, points) - observed, axis=1, keepdims=True)
         limit = _OUTLIER * 1.4826 * np.median(error)
         weight = np.where(error <= limit, 1.0, 0.0)
 
-    def residual(turned: Doubles, at: NDArray[Any]) -> NDArray[Any]:
-        made: NDArray[Any] = (weight * (_project(at, turned, points) - seen)).ravel()
-        return made
+    def residual(rotation: F64, guess: NDArray[Any]) -> NDArray[Any]:
+        error: NDArray[Any] = (weight * (_project(guess, rotation, points) - observed)).ravel()
+        return error
 
     damping, error = 1e-3, residual(rotation, guess)
     for _ in range(_STEPS):
-        steps = guess + 1j * _DIFFERENCE * np.eye(len(guess))
-        slope = np.stack([residual(rotation, at).imag / _DIFFERENCE for at in steps], axis=1)  # (2 N, 15)
+        steps = guess + 1j * _COMPLEX_STEP * np.eye(len(guess))
+        slope = np.stack([residual(rotation, step).imag / _COMPLEX_STEP for step in steps], axis=1)  # (2 N, 15)
         size = np.linalg.norm(slope, axis=0)
         slope /= size
         normal, downhill = slope.T @ slope, slope.T @ error
@@ -146,10 +149,10 @@ def _refine(rotation: Doubles, guess: Doubles, points: Doubles, seen: Doubles, *
                 break
             damping *= 4
         if damping > 1e6:
-            break  # no step is better: this is the bottom
+            break  # no step is better: the minimum is reached
         gain = 1 - (tried @ tried) / (error @ error)
         rotation, guess, error = _turn(step[:3]) @ rotation, np.concatenate([np.zeros(3), step[3:]]), tried
         damping = max(damping / 8, 1e-12)
-        if gain < _SETTLED:
+        if gain < _CONVERGED:
             break
     return rotation, guess

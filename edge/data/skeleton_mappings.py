@@ -1,7 +1,7 @@
-"""Rigs: how common motion-capture skeletons call their joints, and which of them make Human3.6M's 17.
+"""Skeleton mappings: the joint names of common motion-capture skeletons, and which joints make up Human3.6M's 17.
 
-Names are compared in lower case without prefix (``mixamorig:``), blanks, dots and underscores. ``neck end`` is the end site
-of ``neck``. Joint centres of rigs differ by centimetres, at the hips and along the spine the most.
+Names are compared in lower case without prefix (``mixamorig:``), blanks, dots and underscores. ``neck end`` is the end site of
+``neck``. Joint centres differ between skeletons by centimetres, most at the hips and along the spine.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from dataclasses import dataclass, field
 from ...runtime.errors import UsageError
 from ...runtime.pose.skeleton import H36M17
 
-Recipe = Mapping[str, Mapping[str, float]]
-"""H36M joint -> joints of the rig and their weights, which sum to 1."""
+JointWeights = Mapping[str, Mapping[str, float]]
+"""Human3.6M joint -> joints of the file with their weights, which sum to 1."""
 
 
 @dataclass(frozen=True)
 class SkeletonMapping:
-    """A family of skeletons.
+    """How the joints of a family of skeletons become Human3.6M's.
 
     Args:
-        name: what it is called here.
-        recipe: where Human3.6M's joints are.
+        name: of the family.
+        joint_weights: each Human3.6M joint as a weighted mean of the family's joints.
         unit_m: length of one unit of its files, in metres.
-        lost: bones that the family's files give no length: joint -> (the bone that has the missing offset, factor).
+        missing_offsets: joints whose offset is zero in the family's files: joint -> (the joint whose offset replaces it,
+            factor).
     """
 
     name: str
-    recipe: Recipe
+    joint_weights: JointWeights
     unit_m: float = 0.01
-    lost: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    missing_offsets: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
 def _limbs(**parts: str) -> dict[str, dict[str, float]]:
-    """Both sides' limbs by the name of each part without its side."""
-    made = {f"{side}_{part}": {f"{side} {name}": 1.0} for side in ("left", "right") for part, name in parts.items()}
-    hips = {f"{side} {parts['hip']}": 0.5 for side in ("left", "right")}
-    return {"hip": hips, **made}
+    """The limbs of both sides, from the name of each part without its side."""
+    sides = ("left", "right")
+    limbs = {f"{side}_{part}": {f"{side} {name}": 1.0} for side in sides for part, name in parts.items()}
+    hips = {f"{side} {parts['hip']}": 0.5 for side in sides}
+    return {"hip": hips, **limbs}
 
 
 def _trunk(spine: dict[str, float], top: str) -> dict[str, dict[str, float]]:
-    """Spine, neck and head of a rig whose head bone runs from the skull's base to the joint ``top``."""
+    """Spine, neck and head of a skeleton whose head bone runs from the base of the skull to the joint ``top``."""
     return {
         "spine": spine,
         "thorax": {"neck": 1.0},
@@ -53,11 +55,11 @@ def _trunk(spine: dict[str, float], top: str) -> dict[str, dict[str, float]]:
 
 _GAME = {"hip": "up leg", "knee": "leg", "ankle": "foot", "shoulder": "arm", "elbow": "fore arm", "wrist": "hand"}
 _BODY = {"hip": "hip", "knee": "knee", "ankle": "ankle", "shoulder": "shoulder", "elbow": "elbow", "wrist": "wrist"}
-_SKULL = {"head end": ("head", 1.9)}  # files without a length of the head: about twice the neck's
+_SKULL = {"head end": ("head", 1.9)}  # files that store no length of the head: about twice the neck's
 
 SKELETON_MAPPINGS = (
-    # CMU's data base as converted by B. Hahne; the same points as in the project's own motion-capture file. Its files have no
-    # length for the thorax (here: once more the upper back) and for the wrist bone (half the fore arm's).
+    # CMU's data base as converted by B. Hahne; its joints are those of the project's own motion-capture file. It stores no
+    # length of the thorax (the upper back's replaces it) and of the wrist bone (half the fore arm's replaces it).
     SkeletonMapping(
         "cgspeed",
         _limbs(**{**_GAME, "wrist": "finger base"})
@@ -68,7 +70,7 @@ SKELETON_MAPPINGS = (
             "head": {"head end": 1.0},
         },
         unit_m=2.54 / 100 / 0.45,
-        lost={
+        missing_offsets={
             "neck": ("spine1", 1.0),
             "left shoulder": ("spine1", 1.0),
             "right shoulder": ("spine1", 1.0),
@@ -79,41 +81,59 @@ SKELETON_MAPPINGS = (
     SkeletonMapping("mixamo", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head top end")),
     SkeletonMapping("xsens", _limbs(**_BODY) | _trunk({"chest2": 1.0}, "head end")),
     SkeletonMapping(
-        "rokoko", _limbs(**{**_GAME, "hip": "thigh", "knee": "shin"}) | _trunk({"spine2": 1.0}, "head end"), lost=_SKULL
+        "rokoko",
+        _limbs(**{**_GAME, "hip": "thigh", "knee": "shin"}) | _trunk({"spine2": 1.0}, "head end"),
+        missing_offsets=_SKULL,
     ),
-    SkeletonMapping("plain", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head end"), lost=_SKULL),
+    SkeletonMapping("plain", _limbs(**_GAME) | _trunk({"spine": 0.5, "spine1": 0.5}, "head end"), missing_offsets=_SKULL),
 )
 
 
-def plain_name(name: str) -> str:
-    """A joint's name as names are compared."""
+def normalise_name(name: str) -> str:
+    """A joint's name in the form in which names are compared."""
     return re.sub(r"[\s_.\-]", "", name.rsplit(":", 1)[-1].lower()).removeprefix("mixamorig")
 
 
 def find_mapping(names: Sequence[str]) -> SkeletonMapping:
-    """The first of ``RIGS`` that has all of its joints among the names."""
-    there = {plain_name(name) for name in names}
-    needed = {rig.name: {plain_name(name) for row in rig.recipe.values() for name in row} for rig in SKELETON_MAPPINGS}
-    for rig in SKELETON_MAPPINGS:
-        if needed[rig.name] <= there:
-            return rig
-    nearest = min(needed, key=lambda name: len(needed[name] - there))
+    """The first of ``SKELETON_MAPPINGS`` whose joints are all among the names.
+
+    Raises:
+        UsageError: there is none; the message names the nearest one and the joints that it lacks.
+    """
+    available = {normalise_name(name) for name in names}
+    missing = {
+        mapping.name: {normalise_name(name) for row in mapping.joint_weights.values() for name in row} - available
+        for mapping in SKELETON_MAPPINGS
+    }
+    for mapping in SKELETON_MAPPINGS:
+        if not missing[mapping.name]:
+            return mapping
+    nearest = min(missing, key=lambda name: len(missing[name]))
+    known = ", ".join(mapping.name for mapping in SKELETON_MAPPINGS)
     raise UsageError(
-        f"a skeleton of an unknown kind; {nearest} is nearest and lacks {', '.join(sorted(needed[nearest] - there))}",
-        expected=f"{', '.join(rig.name for rig in SKELETON_MAPPINGS)}, or your own mapping of Human3.6M's joints",
+        f"a skeleton of an unknown kind; {nearest} is nearest and lacks {', '.join(sorted(missing[nearest]))}",
+        expected=f"{known}, or your own mapping of Human3.6M's joints",
     )
 
 
 def custom_mapping(mapping: Mapping[str, str | Mapping[str, float]], names: Sequence[str]) -> SkeletonMapping:
-    """A rig by a user's mapping: each Human3.6M joint to a joint of the file, or to several with weights that sum to 1."""
+    """A user's mapping: each Human3.6M joint to a joint of the file, or to several with weights that sum to 1.
+
+    Args:
+        mapping: Human3.6M joint -> joint, or joints with weights.
+        names: the file's joints.
+
+    Raises:
+        UsageError: a Human3.6M joint is missing or unknown, the file lacks a joint, or weights do not sum to 1.
+    """
     if missing := [joint for joint in H36M17.joints if joint not in mapping]:
         raise UsageError(f"the mapping lacks {', '.join(missing)}", expected="all of " + ", ".join(H36M17.joints))
-    if odd := set(mapping) - set(H36M17.joints):
-        raise UsageError(f"the mapping has unknown joints {', '.join(sorted(odd))}", expected=", ".join(H36M17.joints))
-    recipe = {joint: {row: 1.0} if isinstance(row, str) else dict(row) for joint, row in mapping.items()}
-    there = {plain_name(name) for name in names}
-    if unknown := sorted({name for row in recipe.values() for name in row if plain_name(name) not in there}):
-        raise UsageError(f"the file has no joints {', '.join(unknown)}", expected="some of " + ", ".join(names))
-    if heavy := [joint for joint, row in recipe.items() if abs(sum(row.values()) - 1) > 1e-6]:
-        raise UsageError(f"weights of {', '.join(heavy)} do not sum to 1", expected="a weighted mean")
-    return SkeletonMapping("own", recipe)
+    if unknown := sorted(set(mapping) - set(H36M17.joints)):
+        raise UsageError(f"the mapping has unknown joints {', '.join(unknown)}", expected=", ".join(H36M17.joints))
+    joint_weights = {joint: {row: 1.0} if isinstance(row, str) else dict(row) for joint, row in mapping.items()}
+    available = {normalise_name(name) for name in names}
+    if absent := sorted({name for row in joint_weights.values() for name in row if normalise_name(name) not in available}):
+        raise UsageError(f"the file has no joints {', '.join(absent)}", expected="some of " + ", ".join(names))
+    if invalid := [joint for joint, row in joint_weights.items() if abs(sum(row.values()) - 1) > 1e-6]:
+        raise UsageError(f"weights of {', '.join(invalid)} do not sum to 1", expected="a weighted mean")
+    return SkeletonMapping("own", joint_weights)

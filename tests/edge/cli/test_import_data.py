@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.camera import sample_camera
-from posemoe_edge.edge.data.h36m import KEPT
+from posemoe_edge.edge.data.h36m import H36M17_IN_FILE
 from posemoe_edge.edge.data.mocap import load_clips
 from posemoe_edge.edge.data.recorded import load_recorded
 from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
@@ -75,7 +75,7 @@ def h36m(workdir: Path) -> tuple[Path, Path]:
         for m, action in enumerate(("Walking 1", "Photo")):
             joints_m = walk(n)[m::2]
             world[subject][action] = np.zeros((len(joints_m), 32, 3), np.float32)
-            world[subject][action][:, list(KEPT)] = joints_m
+            world[subject][action][:, list(H36M17_IN_FILE)] = joints_m
             views[subject][action] = [camera.project(camera.to_camera(joints_m)) for camera in cameras]
     np.savez("data_3d_h36m.npz", positions_3d=np.array(world, dtype=object))
     np.savez("data_2d_h36m_gt.npz", positions_2d=np.array(views, dtype=object))

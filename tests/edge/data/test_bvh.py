@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.bvh import FPS, BvhJoint, BvhMotion, joints_of, load_all, load_bvh, place_bones, read_bvh, stature
+from posemoe_edge.edge.data.bvh import BvhJoint, BvhMotion, joint_positions, read_bvh
+from posemoe_edge.edge.data.bvh_clips import FPS, load_bvh, load_bvh_files, map_joints, stature
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
-from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, custom_mapping, find_mapping
+from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, SkeletonMapping, custom_mapping, find_mapping
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources.walker import walk_world
@@ -46,7 +47,7 @@ def tree_text(bones: tuple[BvhJoint, ...]) -> str:
 def write(path: Path, motion: BvhMotion) -> Path:
     rows = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in motion.values)
     path.write_text(
-        f"{tree_text(motion.bones)}\nMOTION\nFrames: {len(motion.values)}\nFrame Time: {1 / motion.fps:.7f}\n{rows}\n"
+        f"{tree_text(motion.joints)}\nMOTION\nFrames: {len(motion.values)}\nFrame Time: {1 / motion.fps:.7f}\n{rows}\n"
     )
     return path
 
@@ -128,10 +129,10 @@ def random_tree(seed: int) -> BvhMotion:
 @pytest.mark.parametrize("seed", range(3))
 def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
     motion = random_tree(seed)
-    made = place_bones(motion)
+    made = joint_positions(motion)
     for t, row in enumerate(motion.values):
         values, world = list(row), []
-        for bone in motion.bones:
+        for bone in motion.joints:
             local = np.eye(4)
             local[:3, 3] = bone.offset
             for position, axis in bone.channels:
@@ -153,24 +154,24 @@ def test_positions_below_the_root_are_understood_in_both_habits() -> None:
     bones = (BvhJoint("hip", -1, (0, 0, 0), places + turns), BvhJoint("knee", 0, (0, -40.0, 2.0), places))
     values = np.zeros((5, 9))
     values[:, 6:] = [0.0, 0.3, 0.1]
-    np.testing.assert_allclose(place_bones(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+    np.testing.assert_allclose(joint_positions(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
     values[:, 6:] = [0.0, -39.7, 2.1]
-    np.testing.assert_allclose(place_bones(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
+    np.testing.assert_allclose(joint_positions(BvhMotion(bones, values, 50))[:, 1], [[0, -39.7, 2.1]] * 5)
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     motion = random_tree(0)
     read = read_bvh(write(tmp_path / "tree.bvh", motion))
-    assert [bone.name for bone in read.bones] == [bone.name for bone in motion.bones]
-    assert [(bone.parent, bone.channels) for bone in read.bones] == [(bone.parent, bone.channels) for bone in motion.bones]
-    np.testing.assert_allclose([bone.offset for bone in read.bones], [bone.offset for bone in motion.bones], atol=1e-6)
+    assert [bone.name for bone in read.joints] == [bone.name for bone in motion.joints]
+    assert [(bone.parent, bone.channels) for bone in read.joints] == [(bone.parent, bone.channels) for bone in motion.joints]
+    np.testing.assert_allclose([bone.offset for bone in read.joints], [bone.offset for bone in motion.joints], atol=1e-6)
     np.testing.assert_allclose(read.values, motion.values, atol=1e-6)
     assert read.fps == 30
 
 
 def test_habits_of_writers_are_understood(tmp_path: Path) -> None:
     """Braces in the line, Windows' line ends, tabs, a byte order mark, lower-case channels, a colon apart."""
-    text = tree_text(random_tree(0).bones).replace("\n{", " {").replace("rotation", "Rotation")
+    text = tree_text(random_tree(0).joints).replace("\n{", " {").replace("rotation", "Rotation")
     rows = "\r\n".join("\t".join("0" for _ in range(27)) for _ in range(2))
     (tmp_path / "odd.bvh").write_bytes(
         ("\ufeff" + text + f"\nMOTION\nFrames:2\nFrame Time:\t0.008333\n{rows}\n").replace("\n", "\r\n").encode()
@@ -267,14 +268,14 @@ def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, 
 
 
 def test_cmus_lost_bones_are_put_back() -> None:
-    joints = joints_of(standing(CMU), find_mapping(list(CMU)))[0]
+    joints = map_joints(standing(CMU), find_mapping(list(CMU)))[0]
     at = dict(zip(H36M17.joints, joints, strict=True))
     np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2 * 2.1 + 0.8, 0.1])  # the upper back twice, half the neck
     np.testing.assert_allclose(at["left_shoulder"] - at["spine"], [3.4, 2 * 2.1 + 0.8, 0])
     np.testing.assert_allclose(at["right_wrist"] - at["right_elbow"], [-3.2 * 1.5, 0, 0])
     assert find_mapping(list(CMU)).name == "cgspeed"
     whole = CMU | {"Neck": ("Spine1", (0.0, 1.9, 0.0))}  # a repaired file is left alone
-    at = dict(zip(H36M17.joints, joints_of(standing(whole), find_mapping(list(whole)))[0], strict=True))
+    at = dict(zip(H36M17.joints, map_joints(standing(whole), find_mapping(list(whole)))[0], strict=True))
     np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2.1 + 1.9 + 0.8, 0.1])
 
 
@@ -304,10 +305,10 @@ def test_a_joint_may_be_a_mean_of_several(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.joints_m[:, 10], plain.joints_m[:, 9:11].mean(axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("rig", SKELETON_MAPPINGS, ids=lambda rig: rig.name)
-def test_recipes_are_weighted_means_of_all_joints(rig: Any) -> None:
-    assert set(rig.recipe) == set(H36M17.joints)
-    assert all(sum(row.values()) == pytest.approx(1) for row in rig.recipe.values())
+@pytest.mark.parametrize("mapping", SKELETON_MAPPINGS, ids=lambda mapping: mapping.name)
+def test_recipes_are_weighted_means_of_all_joints(mapping: SkeletonMapping) -> None:
+    assert set(mapping.joint_weights) == set(H36M17.joints)
+    assert all(sum(row.values()) == pytest.approx(1) for row in mapping.joint_weights.values())
 
 
 @pytest.mark.parametrize(
@@ -361,23 +362,23 @@ def test_a_folder_tells_splits_and_subjects(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write(tmp_path / name, standing(FIGURES["plain"]))
     (tmp_path / "notes.txt").write_text("")
-    clips = {clip.id: (clip.subject, clip.split) for clip in load_all(tmp_path)}
+    clips = {clip.id: (clip.subject, clip.split) for clip in load_bvh_files(tmp_path)}
     assert clips == {
         "anna/dance": ("anna", "train"),
         "test/ben/fall": ("ben", "test"),
         "val/jump": ("own", "val"),
         "walk": ("own", "train"),
     }
-    assert {clip.split for clip in load_all(tmp_path / "anna", split="test", stature_m=1.5)} == {"test"}
-    assert [clip.id for clip in load_all(tmp_path / "walk.bvh")] == ["walk"]
+    assert {clip.split for clip in load_bvh_files(tmp_path / "anna", split="test", stature_m=1.5)} == {"test"}
+    assert [clip.id for clip in load_bvh_files(tmp_path / "walk.bvh")] == ["walk"]
 
 
 def test_a_folder_without_motion_or_with_an_unknown_skeleton_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no BVH file in"):
-        load_all(tmp_path)
+        load_bvh_files(tmp_path)
     walker(tmp_path / "odd.bvh")
     with pytest.raises(UsageError, match=r"odd\.bvh: a skeleton of an unknown kind"):
-        load_all(tmp_path)
+        load_bvh_files(tmp_path)
 
 
 def test_clips_may_have_another_rate(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_clips_are_judged_clean_and_noisy_and_recorded_takes_as_they_are(clips: 
             "Human3.6M's keypoints .* run: posemoe-edge import h36m data_3d.* --keypoints .*raw",
         ),
         ({"data": 1}, "MPI-INF-3DHP as published.* run: posemoe-edge import 3dhp .*raw.npz"),
-        ({"kpts": 1, "t": 2}, "holds kpts, t; expected clips of motion or recorded takes; run: posemoe-edge import --help"),
+        ({"kpts": 1, "t": 2}, "holds kpts, t; expected clips of motion or recorded sequences; run: posemoe-edge import --help"),
         ({}, "holds nothing"),
         ({"rel": np.zeros((3, 17, 3), np.int16)}, "lacks root, offsets"),
     ],

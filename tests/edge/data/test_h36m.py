@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.camera import Camera, sample_camera
-from posemoe_edge.edge.data.h36m import KEPT, SIZES_PX, SPLIT_OF, convert, read_cameras, write_cameras
+from posemoe_edge.edge.data.h36m import H36M17_IN_FILE, SPLIT_OF, convert
+from posemoe_edge.edge.data.h36m_cameras import SIZES_PX, read_cameras, write_cameras
 from posemoe_edge.edge.data.recorded import load_recorded
 from posemoe_edge.runtime.errors import ArtefactError, MissingError
 from posemoe_edge.runtime.sources.walker import walk_world
@@ -49,7 +50,7 @@ class Room:
             self.world[subject] = {}
             for name, part in self.joints_m[subject].items():
                 self.world[subject][name] = np.full((FRAMES, 32, 3), 7, np.float32)
-                self.world[subject][name][:, list(KEPT)] = part
+                self.world[subject][name][:, list(H36M17_IN_FILE)] = part
             # the views are some frames longer than the positions, as in the published files
             self.views[subject] = {name: [pixels_of(c, part) for c in self.cameras[subject]] for name, part in parts.items()}
 

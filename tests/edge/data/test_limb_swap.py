@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.edge.data.limb_swap import LIMBS, MIXED, augment_limbs, lean, swap_limbs
+from posemoe_edge.edge.data.limb_swap import AUGMENTED_SHARE, LIMB_BONES, augment_limbs, lean, swap_limbs
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.runtime.pose.skeleton import H36M17
 
@@ -47,11 +47,11 @@ def test_a_crossed_body_keeps_its_trunk_and_its_bones_lengths(people: NDArray[np
 
 def test_a_taken_limb_moves_as_one_of_the_others(people: NDArray[np.float32]) -> None:
     made = swap_limbs(people, np.random.default_rng(1), chance=1.0)
-    for limb, _ in LIMBS:
+    for limb, _ in LIMB_BONES:
         was, now = angles(people, limb[0]), angles(made, limb[0])
         nearest = np.abs(now[:, None] - was[None]).max(axis=-1)  # (taker, donor)
         assert nearest.min(axis=1).max() < 1e-3
-    elbow = LIMBS[0][0][0]
+    elbow = LIMB_BONES[0][0][0]
     assert np.abs(angles(made, elbow) - angles(people, elbow)).max() > 0.05
 
 
@@ -62,7 +62,7 @@ def test_nobody_crosses_over_by_himself_or_by_no_chance(people: NDArray[np.float
 
 def test_limbs_cross_over_as_often_as_said(people: NDArray[np.float32]) -> None:
     many = np.repeat(people[:, :1], 100, axis=0)
-    elbow = LIMBS[0][0][0]
+    elbow = LIMB_BONES[0][0][0]
     made = swap_limbs(many, np.random.default_rng(2), chance=0.3)
     changed = np.abs(angles(made, elbow) - angles(many, elbow))[:, 0] > 1e-4
     assert changed.mean() == pytest.approx(0.3 * 5 / 6, abs=0.06)  # one donor in six is himself
@@ -71,7 +71,7 @@ def test_limbs_cross_over_as_often_as_said(people: NDArray[np.float32]) -> None:
 def test_a_share_of_the_takes_is_recombined_and_the_others_are_as_captured(people: NDArray[np.float32]) -> None:
     many = np.repeat(people, 50, axis=0)
     changed = (augment_limbs(many, np.random.default_rng(3)) != many).any(axis=(1, 2, 3))
-    assert changed.mean() == pytest.approx(MIXED, abs=0.08)
+    assert changed.mean() == pytest.approx(AUGMENTED_SHARE, abs=0.08)
     np.testing.assert_array_equal(augment_limbs(many, np.random.default_rng(3), share=0.0), many)
 
 

@@ -267,8 +267,8 @@ def test_a_stream_of_recorded_takes_follows_from_its_seed(recorded: list[PoseSeq
 
 def test_takes_that_cannot_be_trained_on_are_named(recorded: list[PoseSequence]) -> None:
     holes = replace(recorded[0], valid=np.arange(len(recorded[0])) > 3)
-    with pytest.raises(UsageError, match=f"take {holes.clip_id} has frames that do not count"):
+    with pytest.raises(UsageError, match=f"sequence {holes.clip_id} has frames that are not valid"):
         next(SequenceStream([holes], rows=1, frames=9, seed=0))
     uneven = replace(recorded[0], dt_s=np.linspace(0.02, 0.03, len(recorded[0]), dtype=np.float32))
-    with pytest.raises(UsageError, match="has no one frame rate"):
+    with pytest.raises(UsageError, match="has no single frame rate"):
         next(SequenceStream([uneven], rows=1, frames=9, seed=0))
