@@ -1,4 +1,4 @@
-"""The types of numpy arrays, by what they hold. Shapes are said where an array is used."""
+"""Types of numpy arrays by element type. Shapes are documented where an array is used."""
 
 from __future__ import annotations
 

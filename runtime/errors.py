@@ -1,19 +1,19 @@
-"""The errors of posemoe-edge: named by what the user can do about them.
+"""The errors of posemoe-edge, one class for each kind of remedy.
 
-Every message says what happened, what was expected and what to run. An error is raised once and caught once, at the edge
-of the command line, which turns the class into an exit code.
+Every message says what happened, what was expected and which command to run. An error is raised once and caught once, by the
+command line, which turns the class into an exit code.
 """
 
 from __future__ import annotations
 
 
 class PoseEdgeError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can fix.
 
     Args:
         what: what happened, in one clause.
         expected: what was expected instead.
-        run: the command that mends it, ready to paste.
+        run: the command that fixes it, ready to paste.
     """
 
     exit_code = 1
@@ -29,19 +29,19 @@ class PoseEdgeError(Exception):
 
 
 class CheckFailedError(PoseEdgeError):
-    """A check was made and failed: drift, deadline, accuracy."""
+    """A check failed: drift, deadline, accuracy."""
 
     exit_code = 1
 
 
 class UsageError(PoseEdgeError):
-    """The call itself is off: an unknown preset, an option that does not fit."""
+    """The call itself is wrong: an unknown preset, options that contradict each other."""
 
     exit_code = 2
 
 
 class FrameError(PoseEdgeError, ValueError):
-    """A frame was refused: wrong shape, not finite, or out of order. The stream's state is as it was."""
+    """A frame was refused: wrong shape, not finite, or out of order. The stream's state is unchanged."""
 
     exit_code = 2
 
@@ -53,17 +53,17 @@ class MissingError(PoseEdgeError):
 
 
 class SourceError(MissingError):
-    """A source of frames cannot be opened or broke off."""
+    """A source of frames cannot be opened, or failed while it was read."""
 
 
 class ArtefactError(PoseEdgeError):
-    """An artefact is incomplete, was changed, or does not fit this software."""
+    """An artefact is incomplete, was changed, or does not fit this software or machine."""
 
     exit_code = 4
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingError:
-    """The error for a package of an optional extra that is not installed."""
+    """The error for a package that is not installed and belongs to an optional extra."""
     return MissingError(
         f"{purpose} needs the package {package}, which is not installed", run=f'pip install "posemoe-edge[{extra}]"'
     )

@@ -1,4 +1,4 @@
-"""What a stream does about time that went by without a frame."""
+"""GapPolicy: what a stream does about the time between two frames."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .pose.types import GapAction
 
 @dataclass(frozen=True)
 class GapPolicy:
-    """Decides from elapsed time and from what was seen; every pose says what was decided.
+    """Decides by the elapsed time and by whether anybody is seen. Every pose carries the decision as ``Pose.gap``.
 
-    - ``none``: the frame came in time.
-    - ``decay``: it came late; the elapsed time goes into the model, whose memory fades by just that much.
-    - ``reset``: it came so late that what was before says nothing any more; the memory is cleared.
-    - ``hold``: nobody was seen (every score is 0); nothing is fed, and the last pose is repeated with score 0.
+    - ``none``: the frame is on time.
+    - ``decay``: the frame is late; the model is fed the elapsed time, by which its state decays.
+    - ``reset``: the frame is so late that the frames before it no longer help; the state is cleared.
+    - ``hold``: nobody is seen (every score is 0); nothing is fed, and the last pose is repeated with score 0.
 
     Args:
-        decay_after_s: from this on a gap is called one.
-        reset_after_s: from this on the memory is cleared.
+        decay_after_s: the shortest gap that is called ``decay``.
+        reset_after_s: the shortest gap that clears the state.
     """
 
     decay_after_s: float = 0.2
@@ -30,7 +30,7 @@ class GapPolicy:
             raise UsageError(f"a gap policy of {self}", expected="0 < decay_after_s <= reset_after_s")
 
     def decide(self, dt_s: float, *, seen: bool) -> GapAction:
-        """The action for a frame ``dt_s`` after the last one that was fed."""
+        """The action for a frame that comes ``dt_s`` after the last frame that was fed."""
         if not seen:
             return "hold"
         if dt_s >= self.reset_after_s:

@@ -1,1 +1,1 @@
-"""The artefact: manifest, certificate, and files that are whole or not there."""
+"""The artefact: manifest, certificate, precisions, and files with their hashes."""

@@ -1,4 +1,4 @@
-"""The drift certificate: how far an artefact strays from the PyTorch reference, and by which budget that was judged."""
+"""Certificate: how far an artefact's graphs drift from the PyTorch reference, and the budget by which that was judged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ REFERENCE = "reference.safetensors"
 
 
 class Budget(Record):
-    """The drift that is allowed, in millimetres; or what was measured, in the same terms.
+    """The drift that is allowed, in millimetres; or the drift that was measured, in the same terms.
 
     Args:
         mean_mm, p99_mm, max_mm: over all frames and joints.
-        slope_mm_per_1000: growth of the mean drift per 1,000 frames, by a straight line through it.
-        mpjpe_loss_mm: how much larger the graph's MPJPE is than the reference's; None if the truth is not known, or is not
-            asked for.
+        slope_mm_per_1000: growth of the mean drift per 1,000 frames, from a straight line fitted to it.
+        mpjpe_loss_mm: by how much the graph's MPJPE exceeds the reference's; None if the true poses are not known, or if the
+            budget does not limit it.
     """
 
     mean_mm: float
@@ -33,7 +33,7 @@ class Budget(Record):
 
 
 class SlopeInterval(Record):
-    """Where the slope lies with 95 % confidence, in mm per 1,000 frames; ``distinct`` if that leaves out zero."""
+    """The 95 % confidence interval of the slope, in mm per 1,000 frames; ``distinct`` if it does not contain zero."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class SlopeInterval(Record):
 
 
 class Accuracy(Record):
-    """How far poses are from the truth: see ``runtime.metrics``. MPJVE and bone jitter are per frame."""
+    """Distance of poses from the true ones: see ``runtime.pose.metrics``. MPJVE and bone jitter are per frame."""
 
     mpjpe_mm: float
     mpjve_mm: float
@@ -49,15 +49,18 @@ class Accuracy(Record):
 
 
 class Recovery(Record):
-    """What became of one disturbance, by comparison with the same motion undisturbed. Distances are means of the joints.
+    """The effect of one disturbance, by comparison with the same motion without it. Distances are means over the joints.
 
     Args:
-        disturbance: what happened.
-        peak_mm: the farthest from the undisturbed pose, from the event's first frame on.
-        recovery_frames: frames from the event's end until the distance stays below 1 mm; None if not within ``frames``.
-        frames: how many there were from the event's end on.
-        drift_mean_mm, drift_max_mm: from the reference, which met with the same, over all joints; None for the reference.
-        distance_mm: from the event's first frame on, in parts of equal length, the farthest of each; for the picture.
+        disturbance: its name.
+        peak_mm: the largest distance from the undisturbed pose, from the disturbance's first frame on.
+        recovery_frames: frames from the disturbance's end until the distance stays below 1 mm; None if it did not within
+            ``frames``.
+        frames: how many frames there were from the disturbance's end on.
+        drift_mean_mm, drift_max_mm: drift from the reference, which was disturbed in the same way, over all joints; None in the
+            reference's own record.
+        distance_mm: the distance from the disturbance's first frame on, in parts of equal length, the maximum of each; for the
+            plot.
     """
 
     disturbance: str
@@ -70,16 +73,18 @@ class Recovery(Record):
 
 
 class Drift(Record):
-    """The measured drift of one graph on one engine, each side carrying its own state.
+    """The measured drift of one graph on one engine. Graph and reference each carry their own state.
 
     Args:
-        engine: what executed the graph, as ``Model.engine`` says it.
-        arithmetic: how it computed.
+        engine: what executed the graph, as in ``Model.engine``.
+        arithmetic: how the engine computed, in words.
         frames: of each stream.
-        slope: None if the frames are too few to tell.
-        accuracy: None if the truth is not known.
-        recoveries: none of a window graph, which has nothing to forget.
-        drift_curve_mm: the mean drift over all streams and joints, in parts of equal length, for the picture.
+        slope: None if there are too few frames.
+        accuracy: None if the true poses are not known.
+        recoveries: empty for a window graph, which has no state to recover.
+        drift_curve_mm: the mean drift over all streams and joints, in parts of equal length, for the plot.
+        passed, exceeded: the verdict, and which terms of the budget were exceeded, in words.
+        smallest_budget: the measured values rounded up: a budget that the graph just keeps.
     """
 
     precision: str
@@ -100,7 +105,13 @@ class Drift(Record):
 
 
 class StreamInfo(Record):
-    """One stream: a camera of ``fps`` frames per second that loses a share of them, and the clips that it saw, in order."""
+    """One stream of the motion.
+
+    Args:
+        fps: frame rate of its camera.
+        lost: share of the frames that are missing.
+        clips: ids of the clips that it shows, in order.
+    """
 
     fps: float
     lost: float
@@ -108,7 +119,7 @@ class StreamInfo(Record):
 
 
 class MotionSource(Record):
-    """What was lifted: where it came from, and how to make it again. ``frames`` are those of each stream."""
+    """The motion that was lifted: where it came from, and how to reproduce it. ``frames`` are those of each stream."""
 
     kind: str
     source: str
@@ -134,25 +145,30 @@ class Certificate(Record):
     drifts: tuple[Drift, ...]
 
     def drift(self, precision: str, engine: str | None = None) -> Drift | None:
-        """The drift at a precision on that engine, if it was measured; None is the first engine that it was measured on."""
+        """The drift at a precision on an engine, or None if it was not measured; engine None is the first that was measured."""
         fitting = (drift for drift in self.drifts if drift.precision == precision)
         return next((drift for drift in fitting if engine in (None, drift.engine)), None)
 
     def drift_for(self, precision: str, engine: str) -> Drift | None:
-        """What is known of a precision on an engine: what was measured there, else on any other one, a failure before all."""
+        """The drift by which a precision on an engine is to be judged: its own if it was measured, else that of another engine,
+        a failed one first; None if there is none."""
         fitting = [drift for drift in self.drifts if drift.precision == precision]
         own = [drift for drift in fitting if drift.engine == engine]
         return min(own or fitting, key=lambda drift: drift.passed, default=None)
 
     @property
     def by_name(self) -> dict[str, Drift]:
-        """The drifts by what to call them: the precision, and the engine too if there are several."""
+        """The drifts by a name for reports: the precision, followed by the engine if there are several."""
         several = len({drift.engine for drift in self.drifts}) > 1
         return {f"{drift.precision} {drift.engine}" if several else drift.precision: drift for drift in self.drifts}
 
 
 def find_reference(folder: Path, manifest: Manifest) -> Path:
-    """The PyTorch weights of an artefact, if it holds them and they are what the manifest says."""
+    """The path of an artefact's PyTorch weights.
+
+    Raises:
+        ArtefactError: the artefact holds none, or they are not what the manifest says.
+    """
     if REFERENCE not in manifest.files:
         run = f"posemoe-edge export {manifest.preset}"
         raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=run)
@@ -160,24 +176,33 @@ def find_reference(folder: Path, manifest: Manifest) -> Path:
 
 
 def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
-    """The artefact's certificate, None if the manifest names none; it must speak of the graphs that are there."""
+    """The artefact's certificate; None if the manifest names none.
+
+    Raises:
+        ArtefactError: the file is not what the manifest says, or it certifies other graphs or weights.
+    """
     if CERTIFICATE not in manifest.files:
         return None
     path = check_file(folder, manifest, CERTIFICATE)
-    again = f"posemoe-edge verify {folder}"
-    certificate = parse_certificate(path.read_bytes(), str(path), again)
+    run = f"posemoe-edge verify {folder}"
+    certificate = parse_certificate(path.read_bytes(), str(path), run)
     reference = manifest.files.get(REFERENCE)
     if reference and certificate.reference_sha256 != reference.sha256:
-        raise ArtefactError(f"{path} speaks of another {REFERENCE}", expected="a certificate of this one", run=again)
+        raise ArtefactError(f"{path} certifies another {REFERENCE}", expected="a certificate of this one", run=run)
     for drift in certificate.drifts:
         graph = next((graph for graph in manifest.graphs if graph.precision == drift.precision), None)
         if graph and drift.graph_sha256 != manifest.files[graph.file].sha256:
-            raise ArtefactError(f"{path} speaks of another {graph.file}", expected="a certificate of this one", run=again)
+            raise ArtefactError(f"{path} certifies another {graph.file}", expected="a certificate of this one", run=run)
     return certificate
 
 
-def parse_certificate(text: bytes, place: str, again: str) -> Certificate:
-    """A certificate from its JSON. ``again`` is the command that makes a new one."""
+def parse_certificate(text: bytes, place: str, run: str) -> Certificate:
+    """A certificate from its JSON.
+
+    Args:
+        place: where the text stands, for error messages.
+        run: the command that makes a new certificate.
+    """
     return read_record(
         Certificate,
         text,
@@ -185,5 +210,5 @@ def parse_certificate(text: bytes, place: str, again: str) -> Certificate:
         noun="a certificate",
         version=CERTIFICATE_SCHEMA,
         migrations=CERTIFICATE_MIGRATIONS,
-        run=again,
+        run=run,
     )

@@ -1,10 +1,11 @@
-"""Where artefacts are: a path of the user's, or one that is shipped in the package."""
+"""Where artefacts are: at a path, or in the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import MissingError
+from ..registry import suggest
 from .manifest import MANIFEST
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -12,7 +13,14 @@ DEFAULT_MODEL = "posemoe-retention-s"
 
 
 def find_artefact(artefact: str | Path | None = None) -> Path:
-    """The artefact's folder (or single file): a path that exists, else the name of a shipped one."""
+    """The path of an artefact: its folder, or a standalone ONNX file.
+
+    Args:
+        artefact: an existing path, else the name of a shipped artefact; None is the default one.
+
+    Raises:
+        MissingError: there is neither; or only shipped weights, which must be exported first.
+    """
     if artefact is None:
         return ZOO / DEFAULT_MODEL
     path = Path(artefact)
@@ -23,13 +31,13 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
     if (ZOO / str(artefact)).is_dir():
         raise MissingError(
             f"{artefact} is shipped as weights, not as an artefact",
-            expected="a folder that export made of them",
+            expected="a folder that export made from them",
             run=f"posemoe-edge export {artefact}",
         )
-    shipped = ", ".join(sorted(p.parent.name for p in ZOO.glob(f"*/{MANIFEST}"))) or "none"
+    shipped = sorted(manifest.parent.name for manifest in ZOO.glob(f"*/{MANIFEST}"))
     name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
     raise MissingError(
-        f"there is no artefact at {artefact}",
-        expected=f"a folder, or a shipped one ({shipped})",
+        f"there is no artefact at {artefact}{suggest(path.name, shipped)}",
+        expected=f"a folder, or a shipped one ({', '.join(shipped) or 'none'})",
         run=f"posemoe-edge export {name}",
     )

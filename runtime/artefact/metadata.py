@@ -1,6 +1,6 @@
-"""The manifest inside an ONNX file, so that a file alone can be run."""
+"""The manifest inside an ONNX file, so that a standalone file can be run."""
 
 from __future__ import annotations
 
 METADATA = "posemoe.manifest"
-"""The key of the ONNX file's metadata under which its manifest stands."""
+"""The key of the manifest in an ONNX file's metadata."""

@@ -1,4 +1,4 @@
-"""Records: what is written as JSON and read back strictly, with old versions brought up to date."""
+"""Records: JSON files that are read back strictly, with older schemas migrated to the current one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ArtefactError
 
 
 class Record(BaseModel):
-    """A frozen record in which an unknown or a missing field is an error."""
+    """Base of all records: frozen, and an unknown or missing field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
@@ -64,7 +64,7 @@ def read_record(
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "all of it"
+        field = ".".join(map(str, first["loc"])) or "the whole record"
         raise ArtefactError(
             f"{place} is not {noun}: field {field}: {first['msg']}", expected=f"schema {version}", run=run
         ) from error

@@ -1,9 +1,9 @@
-"""How far a pose is from the truth: the measures that papers print, in float64.
+"""Metrics: the distance of poses from the true ones, as papers report it, in float64.
 
 Arrays are (T, J, 3) in metres; results are in metres, metres per frame or percent. Every mean runs over the joints that
-``valid`` (T, J) marks, or over all of them. ``root="keep"`` compares the numbers as they are (a prediction whose own hip
-is not zero pays for it, as in VideoPose3D, MixSTE and PoseRetNet); ``root="align"`` moves both hips to zero first (as
-MotionBERT and HoT do), which lowers MPJPE by up to a seventeenth of the hip's error. A report says which.
+``valid`` (T, J) marks, or over all of them. ``root="keep"`` compares the coordinates as they are, so that the error of a
+predicted hip counts (VideoPose3D, MixSTE, PoseRetNet); ``root="align"`` moves both hips to zero first (MotionBERT, HoT), which
+lowers MPJPE by up to a seventeenth of the hip's error. A report must say which one it used.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import F64
 from ..errors import FrameError
 from .skeleton import H36M17, Skeleton
 
 Root = Literal["align", "keep"]
-Float = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 PCK_THRESHOLD_M = 0.150
-AUC_THRESHOLDS_M: Float = np.arange(31, dtype=np.float64) * 0.005
-"""0, 5 ... 150 mm. Nothing passes the first, so that a perfect AUC is 30 of 31: 96.8 %."""
+AUC_THRESHOLDS_M: F64 = np.arange(31, dtype=np.float64) * 0.005
+"""0, 5 ... 150 mm. No distance is below the first, so that a perfect AUC is 30 of 31: 96.8 %."""
 
 Order = Literal["h36m17", "3dhp17"]
 
@@ -32,7 +32,7 @@ PCK_JOINTS: dict[tuple[str, int], tuple[int, ...]] = {
     ("3dhp17", 17): tuple(range(17)),
     ("3dhp17", 14): tuple(range(14)),  # pelvis, spine and head come last there
 }
-"""Which joints count: all, or the 14 of MPI-INF-3DHP's own evaluation. Per order of joints."""
+"""(order of joints, number of joints) -> the joints that count: all, or the 14 of MPI-INF-3DHP's own evaluation."""
 
 
 def mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
@@ -42,13 +42,13 @@ def mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, 
 
 
 def p_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None) -> float:
-    """Mean distance in metres after the best similarity transform of every frame (protocol 2, Procrustes)."""
+    """Mean distance in metres after the best similarity transform of each frame (protocol 2, Procrustes)."""
     p, g, mask = _checked(pred, truth, valid, "keep")
     return _mean(_distance(procrustes(p, g), g), mask)
 
 
 def n_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
-    """Mean distance in metres after the best scale of every frame (protocol 3)."""
+    """Mean distance in metres after the best scale of each frame (protocol 3)."""
     p, g, mask = _checked(pred, truth, valid, root)
     size = (p * p).sum((1, 2), keepdims=True)  # (T, 1, 1)
     scale = (p * g).sum((1, 2), keepdims=True) / np.where(size > 0, size, 1.0)
@@ -64,10 +64,9 @@ def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, 
 
 
 def bone_jitter(pred: ArrayLike, *, skeleton: Skeleton = H36M17) -> float:
-    """How much the length of a bone changes from one frame to the next, in metres per frame: the mean of the absolute change.
+    """Mean absolute change of a bone's length between consecutive frames, over all bones, in metres per frame.
 
-    Of every bone and every pair of neighbouring frames. A person's is zero, so it needs no truth; a pose that turns or moves
-    has none either.
+    Real bones do not change, so that no true pose is needed; rotation and translation of the pose do not count.
 
     Args:
         pred: (T, J, 3), T of at least 2.
@@ -90,8 +89,8 @@ def pck(
     valid: ArrayLike | None = None,
     root: Root = "keep",
 ) -> float:
-    """Percent of joints nearer to the truth than the threshold (strictly)."""
-    distance, mask = _chosen(pred, truth, valid, root, (order, joints))
+    """Percent of joints whose distance from the true position is strictly below the threshold."""
+    distance, mask = _joint_distances(pred, truth, valid, root, (order, joints))
     return 100 * _mean((distance < threshold_m).astype(np.float64), mask)
 
 
@@ -105,13 +104,13 @@ def auc(
     root: Root = "keep",
 ) -> float:
     """Mean PCK over the 31 thresholds 0, 5 ... 150 mm, in percent."""
-    distance, mask = _chosen(pred, truth, valid, root, (order, joints))
+    distance, mask = _joint_distances(pred, truth, valid, root, (order, joints))
     passed = (distance[..., None] < AUC_THRESHOLDS_M).mean(-1)  # (T, J)
     return 100 * _mean(passed, mask)
 
 
-def procrustes(pred: ArrayLike, truth: ArrayLike) -> Float:
-    """Every frame of the prediction, turned, scaled and moved onto the truth as well as it goes (never mirrored).
+def procrustes(pred: ArrayLike, truth: ArrayLike) -> F64:
+    """The prediction after the similarity transform of each frame that brings it closest to the truth (without reflection).
 
     Minimises ``sum_j |s R p_j + t - g_j|^2`` per frame, over all of its joints.
 
@@ -126,14 +125,14 @@ def procrustes(pred: ArrayLike, truth: ArrayLike) -> Float:
     p0, g0 = p - p_mean, g - g_mean
     u, sizes, vt = np.linalg.svd(np.swapaxes(g0, 1, 2) @ p0)  # of sum_j g_j p_j^T: (T, 3, 3), (T, 3), (T, 3, 3)
     sign = np.ones_like(sizes)
-    sign[:, 2] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)  # a mirror is no rotation: turn the weakest axis round
+    sign[:, 2] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)  # no reflection: flip the weakest axis
     rotation = (u * sign[:, None, :]) @ vt
     spread = (p0 * p0).sum((1, 2))
     scale = (sizes * sign).sum(1) / np.where(spread > 0, spread, 1.0)
     return np.asarray(scale[:, None, None] * (p0 @ np.swapaxes(rotation, 1, 2)) + g_mean)
 
 
-def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root) -> tuple[Float, Float, Mask]:
+def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root) -> tuple[F64, F64, Mask]:
     """Both arrays in float64 and the mask, or a ``FrameError`` about their shapes."""
     p, g = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     if p.shape != g.shape or p.ndim != 3 or p.shape[-1] != 3 or p.size == 0:
@@ -146,18 +145,19 @@ def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: R
     return p, g, mask
 
 
-def _chosen(
-    pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root, rule: tuple[str, int]
-) -> tuple[Float, Mask]:
-    """Distances and mask of the joints that count, (T, joints) each."""
+def _joint_distances(
+    pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root, choice: tuple[Order, int]
+) -> tuple[F64, Mask]:
+    """Distances and mask of the joints that count, (T, joints) each; ``choice`` is a key of ``PCK_JOINTS``."""
     p, g, mask = _checked(pred, truth, valid, root)
-    if rule not in PCK_JOINTS or p.shape[1] != 17:
-        raise FrameError(f"no rule for {rule[1]} of {p.shape[1]} joints in the order {rule[0]}", expected="14 or 17 of 17")
-    keep = list(PCK_JOINTS[rule])
-    return _distance(p, g)[:, keep], mask[:, keep]
+    if choice not in PCK_JOINTS or p.shape[1] != 17:
+        order, count = choice
+        raise FrameError(f"no rule for {count} of {p.shape[1]} joints in the order {order}", expected="14 or 17 of 17")
+    joints = list(PCK_JOINTS[choice])
+    return _distance(p, g)[:, joints], mask[:, joints]
 
 
-def _distance(p: Float, g: Float) -> Float:
+def _distance(p: F64, g: F64) -> F64:
     """(T, J, 3) twice -> (T, J)."""
     return np.asarray(np.linalg.norm(p - g, axis=-1))
 

@@ -1,11 +1,12 @@
-"""Skeletons: joint names, parents, left and right, and the recipes that turn one skeleton into another."""
+"""Skeletons: joint names, parents, left and right, and the recipes that convert one skeleton into another."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F32
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Skeleton:
 
     @property
     def mirrored(self) -> tuple[int, ...]:
-        """The joint order after a mirror: index i holds the joint that takes place i."""
+        """The joint order of a mirrored pose: index i holds the joint that moves to place i."""
         order = list(range(len(self.joints)))
         for a, b in zip(self.left, self.right, strict=True):
             order[a], order[b] = b, a
@@ -78,17 +79,17 @@ MPI3DHP17 = Skeleton(
 
 SKELETONS: dict[str, Skeleton] = {s.name: s for s in (H36M17, COCO17, MPI3DHP17)}
 
-_H36M_NAME = {"head_top": "head", "neck": "thorax", "pelvis": "hip", "head": "nose"}  # of 3dhp17's joints, where it differs
+_H36M_NAME = {"head_top": "head", "neck": "thorax", "pelvis": "hip", "head": "nose"}  # of 3dhp17's joints, if it differs
 
-# The skeletons that a model may speak: index i holds the Human3.6M joint that takes place i. It is a mere order; COCO's joints
-# would have to be made up.
+# The skeletons that a model may use, each as a permutation of Human3.6M's joints: index i holds the joint at place i. COCO-17
+# is not one of them, since Human3.6M's joints cannot be converted to it.
 H36M_ORDERS: dict[str, tuple[int, ...]] = {
     s.name: tuple(H36M17.joints.index(_H36M_NAME.get(name, name) if s is MPI3DHP17 else name) for name in s.joints)
     for s in (H36M17, MPI3DHP17)
 }
 
 
-def _recipe(rows: dict[str, dict[str, float]]) -> NDArray[np.float32]:
+def _recipe(rows: dict[str, dict[str, float]]) -> F32:
     """A recipe as a matrix (17 H36M joints, 17 COCO joints): each row a weighted mean of COCO joints."""
     matrix = np.zeros((len(H36M17), len(COCO17)), np.float32)
     for target, sources in rows.items():
@@ -103,9 +104,9 @@ _NECK = {"left_shoulder": 0.5, "right_shoulder": 0.5}
 _SPINE = {"left_hip": 0.25, "right_hip": 0.25, "left_shoulder": 0.25, "right_shoulder": 0.25}
 _THORAX_TO_NOSE = {"left_shoulder": 1 / 3, "right_shoulder": 1 / 3, "nose": 1 / 3}
 
-# Two recipes circulate and differ by 6 to 12 % of the torso length on thorax, nose and head (VideoPose3D issue 245 shows
-# what a home-made third one costs), so an artefact names the one that it was trained for.
-COCO_TO_H36M: dict[str, NDArray[np.float32]] = {
+# Two recipes are in use. They differ by 6 to 12 % of the torso length on thorax, nose and head, so an artefact names the one
+# that it was trained for (VideoPose3D issue 245 shows the cost of a third one).
+COCO_TO_H36M: dict[str, F32] = {
     # MotionBERT's: thorax between the shoulders, head between the eyes.
     "coco_eyes": _recipe(
         _LIMBS
@@ -125,7 +126,7 @@ COCO_TO_H36M: dict[str, NDArray[np.float32]] = {
 }
 
 
-def coco_to_h36m(keypoints: NDArray[np.float32], recipe: str = "coco_eyes") -> NDArray[np.float32]:
+def coco_to_h36m(keypoints: F32, recipe: str = "coco_eyes") -> F32:
     """COCO-17 keypoints as Human3.6M-17.
 
     Args:
@@ -133,12 +134,12 @@ def coco_to_h36m(keypoints: NDArray[np.float32], recipe: str = "coco_eyes") -> N
         recipe: a name of ``COCO_TO_H36M``.
 
     Returns:
-        (..., 17, 3) in Human3.6M order; the score of a made-up joint is the lowest of the joints that it is made from, so
-        that it is missing (score 0) as soon as one of them is.
+        (..., 17, 3) in Human3.6M order; the score of a computed joint is the lowest score of the joints that it is computed
+        from, so that it is missing (score 0) if one of them is.
     """
     matrix = COCO_TO_H36M[recipe]
-    made = np.empty_like(keypoints)
-    made[..., :2] = matrix @ keypoints[..., :2]
+    h36m = np.empty_like(keypoints)
+    h36m[..., :2] = matrix @ keypoints[..., :2]
     used = matrix > 0
-    made[..., 2] = np.where(used, keypoints[..., None, :, 2], np.inf).min(axis=-1)
-    return made
+    h36m[..., 2] = np.where(used, keypoints[..., None, :, 2], np.inf).min(axis=-1)
+    return h36m

@@ -1,4 +1,4 @@
-"""Gaps: what is decided about time that went by without a frame."""
+"""The gap policy: its decision for every elapsed time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ POLICY = GapPolicy(decay_after_s=0.2, reset_after_s=2.0)
     [
         (0.02, True, "none"),
         (0.1999, True, "none"),
-        (0.2, True, "decay"),  # from this on
+        (0.2, True, "decay"),  # the limit itself
         (1.9999, True, "decay"),
         (2.0, True, "reset"),
         (1e6, True, "reset"),
         (0.02, False, "hold"),
         (0.5, False, "hold"),
-        (5.0, False, "hold"),  # nobody there: nothing is fed, however long it lasts
+        (5.0, False, "hold"),  # nobody is seen: nothing is fed, however long it lasts
     ],
 )
-def test_a_gap_is_answered_by_its_length_and_by_whether_somebody_is_seen(dt_s: float, seen: bool, action: str) -> None:
+def test_the_action_depends_on_the_length_and_on_whether_anybody_is_seen(dt_s: float, seen: bool, action: str) -> None:
     assert POLICY.decide(dt_s, seen=seen) == action
 
 
@@ -35,6 +35,6 @@ def test_a_policy_may_reset_at_once_and_never_decay() -> None:
 
 
 @pytest.mark.parametrize(("decay", "reset"), [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.5), (math.nan, 1.0), (0.2, math.nan)])
-def test_a_policy_that_makes_no_sense_is_refused(decay: float, reset: float) -> None:
+def test_a_policy_with_limits_in_the_wrong_order_is_refused(decay: float, reset: float) -> None:
     with pytest.raises(UsageError, match="0 < decay_after_s <= reset_after_s"):
         GapPolicy(decay_after_s=decay, reset_after_s=reset)

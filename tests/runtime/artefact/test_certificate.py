@@ -1,4 +1,4 @@
-"""The certificate: bound to the graphs that it speaks of."""
+"""The certificate: bound to the graphs and weights that it certifies."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from posemoe_edge.runtime.artefact.files import record_file
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 
 
-def vouch(folder: Path, *names: str) -> None:
-    """Record files as they are now: what somebody does who wants the hashes to be right."""
+def record_hashes(folder: Path, *names: str) -> None:
+    """Write the hashes of files as they are now into the manifest."""
     manifest = read_manifest(folder)
     files = manifest.files | {name: record_file(folder / name) for name in names}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
-def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def edit_certificate(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     data = json.loads((folder / CERTIFICATE).read_text())
     change(data)
     (folder / CERTIFICATE).write_text(json.dumps(data))
@@ -52,12 +52,12 @@ def test_a_certificate_comes_back_as_it_was_written(certified_artefact: Path) ->
 
 
 def test_an_edited_certificate_is_refused(certified_artefact: Path) -> None:
-    edit(certified_artefact, lambda data: data["drifts"][0].update(passed=True))
+    edit_certificate(certified_artefact, lambda data: data["drifts"][0].update(passed=True))
     with pytest.raises(ArtefactError, match=r"certificate.json (was changed|has \d+ bytes)"):
         load(certified_artefact)
 
 
-def test_a_lost_certificate_is_missed(certified_artefact: Path) -> None:
+def test_a_certificate_that_is_missing_is_an_error(certified_artefact: Path) -> None:
     (certified_artefact / CERTIFICATE).unlink()
     with pytest.raises(ArtefactError, match=r"certificate.json is missing"):
         load(certified_artefact)
@@ -67,24 +67,24 @@ def test_a_lost_certificate_is_missed(certified_artefact: Path) -> None:
 def test_a_certificate_of_another_graph_is_refused(certified_artefact: Path, precision: str) -> None:
     name = f"step.{precision}.onnx"
     graph = certified_artefact / name
-    graph.write_bytes(graph.read_bytes() + b"\x72\x00")  # an empty metadata entry: as good a graph as before
-    vouch(certified_artefact, name)
-    with pytest.raises(ArtefactError, match=rf"speaks of another {name}.*run: posemoe-edge verify"):
+    graph.write_bytes(graph.read_bytes() + b"\x72\x00")  # an empty metadata entry: the same graph in another file
+    record_hashes(certified_artefact, name)
+    with pytest.raises(ArtefactError, match=rf"certifies another {name}.*run: posemoe-edge verify"):
         load(certified_artefact)
 
 
 def test_a_graph_that_failed_is_not_run_unless_it_is_allowed(certified_artefact: Path) -> None:
-    edit(certified_artefact, fail_fp32)
-    vouch(certified_artefact, CERTIFICATE)
+    edit_certificate(certified_artefact, fail_fp32)
+    record_hashes(certified_artefact, CERTIFICATE)
     with pytest.raises(CheckFailedError, match=r"max_mm 30 > 20.*--allow-failed") as caught:
         load(certified_artefact)
     assert caught.value.exit_code == 1
     assert load(certified_artefact, allow_failed=True).certificate is not None
-    load(certified_artefact, precision="fp16")  # judged by itself
+    load(certified_artefact, precision="fp16")  # has a verdict of its own
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda data: data.pop("budget"),
         lambda data: data.update(surprise=1),
@@ -92,9 +92,11 @@ def test_a_graph_that_failed_is_not_run_unless_it_is_allowed(certified_artefact:
         lambda data: data.update(drifts="none"),
     ],
 )
-def test_what_is_no_certificate_is_refused(certified_artefact: Path, spoil: Callable[[dict[str, Any]], object]) -> None:
-    edit(certified_artefact, spoil)
-    vouch(certified_artefact, CERTIFICATE)
+def test_a_record_that_is_no_certificate_is_refused(
+    certified_artefact: Path, damage: Callable[[dict[str, Any]], object]
+) -> None:
+    edit_certificate(certified_artefact, damage)
+    record_hashes(certified_artefact, CERTIFICATE)
     with pytest.raises(ArtefactError, match=r"(?s)is not a certificate.*run: posemoe-edge verify"):
         load(certified_artefact)
 
@@ -103,18 +105,18 @@ def test_what_is_no_certificate_is_refused(certified_artefact: Path, spoil: Call
 def test_a_certificate_of_another_schema_is_refused(certified_artefact: Path, schema: int) -> None:
     def older(data: dict[str, Any]) -> None:
         data.update(schema_version=schema)
-        del data["reference_accuracy"], data["motion"]["streams"]  # and it has other fields
+        del data["reference_accuracy"], data["motion"]["streams"]  # which older schemas did not have
 
-    edit(certified_artefact, older)
-    vouch(certified_artefact, CERTIFICATE)
+    edit_certificate(certified_artefact, older)
+    record_hashes(certified_artefact, CERTIFICATE)
     with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2 or 3; run: posemoe-edge verify"):
         load(certified_artefact)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 3}', "\xff"])
-def test_what_is_not_even_json_is_refused_with_the_same_words(certified_artefact: Path, text: str) -> None:
+def test_a_text_that_is_not_json_is_refused_with_the_same_words(certified_artefact: Path, text: str) -> None:
     (certified_artefact / CERTIFICATE).write_text(text, encoding="latin-1")
-    vouch(certified_artefact, CERTIFICATE)
+    record_hashes(certified_artefact, CERTIFICATE)
     with pytest.raises(ArtefactError, match=r"(?s)is not a certificate.*run: posemoe-edge verify"):
         load(certified_artefact)
 
@@ -122,32 +124,34 @@ def test_what_is_not_even_json_is_refused_with_the_same_words(certified_artefact
 def test_a_drift_is_of_a_precision_on_an_engine(certified_artefact: Path) -> None:
     certificate = load(certified_artefact).certificate
     assert certificate is not None
-    there = [drift.model_copy(update={"engine": "tensorrt 11.4 sm87"}) for drift in certificate.drifts]
-    both = certificate.model_copy(update={"drifts": (*certificate.drifts, *there)})
+    on_tensorrt = [drift.model_copy(update={"engine": "tensorrt 11.4 sm87"}) for drift in certificate.drifts]
+    both = certificate.model_copy(update={"drifts": (*certificate.drifts, *on_tensorrt)})
     assert both.drift("fp16") == both.drift("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
-    assert both.drift("fp16", "tensorrt 11.4 sm87") in there and both.drift("fp16", "onnxruntime-cuda") is None
-    assert both.drift_for("fp16", "tensorrt 11.4 sm87") in there and both.drift_for("int8", "tensorrt 11.4 sm87") is None
-    assert both.drift_for("fp16", "tensorrt") == certificate.drift("fp16")  # of another engine, though its name begins so
-    failed = both.model_copy(update={"drifts": (*certificate.drifts, *(d.model_copy(update={"passed": False}) for d in there))})
-    assert failed.drift_for("fp16", "tensorrt-rtx") == failed.drift("fp16", "tensorrt 11.4 sm87")  # a failure before all
+    assert both.drift("fp16", "tensorrt 11.4 sm87") in on_tensorrt and both.drift("fp16", "onnxruntime-cuda") is None
+    assert both.drift_for("fp16", "tensorrt 11.4 sm87") in on_tensorrt and both.drift_for("int8", "tensorrt 11.4 sm87") is None
+    assert both.drift_for("fp16", "tensorrt") == certificate.drift("fp16")  # another engine, although its name begins alike
+    failed = both.model_copy(
+        update={"drifts": (*certificate.drifts, *(d.model_copy(update={"passed": False}) for d in on_tensorrt))}
+    )
+    assert failed.drift_for("fp16", "tensorrt-rtx") == failed.drift("fp16", "tensorrt 11.4 sm87")  # a failed drift comes first
     assert failed.drift_for("fp16", "onnxruntime-cpu") == certificate.drift("fp16")
     assert list(certificate.by_name) == ["fp32", "fp16"]
     assert list(both.by_name)[1:3] == ["fp16 onnxruntime-cpu", "fp32 tensorrt 11.4 sm87"]
 
 
-def test_every_engines_drift_must_speak_of_the_graph_that_is_there(certified_artefact: Path) -> None:
+def test_the_drift_of_every_engine_must_be_of_the_present_graph(certified_artefact: Path) -> None:
     def add(data: dict[str, Any]) -> None:
         other = json.loads(json.dumps(data["drifts"][0]))
         data["drifts"].append(other | {"engine": "tensorrt 11.4 sm87", "graph_sha256": "0" * 64})
 
-    edit(certified_artefact, add)
-    vouch(certified_artefact, CERTIFICATE)
-    with pytest.raises(ArtefactError, match=r"speaks of another step.fp32.onnx"):
+    edit_certificate(certified_artefact, add)
+    record_hashes(certified_artefact, CERTIFICATE)
+    with pytest.raises(ArtefactError, match=r"certifies another step.fp32.onnx"):
         load(certified_artefact)
 
 
 def test_a_certificate_of_other_weights_is_refused(certified_artefact: Path, dssm_artefact: Path) -> None:
     shutil.copy(dssm_artefact / "reference.safetensors", certified_artefact)
-    vouch(certified_artefact, "reference.safetensors")
-    with pytest.raises(ArtefactError, match=r"speaks of other weights|speaks of another reference"):
+    record_hashes(certified_artefact, "reference.safetensors")
+    with pytest.raises(ArtefactError, match=r"certifies another reference"):
         load(certified_artefact)

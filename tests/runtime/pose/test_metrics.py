@@ -1,4 +1,4 @@
-"""The measures that papers print: equal to published code's numbers, and right by themselves."""
+"""Metrics: equal to the numbers of published code, and correct on cases with a known answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import FrameError
 from posemoe_edge.runtime.pose.metrics import auc, bone_jitter, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
 
@@ -26,18 +27,18 @@ PRED = TRUTH + RNG.normal(size=TRUTH.shape) * 0.05
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
     if not GOLDEN.is_file():
-        pytest.skip("the published code's numbers (metrics.npz) are not beside this checkout")
+        pytest.skip("the numbers of published code (metrics.npz) are not beside this checkout")
     with np.load(GOLDEN) as data:
         return {"args": (data["pred"], data["gt"]), "valid": data["valid"], "expected": json.loads(str(data["expected"]))}
 
 
-def test_published_code_gives_the_same_without_a_mask(golden: dict[str, Any]) -> None:
+def test_metrics_equal_published_code_without_a_mask(golden: dict[str, Any]) -> None:
     expected = golden["expected"]["videopose3d"]
     for measure, name in ((mpjpe, "mpjpe_m"), (p_mpjpe, "p_mpjpe_m"), (n_mpjpe, "n_mpjpe_m"), (mpjve, "mpjve_m_per_frame")):
         assert measure(*golden["args"]) == pytest.approx(expected[name], abs=EXACT)
 
 
-def test_published_code_gives_the_same_with_a_mask(golden: dict[str, Any]) -> None:
+def test_metrics_equal_published_code_with_a_mask(golden: dict[str, Any]) -> None:
     expected, valid = golden["expected"]["poseretnet_valid"], golden["valid"]
     for measure, name in ((mpjpe, "mpjpe"), (p_mpjpe, "p_mpjpe"), (mpjve, "mpjve")):
         assert measure(*golden["args"], valid=valid) == pytest.approx(expected[name], abs=EXACT)
@@ -46,7 +47,7 @@ def test_published_code_gives_the_same_with_a_mask(golden: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(("joints", "rule"), [(14, "matlab_rule_restated(14 joints)"), (17, "same_rule_17_joints")])
-def test_3dhp_s_own_rule_gives_the_same(golden: dict[str, Any], joints: Any, rule: str) -> None:
+def test_pck_and_auc_equal_3dhp_s_own_rule(golden: dict[str, Any], joints: Any, rule: str) -> None:
     expected = golden["expected"][rule]
     assert pck(*golden["args"], joints=joints, order="3dhp17") == pytest.approx(expected["pck150"], abs=EXACT)
     assert auc(*golden["args"], joints=joints, order="3dhp17") == pytest.approx(expected["auc"], abs=EXACT)
@@ -62,7 +63,8 @@ def test_a_perfect_pose_passes_every_threshold_but_zero() -> None:
     assert auc(TRUTH, TRUTH) == pytest.approx(100 * 30 / 31)
 
 
-def rotation(seed: int) -> np.ndarray:
+def rotation(seed: int) -> F64:
+    """(3, 3) a random rotation."""
     q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     q[:, 0] *= np.linalg.det(q)
@@ -71,13 +73,13 @@ def rotation(seed: int) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.05, 20), shift=st.floats(-5, 5))
-def test_procrustes_error_does_not_see_similarity_transforms(seed: int, scale: float, shift: float) -> None:
+def test_procrustes_error_is_invariant_to_similarity_transforms(seed: int, scale: float, shift: float) -> None:
     moved = scale * PRED @ rotation(seed).T + shift
     assert p_mpjpe(moved, TRUTH) == pytest.approx(p_mpjpe(PRED, TRUTH), abs=1e-9)
     np.testing.assert_allclose(procrustes(scale * TRUTH @ rotation(seed).T + shift, TRUTH), TRUTH, atol=1e-9)
 
 
-def test_a_mirrored_pose_is_not_mended() -> None:
+def test_procrustes_does_not_reflect() -> None:
     assert p_mpjpe(TRUTH * [-1, 1, 1], TRUTH) > 0.05
 
 
@@ -95,7 +97,7 @@ def test_no_near_transform_beats_procrustes() -> None:
 
 
 @given(scale=st.floats(0.05, 20))
-def test_the_normalised_error_does_not_see_scale(scale: float) -> None:
+def test_the_normalised_error_is_invariant_to_scale(scale: float) -> None:
     assert n_mpjpe(scale * PRED, TRUTH) == pytest.approx(n_mpjpe(PRED, TRUTH), rel=1e-9)
 
 
@@ -128,10 +130,10 @@ def test_fourteen_joints_leave_out_hip_spine_and_nose() -> None:
 def test_only_valid_joints_count() -> None:
     valid = np.ones((12, 17), bool)
     valid[3, 5] = valid[8] = False
-    spoilt = TRUTH.copy()
-    spoilt[3, 5] += 9
-    spoilt[8] += 9
-    assert mpjpe(spoilt, TRUTH, valid=valid) == 0 and mpjve(spoilt, TRUTH, valid=valid) == 0
+    pred = TRUTH.copy()
+    pred[3, 5] += 9
+    pred[8] += 9
+    assert mpjpe(pred, TRUTH, valid=valid) == 0 and mpjve(pred, TRUTH, valid=valid) == 0
 
 
 @pytest.mark.parametrize(
@@ -156,8 +158,8 @@ def test_a_velocity_needs_two_frames() -> None:
 
 def test_a_body_that_turns_and_moves_has_no_bone_jitter() -> None:
     turn = np.linspace(0, 2, 30)
-    cos, sin, none, one = np.cos(turn), np.sin(turn), np.zeros(30), np.ones(30)
-    rotation = np.stack([np.stack([cos, -sin, none], -1), np.stack([sin, cos, none], -1), np.stack([none, none, one], -1)], -2)
+    cos, sin, zero, one = np.cos(turn), np.sin(turn), np.zeros(30), np.ones(30)
+    rotation = np.stack([np.stack([cos, -sin, zero], -1), np.stack([sin, cos, zero], -1), np.stack([zero, zero, one], -1)], -2)
     moved = TRUTH[0] @ rotation + turn[:, None, None]
     assert bone_jitter(moved) == pytest.approx(0, abs=1e-12)
 
