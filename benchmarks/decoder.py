@@ -90,7 +90,7 @@ def trained(
 
         made = cut(preset, name)
         start, origin = start_from(begin, made.config) if begin else (None, None)
-        record = train(made, clips, out=path, recipe=recipe, report=report, start=start, origin=origin)
+        record = train(made, clips, out=path, recipe=recipe, on_progress=report, start=start, origin=origin)
         models[name], records[name] = load_checkpoint(path)[0].to(device), kept(record)
     return models, records
 

@@ -58,7 +58,7 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
     rows, frames = TRAINED
     recipe = Recipe(updates=updates + WARM_UP + 1, rows=rows, frames=frames, windows=0.0)  # the last update also saves
     with tempfile.TemporaryDirectory() as folder:
-        train(preset, clips, out=Path(folder) / "trained.safetensors", recipe=recipe, report=between)
+        train(preset, clips, out=Path(folder) / "trained.safetensors", recipe=recipe, on_progress=between)
     own = seconds["windows" if preset.config.windowed else "takes", rows, frames]
     eaten = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []

@@ -116,7 +116,7 @@ def command(
             minutes=minutes,
             save_every_minutes=save_every,
             validation=validation,
-            report=report,
+            on_progress=report,
             fresh=fresh,
             start=begun,
             origin=origin,

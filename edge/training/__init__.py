@@ -1,1 +1,1 @@
-"""Training on real motion."""
+"""Training of lifters on motion capture and recorded sequences."""

@@ -14,10 +14,10 @@ from .recipe import Recipe
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrices are made nearly orthogonal before each step (K. Jordan, 2024), in updates of AdamW's size.
+    """Momentum SGD with nearly orthogonal updates (K. Jordan, 2024), scaled to the size of AdamW's.
 
-    As ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but all matrices of a shape at once and in float32: torch's takes
-    one after the other in bfloat16, which was a third of an update's time on a CPU that has no bfloat16.
+    The same as ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``, but for all matrices of a shape at once and in float32.
+    Torch's processes one matrix after the other in bfloat16, which took a third of an update on a CPU without bfloat16.
     """
 
     def __init__(self, params: Iterable[Tensor], *, lr: float, weight_decay: float, momentum: float = 0.95) -> None:
@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step along the gradients that are there."""
+        """One step; parameters without a gradient do not change."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
@@ -33,17 +33,17 @@ class Muon(torch.optim.Optimizer):
                     shapes.setdefault(p.shape, []).append(p)
             for shape, params in shapes.items():
                 grads = torch.stack([p.grad for p in params if p.grad is not None])  # (n, rows, columns)
-                kept = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in params]
-                momenta = torch.stack(kept).lerp(grads, 1 - group["momentum"])
+                buffers = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in params]
+                momenta = torch.stack(buffers).lerp(grads, 1 - group["momentum"])
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
                 steps = orthogonal(grads.lerp(momenta, group["momentum"]))
-                for p, memory, momentum, step in zip(params, kept, momenta, steps, strict=True):
-                    memory.copy_(momentum)
+                for p, buffer, momentum, step in zip(params, buffers, momenta, steps, strict=True):
+                    buffer.copy_(momentum)
                     p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=rate)
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """(n, rows, columns) with singular values near 1 each, by Newton and Schulz's iteration with Muon's coefficients."""
+    """Matrices (n, rows, columns) with all singular values near 1, by the Newton-Schulz iteration with Muon's coefficients."""
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.transpose(1, 2) if tall else matrices
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
@@ -54,7 +54,7 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def make_optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """One or two optimizers. No norm, bias, token, position or mixer's parameter decays."""
+    """AdamW and, for the hidden matrices, Muon. Norms, biases, tokens, positions and mixers do not decay."""
     hidden, decayed, plain = [], [], []
     mixers = {id(p) for module in model.modules() if isinstance(module, Mixer) for p in module.parameters()}
     for name, p in model.named_parameters():
@@ -77,24 +77,24 @@ def make_optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer
 
 
 def set_rate(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
-    """That share of each group's peak."""
+    """Set each group's learning rate to that share of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * share
 
 
-def momenta(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """All that optimizers remember, as named tensors."""
+def optimizer_states(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The states of the optimizers as named tensors: ``OPTIMIZER.PARAMETER.NAME``."""
     return {
         f"{number}.{index}.{name}": value
         for number, optimizer in enumerate(optimizers)
-        for index, kept in optimizer.state_dict()["state"].items()
-        for name, value in kept.items()
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
     }
 
 
-def restore(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    """What ``momenta`` told."""
+def load_optimizer_states(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Set the states to what ``optimizer_states`` returned."""
     for number, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Any]] = {}
         for name, value in tensors.items():

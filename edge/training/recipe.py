@@ -1,4 +1,4 @@
-"""The recipe of a training, and what it reports."""
+"""The recipe of a training, its learning-rate schedule, and what it reports after each update."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ class Recipe:
     """How to train.
 
     Args:
-        updates: length of the training; the learning rate follows it, however often it is interrupted.
-        rows, frames: streams side by side, and frames between two updates; of a window lifter, windows in a batch (its frames
-            are its own).
-        windows: share of the training that a streaming lifter begins with, on windows from an empty memory: each row is another
-            person before another camera, where streams stay with theirs for many updates.
-        rate: learning rate: a warm-up of 2 %, constant, and down to 1 % over the last quarter.
-        muon: the hidden weight matrices' rate, by Muon, as a multiple of the others'; 0 leaves them to AdamW.
-        loss: of which paper.
-        velocity: weight of a velocity loss beside it.
-        average: share of the updates that the weights' running mean spans, which is what a training leaves behind.
-        half: matrix products in bfloat16, by autocast, where the machine has them (sums, norms and the carried state stay
-            float32).
-        compiled: fuse the network with torch.compile first: minutes of waiting, then a quarter to a third faster on a CPU.
+        updates: length of the training; the learning rate follows it, however often the training is interrupted.
+        rows: streams side by side; for a window lifter, windows in a batch.
+        frames: frames of a stream between two updates; a window lifter uses its own window.
+        windows: share of the training in which a streaming lifter sees windows from the initial state first: each row of a
+            batch is another person in front of another camera, while streams keep theirs for many updates.
+        rate: peak learning rate: a warm-up of 2 %, constant, then down to 1 % over the last quarter.
+        muon: learning rate of the hidden weight matrices, which Muon trains, as a multiple of ``rate``; 0 leaves them to AdamW.
+        weight_decay: of weight matrices.
+        clip: largest norm of the gradient.
+        loss: the paper whose loss is used.
+        velocity: weight of the additional velocity loss.
+        average: share of the updates that the running mean of the weights spans. The mean is what a training produces.
+        seed: of weights and data.
+        half: compute matrix products in bfloat16 by autocast, where the machine supports it; sums, norms and the carried state
+            stay float32.
+        compiled: fuse the network with torch.compile first: this takes minutes, and then saves a quarter to a third of the time
+            on a CPU.
     """
 
     updates: int = 4000
@@ -44,11 +48,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """What a training reports after an update: how far it is, and how well it does.
+    """What a training reports after an update.
 
     Args:
-        done: share of the updates that are behind it.
-        val_mpjpe_mm: of the averaged weights, where they were just saved.
+        done: completed share of the updates.
+        updates: completed updates.
+        loss: smoothed over updates.
+        frames_per_second: training frames of this process.
+        val_mpjpe_mm: MPJPE of the averaged weights on the validation clips, where they were just saved; otherwise None.
     """
 
     done: float
@@ -59,5 +66,5 @@ class TrainingProgress:
 
 
 def schedule(done: float) -> float:
-    """The learning rate's share of its peak after that share of the updates."""
+    """The learning rate as a share of its peak, after that share of the updates."""
     return min(1.0, done / 0.02 + 1e-3) * max(0.01, min(1.0, 1 - 0.99 * (done - 0.75) / 0.25))

@@ -1,13 +1,10 @@
-"""Training as the model will run: endless streams whose memory is carried on, or whole windows; interrupted and resumed."""
+"""Training as the model will run: endless streams with a carried state, or whole windows; can be interrupted and resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,142 +14,131 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..data.batches import STRIDES, SequenceBatch
+from ..data.batches import SequenceBatch
 from ..data.mocap import Clip
-from ..data.sequence_stream import SequenceStream
 from ..data.sequences import DatasetItem, evaluation_sequences
-from ..data.window_stream import WindowStream
 from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
 from ..models.losses import LOSSES, velocity_loss
 from ..presets import Preset
-from .optimizers import make_optimizers, momenta, restore, set_rate
+from .distributed import first_process_decides, process_count, process_group
+from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
 from .recipe import Recipe, TrainingProgress, schedule
-from .saved import TrainingHistory, load_training, save_training
+from .training_batches import frames_per_row, training_batches
+from .training_file import TrainingHistory, load_training, save_training
+
+LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
 
 
 def train(
     preset: Preset,
-    clips: Sequence[DatasetItem],
+    dataset: Sequence[DatasetItem],
     *,
     out: Path,
     recipe: Recipe,
     minutes: float | None = None,
     save_every_minutes: float = 5.0,
     validation: Sequence[Clip] = (),
-    report: Callable[[TrainingProgress], None] = lambda progress: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     fresh: bool = False,
     start: Lifter | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
-    A training that was interrupted, at most ``save_every_minutes`` after it was last saved, goes on when it is called again:
-    weights, their mean and the optimizers' momenta are as they were; the cameras are others. Under torchrun every process
-    trains on streams of its own, and the first one reports and saves.
+    Calling it again resumes an interrupted training, which loses at most the last ``save_every_minutes``: weights, their mean
+    and the optimizers' states are as they were; the random cameras differ. Under torchrun every process trains on streams of
+    its own, and the first one reports and saves.
 
     Args:
-        clips: what to train on, and nothing else: clips or recorded takes.
-        minutes: stop for now after so long; None trains to the end.
-        validation: clips to watch; they choose nothing.
-        fresh: begin anew, whatever is there.
-        start: a network to begin with, instead of fresh weights.
-        origin: what to write down of how that network was made.
+        preset: the network.
+        dataset: clips or recorded sequences to train on.
+        out: path of the weights.
+        recipe: how to train.
+        minutes: stop after this time; None trains to the end.
+        save_every_minutes: time between two saves.
+        validation: clips on which the averaged weights are measured at each save; they influence nothing.
+        on_progress: called after each update of the first process.
+        fresh: start over, even if there is a training to resume.
+        start: the network to start from, instead of random weights.
+        origin: how that network was made, for the record.
 
     Returns:
         The record of the training, as written to the .json.
+
+    Raises:
+        UsageError: the training at ``out`` is of another network or recipe.
+        ArtefactError: the training at ``out`` cannot be read.
     """
-    with _processes() as (rank, device):
+    with process_group() as (rank, device):
         torch.manual_seed(recipe.seed)
         model = (start or preset.build()).to(device).train()
-        keep = 1 - 1 / max(1.0, recipe.average * recipe.updates)
-        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(keep))
+        ema_decay = 1 - 1 / max(1.0, recipe.average * recipe.updates)
+        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         averaged = averaging.module
         assert isinstance(averaged, Lifter)
         optimizers = make_optimizers(model, recipe)
         history = TrainingHistory()
-        found = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
-        if found is not None:
-            tensors, history = found
-            model.load_state_dict(_part(tensors, "model"))
-            averaged.load_state_dict(_part(tensors, "average"))
+        saved_training = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
+        if saved_training is not None:
+            tensors, history = saved_training
+            model.load_state_dict(_without_prefix("model", tensors))
+            averaged.load_state_dict(_without_prefix("average", tensors))
             averaging.n_averaged.fill_(history.updates)
-            restore(optimizers, _part(tensors, "optimizer"))
+            load_optimizer_states(optimizers, _without_prefix("optimizer", tensors))
         history.runs += 1
-        watched = evaluation_sequences(validation, noisy=True) if rank == 0 else []
-        chunks = _chunks(clips, model, recipe, rank, history.updates)
+        validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
+        batches = training_batches(dataset, model, recipe, rank=rank, updates=history.updates)
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
         lift = torch.compile(lift, dynamic=False) if recipe.compiled else lift  # type: ignore[assignment]
-        half = recipe.half and _multiplies_halves(device)
+        bfloat16 = recipe.half and _has_fast_bfloat16(device)
 
-        def save(val: float | None) -> dict[str, Any]:
+        def save(val_mpjpe_mm: float | None) -> dict[str, Any]:
             tensors = {
-                **_named("model", model.state_dict()),
-                **_named("average", averaged.state_dict()),
-                **_named("optimizer", momenta(optimizers)),
+                **_with_prefix("model", model.state_dict()),
+                **_with_prefix("average", averaged.state_dict()),
+                **_with_prefix("optimizer", optimizer_states(optimizers)),
             }
-            record = _record(recipe, clips, model, history, val, origin)
+            record = _record(recipe, dataset, model, history, val_mpjpe_mm, origin)
             save_training(out, averaged, tensors, history, preset=preset.name, record=record)
             return record
 
         out.parent.mkdir(parents=True, exist_ok=True)
         state = None
-        began = saved = time.monotonic()
-        spent, smoothed, first = history.seconds, float("nan"), history.updates
+        began_s = saved_s = time.monotonic()
+        earlier_s, smoothed_loss, first_update = history.seconds, float("nan"), history.updates
         record: dict[str, Any] = {}
         while history.updates < recipe.updates:
             set_rate(optimizers, schedule(history.updates / recipe.updates))
-            chunk, carried = next(chunks)
-            if carried and state is None:
+            batch, carries_state = next(batches)
+            if carries_state and state is None:
                 state = model.initial_state(recipe.rows)
-            loss, state = _update(lift, model, optimizers, state, chunk, recipe, half=half)
+            loss, state = _update(lift, model, optimizers, state, batch, recipe, bfloat16=bfloat16)
             averaging.update_parameters(model)
             history.updates += 1
-            if history.updates == first + 1:  # compiling is over with the first update: what follows is training
-                began = saved = time.monotonic()
-            smoothed = loss if smoothed != smoothed else smoothed + 0.02 * (loss - smoothed)
-            now = time.monotonic()
-            history.seconds = spent + now - began
-            over = history.updates == recipe.updates or (minutes is not None and now - began >= 60 * minutes)
-            val = None
+            if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
+                began_s = saved_s = time.monotonic()
+            is_first_loss = smoothed_loss != smoothed_loss
+            smoothed_loss = loss if is_first_loss else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
+            now_s = time.monotonic()
+            history.seconds = earlier_s + now_s - began_s
+            over = history.updates == recipe.updates or (minutes is not None and now_s - began_s >= 60 * minutes)
             if rank == 0:
-                if over or now - saved >= 60 * save_every_minutes:
-                    val = mean_error_mm(averaged, watched, block=recipe.frames) if watched else None
-                    history.curve.append([history.updates, smoothed, val])
-                    record, saved = save(val), time.monotonic()
-                pace = (history.updates - first - 1) * recipe.rows * _frames(model, recipe) / max(now - began, 1e-9)
-                report(TrainingProgress(history.updates / recipe.updates, history.updates, smoothed, pace, val))
-            if _agreed(over, device):
+                val_mpjpe_mm = None
+                if over or now_s - saved_s >= 60 * save_every_minutes:
+                    if validation_sequences:
+                        val_mpjpe_mm = mean_error_mm(averaged, validation_sequences, block=recipe.frames)
+                    history.curve.append([history.updates, smoothed_loss, val_mpjpe_mm])
+                    record, saved_s = save(val_mpjpe_mm), time.monotonic()
+                frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
+                frames_per_second = frames / max(now_s - began_s, 1e-9)
+                done = history.updates / recipe.updates
+                on_progress(TrainingProgress(done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
+            if first_process_decides(over, device):
                 break
-        return record or _record(recipe, clips, model, history, None, origin)
-
-
-def _chunks(
-    clips: Sequence[DatasetItem], model: Lifter, recipe: Recipe, rank: int, updates: int
-) -> Iterator[tuple[SequenceBatch, bool]]:
-    """What to train on, and whether memory is carried into it: other cameras in every process, and after every interruption."""
-    seed, opening = (recipe.seed, rank, updates), max(0, round(recipe.windows * recipe.updates) - updates)
-    if model.config.windowed or opening:  # it copies all footage
-        windows = WindowStream(clips, rows=recipe.rows, frames=_frames(model, recipe), seed=seed, strides=STRIDES)
-        for chunk in windows if model.config.windowed else islice(windows, opening):
-            yield chunk, False
-    for chunk in SequenceStream(clips, rows=recipe.rows, frames=recipe.frames, seed=seed):
-        yield chunk, True
-
-
-def _frames(model: Lifter, recipe: Recipe) -> int:
-    """Of one row of an update."""
-    return model.config.window or recipe.frames
-
-
-def _multiplies_halves(device: torch.device) -> bool:
-    """Whether bfloat16 pays: a processor without it takes many times longer than in float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    known = torch.cpu.get_capabilities()
-    return any(known.get(kind, False) for kind in ("amx_bf16", "avx512_bf16", "bf16"))
+        return record or _record(recipe, dataset, model, history, None, origin)
 
 
 def _update(
@@ -160,18 +146,21 @@ def _update(
     model: Lifter,
     optimizers: Sequence[torch.optim.Optimizer],
     state: Tensor | None,
-    chunk: SequenceBatch,
+    batch: SequenceBatch,
     recipe: Recipe,
     *,
-    half: bool,
+    bfloat16: bool,
 ) -> tuple[float, Tensor | None]:
-    """One chunk, one step; the memory goes on, its gradient does not. Without a memory the chunk is of windows."""
+    """One update on one batch: the loss, and the state after the batch, detached from its gradient.
+
+    Without a state the rows of the batch are windows.
+    """
     device = next(model.parameters()).device
-    given = (chunk.keypoints, chunk.pose_m, chunk.dt_s, chunk.reset)
-    x, target, dt, reset = (torch.from_numpy(a).to(device, non_blocking=True) for a in given)
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+    arrays = (batch.keypoints, batch.pose_m, batch.dt_s, batch.reset)
+    x, target, dt, reset = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         if state is None:
-            predicted, state = lift(x, None, dt[:1])  # windows of one batch are of one rate: one clock for all
+            predicted, state = lift(x, None, dt[:1])  # all windows of a batch have one rate, so one row of dt is enough
         else:
             predicted, state = lift(x, state, dt, reset)
     predicted = predicted.float()
@@ -187,60 +176,44 @@ def _update(
     return float(loss.detach()), None if state is None else state.detach()
 
 
-@contextmanager
-def _processes() -> Iterator[tuple[int, torch.device]]:
-    """This process's number, and where it trains; among several under torchrun, joined to the others."""
-    cuda = torch.cuda.is_available()
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
-    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
-        yield 0, device
-        return
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield dist.get_rank(), device
-    finally:
-        dist.destroy_process_group()
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 in hardware; a processor that does not is many times slower than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def _agreed(over: bool, device: torch.device) -> bool:
-    """Whether it is over for the first process, and so for all: clocks differ."""
-    if not dist.is_initialized():
-        return over
-    told = torch.tensor([over], dtype=torch.int32, device=device)
-    dist.broadcast(told, 0)
-    return bool(told)
-
-
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have the prefix, by the rest of their names."""
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def _record(
     recipe: Recipe,
-    clips: Sequence[DatasetItem],
+    dataset: Sequence[DatasetItem],
     model: Lifter,
     history: TrainingHistory,
-    val: float | None,
+    val_mpjpe_mm: float | None,
     origin: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    processes = dist.get_world_size() if dist.is_initialized() else 1
+    processes = process_count()
     return {
         "recipe": dataclasses.asdict(recipe),
         "start": None if origin is None else dict(origin),
         "processes": processes,
         "done": round(history.updates / recipe.updates, 3),
         "updates": history.updates,
-        "frames": history.updates * recipe.rows * _frames(model, recipe) * processes,
+        "frames": history.updates * recipe.rows * frames_per_row(model, recipe) * processes,
         "minutes": round(history.seconds / 60, 1),
         "runs": history.runs,
-        "clips": len(clips),
-        "clip_frames": sum(len(clip) for clip in clips),
-        "val_mpjpe_mm": val,
+        "clips": len(dataset),
+        "clip_frames": sum(len(item) for item in dataset),
+        "val_mpjpe_mm": val_mpjpe_mm,
         "curve": history.curve,
         "torch": torch.__version__,
     }

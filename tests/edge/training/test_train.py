@@ -30,9 +30,10 @@ from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training import train as train_module
+from posemoe_edge.edge.training import training_batches
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress, schedule
-from posemoe_edge.edge.training.saved import load_training, training_path
 from posemoe_edge.edge.training.train import train
+from posemoe_edge.edge.training.training_file import load_training, training_path
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 
 TINY = Preset("tiny-retention", PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1), "for tests")
@@ -90,7 +91,7 @@ def test_the_loss_falls_and_the_weights_say_how_they_were_made(
     seen: list[TrainingProgress] = []
     out = tmp_path / "new" / "tiny.safetensors"
     recipe = dataclasses.replace(SHORT, updates=40)
-    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, report=seen.append)
+    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, on_progress=seen.append)
     assert seen[-1].loss < 0.9 * seen[0].loss and all(np.isfinite(p.loss) for p in seen)
     assert [p.updates for p in seen] == list(range(1, 41)) and [p.done for p in seen] == [n / 40 for n in range(1, 41)]
     model, beside = load_checkpoint(out)
@@ -108,7 +109,7 @@ def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip
     seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=40, rows=4)
     preset = Preset("tiny", KINDS[kind], "for tests")
-    record = train(preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, report=seen.append)
+    record = train(preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, on_progress=seen.append)
     assert seen[-1].loss < 0.95 * seen[0].loss and 0 < record["val_mpjpe_mm"] < 5000
     assert record["frames"] == 40 * 4 * (preset.config.window or 9)
 
@@ -117,7 +118,7 @@ def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip
 def test_each_papers_loss_teaches(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
     seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
-    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, report=seen.append)
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, on_progress=seen.append)
     assert seen[-1].loss < seen[0].loss
 
 
@@ -138,7 +139,7 @@ def test_validation_is_watched_and_never_trained_on(
 
     monkeypatch.setattr(sequences, "make_sequence", spy)
     monkeypatch.setattr(sequence_stream, "make_sequence", spy)
-    monkeypatch.setattr(train_module, "WindowStream", windows)
+    monkeypatch.setattr(training_batches, "WindowStream", windows)
     recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
     assert trained and trained <= {"train0", "train1", "train2"} and watched == {"val"}
@@ -177,7 +178,7 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path, clips: lis
     kept = load_training(out, TINY.build(), dataclasses.asdict(recipe))
     assert kept is not None and kept[1].updates == at
     seen: list[int] = []
-    second = train(TINY, clips, out=out, recipe=recipe, report=lambda progress: seen.append(progress.updates))
+    second = train(TINY, clips, out=out, recipe=recipe, on_progress=lambda progress: seen.append(progress.updates))
     assert seen == list(range(at + 1, 21)) and second["runs"] == 2 and second["minutes"] > first["minutes"]
     assert [row[0] for row in second["curve"]] == [at, 20]
     third = train(TINY, clips, out=out, recipe=recipe)  # there is nothing left to do
@@ -193,7 +194,7 @@ def test_going_on_begins_with_what_was_there(tmp_path: Path, clips: list[Clip], 
 
     def look(lift: Any, model: Any, optimizers: Any, *others: Any, **options: Any) -> Any:
         found.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
-        found.update({f"optimizer.{name}": value.clone() for name, value in train_module.momenta(optimizers).items()})
+        found.update({f"optimizer.{name}": value.clone() for name, value in train_module.optimizer_states(optimizers).items()})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_module, "_update", look)
@@ -224,14 +225,14 @@ def test_what_was_learnt_is_saved_on_the_way(
     out = tmp_path / "tiny.safetensors"
     on_the_way: list[dict[str, Any]] = []
 
-    def report(progress: TrainingProgress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         if progress.val_mpjpe_mm is not None:
             on_the_way.append(load_checkpoint(out)[1]["training"])
             assert on_the_way[-1]["val_mpjpe_mm"] == progress.val_mpjpe_mm
 
     tick(3)
     recipe = dataclasses.replace(SHORT, updates=15)
-    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, save_every_minutes=0.3, report=report)
+    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, save_every_minutes=0.3, on_progress=on_progress)
     assert len(on_the_way) > 1 and 0 < on_the_way[0]["done"] < 1 and on_the_way[0]["updates"] < record["updates"]
     assert len(record["curve"]) == len(on_the_way) and record["done"] == 1.0
 

@@ -1,4 +1,4 @@
-"""A training on disk: the averaged weights that it is for, and beside them all that it takes to go on."""
+"""A training on disk: its averaged weights, and beside them the state from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from ..models.lifter import Lifter
 
 @dataclass
 class TrainingHistory:
-    """What happened so far, over all the runs of a training.
+    """The progress of a training over all its runs.
 
     Args:
+        updates: completed updates.
+        seconds: time spent on them.
+        runs: calls of ``train``.
         curve: [updates, smoothed loss, validation MPJPE in mm or None], at each save.
     """
 
@@ -33,46 +36,54 @@ class TrainingHistory:
 
 
 def training_path(out: Path) -> Path:
-    """Where the training of the weights at ``out`` is kept."""
+    """The file with the state of the training of the weights at ``out``."""
     return out.with_suffix(".training.safetensors")
 
 
 def save_training(
     out: Path, averaged: Lifter, tensors: dict[str, Tensor], history: TrainingHistory, *, preset: str, record: dict[str, Any]
 ) -> None:
-    """Weights, their record, and the training: all on the disk before the first moves into its place."""
-    state = {
+    """Write the averaged weights, their record, and the state of the training.
+
+    All files are complete on the disk before the first one is moved to its path.
+    """
+    metadata = {
         "history": json.dumps(dataclasses.asdict(history)),
         "config": json.dumps(dataclasses.asdict(averaged.config)),
         "recipe": json.dumps(record["recipe"]),
     }
     files = reference_files(out, averaged, preset=preset, training=record)
-    write_together({**files, training_path(out): save(stored(tensors), metadata=state)})
+    write_together({**files, training_path(out): save(stored(tensors), metadata=metadata)})
 
 
 def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], TrainingHistory] | None:
-    """What an interrupted training left, None where there is none.
+    """The tensors and the history of an interrupted training; None if there is none.
+
+    Args:
+        out: the path of its weights.
+        model: the network to train.
+        recipe: the recipe to train it with, as a dictionary.
 
     Raises:
-        UsageError: it is of another network, or was made by another recipe (its length may grow).
-        ArtefactError: it cannot be read.
+        UsageError: the training is of another network, or used another recipe (only its length may change).
+        ArtefactError: the file cannot be read.
     """
     path = training_path(out)
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata()
+            metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
-        config, made, told = (json.loads(about[key]) for key in ("config", "recipe", "history"))
-        history = TrainingHistory(**told)
+        saved_config, saved_recipe, saved_history = (json.loads(metadata[key]) for key in ("config", "recipe", "history"))
+        history = TrainingHistory(**saved_history)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(
-            f"the training at {path} cannot be read", expected="one that train left", run=f"rm {path}"
+            f"the training at {path} cannot be read", expected="a file that train wrote", run=f"rm {path}"
         ) from error
-    if config != json.loads(json.dumps(dataclasses.asdict(model.config))):
+    if saved_config != json.loads(json.dumps(dataclasses.asdict(model.config))):
         raise UsageError(f"{path} is the training of another network", expected="another --out, or --fresh")
-    for key, value in made.items():
+    for key, value in saved_recipe.items():
         if key != "updates" and recipe.get(key) != value:
             raise UsageError(f"{path} was trained with {key} {value}, not {recipe.get(key)}", expected="the same, or --fresh")
     return tensors, history
