@@ -77,7 +77,7 @@ def command(
     engine = engine or _engine(target)
     trt = import_tensorrt(engine)
     capabilities = _capabilities(engine, trt, target)
-    out.say(f"Building {manifest.preset} with {engine} {trt.__version__} for {', '.join(capabilities)}, streams {streams}")
+    out.print(f"Building {manifest.preset} with {engine} {trt.__version__} for {', '.join(capabilities)}, streams {streams}")
 
     def make(graph: Graph) -> dict[str, Any]:
         with out.console.status(f"  {graph.file} ...") as status:
@@ -94,9 +94,9 @@ def command(
                 watch=lambda phases: status.update(f"  {graph.file}: " + ", ".join(f"{p} {n}/{of}" for p, n, of in phases)),
             )
         if seconds is None:
-            out.say(f"  {graph.file:<24} is there {megabytes(plan.record.bytes):>10}  {plan.path}")
+            out.print(f"  {graph.file:<24} is there {megabytes(plan.record.bytes):>10}  {plan.path}")
         else:
-            out.say(f"  {graph.file:<24} {seconds:6.1f} s {megabytes(plan.record.bytes):>10}  {plan.path}")
+            out.print(f"  {graph.file:<24} {seconds:6.1f} s {megabytes(plan.record.bytes):>10}  {plan.path}")
         return {
             "graph": graph.file,
             "precision": graph.precision,

@@ -86,9 +86,11 @@ def command(
     manifest = read_manifest(artefact)
     written = {g.precision: manifest.files[g.file].bytes for g in manifest.graphs}
     tell(out, calibration, written)
-    out.say(f"Wrote {artefact} in {time.monotonic() - started:.1f} s")
-    out.say("A processor without VNNI runs INT8 slower than FP32. One stream is a product of 17 rows: on a GPU, INT8 pays for")
-    out.say("batches of streams and for chunks, and otherwise saves memory alone. Measure before you choose it.")
+    out.print(f"Wrote {artefact} in {time.monotonic() - started:.1f} s")
+    out.print(
+        "A processor without VNNI runs INT8 slower than FP32. One stream is a product of 17 rows: on a GPU, INT8 pays for"
+    )
+    out.print("batches of streams and for chunks, and otherwise saves memory alone. Measure before you choose it.")
     result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": written}
     limits = "" if budget_mm is None else f" --precision mixed --mean-mm {budget_mm:g}"
     return Result(result, next_command=f"posemoe-edge verify {artefact}{limits}{f' --data {data}' if data else ''}")
@@ -118,10 +120,10 @@ def calibrate_folder(
     check = None
     if budget_mm is not None:
         of = motion.source if data is None else data
-        out.say(f"  the budget is checked on other motion of {of}")
+        out.print(f"  the budget is checked on other motion of {of}")
         more = {"frames": CHECKED_FRAMES, "streams": CHECKED_STREAMS, "seed": seed + 1}
         check = Check(*choose_motion(out, data, **more, split="val", in_use=True))
-    out.say(f"Calibrating {shown or artefact}: {streams} streams of {frames} frames, {motion.kind}")
+    out.print(f"Calibrating {shown or artefact}: {streams} streams of {frames} frames, {motion.kind}")
 
     def progress(label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
         return out.progress(label, total=total, unit=unit)
@@ -141,14 +143,14 @@ def calibrate_folder(
 def tell(out: Output, calibration: Calibration, written: dict[Precision, int]) -> None:
     """The calibration, for people."""
     for precision, size in written.items():
-        out.say(f"  {precision:<8}{megabytes(size):>10}  {size / written['fp32']:>5.2f} of fp32")
+        out.print(f"  {precision:<8}{megabytes(size):>10}  {size / written['fp32']:>5.2f} of fp32")
     if calibration.budget is None:
-        out.say(f"{len(calibration.layers)} layers are INT8. What each of them costs: --budget-mm")
+        out.print(f"{len(calibration.layers)} layers are INT8. What each of them costs: --budget-mm")
         return
     ranked = sorted(calibration.layers, key=lambda layer: -(layer.alone_mm or 0.0))
-    out.say(f"{'alone':>10}   {'in the mix':<12}layer")
+    out.print(f"{'alone':>10}   {'in the mix':<12}layer")
     for layer in ranked[:10]:
-        out.say(f"{layer.alone_mm or 0.0:>7.3f} mm   {layer.mixed or '':<12}{layer.name}")
+        out.print(f"{layer.alone_mm or 0.0:>7.3f} mm   {layer.mixed or '':<12}{layer.name}")
     int8 = sum(layer.mixed == "int8" for layer in calibration.layers)
     share = 100 * (calibration.products or 0.0)
-    out.say(f"mixed: {int8} of {len(ranked)} layers, {share:.0f} % of the multiplications with weights, are INT8")
+    out.print(f"mixed: {int8} of {len(ranked)} layers, {share:.0f} % of the multiplications with weights, are INT8")

@@ -43,7 +43,7 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     folder = out / DEFAULT_MODEL
     started = time.monotonic()
 
-    out_.say(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
+    out_.print(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
     model, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
     with out_.console.status("  tracing ..."):
         manifest = export(
@@ -51,30 +51,32 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
         )
 
     recordings, motion = choose_motion(out_, data, frames=frames, streams=STREAMS, seed=0)
-    out_.say(f"2. Certify: {STREAMS} streams of {frames} frames, {motion.kind}, against PyTorch, each side with its own state")
+    out_.print(
+        f"2. Certify: {STREAMS} streams of {frames} frames, {motion.kind}, against PyTorch, each side with its own state"
+    )
     began = time.monotonic()
     with out_.progress("lifting", total=frames_to_lift(manifest, recordings)) as tick:
         certificate = verify(folder, load_reference, recordings, motion, tick=tick)
     out_.stage("certificate", time.monotonic() - began)
     tell(out_, certificate)
 
-    out_.say(f"3. Run {CLIP}: one frame in, one pose out")
+    out_.print(f"3. Run {CLIP}: one frame in, one pose out")
     began = time.monotonic()
     lifter = load(folder, allow_failed=True)
     picture, poses = out / "walk.png", out / "walk.jsonl"
     with open_source(CLIP, frames=300) as source, open_sink(f"png:{picture}") as png, open_sink(f"jsonl:{poses}") as jsonl:
         summary = run(out_, lifter, source, [png, jsonl])
     out_.stage("300 frames", time.monotonic() - began, poses.stat().st_size)
-    out_.say(
+    out_.print(
         f"  a step took {summary['step_ms']['p50']:.2f} ms (median) on {lifter.engine}; state {megabytes(lifter.state_bytes)}"
     )
 
     verdict = "PASSED" if certificate.passed else "FAILED"
     seconds = time.monotonic() - started
-    out_.say(
+    out_.print(
         f"\nThe certificate {verdict}; the walk was lifted with {summary['mpjpe_mm']:.1f} mm MPJPE; all in {seconds:.0f} s."
     )
-    out_.say(f"Picture: {picture}")
+    out_.print(f"Picture: {picture}")
     result = {
         "artefact": str(folder),
         "certificate": {

@@ -52,7 +52,7 @@ DEVICE = (("cuda.bindings", "cuda-bindings"), ("pycuda", "pycuda"))
 @verb
 def command(out: Output) -> Result:
     """What is installed here and what is missing, with the command that mends it. Exit code 3 if nothing can run."""
-    out.say(f"posemoe-edge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    out.print(f"posemoe-edge {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     board, gpu = read_platform(), _gpu()
     _tell_machine(out, board, gpu)
     extras = {}
@@ -61,24 +61,24 @@ def command(out: Output) -> Result:
         missing = [name for name, have in found.items() if have is None]
         extras[extra] = {"for": purpose, "packages": found, "ok": not missing}
         have = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-        out.say(f"  {'ok     ' if not missing else 'missing'} {extra:<8}{purpose:<26}{have}")
+        out.print(f"  {'ok     ' if not missing else 'missing'} {extra:<8}{purpose:<26}{have}")
         if missing:
-            out.say(f'          no {", ".join(missing)}; run: pip install "posemoe-edge[{extra}]"')
+            out.print(f'          no {", ".join(missing)}; run: pip install "posemoe-edge[{extra}]"')
     cameras = list_cameras()
     seen = ", ".join(cameras) or "posemoe-edge run synthetic://walk needs none"
-    out.say(f"  {'ok     ' if cameras else 'none   '} cameras {seen}")
+    out.print(f"  {'ok     ' if cameras else 'none   '} cameras {seen}")
     artefact, engine = _default_artefact()
     state, trouble = ("broken ", f": {artefact['error']}") if artefact["error"] else ("ok     ", "")
-    out.say(f"  {state} model   {artefact['path']}{trouble}")
+    out.print(f"  {state} model   {artefact['path']}{trouble}")
     engines = {name: look_at(name, gpu["capability"], board) for name in get_args(EngineName)}
     planned = next((name for name, found in engines.items() if found["ok"]), None)
     if planned and not artefact["error"]:  # what a run takes first; a board may do without ONNX Runtime
         engine = {"ok": True, "name": planned, "error": None}
     for name, found_engine in engines.items():
-        out.say(f"  {'ok     ' if found_engine['ok'] else 'no     '} {name}: {found_engine['why']}")
+        out.print(f"  {'ok     ' if found_engine['ok'] else 'no     '} {name}: {found_engine['why']}")
         if found_engine["run"]:
-            out.say(f"          run: {found_engine['run']}")
-    out.say(f"  {'ok     ' if engine['ok'] else 'missing'} engine  {engine['name'] or engine['error']}")
+            out.print(f"          run: {found_engine['run']}")
+    out.print(f"  {'ok     ' if engine['ok'] else 'missing'} engine  {engine['name'] or engine['error']}")
     ready = bool(engine["ok"])
     data = {
         "version": __version__,
@@ -110,26 +110,30 @@ def _tell_machine(out: Output, board: PlatformInfo, gpu: dict[str, Any]) -> None
     """PlatformInfo, GPU, power mode and clocks, and how to hold them for a measurement."""
     if board.jetson:
         mode = board.power_mode or "unknown"
-        out.say(f"  {board.model or 'Jetson'}: JetPack {board.jetpack} (L4T {board.l4t}), power mode {mode}")
+        out.print(f"  {board.model or 'Jetson'}: JetPack {board.jetpack} (L4T {board.l4t}), power mode {mode}")
         if board.too_old:
-            out.say(f"          JetPack {board.jetpack} brings TensorRT {board.jetpack_tensorrt}; {board.install('tensorrt')}")
+            out.print(
+                f"          JetPack {board.jetpack} brings TensorRT {board.jetpack_tensorrt}; {board.install('tensorrt')}"
+            )
     if gpu["error"]:
-        out.say(f"  none    GPU     {gpu['error']}")
+        out.print(f"  none    GPU     {gpu['error']}")
         if board.jetson:
-            out.say("          who is not in its groups sees none; run: sudo usermod -aG video,render $USER, and log in again")
+            out.print(
+                "          who is not in its groups sees none; run: sudo usermod -aG video,render $USER, and log in again"
+            )
     else:
         memory = f"{gpu['memory_bytes'] / 2**30:.1f} GiB{' shared with the processor' if gpu['integrated'] else ''}"
         driver = board.driver or (gpu["nvidia_smi"] or {}).get("driver", "unknown")
-        out.say(f"  ok      GPU     {gpu['name']}, {gpu['capability']}, {memory}, driver {driver}, CUDA {gpu['cuda']}")
+        out.print(f"  ok      GPU     {gpu['name']}, {gpu['capability']}, {memory}, driver {driver}, CUDA {gpu['cuda']}")
     for clock in board.clocks if board.jetson else ():
         held = "held" if clock.held else f"moves between {clock.least_mhz:.0f} and {clock.most_mhz:.0f}"
-        out.say(f"          {clock.name} clock {clock.now_mhz:.0f} MHz, {held}")
+        out.print(f"          {clock.name} clock {clock.now_mhz:.0f} MHz, {held}")
     if board.jetson and not all(clock.held for clock in board.clocks):
-        out.say(f"          for a measurement: {board.hold_clocks}")
+        out.print(f"          for a measurement: {board.hold_clocks}")
     smi = gpu["nvidia_smi"]
     if smi and not board.jetson:
-        out.say(f"          clock {smi['clock_mhz']} of {smi['most_mhz']} MHz, power limit {smi['power_limit_w']} W")
-        out.say(f"          for a measurement: sudo nvidia-smi -lgc {smi['most_mhz']}")
+        out.print(f"          clock {smi['clock_mhz']} of {smi['most_mhz']} MHz, power limit {smi['power_limit_w']} W")
+        out.print(f"          for a measurement: sudo nvidia-smi -lgc {smi['most_mhz']}")
 
 
 def look_at(engine: EngineName, capability: str | None, board: PlatformInfo) -> dict[str, Any]:

@@ -44,16 +44,16 @@ def command(
     chosen = open_data(data, split)[:clips]
     sets = evaluation_sets(chosen, seed=seed)
     frames = sum(map(len, chosen))
-    out.say(f"{model} on {model.engine}: {len(chosen)} clips of {split}, {frames} frames, streamed whole, root aligned")
+    out.print(f"{model} on {model.engine}: {len(chosen)} clips of {split}, {frames} frames, streamed whole, root aligned")
     results = {}
     with out.progress("lifting", total=len(sets) * frames) as tick:
         for name, takes in sets.items():
             results[name] = evaluate(model, takes, flip=flip, on_progress=tick)
-    out.say(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
+    out.print(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, r in results.items():
         errors = f"{r['mpjpe_mm']:>7.1f} mm{r['p_mpjpe_mm']:>7.1f} mm{r['mpjve_mm'] or float('nan'):>5.1f} mm/frame"
         row = "as recorded" if name == "recorded" else name
-        out.say(f"{row:<12}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
+        out.print(f"{row:<12}{errors}{r['pck150']:>8.1f} %{r['auc']:>6.1f} %")
     record = {
         "artefact": str(find_artefact(artefact)),
         "preset": model.manifest.preset,

@@ -116,7 +116,7 @@ def command(
 
     if model.config.units != "metres":
         out_.warn("these weights answer in image units, as published: multiply by half the picture's width, and by a scale")
-    out_.say(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
+    out_.print(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
     manifest = export(
         model,
@@ -129,10 +129,10 @@ def command(
         on_stage=out_.stage,
     )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
-    out_.say(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
+    out_.print(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
     for choice in chosen:
         tell_choice(out_, choice)
-    out_.say(f"A stream's state is {megabytes(manifest.state_bytes)}")
+    out_.print(f"A stream's state is {megabytes(manifest.state_bytes)}")
     report = {
         "artefact": str(folder),
         "preset": preset,
@@ -166,5 +166,5 @@ def tell_choice(out: Output, choice: Choice) -> None:
     """What was chosen among what, for people."""
     for one in choice.candidates:
         verdict = f"over the budget: {', '.join(one.exceeded)}" if one.exceeded else "within the budget"
-        out.say(f"  {one.precision:<8}{one.launch_ms:>8.2f} ms a launch{one.measured.mean_mm:>9.3f} mm drift   {verdict}")
-    out.say(f"Chosen: {choice.why}")
+        out.print(f"  {one.precision:<8}{one.launch_ms:>8.2f} ms a launch{one.measured.mean_mm:>9.3f} mm drift   {verdict}")
+    out.print(f"Chosen: {choice.why}")

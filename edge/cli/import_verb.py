@@ -102,11 +102,13 @@ def _weights(out_: Output, family: str, file: Path, config: tuple[str, ...], fol
     source = {"imported": family, "file": file.name, "sha256": sha256(file), "config": told}
     save_reference(folder / REFERENCE, model, preset=preset, training=source)
     params, size = sum(p.numel() for p in model.parameters()), (folder / REFERENCE).stat().st_size
-    out_.say(
+    out_.print(
         f"{file.name} is a {family} of {params / 1e6:.2f} M parameters, {model.config.layers} layers of {model.config.dim}"
     )
-    out_.say(f"It is the preset {preset}" if preset in PRESETS else "No preset has its shape; the configuration lies beside it")
-    out_.say(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
+    out_.print(
+        f"It is the preset {preset}" if preset in PRESETS else "No preset has its shape; the configuration lies beside it"
+    )
+    out_.print(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
     data = {"weights": str(folder / REFERENCE), "family": family, "preset": preset, "params": params}
     return Result(data, next_command=f"posemoe-edge export --weights {folder / REFERENCE}")
 
@@ -120,7 +122,7 @@ def _h36m(
         raise UsageError("Human3.6M is two files", expected="import h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz")
     report = h36m.convert(files[0], keypoints, out, cameras=cameras)
     for subject, errors in report.error_px.items():
-        out_.say(
+        out_.print(
             f"  {subject:<4} keypoints lie {', '.join(f'{error:.2g}' for error in errors)} px from the positions, by camera"
         )
     made = _written(out_, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), what="recorded takes")
@@ -155,8 +157,8 @@ def _written(out_: Output, kind: str, out: Path, parts: Iterable[tuple[str, int]
         count["takes"] += 1
         count["frames"] += frames
     for split, count in splits.items():
-        out_.say(f"  {split:<6} {count['takes']} {what}, {count['frames']} frames")
-    out_.say(f"Wrote {out} ({megabytes(out.stat().st_size)})")
+        out_.print(f"  {split:<6} {count['takes']} {what}, {count['frames']} frames")
+    out_.print(f"Wrote {out} ({megabytes(out.stat().st_size)})")
     data = {"data": str(out), "kind": kind, "splits": splits}
     return Result(data, next_command=f"posemoe-edge {'train' if 'train' in splits else 'eval'} --data {out}")
 

@@ -78,22 +78,22 @@ def command(out: Output, artefact: str | None, layers: bool, compare: str | None
     for name in manifest.files:
         check_file(folder, manifest, name)
     certificate = read_certificate(folder, manifest)
-    out.say(f"{manifest.preset}: {manifest.parameters / 1e6:.2f} M parameters, {manifest.mixer}, mode {manifest.mode}")
-    out.say(f"  {manifest.skeleton} joints, keypoints by {manifest.keypoint_recipe}, {manifest.units}, {manifest.fps:g} Hz")
-    out.say(f"  latency {manifest.latency_frames} frames, state {megabytes(manifest.state_bytes)} a stream")
+    out.print(f"{manifest.preset}: {manifest.parameters / 1e6:.2f} M parameters, {manifest.mixer}, mode {manifest.mode}")
+    out.print(f"  {manifest.skeleton} joints, keypoints by {manifest.keypoint_recipe}, {manifest.units}, {manifest.fps:g} Hz")
+    out.print(f"  latency {manifest.latency_frames} frames, state {megabytes(manifest.state_bytes)} a stream")
     for graph in manifest.graphs:
-        out.say(f"\n{graph.file}: opset {graph.opset}, in FP32: {graph.fp32_nodes}")
+        out.print(f"\n{graph.file}: opset {graph.opset}, in FP32: {graph.fp32_nodes}")
         for kind, tensors in (("in ", graph.inputs), ("out", graph.outputs)):
             for tensor in tensors:
                 shape = " x ".join(map(str, tensor.shape))
-                out.say(f"  {kind} {tensor.name:<12}{tensor.dtype:<9}{shape:<26}{tensor.meaning}")
-    out.say("\nfiles, each as the manifest says:")
+                out.print(f"  {kind} {tensor.name:<12}{tensor.dtype:<9}{shape:<26}{tensor.meaning}")
+    out.print("\nfiles, each as the manifest says:")
     for name, record in manifest.files.items():
-        out.say(f"  {name:<26}{megabytes(record.bytes):>10}  {record.sha256[:16]}")
+        out.print(f"  {name:<26}{megabytes(record.bytes):>10}  {record.sha256[:16]}")
     if certificate is None:
-        out.say("\nnot certified")
+        out.print("\nnot certified")
     else:
-        out.say(f"\ncertificate: {certificate.motion.frames} frames of {certificate.motion.kind}")
+        out.print(f"\ncertificate: {certificate.motion.frames} frames of {certificate.motion.kind}")
         tell(out, certificate)
     told = {graph.file: _layers(out, folder / graph.file) for graph in manifest.graphs} if layers else None
     data = {
@@ -110,9 +110,9 @@ def _layers(out: Output, path: Path) -> dict[str, Any]:
     found, by = _read(path)
     found = computing_layers(found)
     kinds = by_kind(found)
-    out.say(f"\n{path.name}: {len(found)} layers that compute, as {by} reads them, and the types that they write")
+    out.print(f"\n{path.name}: {len(found)} layers that compute, as {by} reads them, and the types that they write")
     for kind, types in kinds.items():
-        out.say(f"  {kind:<24}{', '.join(f'{count} {name}' for name, count in types.items())}")
+        out.print(f"  {kind:<24}{', '.join(f'{count} {name}' for name, count in types.items())}")
     return {"by": by, "kinds": kinds, "each": [asdict(each) for each in found]}
 
 
@@ -152,9 +152,9 @@ def _compare(
         out.warn(f"poses are in {manifest.units}: a millimetre below is a thousandth of that")
     recording = _record(manifest, source, after + frames)
     sides = f"{other.file} on {engine or 'onnxruntime'}", f"{exact.file} on onnxruntime"
-    out.say(f"{sides[0]} against {sides[1]}: {source}, frames {after} to {len(recording) - 1}, each from the same state")
+    out.print(f"{sides[0]} against {sides[1]}: {source}, frames {after} to {len(recording) - 1}, each from the same state")
     if engine:
-        out.say(
+        out.print(
             f"{engine} compiles the graph twice, each tensor an output: minutes, and other kernels than of a plan that is run"
         )
     with out.progress("comparing", total=len(recording)) as tick:
@@ -169,7 +169,7 @@ def _compare(
         drawn = io.BytesIO()
         draw_bars(drawn, _bars(found, compare))
         write_atomically(picture, drawn.getvalue())
-        out.say(f"Wrote {picture}")
+        out.print(f"Wrote {picture}")
     data = {
         "artefact": str(folder),
         "compare": compare,
@@ -214,19 +214,21 @@ def _record(manifest: Manifest, source: str, frames: int) -> Recording:
 def _tell_differences(out: Output, found: Differences, firsts: dict[str, Difference | None], tolerance: float) -> None:
     percent = f"{100 * tolerance:g} %"
     told = {"differs": "differs at all", "past_tolerance": f"past {percent}", "own_past_tolerance": f"past {percent} by itself"}
-    out.say(f"Of {len(found.tensors)} tensors that both compute, in the graph's order, the first that")
+    out.print(f"Of {len(found.tensors)} tensors that both compute, in the graph's order, the first that")
     for name, what in told.items():
         first = firsts[name]
         size = "" if first is None else f"  {first.relative:.2%} of its RMS in frame {first.frame}, by itself {first.own:.2%}"
-        out.say(f"  {what:<22}{'none' if first is None else first.node}{size}")
+        out.print(f"  {what:<22}{'none' if first is None else first.node}{size}")
     worst = found.worst
     mean_mm = sum(one.mean_mm for one in found.answers) / len(found.answers)
-    out.say(f"The pose, from one step: mean {mean_mm:.3g} mm; worst joint {worst.max_mm:.3g} mm, in frame {worst.frame}")
+    out.print(f"The pose, from one step: mean {mean_mm:.3g} mm; worst joint {worst.max_mm:.3g} mm, in frame {worst.frame}")
     if found.shares:
-        out.say(f"What each layer alone does in frame {worst.frame}, all others exact: {len(found.shares)} layers do anything")
-        out.say(f"  {'pose, mean':>13}{'worst joint':>13}{'state':>10}   layer")
+        out.print(
+            f"What each layer alone does in frame {worst.frame}, all others exact: {len(found.shares)} layers do anything"
+        )
+        out.print(f"  {'pose, mean':>13}{'worst joint':>13}{'state':>10}   layer")
     for one in found.shares[:TOLD]:
-        out.say(f"  {one.mean_mm:>10.3f} mm{one.max_mm:>10.3f} mm{one.state:>10.2%}   {one.layer}")
+        out.print(f"  {one.mean_mm:>10.3f} mm{one.max_mm:>10.3f} mm{one.state:>10.2%}   {one.layer}")
 
 
 def _bars(found: Differences, compare: str) -> Bars:

@@ -42,19 +42,19 @@ def command(out: Output, table: bool) -> Result:
 
 def _list(out: Output, rows: list[dict[str, Any]]) -> None:
     made_of = f"{'name':<26}{'topology':<13}{'mixer':<11}{'mode':<8}"
-    out.say(f"{made_of}{'params':>8}{'MACs/new frame':>16}{'latency':>9}{'state':>10}  weights")
+    out.print(f"{made_of}{'params':>8}{'MACs/new frame':>16}{'latency':>9}{'state':>10}  weights")
     for row in rows:
         cost = f"{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:15.1f}M{row['latency_frames']:>9}"
         state = megabytes(int(row["state_bytes"])) if row["state_bytes"] else "-"
         weights = "shipped" if row["weights"] else "-"
         kind = f"{row['name']:<26}{row['topology']:<13}{row['mixer']:<11}{row['mode']:<8}"
-        out.say(f"{kind}{cost}{state:>10}  {weights}")
+        out.print(f"{kind}{cost}{state:>10}  {weights}")
 
 
 def _compare(out: Output, rows: list[dict[str, Any]]) -> None:
     """Both counts of each published system, and what its paper measured. Nothing of it was measured here."""
-    out.say(f"{'':<26}{'':>7}{'parameters':>18}{'all MACs':>9}{'MACs as the paper counts':>26}")
-    out.say(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'here':>8}{'here':>10}{'paper':>8} {'':<7} figures (mm, %)")
+    out.print(f"{'':<26}{'':>7}{'parameters':>18}{'all MACs':>9}{'MACs as the paper counts':>26}")
+    out.print(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'here':>8}{'here':>10}{'paper':>8} {'':<7} figures (mm, %)")
     for row in rows:
         paper = row["published"]
         if paper is None:
@@ -63,14 +63,14 @@ def _compare(out: Output, rows: list[dict[str, Any]]) -> None:
         counted = row["macs_linear" if paper["counts"] == "linear" else "macs_thop"]
         macs = f"{row['macs_all'] / 1e9:7.1f}G{counted / 1e9:9.2f}G{_or_dash(paper['macs'], 1e9, 'G', 8)} {paper['counts']:<7}"
         figures = ", ".join(f"{name} {value:g}" for name, value in paper["figures"].items())
-        out.say(f"{row['name']:<26}{row['frames']:>7}{counts}{macs}  {figures}")
-    out.say("\nremarks:")
+        out.print(f"{row['name']:<26}{row['frames']:>7}{counts}{macs}  {figures}")
+    out.print("\nremarks:")
     remarks: dict[str, list[str]] = {}
     for row in rows:
         if row["published"] and row["published"]["remark"]:
             remarks.setdefault(row["published"]["remark"], []).append(row["name"])
     for remark, names in remarks.items():
-        out.say(f"  {', '.join(names)}: {remark}")
+        out.print(f"  {', '.join(names)}: {remark}")
 
 
 def _or_dash(value: float | None, unit: float, letter: str, width: int) -> str:

@@ -38,7 +38,7 @@ class Output:
     verbose: bool
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
 
-    def say(self, text: str = "") -> None:
+    def print(self, text: str = "") -> None:
         """A line for people."""
         self.console.print(text, markup=False)
 
@@ -49,7 +49,7 @@ class Output:
     def stage(self, name: str, seconds: float, size: int | None = None) -> None:
         """A stage that is over, with how long it took and what it weighs."""
         weight = f"  {megabytes(size)}" if size is not None else ""
-        self.say(f"  {name:<24} {seconds:6.1f} s{weight}")
+        self.print(f"  {name:<24} {seconds:6.1f} s{weight}")
 
     @contextmanager
     def progress(self, label: str, total: int | None, unit: str = "frames") -> Iterator[Callable[[int], None]]:
@@ -85,7 +85,7 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
         except PoseEdgeError as error:
             _fail(out, error)
         except KeyboardInterrupt:
-            out.say("interrupted")
+            out.print("interrupted")
             if as_json:
                 click.echo(json.dumps({"error": "Interrupted", "exit_code": INTERRUPTED}, indent=1))
             sys.exit(INTERRUPTED)
@@ -97,7 +97,7 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
             if as_json:
                 click.echo(json.dumps(result.data, indent=1))
             if result.next_command:
-                out.say(f"\nNext: {result.next_command}")
+                out.print(f"\nNext: {result.next_command}")
             sys.exit(result.exit_code)
 
     return run
@@ -109,9 +109,9 @@ def _fail(out: Output, error: PoseEdgeError) -> None:
         traceback.print_exc()
     out.console.print(f"Error: {error.what}", style="red", markup=False)
     if error.expected:
-        out.say(f"  expected: {error.expected}")
+        out.print(f"  expected: {error.expected}")
     if error.run:
-        out.say(f"  run:      {error.run}")
+        out.print(f"  run:      {error.run}")
     if out.as_json:
         click.echo(as_record(error))
     sys.exit(error.exit_code)

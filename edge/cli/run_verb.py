@@ -73,7 +73,7 @@ def command(
         found = open_detector(detector) if detector else None
         opened = stack.enter_context(open_source(uri, detector=found, frames=frames, recipe=lifter.manifest.keypoint_recipe))
         outlets = [stack.enter_context(open_sink(spec)) for spec in sink]
-        out.say(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
         if not lifter.manifest.metric:
             out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")
         summary = run(out, lifter, opened, outlets, beside)
@@ -89,21 +89,21 @@ def command(
         **summary,
         "sinks": list(sink),
     }
-    out.say(
+    out.print(
         f"{summary['frames']} frames, {summary['poses']} poses of {summary['people']} people in {summary['seconds']:.2f} s"
         + (f", {summary['refused']} frames refused" if summary["refused"] else "")
     )
     if summary["step_ms"]:
         step = summary["step_ms"]
         state = megabytes(lifter.state_bytes)
-        out.say(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {state} a person")
+        out.print(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {state} a person")
     if summary["mpjpe_mm"] is not None:
-        out.say(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
+        out.print(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
     report = beside.report() if beside else None
     if report:
         _tell(out, report)
     for spec in sink:
-        out.say(f"wrote {spec.partition(':')[2]}")
+        out.print(f"wrote {spec.partition(':')[2]}")
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
     code = INTERRUPTED if summary["interrupted"] else 0
@@ -143,7 +143,7 @@ def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink], shadow
                     refused += 1
                     out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
                 elif isinstance(event, TrackLost):
-                    out.say(f"  person {event.person} lost at {event.t_s:.2f} s")
+                    out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
         except KeyboardInterrupt:  # a camera has no other end: what was seen so far is kept
             interrupted = True
         except CheckFailedError as error:  # the shadow's policy
@@ -177,16 +177,16 @@ def _shadow(out: Output, model: str | None, share: float, policy: Policy) -> Sha
 def _tell(out: Output, report: ShadowReport) -> None:
     """What a shadow found, for people."""
     dropped = f", {report.dropped_spans} dropped since PyTorch was behind" if report.dropped_spans else ""
-    out.say(f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {report.spans} spans{dropped}")
+    out.print(f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {report.spans} spans{dropped}")
     if report.drift_mm:
         of = report.drift_mm.model_dump().items()
-        out.say(f"  drift {', '.join(f'{name} {mm:.2g}' for name, mm in of)} mm")
+        out.print(f"  drift {', '.join(f'{name} {mm:.2g}' for name, mm in of)} mm")
     allowed = f"mean {report.budget.mean_mm:g}, p99 {report.budget.p99_mm:g}, max {report.budget.max_mm:g} mm"
     if report.over_budget:
         forgot = f", {report.resets} resets" if report.policy == "reset" else ""
         out.warn(f"{report.over_budget} of {report.spans} spans were past the budget ({allowed}){forgot}")
     elif report.spans:
-        out.say(f"  every span within the budget ({allowed})")
+        out.print(f"  every span within the budget ({allowed})")
     if report.error:
         out.warn(f"the shadow ended before the run: {report.error}")
 

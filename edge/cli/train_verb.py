@@ -85,7 +85,7 @@ def command(
     filmed = any(isinstance(one, Clip) for one in footage)
     validation = load_clips(data, "val") if filmed else []  # recorded takes have no such split
     until = f", at most {minutes:g} minutes for now" if minutes else ""
-    out_.say(
+    out_.print(
         f"Training {preset} to update {updates}{until}, on {len(footage)} {'clips' if filmed else 'recorded takes'}, "
         f"{sum(map(len, footage))} frames; to {weights}"
     )
@@ -106,7 +106,7 @@ def command(
                     writer.add_scalar("val_mpjpe_mm", progress.val_mpjpe_mm, progress.updates)
             if progress.val_mpjpe_mm is not None:
                 pace = f"{progress.updates} updates, {progress.frames_per_second:.0f} frames/s"
-                out_.say(f"  {pace}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
+                out_.print(f"  {pace}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
 
         record = train(
             chosen,
@@ -127,9 +127,9 @@ def command(
     val = record["val_mpjpe_mm"]
     watched = "" if val is None else f": val MPJPE {val:.1f} mm"
     size = megabytes(weights.stat().st_size)
-    out_.say(f"{weights} ({size}) is at update {record['updates']} of {updates}{watched}; {record['frames']} frames so far")
+    out_.print(f"{weights} ({size}) is at update {record['updates']} of {updates}{watched}; {record['frames']} frames so far")
     if picture:
-        out_.say(f"Drew {picture}")
+        out_.print(f"Drew {picture}")
     done = record["updates"] >= updates
     return Result(
         {"weights": str(weights), "preset": preset, **record},

@@ -74,14 +74,14 @@ def command(
     if not manifest.metric:
         out.warn(f"poses are in {manifest.units}: a millimetre below is a thousandth of that")
     recordings, motion = choose_motion(out, data, frames=frames, streams=streams, seed=seed)
-    out.say(f"Verifying {artefact} against PyTorch: {streams} streams of {frames} frames, {motion.kind}")
+    out.print(f"Verifying {artefact} against PyTorch: {streams} streams of {frames} frames, {motion.kind}")
     started = time.monotonic()
     with out.progress("lifting", total=frames_to_lift(manifest, recordings, chosen)) as tick:
         certificate = verify(
             artefact, load_reference, recordings, motion, budget=budget, engine=engine, precisions=chosen, tick=tick
         )
     tell(out, certificate)
-    out.say(f"Wrote {artefact / 'certificate.json'} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
+    out.print(f"Wrote {artefact / 'certificate.json'} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
     next_command = f"posemoe-edge {'run synthetic://walk --model' if certificate.passed else 'inspect'} {artefact}"
     return Result(certificate.model_dump(mode="json"), exit_code=0 if certificate.passed else 1, next_command=next_command)
 
@@ -96,15 +96,15 @@ def tell(out: Output, certificate: Certificate) -> None:
     for drift in certificate.drifts:
         where = f"{drift.precision} on {drift.engine}"
         if drift.passed:
-            out.say(f"PASSED {where}: {drift.frames} frames of each stream; {_growth(drift)}")
+            out.print(f"PASSED {where}: {drift.frames} frames of each stream; {_growth(drift)}")
         else:
-            out.say(f"FAILED {where}: {', '.join(drift.exceeded)}")
+            out.print(f"FAILED {where}: {', '.join(drift.exceeded)}")
         tight = drift.smallest_budget
         if not math.isfinite(tight.max_mm):
-            out.say("  no budget would do: the poses are not finite")
+            out.print("  no budget would do: the poses are not finite")
             continue
         accurate = "" if tight.mpjpe_loss_mm is None else f" --mpjpe-mm {tight.mpjpe_loss_mm:g}"
-        out.say(
+        out.print(
             f"  the smallest budget it passes: --mean-mm {tight.mean_mm:g} --p99-mm {tight.p99_mm:g} "
             f"--max-mm {tight.max_mm:g} --slope-mm {tight.slope_mm_per_1000:g}{accurate}"
         )
@@ -112,41 +112,41 @@ def tell(out: Output, certificate: Certificate) -> None:
 
 def _tell_drift(out: Output, certificate: Certificate) -> None:
     wide = _wide(certificate)
-    out.say(f"{'drift':<{wide + 2}}{'mean':>11}{'p99':>11}{'max':>11}{'per 1,000 frames (95 %)':>36}")
+    out.print(f"{'drift':<{wide + 2}}{'mean':>11}{'p99':>11}{'max':>11}{'per 1,000 frames (95 %)':>36}")
     rows: list[tuple[str, Budget, SlopeInterval | None]] = [("budget", certificate.budget, None)]
     rows += [(name, drift.measured, drift.slope) for name, drift in certificate.by_name.items()]
     for name, row, slope in rows:
         sizes = "".join(f"{value:>8.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
         interval = f" ({slope.low:+.2g} to {slope.high:+.2g})" if slope else ""
-        out.say(f"  {name:<{wide}}{sizes}{f'{row.slope_mm_per_1000:+.2g} mm' + interval:>36}")
+        out.print(f"  {name:<{wide}}{sizes}{f'{row.slope_mm_per_1000:+.2g} mm' + interval:>36}")
 
 
 def _tell_accuracy(out: Output, certificate: Certificate, before: Accuracy) -> None:
     wide = _wide(certificate)
-    out.say(f"{'accuracy':<{wide + 2}}{'MPJPE':>11}{'lost':>14}{'MPJVE':>17}{'bone jitter':>17}")
+    out.print(f"{'accuracy':<{wide + 2}}{'MPJPE':>11}{'lost':>14}{'MPJVE':>17}{'bone jitter':>17}")
     allowed = certificate.budget.mpjpe_loss_mm
     if allowed is not None:
-        out.say(f"  {'budget':<{wide}}{'':>11}{f'{allowed:+.2g} mm':>14}")
+        out.print(f"  {'budget':<{wide}}{'':>11}{f'{allowed:+.2g} mm':>14}")
     rows = [("PyTorch", before), *((name, drift.accuracy) for name, drift in certificate.by_name.items())]
     for name, row in rows:
         if row:
             lost = "" if row is before else f"{row.mpjpe_mm - before.mpjpe_mm:+.2g} mm"
             per_frame = "".join(f"{value:>8.2f} mm/frame" for value in (row.mpjve_mm, row.bone_jitter_mm))
-            out.say(f"  {name:<{wide}}{row.mpjpe_mm:>8.2f} mm{lost:>14}{per_frame}")
+            out.print(f"  {name:<{wide}}{row.mpjpe_mm:>8.2f} mm{lost:>14}{per_frame}")
 
 
 def _tell_recoveries(out: Output, certificate: Certificate) -> None:
     wide = _wide(certificate)
     sides = {"PyTorch": certificate.reference_recoveries}
     sides |= {name: drift.recoveries for name, drift in certificate.by_name.items()}
-    out.say("after an event: farthest from the undisturbed pose, frames until it stays within 1 mm of it")
-    out.say(f"  {'':<{wide}}" + "".join(f"{one.disturbance:>20}" for one in certificate.reference_recoveries))
+    out.print("after an event: farthest from the undisturbed pose, frames until it stays within 1 mm of it")
+    out.print(f"  {'':<{wide}}" + "".join(f"{one.disturbance:>20}" for one in certificate.reference_recoveries))
     for name, recoveries in sides.items():
-        out.say(f"  {name:<{wide}}" + "".join(f"{_recovered(one):>20}" for one in recoveries))
-    out.say("  drift meanwhile, mean and max")
+        out.print(f"  {name:<{wide}}" + "".join(f"{_recovered(one):>20}" for one in recoveries))
+    out.print("  drift meanwhile, mean and max")
     for name, drift in certificate.by_name.items():
         cells = (f"{one.drift_mean_mm:.2g}, {one.drift_max_mm:.2g} mm" for one in drift.recoveries)
-        out.say(f"  {name:<{wide}}" + "".join(f"{cell:>20}" for cell in cells))
+        out.print(f"  {name:<{wide}}" + "".join(f"{cell:>20}" for cell in cells))
 
 
 def _wide(certificate: Certificate) -> int:
