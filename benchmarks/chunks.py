@@ -88,7 +88,7 @@ def modes(model: Lifter) -> list[Mode]:
         ]
     causal, trained_ahead, memory = looking(model, False), model.config.lookahead, model.initial_state(1)
     made = [Mode("step", causal, not trained_ahead, 1, 1, lift_sequence, lambda x: causal.step(x[:, 0], memory))]
-    if model.config.mixer == "retention":
+    if model.config.mixer_kind == "retention":
         ahead = looking(model, True)
         made += [
             Mode(f"chunk {n}", ahead, trained_ahead, n, n, partial(lift_sequence, block=n), lambda x: ahead.chunk(x, memory))

@@ -32,7 +32,7 @@ def untold(take: PoseSequence, fps: float) -> PoseSequence:
 
 def knows_time(model: Lifter) -> bool:
     """Whether it can be told the time: a recurrence can, what sees evenly spaced windows or single frames cannot."""
-    return model.config.mixer in ("retention", "dssm")
+    return model.config.mixer_kind in ("retention", "dssm")
 
 
 def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:

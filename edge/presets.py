@@ -9,12 +9,16 @@ from typing import Any, Literal
 from ..runtime.errors import UsageError
 from ..runtime.registry import nearest
 from .models.alternating import AlternatingConfig
-from .models.config import LifterConfig, MixerKind
+from .models.attention import AttentionConfig
+from .models.config import LifterConfig
+from .models.dssm import DSSMConfig
 from .models.dual_stream import DualStreamConfig
 from .models.frame import FrameConfig
 from .models.lifter import Lifter
+from .models.mixer import MixerConfig
 from .models.posemoe import PoseMoEConfig
 from .models.pruning import Pruning
+from .models.retention import RetentionConfig
 from .models.topology import build
 
 DEFAULT_PRESET = "posemoe-retention-s"
@@ -71,29 +75,29 @@ class Preset:
 
 SIZES: dict[str, dict[str, Any]] = {"s": {"dim": 64, "heads": 8, "layers": 4}, "m": {"dim": 128, "heads": 8, "layers": 6}}
 
-MIXERS: dict[MixerKind, tuple[int | None, str]] = {
-    "attention": (81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
-    "retention": (None, "PoseMoE that streams: causal retention, one frame in, one pose out"),
-    "dssm": (None, "PoseMoE that streams: diagonal state space model, one frame in, one pose out"),
-}
+MIXERS: list[tuple[MixerConfig, int | None, str]] = [
+    (AttentionConfig(), 81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
+    (RetentionConfig(), None, "PoseMoE that streams: causal retention, one frame in, one pose out"),
+    (DSSMConfig(), None, "PoseMoE that streams: diagonal state space model, one frame in, one pose out"),
+]
 
 OURS = [
-    Preset(f"posemoe-{mixer}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
+    Preset(f"posemoe-{mixer.kind}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
     for size, shape in SIZES.items()
-    for mixer, (window, note) in MIXERS.items()
+    for mixer, window, note in MIXERS
 ]
 
 OURS.append(
     Preset(
         "posemoe-frame-s",
-        PoseMoEConfig(mixer="none", window=1, **SIZES["s"]),
+        PoseMoEConfig(mixer=None, window=1, **SIZES["s"]),
         "PoseMoE without time: one frame in, one pose out; what the others of its size learn to move from",
     )
 )
 OURS.append(
     Preset(
         "posemoe-retention-ahead-s",
-        PoseMoEConfig(mixer="retention", lookahead=True, **SIZES["s"]),
+        PoseMoEConfig(mixer=RetentionConfig(), lookahead=True, **SIZES["s"]),
         "PoseMoE that streams by chunks: the frames of a chunk see one another, and the past",
     )
 )
@@ -108,14 +112,24 @@ H2OT = "H2OT, TPAMI 2025"
 MIXSTE = "MixSTE, CVPR 2022"
 MOTIONBERT = "MotionBERT, ICCV 2023"
 
-posemoe = PoseMoEConfig(mixer="attention", dim=128, heads=8, layers=12, mlp_ratio=4, window=243, channels=2, norm_pose=False)
-mixste = AlternatingConfig(mixer="attention", dim=512, heads=8, layers=8, window=243, channels=2, norm_eps=1e-6)
-poseretnet = AlternatingConfig(
-    mixer="retention", dim=512, heads=8, layers=8, channels=2, norm_eps=1e-6, lookahead=True, zoh_gain=False, bias=False
+posemoe = PoseMoEConfig(
+    mixer=AttentionConfig(), dim=128, heads=8, layers=12, mlp_ratio=4, window=243, channels=2, norm_pose=False
 )
-motionbert = DualStreamConfig(mixer="attention", dim=256, heads=8, layers=5, mlp_ratio=4, window=243, channels=3, norm_eps=1e-6)
+mixste = AlternatingConfig(mixer=AttentionConfig(), dim=512, heads=8, layers=8, window=243, channels=2, norm_eps=1e-6)
+poseretnet = AlternatingConfig(
+    mixer=RetentionConfig(zoh_gain=False), dim=512, heads=8, layers=8, channels=2, norm_eps=1e-6, lookahead=True, bias=False
+)
+motionbert = DualStreamConfig(
+    mixer=AttentionConfig(), dim=256, heads=8, layers=5, mlp_ratio=4, window=243, channels=3, norm_eps=1e-6
+)
 hummuss = DualStreamConfig(
-    mixer="dssm", block="gated", dim=256, heads=8, layers=7, channels=3, state_size=64, shared_modes=True, positions=False
+    mixer=DSSMConfig(state_size=64, shared_modes=True),
+    block="gated",
+    dim=256,
+    heads=8,
+    layers=7,
+    channels=3,
+    positions=False,
 )
 
 RAW = "the printed figures omit retention's projections, which are raw weights in the published code"
@@ -150,7 +164,7 @@ PAPERS = [
     *(
         Preset(
             f"poseretnet-3dhp-{frames}",
-            replace(poseretnet, skeleton="3dhp17", distances="3dhp17"),
+            replace(poseretnet, skeleton="3dhp17", mixer=RetentionConfig(zoh_gain=False, distances="3dhp17")),
             f"PoseRetNet for MPI-INF-3DHP, tested with chunks of {frames} frames",
             Published(POSERETNET, "Table 3", 25.2e6, None, frames, {"PCK": pck, "AUC": auc, "MPJPE": error}, RAW),
         )

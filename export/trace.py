@@ -131,11 +131,11 @@ def interface(
     axes = (
         "stream",
         "memory",
-        *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer],
+        *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer_kind],
     )
     inputs = (
         keypoints,
-        _tensor("state", memory, axes, f"memories of {config.mixer}, in the order of use"),
+        _tensor("state", memory, axes, f"memories of {config.mixer_kind}, in the order of use"),
         _tensor("dt", ("B", *frames), ("stream", *over), "seconds since the frame before"),
         _tensor("reset", ("B",), ("stream",), f"true: the state is cleared before the {when}", dtype="bool"),
     )

@@ -35,14 +35,24 @@ WINDOW = 9
 CHUNK = 4
 SIZES: dict[str, dict[str, Any]] = {
     "retention": {},
-    "dssm": {"state_size": 4},
+    "dssm": {"mixer": {"kind": "dssm", "state_size": 4}},
     "attention": {"window": WINDOW},
-    "lookahead": {"topology": "alternating", "mixer": "retention", "lookahead": True},
-    "gated": {"topology": "dual_stream", "mixer": "dssm", "block": "gated", "state_size": 4, "representation": 16},
-    "3dhp": {"topology": "alternating", "mixer": "retention", "skeleton": "3dhp17", "distances": "3dhp17", "channels": 2},
+    "lookahead": {"topology": "alternating", "mixer": {"kind": "retention"}, "lookahead": True},
+    "gated": {
+        "topology": "dual_stream",
+        "mixer": {"kind": "dssm", "state_size": 4},
+        "block": "gated",
+        "representation": 16,
+    },
+    "3dhp": {
+        "topology": "alternating",
+        "mixer": {"kind": "retention", "distances": "3dhp17"},
+        "skeleton": "3dhp17",
+        "channels": 2,
+    },
     "centre": {
         "topology": "alternating",
-        "mixer": "attention",
+        "mixer": {"kind": "attention"},
         "window": WINDOW,
         "pruning": {"keep": [3], "layers": [0], "recover": "none", "output": "centre"},
     },
@@ -54,7 +64,7 @@ def tiny_model(kind: str) -> Lifter:
     import torch
     from posemoe_edge.edge.models.topology import build, config_from
 
-    sizes = {"topology": "moe", "mixer": kind, "dim": 16, "heads": 2, "layers": 1}
+    sizes = {"topology": "moe", "mixer": {"kind": kind}, "dim": 16, "heads": 2, "layers": 1}
     with torch.random.fork_rng():
         torch.manual_seed(7)
         return build(config_from(sizes | SIZES[kind])).eval()
@@ -180,7 +190,7 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
     def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
         assert chunk is None
         precision = "fp16" if torch.float16 in {p.dtype for p in model.parameters()} else "fp32"
-        proto = onnx.load(folders[model.config.mixer] / f"step.{precision}.onnx")
+        proto = onnx.load(folders[model.config.mixer_kind] / f"step.{precision}.onnx")
         del proto.metadata_props[:]
         return proto
 

@@ -14,6 +14,7 @@ import torch
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.edge.models.config import LifterConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import PRESETS
@@ -31,7 +32,9 @@ SAME_M = 1e-5  # metres: float32, in an order of the engine's own
 
 def small(config: LifterConfig) -> LifterConfig:
     """The same network with everything about it small that has a size."""
-    fields: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "mlp_ratio": 1, "state_size": 4}
+    fields: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "mlp_ratio": 1}
+    if isinstance(config.mixer, DSSMConfig):
+        fields["mixer"] = replace(config.mixer, state_size=4)
     if config.window is not None and config.window > 1:
         fields["window"] = WINDOW
     if config.pruning is not None:

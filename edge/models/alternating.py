@@ -1,4 +1,4 @@
-"""The alternating topology: over joints, over time, over joints ... MixSTE with attention, PoseRetNet with retention."""
+"""The alternating topology: blocks over joints and over time by turns. MixSTE with attention, PoseRetNet with retention."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class AlternatingConfig(StackConfig):
 class Alternating(Lifter):
     """N pairs of a block over joints and a block over time.
 
-    One norm follows every block over joints, another one every block over time, each shared by all layers. Positions of
-    joints are added at the beginning; positions in time, which a stream has none of, before the first block over time.
+    One norm follows every block over joints, another one every block over time, each shared by all layers. Embeddings of
+    joint positions are added first; embeddings of time positions, which only a window has, before the first block over time.
     """
 
     config: AlternatingConfig

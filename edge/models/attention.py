@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from .mixer import Mixer
+from .mixer import Mixer, MixerConfig
 from .precision import at_least_fp32
 from .timing import Timing
+from .validation import check_literals
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -23,7 +25,7 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 def attention_map(q: Tensor, k: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax runs in FP32."""
+    """softmax(q k' / sqrt(d)), (..., H, L, L) from (..., H, L, d); the softmax is computed in FP32."""
     logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
     return torch.softmax(at_least_fp32(logits), dim=-1).to(q.dtype)
 
@@ -31,7 +33,7 @@ def attention_map(q: Tensor, k: Tensor) -> Tensor:
 class Attention(Mixer):
     """PoseMoE's and MixSTE's temporal attention: softmax over the whole window, past and future.
 
-    It carries nothing from window to window, so it has ``forward`` alone and is streamed as a sliding window.
+    It carries no state from window to window, so it has ``forward`` alone and is streamed as a sliding window.
     """
 
     kind: ClassVar[str] = "attention"
@@ -47,3 +49,16 @@ class Attention(Mixer):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         q, k, v = (split_heads(x.transpose(1, 2), self.heads) for x in (q, k, v))  # (B, J, H, T, d)
         return join_heads(attention_map(q, k) @ v).transpose(1, 2)  # (B, T, J, C)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig(MixerConfig):
+    """Softmax attention over a window. It has no settings of its own."""
+
+    kind: Literal["attention"] = "attention"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    def build(self, *, dim: int, heads: int, joints: int) -> Attention:
+        return Attention(heads)

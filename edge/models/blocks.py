@@ -1,8 +1,8 @@
 """The blocks that a topology stacks: one over the joints of a frame, one over the frames of a joint.
 
-Two kinds. A transformer block is attention (over time: any mixer) and a feed-forward, as in MixSTE, PoseRetNet and
+There are two kinds. A transformer block is attention (over time: any mixer) and a feed-forward, as in MixSTE, PoseRetNet and
 MotionBERT. A gated block is HumMUSS's: diagonal state space filters between projections, and no feed-forward. A topology
-takes either, and does not know which.
+works with either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StackConfig(LifterConfig):
 
     Args:
         block: the kind of block.
-        bias: of the projections around a temporal mixer; of all of a gated block.
+        bias: whether the projections around a temporal mixer, and all of those of a gated block, have one.
         expansion, reduction: n and k of a gated block.
     """
 
@@ -53,7 +53,7 @@ class StackConfig(LifterConfig):
         return GatedJoints(self) if self.gated else TransformerJoints(self)
 
     def time_block(self) -> nn.Module:
-        """One block over time, called with x and the mode."""
+        """One block over time, called with x and the execution mode."""
         return GatedTime(self) if self.gated else TransformerTime(self)
 
 
@@ -75,17 +75,17 @@ class TransformerTime(nn.Module):
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
         eps = config.norm_eps
-        self.mixing = TimeMixing(config.dim, config.heads, config.make_mixer(), eps=eps, bias=config.bias)
+        self.mixing = TimeMixing(config.dim, config.heads, config.build_mixer(), eps=eps, bias=config.bias)
         self.feed = FeedForward(config.dim, config.mlp_ratio, eps=eps)
 
     def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         return self.feed(self.mixing(x, mode))  # type: ignore[no-any-return]
 
 
-class Gated(nn.Module):
+class GatedBlock(nn.Module):
     """HumMUSS's gated DSSM block, sections 4.1 (both directions) and 4.2 (one):
 
-    x_id = GELU(LN(x) W_id),   x_f = DSSM_f(GELU(LN(x) W_f1)) W_f2,   x_b the same from the end to the beginning,
+    x_id = GELU(LN(x) W_id),   x_f = DSSM_f(GELU(LN(x) W_f1)) W_f2,   x_b the same from the last position to the first,
     both directions:  x + (GELU((x_f x_b) W_cb) x_id) W_out,      one:  x + (x_f x_id) W_out.
     """
 
@@ -94,7 +94,9 @@ class Gated(nn.Module):
         dim, inner, narrow = config.dim, config.expansion * config.dim, config.dim // config.reduction
 
         def filters() -> DSSM:
-            return DSSM(narrow, config.joints, config.state_size, modes=config.modes, shared=config.shared_modes)
+            mixer = config.build_mixer(dim=narrow)
+            assert isinstance(mixer, DSSM)  # LifterConfig refuses gated blocks of another mixer
+            return mixer
 
         self.norm = Norm(dim, config.norm_eps)
         self.identity = nn.Linear(dim, inner, config.bias)  # W_id
@@ -108,7 +110,7 @@ class Gated(nn.Module):
         self.out = nn.Linear(inner, dim, config.bias)  # W_out
 
     def gated(self, x: Tensor, run: Callable[[Mixer, Tensor], Tensor]) -> Tensor:
-        """The block, with ``run`` to apply a filter along the axis that it works on."""
+        """The block; ``run`` applies a filter along the axis that the block works on."""
         normed = self.norm(x)
         mixed = self.ahead_out(run(self.ahead, F.gelu(self.ahead_in(normed))).to(x.dtype))
         if self.both:
@@ -117,8 +119,8 @@ class Gated(nn.Module):
         return x + self.out(mixed * F.gelu(self.identity(normed)))  # type: ignore[no-any-return]
 
 
-class GatedJoints(Gated):
-    """Over the joints of each frame, in both directions: they are a sequence too."""
+class GatedJoints(GatedBlock):
+    """A gated block over the joints of each frame, as a sequence, in both directions."""
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__(config, both=True)
@@ -135,8 +137,8 @@ def filter_joints(mixer: Mixer, u: Tensor) -> Tensor:
     return mixer.convolve(u, dim=-2)
 
 
-class GatedTime(Gated):
-    """Over the frames of each joint: in both directions over a window, ahead alone in a stream."""
+class GatedTime(GatedBlock):
+    """A gated block over the frames of each joint: in both directions over a window, forward alone in a stream."""
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__(config, both=config.lookahead)

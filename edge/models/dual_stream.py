@@ -1,4 +1,4 @@
-"""The dual-stream topology: joints then time beside time then joints. MotionBERT with attention, HumMUSS with gated dssm."""
+"""The dual-stream topology, both orders of joints and time side by side. MotionBERT with attention, HumMUSS with gated dssm."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .precision import at_least_fp32
 
 @dataclass(frozen=True, kw_only=True)
 class DualStreamConfig(StackConfig):
-    """A DSTformer (MotionBERT, arXiv 2210.06551) or, of gated blocks, a HumMUSS (arXiv 2404.10880).
+    """A DSTformer (MotionBERT, arXiv 2210.06551) or, with gated blocks, a HumMUSS (arXiv 2404.10880).
 
     Args:
         representation: width of the layer before the regression head.
-        positions: whether joints, and a window's frames, have position embeddings.
+        positions: whether joints, and the frames of a window, have position embeddings.
     """
 
     topology: Literal["dual_stream"] = "dual_stream"
@@ -30,7 +30,7 @@ class DualStreamConfig(StackConfig):
 
 
 class DualStreamLayer(nn.Module):
-    """Both orders side by side, weighed token by token: softmax([x_st, x_ts] W)."""
+    """Both orders side by side, combined with weights for each token: softmax([x_st, x_ts] W)."""
 
     def __init__(self, config: DualStreamConfig) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class DualStreamLayer(nn.Module):
     def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         st = self.then_time(self.joints_first(x), mode)
         ts = self.then_joints(self.time_first(x, mode))
-        share = torch.softmax(at_least_fp32(self.weigh(torch.cat([st, ts], dim=-1))), dim=-1).to(x.dtype)
-        return st * share[..., :1] + ts * share[..., 1:]  # type: ignore[no-any-return]
+        weights = torch.softmax(at_least_fp32(self.weigh(torch.cat([st, ts], dim=-1))), dim=-1).to(x.dtype)
+        return st * weights[..., :1] + ts * weights[..., 1:]  # type: ignore[no-any-return]
 
 
 class DualStream(Lifter):
@@ -56,8 +56,8 @@ class DualStream(Lifter):
         super().__init__(config)
         dim, frames = config.dim, config.window
         self.position = nn.Parameter(torch.randn(config.joints, dim) * 0.02) if config.positions else None
-        timed = config.positions and frames is not None
-        self.position_time = nn.Parameter(torch.randn(frames or 0, 1, dim) * 0.02) if timed else None
+        has_time_positions = config.positions and frames is not None
+        self.position_time = nn.Parameter(torch.randn(frames or 0, 1, dim) * 0.02) if has_time_positions else None
         self.layers = nn.ModuleList(DualStreamLayer(config) for _ in range(config.layers))
         self.norm = Norm(dim, config.norm_eps)
         self.represent = nn.Linear(dim, config.representation)
@@ -68,7 +68,7 @@ class DualStream(Lifter):
         return mode.after_head(at_least_fp32(self.head(self.represented(x, mode))))
 
     def represented(self, x: Tensor, mode: ExecutionMode) -> Tensor:
-        """(..., J, representation): MotionBERT's motion representation, for other heads than poses."""
+        """(..., J, representation): MotionBERT's motion representation, an input for heads other than the pose head."""
         x = self.embed(x.to(self.embed.weight.dtype))  # (..., J, C)
         if self.position is not None:
             x = x + self.position

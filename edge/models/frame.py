@@ -1,4 +1,4 @@
-"""A single-frame baseline: what can be said of a pose without time (Martinez et al., ICCV 2017)."""
+"""A single-frame baseline: the pose from one frame, without time (Martinez et al., ICCV 2017)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .precision import at_least_fp32
 
 @dataclass(frozen=True, kw_only=True)
 class FrameConfig(LifterConfig):
-    """A residual MLP over all joints of one frame; ``heads`` and ``mlp_ratio`` mean nothing to it."""
+    """A residual MLP over all joints of one frame; ``heads`` and ``mlp_ratio`` are not used."""
 
     topology: Literal["frame"] = "frame"
-    mixer: Literal["none"] = "none"
+    mixer: None = None
     window: int | None = 1
     heads: int = 1
 
@@ -39,7 +39,7 @@ class FrameBlock(nn.Module):
 
 
 class FrameLifter(Lifter):
-    """Lifts each frame by itself: all its joints at once, and no other frame's."""
+    """Lifts each frame independently, from all of its joints."""
 
     config: FrameConfig
 

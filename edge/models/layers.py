@@ -1,6 +1,6 @@
 """The layers between the mixers: norms, projections, feed-forward, attention over joints, mixing over time.
 
-Features are (B, T, J, C), in a step (B, J, C); what works on joints and channels alone takes either. Blocks are pre-norm and
+Features are (B, T, J, C), in a step (B, J, C); layers over joints and channels alone take either. Blocks are pre-norm and
 add their own residual.
 """
 
@@ -17,7 +17,7 @@ from .mixer import Mixer
 from .modes import ExecutionMode
 from .precision import at_least_fp32
 
-EPS = 1e-5  # of a layer norm, where a system names no other
+EPS = 1e-5  # of a layer norm, where a paper or its code gives no other
 
 
 class Norm(nn.LayerNorm):
@@ -41,7 +41,7 @@ class EndpointLinear(nn.Linear):
 
 
 def zero_(layer: nn.Linear) -> None:
-    """Zero what a block adds, so that its residual passes unchanged until it has learnt something (its ``hush``)."""
+    """Zeroes a layer in place: ``zero_init_residual`` does so with a block's last layer, so that the block adds nothing."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -64,9 +64,9 @@ class FeedForward(nn.Module):
 
 
 class Projections(nn.Module):
-    """Queries (and what else a block derives from its own features) from x, keys and values from x or from a context.
+    """Queries (and further outputs, such as a gate) from x; keys and values from x or from a context.
 
-    Both are normed first, unless the context is one that all blocks share and ``norm_context`` is off.
+    Both are normed first, unless ``norm_context`` is off because all blocks share the context.
 
     Args:
         extra: further outputs of width C from x: 1 for a gate.
@@ -97,7 +97,7 @@ class Projections(nn.Module):
         return own[0], *self.context(context).split(width, dim=-1), *own[1:]
 
     def heads(self, x: Tensor, context: Tensor | None, heads: int) -> tuple[Tensor, ...]:
-        """q, k, v as (..., H, L, d); what comes from one product is moved as one."""
+        """q, k, v as (..., H, L, d). The outputs of one matrix product are transposed together."""
         if self.context is None:
             return split_heads(self.own(self.norm(x)), 3 * heads).chunk(3, dim=-3)
         return split_heads(self.own(self.norm(x)), heads), *split_heads(self.context(context), 2 * heads).chunk(2, dim=-3)
@@ -116,7 +116,7 @@ class JointAttention(nn.Module):
         return self.with_map(x, context)[0]
 
     def with_map(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The block's output and its map (..., H, J, J), which cross-expert aggregation goes on with."""
+        """The block's output and its attention map (..., H, J, J), an input of cross-expert aggregation."""
         q, k, v = self.project.heads(x, context, self.heads)  # (..., H, J, d)
         weights = attention_map(q, k)
         return x + self.out(join_heads(weights @ v)), weights
@@ -126,7 +126,7 @@ class JointAttention(nn.Module):
 
 
 class Readout(nn.Module):
-    """What follows a mixer without a softmax: a norm of each head, and a gate (NC-RetNet's group norm and swish gate)."""
+    """Norm of each head and gate, after a mixer without a softmax (NC-RetNet's group norm and swish gate)."""
 
     keep_fp32 = True
 
@@ -169,7 +169,7 @@ class TimeMixing(nn.Module):
     def with_map(
         self, x: Tensor, mode: ExecutionMode, context: Tensor | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """The block's output and its map, to apply to other values (each application has a memory of its own)."""
+        """The block's output, and a function that applies its map to other values. Each application has its own state."""
         q, k, v, *gate = self.project(x, context)
         y = mode.mix(self.mixer, q, k, v)
         if self.readout is not None:

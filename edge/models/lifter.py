@@ -1,4 +1,4 @@
-"""A lifter: a network from 2D keypoints to 3D poses, in the three forms of its mixers."""
+"""A lifter: a network from 2D keypoints to 3D poses, with the three forms of its mixers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lifter(nn.Module, ABC):
 
     Input (B, T, J, channels), normalised per frame as x / w * 2 - 1, y / w * 2 - h / w, confidence in [0, 1]. Output
     (B, T, J, 3): metres in camera axes (x right, y down, z forward), relative to the root. ``dt`` is seconds since the frame
-    before (None: 1 / fps), ``reset`` true where memory is forgotten before the frame.
+    before (None: 1 / fps), ``reset`` true where the state is cleared before the frame.
     """
 
     def __init__(self, config: LifterConfig) -> None:
@@ -36,44 +36,51 @@ class Lifter(nn.Module, ABC):
 
     @abstractmethod
     def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
-        """The network, whatever the mode: (..., J, 3) from (..., J, channels)."""
+        """The network in any execution mode: (..., J, 3) from (..., J, channels)."""
 
     def number_states(self) -> None:
-        """A dry run that tells which mixer each memory belongs to: in the order of use. A topology ends its making with it."""
+        """Finds the order in which mixers are used, by a dry run. A topology calls it at the end of ``__init__``."""
         mode = ForwardMode(Timing(torch.ones(1, 1)))
         with torch.no_grad():
             self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), mode)
-        if not mode.used and self.config.mixer != "none":
-            raise UsageError("a lifter that never mixes over time", expected="some block over time left in it")
-        self._mixers_in_order = mode.used
+        if not mode.mixers_used and self.config.mixer is not None:
+            raise UsageError("a lifter that never mixes over time", expected="at least one block over time")
+        self._mixers_in_order = mode.mixers_used
 
     @property
     def state_shape(self) -> tuple[int, ...] | None:
-        """(M, ...) of one stream, M memories in the order of use; None for a window model."""
+        """(M, ...) of one stream, M states in the order of use; None for a window model."""
         inner = None if self.config.windowed else self._mixers_in_order[0].state_shape
         return None if inner is None else (len(self._mixers_in_order), *inner)
 
     @property
     def latency_frames(self) -> int:
-        """How far behind the newest frame of a window the pose lies that it answers with: 0, or half a window (seq2frame)."""
+        """How many frames the returned pose lies behind the newest frame of a window: 0, or half a window (seq2frame)."""
         centre = self.config.pruning is not None and self.config.pruning.output == "centre"
         return self.config.window // 2 if centre and self.config.window is not None else 0
 
     def initial_state(self, batch: int) -> Tensor:
-        """(B, M, ...) zeros: nothing seen yet."""
+        """(B, M, ...) zeros: the state before the first frame.
+
+        Raises:
+            UsageError: the lifter sees a window and has no state.
+        """
         if self.state_shape is None:
-            raise UsageError(f"a {self.config.mixer} lifter has no state", expected="retention or dssm that streams")
+            raise UsageError(f"a {self.config.mixer_kind} lifter has no state", expected="retention or dssm that streams")
         return at_least_fp32(self.embed.weight).new_zeros(batch, *self.state_shape)
 
     def forward(
         self, x: Tensor, dt: Tensor | None = None, reset: Tensor | None = None, *, chunk_size: int | None = None
     ) -> Tensor:
-        """(B, T, J, 3) from an empty memory; (B, 1, J, 3), the middle frame's, from a seq2frame lifter.
+        """(B, T, J, 3) from an empty state; (B, 1, J, 3), the middle frame's, from a seq2frame lifter.
 
         Args:
-            dt, reset: (B, T). Attention knows neither: its windows are evenly spaced, of one person.
+            dt, reset: (B, T). Attention uses neither: its windows are evenly spaced, of one person.
             chunk_size: T_s of a lifter with lookahead, NC-RetNet's staircase; None is one chunk of all T. A causal lifter
-                sees the past alone, and attention the whole window, whatever it is.
+                sees the past alone, and attention the whole window, whatever the value.
+
+        Raises:
+            UsageError: keypoints of another shape, or more frames than the window.
         """
         timing = self._timing(x, dt, reset, chunk_size)
         mode = ForwardMode(timing) if self.pruner is None else PrunedMode(timing, self.pruner, x)
@@ -90,7 +97,7 @@ class Lifter(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """(B, T, J, 3) and the next state, (B, M, ...), from the state before (None: empty). dt, reset: (B, T).
 
-        With lookahead, all T frames see one another unless ``chunk_size`` cuts them up; T may differ from call to call.
+        With lookahead, all T frames see one another unless ``chunk_size`` splits them; T may differ from call to call.
         """
         state = self.initial_state(x.shape[0]) if state is None else state
         mode = ChunkMode(self._timing(x, dt, reset, chunk_size), state)
@@ -116,7 +123,7 @@ class Lifter(nn.Module, ABC):
         if self.config.window is not None and frames > self.config.window:
             raise UsageError(f"{frames} frames at once", expected=f"at most the window of {self.config.window}")
         seen = (chunk_size or frames) if self.config.lookahead else 1
-        scale = at_least_fp32(self.embed.weight)  # time is never in half precision
+        reference = at_least_fp32(self.embed.weight)  # time is never in half precision
         if dt is None:
-            return Timing(scale.new_ones(1, frames), reset, seen, uniform=True)
-        return Timing.from_seconds(dt.to(scale.dtype), reset, fps=self.config.fps, chunk_size=seen)
+            return Timing(reference.new_ones(1, frames), reset, seen, uniform=True)
+        return Timing.from_seconds(dt.to(reference.dtype), reset, fps=self.config.fps, chunk_size=seen)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Hossain and Little weigh the smoothness of trunk and limbs apart; these are MixSTE's weights per joint.
+# Hossain and Little weight the smoothness of trunk and limbs separately; these are MixSTE's weights per joint.
 SMOOTHNESS = (1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4)
 
 
@@ -25,14 +25,14 @@ def smoothness_loss(predicted: Tensor, reset: Tensor | None = None) -> Tensor:
     """L_T of (21): the mean weighted square of the motion between frames (Hossain and Little, ECCV 2018), metres^2.
 
     Args:
-        reset: (B, T) true where another take begins: there is no motion into such a frame.
+        reset: (B, T) true where another sequence begins: motion into such a frame is not counted.
     """
     motion = _motion(predicted, reset)
     return _mean(motion.square() * motion.new_tensor(SMOOTHNESS)[:, None])
 
 
 def velocity_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None) -> Tensor:
-    """Mean distance between the motion from frame to frame and the true one: MPJVE, metres per frame."""
+    """Mean distance between the predicted and the true motion from frame to frame: MPJVE, metres per frame."""
     return _mean(torch.linalg.vector_norm(_motion(predicted - target, reset), dim=-1))
 
 
@@ -44,15 +44,15 @@ def posemoe_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None,
 def mixste_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None) -> Tensor:
     """MixSTE's and PoseRetNet's: weighted MPJPE + 0.5 times the smoothness + 2 times the velocity error.
 
-    The joints' weights are those of the smoothness. The published trainers multiply the gradient by the loss too; this
-    does not.
+    The joints' weights are those of the smoothness. The published trainers also multiply the gradient by the loss; this
+    function does not.
     """
     distance: Tensor = torch.linalg.vector_norm(predicted - target, dim=-1) * predicted.new_tensor(SMOOTHNESS)
     return distance.mean() + 0.5 * smoothness_loss(predicted, reset) + 2 * velocity_loss(predicted, target, reset)
 
 
 def hummuss_loss(predicted: Tensor, target: Tensor, reset: Tensor | None = None, *, velocity: float = 20.0) -> Tensor:
-    """HumMUSS's L_3D (3): squared errors of joints and of their motion; means here, where the paper sums.
+    """HumMUSS's L_3D (3): squared errors of joints and of their motion. The paper sums, this function takes means.
 
     Args:
         velocity: lambda. The paper gives none; 20 is MotionBERT's, whose training it follows.
@@ -68,11 +68,11 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def _motion(x: Tensor, reset: Tensor | None) -> Tensor:
-    """(B, T - 1, J, 3) from frame to frame, zero into a frame where another take begins."""
+    """(B, T - 1, J, 3) differences from frame to frame, zero into a frame where another sequence begins."""
     motion = x[:, 1:] - x[:, :-1]
     return motion if reset is None else torch.where(reset[:, 1:, None, None], 0.0, motion)
 
 
 def _mean(x: Tensor) -> Tensor:
-    """The mean, 0 of nothing: one frame alone has no motion."""
+    """The mean; 0 of an empty tensor, since a single frame has no motion."""
     return x.sum() / max(x.numel(), 1)

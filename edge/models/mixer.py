@@ -1,9 +1,10 @@
-"""The mixer: how a lifter mixes over time. One map of (q, k, v), three equal forms."""
+"""The mixer: how a lifter mixes over time. One map of (q, k, v) with three equal forms, and its configuration."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -17,16 +18,16 @@ class Mixer(nn.Module, ABC):
 
     The three forms give the same numbers for any split of a sequence, any spacing in time and any reset:
 
-    - ``forward``: all T frames at once, from an empty memory (training).
+    - ``forward``: all T frames at once, from an empty state (training).
     - ``chunk``: T frames and the state before them.
-    - ``step``: one frame and the state before it. ``step`` is ``recall`` (what the memory is worth by now) and then
-      ``absorb`` (take this frame in, read the memory), so that a graph recalls all its mixers' packed states at once.
+    - ``step``: one frame and the state before it. ``step`` is ``decay_state`` (age the state to the frame's time) and then
+      ``update_state`` (add the frame, read the state), so that a graph decays the packed states of all its mixers at once.
 
-    Frames are finite numbers: a reset clears a memory of anything, but within one call a frame that is not finite spoils
+    Frames are finite numbers. A reset clears a state whatever it holds, but within one call a frame that is not finite spoils
     every output of its stream.
 
-    Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape). The state, and what is read of it, are
-    float32 or wider whatever q, k and v are; attention answers in their precision.
+    Shapes: q, k, v, y (B, T, J, C), in ``step`` (B, J, C); state (B, *state_shape). The state, and what is read from it, are
+    float32 or wider whatever the precision of q, k and v; attention returns the precision of its inputs.
     """
 
     kind: ClassVar[str]
@@ -35,11 +36,11 @@ class Mixer(nn.Module, ABC):
     @property
     @abstractmethod
     def state_shape(self) -> tuple[int, ...] | None:
-        """Shape of one stream's memory, None where the mixer has none (attention sees a window, and nothing else)."""
+        """Shape of one stream's state; None where the mixer has none (attention sees one window and nothing else)."""
 
     @abstractmethod
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
-        """(B, T, J, C) from an empty memory."""
+        """(B, T, J, C) from an empty state."""
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         """(B, T, J, C) and the state after the last frame."""
@@ -47,18 +48,37 @@ class Mixer(nn.Module, ABC):
 
     def step(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         """(B, J, C) and the state after this frame."""
-        recalled = type(self).decay_state([self], state[:, None], timing)[:, 0]  # (B, *state_shape)
-        return self.update_state(q, k, v, recalled, timing)
+        decayed = type(self).decay_state([self], state[:, None], timing)[:, 0]  # (B, *state_shape)
+        return self.update_state(q, k, v, decayed, timing)
 
     @classmethod
     def decay_state(cls, mixers: Sequence[Mixer], state: Tensor, timing: Timing) -> Tensor:
-        """(B, M, *state_shape): the memories of M mixers, forgotten where reset, aged by the elapsed time."""
+        """(B, M, *state_shape): the states of M mixers, cleared where reset and decayed by the elapsed time."""
         raise cls._stateless_error()
 
     def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
-        """(B, J, C) and the new state, from one frame and the recalled state."""
+        """(B, J, C) and the new state, from one frame and the decayed state."""
         raise self._stateless_error()
 
     @classmethod
     def _stateless_error(cls) -> UsageError:
-        return UsageError(f"{cls.kind} has no memory to carry", expected="a whole window of frames in one forward call")
+        return UsageError(f"{cls.kind} has no state to carry", expected="a whole window of frames in one forward call")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerConfig(ABC):
+    """The settings of one kind of mixer; ``LifterConfig.mixer`` holds one of them.
+
+    Args:
+        kind: the mixer's name, which tells the kinds apart in JSON.
+    """
+
+    kind: str
+
+    def check_lifter(self, *, joints: int) -> None:
+        """Raises a UsageError where such a mixer cannot work in a lifter of that many joints."""
+        return
+
+    @abstractmethod
+    def build(self, *, dim: int, heads: int, joints: int) -> Mixer:
+        """One mixer over C = ``dim`` channels, with fresh weights."""

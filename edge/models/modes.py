@@ -1,11 +1,11 @@
-"""The three forms of a whole network: what ``mix`` means, and where each mixer's memory is.
+"""The execution modes of a whole network: forward, chunk and step.
 
-A topology is written once, as ``lift(x, mode)``. Wherever it mixes over time it calls ``mode.mix(mixer, q, k, v)``; the form
-knows whether that is the mixer's ``forward``, ``chunk`` or ``step``, and hands each use of a mixer its own memory. Memories are
-numbered in the order of use and packed into one tensor (B, M, *state_shape), so that a graph has one state input per kind.
+A topology is written once, as ``lift(x, mode)``. Wherever it mixes over time it calls ``mode.mix(mixer, q, k, v)``. The mode
+calls the mixer's ``forward``, ``chunk`` or ``step``, and passes each use of a mixer its own state. States are numbered in the
+order of use and packed into one tensor (B, M, *state_shape), so that a graph has one state input per kind.
 
-A form may also change which frames there are: ``enter`` is called before each layer, ``leave`` before the regression head
-and ``answer`` after it. ``pruning.Pruned`` is H2OT; the others keep every frame.
+A mode may also drop frames: the topology calls ``before_layer`` before each layer, ``before_head`` before the regression head
+and ``after_head`` after it. ``pruning.PrunedMode`` is H2OT; the other modes keep every frame.
 """
 
 from __future__ import annotations
@@ -20,69 +20,72 @@ from .timing import Timing
 
 
 class ExecutionMode(ABC):
-    """How a network meets time in one call."""
+    """How a network processes the frames of one call."""
 
     timing: Timing
 
     @abstractmethod
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The next use of a mixer."""
+        """The next use of a mixer: (..., J, C) values mixed over time."""
 
     def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
-        """What goes on into a layer, of features over the same frames, (..., T, J, C) each."""
+        """The input of a layer, from features over the same frames, (..., T, J, C) each."""
         return features
 
     def before_head(self, x: Tensor) -> Tensor:
-        """What goes on from the last layer into the regression head."""
+        """The input of the regression head, from the last layer's features."""
         return x
 
     def after_head(self, pose: Tensor) -> Tensor:
-        """The poses to answer with, of those that the head made."""
+        """The poses to return, from those of the regression head."""
         return pose
 
 
 class ForwardMode(ExecutionMode):
-    """All frames at once, from empty memories."""
+    """All frames at once, from empty states. ``mixers_used`` lists the mixers in the order of use."""
 
     def __init__(self, timing: Timing) -> None:
         self.timing = timing
-        self.used: list[Mixer] = []
+        self.mixers_used: list[Mixer] = []
 
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        self.used.append(mixer)
+        self.mixers_used.append(mixer)
         return mixer(q, k, v, self.timing)  # type: ignore[no-any-return]
 
 
-class ChunkMode(ExecutionMode):
-    """Some frames, with the memories before them."""
+class StatefulMode(ExecutionMode):
+    """A mode that carries states: ``next_states`` collects those after the call, in the order of use."""
 
-    def __init__(self, timing: Timing, state: Tensor) -> None:
-        self.timing, self.state = timing, state
-        self.next: list[Tensor] = []
-
-    def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        y, state = mixer.chunk(q, k, v, self.state[:, len(self.next)], self.timing)
-        self.next.append(state)
-        return y
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.next_states: list[Tensor] = []
 
     def packed_state(self) -> Tensor:
         """(B, M, *state_shape) after the call."""
-        return torch.stack(self.next, dim=1)
+        return torch.stack(self.next_states, dim=1)
 
 
-class StepMode(ExecutionMode):
-    """One frame, with the memories before it, all recalled at once."""
+class ChunkMode(StatefulMode):
+    """Some frames, with the packed state before them, (B, M, *state_shape)."""
 
-    def __init__(self, timing: Timing, state: Tensor, mixers: list[Mixer]) -> None:
-        self.timing = timing
-        self.recalled = type(mixers[0]).decay_state(mixers, state, timing).unbind(1)
-        self.next: list[Tensor] = []
+    def __init__(self, timing: Timing, state: Tensor) -> None:
+        super().__init__(timing)
+        self.state = state
 
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        y, state = mixer.update_state(q, k, v, self.recalled[len(self.next)], self.timing)
-        self.next.append(state)
+        y, next_state = mixer.chunk(q, k, v, self.state[:, len(self.next_states)], self.timing)
+        self.next_states.append(next_state)
         return y
 
-    def packed_state(self) -> Tensor:
-        """(B, M, *state_shape) after the frame."""
-        return torch.stack(self.next, dim=1)
+
+class StepMode(StatefulMode):
+    """One frame, with the packed state before it. All states are decayed at once, by the mixers in the order of use."""
+
+    def __init__(self, timing: Timing, state: Tensor, mixers: list[Mixer]) -> None:
+        super().__init__(timing)
+        self.decayed_states = type(mixers[0]).decay_state(mixers, state, timing).unbind(1)
+
+    def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        y, next_state = mixer.update_state(q, k, v, self.decayed_states[len(self.next_states)], self.timing)
+        self.next_states.append(next_state)
+        return y

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .aggregation import CekaFeed, CekaVariant, CrossExpert, StreamingCrossExpert
+from .aggregation import CekaFeedForward, CekaVariant, CrossExpert, StreamingCrossExpert
 from .config import LifterConfig
 from .layers import EndpointLinear, FeedForward, JointAttention, Norm, TimeMixing
 from .lifter import Lifter
@@ -41,28 +41,29 @@ ABLATIONS: dict[str, tuple[Part, ...]] = {
     "X TemporalCEKA w/o cross attention": ("ceka_time_cross",),
     "X TemporalCEKA w/o cross expert attention": ("ceka_time_expert",),
 }
-"""The rows of the paper's tables as ``without``. An expert that is left out keeps self-attention over joints and time, so that
-the network without either expert, router and decoder is the tables' baseline of two plain branches. Table IX is ``tokens``."""
+"""The rows of the paper's tables as values of ``without``. An expert that is left out keeps self-attention over joints and
+time, so that the network without experts, router and decoder is the tables' baseline of two plain branches. Table IX varies
+``tokens``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseMoEConfig(LifterConfig):
-    """A PoseMoE. The defaults are the paper's words and, where it is silent, our reading; docs/posemoe.md has the list.
+    """A PoseMoE. The defaults follow the paper and, where it gives no detail, our reading; docs/posemoe.md lists both.
 
     Args:
         feed: a feed-forward after each attention of the experts, after each pair over joints and over time, or none.
         compress: (8) as one linear map, or with a hidden layer.
-        tokens: the start of F_G.
-        tokens_of, pose_of: F_G, and F_P's linear map, once for the model or for each layer.
+        tokens: initialisation of F_G.
+        tokens_of, pose_of: one F_G, and one linear map to F_P, for the model or for each layer.
         positions: embeddings of each frame and joint ("full": (T, J, C)), of joints alone, or of both added up. A streaming
-            lifter knows joints alone, and its F_G is (J, C) too.
-        norm_pose: F_P is normed before keys and values are made of it.
-        router: (11) reads what (10) read ("together"), or what (10) made of it ("in_turn").
-        ceka: how (17) and (18) are read, see ``aggregation``.
+            lifter has embeddings of joints alone, and an F_G of (J, C).
+        norm_pose: F_P is normed before it is projected to keys and values.
+        router: (11) reads the inputs of (10) ("together"), or the output of (10) ("in_turn").
+        ceka: the reading of (17) and (18), see ``aggregation``.
         ceka_feed: feed-forwards of the decoder.
-        decoder: what it aggregates over first.
+        decoder: the axis that it aggregates over first.
         head: one linear map, or with a hidden layer.
-        without: parts to leave out; ``ABLATIONS`` names the papers' tables'.
+        without: parts to leave out; ``ABLATIONS`` names those of the paper's tables.
     """
 
     topology: Literal["moe"] = "moe"
@@ -75,70 +76,70 @@ class PoseMoEConfig(LifterConfig):
     norm_pose: bool = True
     router: Literal["together", "in_turn"] = "together"
     ceka: CekaVariant = "paper"
-    ceka_feed: CekaFeed = "each"
+    ceka_feed: CekaFeedForward = "each"
     decoder: Literal["joints_first", "time_first"] = "joints_first"
     head: Literal["linear", "mlp"] = "linear"
     without: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        strange = set(self.without) - set(get_args(Part))
-        if strange:
-            raise UsageError(f"a PoseMoE without {sorted(strange)}", expected=f"parts of {', '.join(get_args(Part))}")
+        unknown = set(self.without) - set(get_args(Part))
+        if unknown:
+            raise UsageError(f"a PoseMoE without {sorted(unknown)}", expected=f"parts of {', '.join(get_args(Part))}")
 
     def has(self, part: Part) -> bool:
-        """Whether a part is there. Without a mixer there are none over time."""
-        return part not in self.without and not (self.mixer == "none" and "time" in part)
+        """Whether the network has a part. Without a mixer it has none over time."""
+        return part not in self.without and not (self.mixer is None and "time" in part)
 
 
 class Skip(nn.Module):
-    """Where a block was left out."""
+    """Takes the place of a block that is left out: returns its first input."""
 
     def forward(self, x: Tensor, *others: object) -> Tensor:
         return x
 
 
 class Expert(nn.Module):
-    """What both experts are made with: attention over joints or time, each with its feed-forward, or a gap."""
+    """Base of both experts: builds attention over joints or time, with feed-forwards, or ``Skip`` for a part left out."""
 
     def __init__(self, config: PoseMoEConfig) -> None:
         super().__init__()
         self.config = config
 
-    def joints(self, part: Part, *, cross: bool = False) -> nn.Module:
+    def joint_block(self, part: Part, *, cross: bool = False) -> nn.Module:
         c = self.config
         if not c.has(part):
             return Skip()
         return JointAttention(c.dim, c.heads, cross=cross, norm_context=c.norm_pose, eps=c.norm_eps)
 
-    def time(self, part: Part, *, cross: bool = False) -> nn.Module:
+    def time_block(self, part: Part, *, cross: bool = False) -> nn.Module:
         c = self.config
         if not c.has(part):
             return Skip()
-        mixer = c.make_mixer()
+        mixer = c.build_mixer()
         return TimeMixing(c.dim, c.heads, mixer, cross=cross, norm_context=c.norm_pose, eps=c.norm_eps)
 
-    def feeds(self, *pairs: tuple[Part, ...]) -> nn.ModuleList:
-        """One place for each part of each pair, filled as ``feed`` says."""
-        c, made = self.config, []
+    def feed_forwards(self, *pairs: tuple[Part, ...]) -> nn.ModuleList:
+        """One module for each part of each pair: a feed-forward or an identity, as ``config.feed`` says."""
+        c, modules = self.config, []
         for pair in pairs:
-            for place, part in enumerate(pair):
-                after_pair = place == len(pair) - 1 and any(c.has(one) for one in pair)
-                wanted = {"each": c.has(part), "pair": after_pair, "none": False}[c.feed]
-                made.append(FeedForward(c.dim, c.mlp_ratio, eps=c.norm_eps) if wanted else nn.Identity())
-        return nn.ModuleList(made)
+            for index, part in enumerate(pair):
+                after_pair = index == len(pair) - 1 and any(c.has(other) for other in pair)
+                present = {"each": c.has(part), "pair": after_pair, "none": False}[c.feed]
+                modules.append(FeedForward(c.dim, c.mlp_ratio, eps=c.norm_eps) if present else nn.Identity())
+        return nn.ModuleList(modules)
 
 
 class Pose2DExpert(Expert):
-    """Refines the features of the detected pose, looking back at it again and again (equations 3 to 6)."""
+    """Refines the features of the detected pose, with cross-attention to that pose in every layer (equations 3 to 6)."""
 
     def __init__(self, config: PoseMoEConfig) -> None:
         super().__init__(config)
-        self.joint_self = self.joints("joint_self_2d")
-        self.joint_cross = self.joints("joint_cross_2d", cross=True)
-        self.time_self = self.time("time_self_2d")
-        self.time_cross = self.time("time_cross_2d", cross=True)
-        self.feed = self.feeds(("joint_self_2d", "joint_cross_2d"), ("time_self_2d", "time_cross_2d"))
+        self.joint_self = self.joint_block("joint_self_2d")
+        self.joint_cross = self.joint_block("joint_cross_2d", cross=True)
+        self.time_self = self.time_block("time_self_2d")
+        self.time_cross = self.time_block("time_cross_2d", cross=True)
+        self.feed = self.feed_forwards(("joint_self_2d", "joint_cross_2d"), ("time_self_2d", "time_cross_2d"))
 
     def forward(self, f_2d: Tensor, f_pose: Tensor, mode: ExecutionMode) -> Tensor:
         f_2d = self.feed[0](self.joint_self(f_2d))  # (3)
@@ -148,7 +149,7 @@ class Pose2DExpert(Expert):
 
 
 class DepthExpert(Expert):
-    """Learns depth from scratch, with learnable Gaussian tokens for what 2D cannot say (equations 7 to 9)."""
+    """Learns depth from scratch, with learnable Gaussian tokens for what 2D does not determine (equations 7 to 9)."""
 
     def __init__(self, config: PoseMoEConfig) -> None:
         super().__init__(config)
@@ -158,9 +159,9 @@ class DepthExpert(Expert):
             self.compress = nn.Linear(dim, dim)
             self.compress_tokens = nn.Linear(dim, dim, bias=False)
             self.compress_out = nn.Sequential(nn.GELU(), nn.Linear(dim, dim)) if config.compress == "mlp" else nn.Identity()
-        self.joint_self = self.joints("joint_self_depth")
-        self.time_self = self.time("time_self_depth")
-        self.feed = self.feeds(("joint_self_depth",), ("time_self_depth",))
+        self.joint_self = self.joint_block("joint_self_depth")
+        self.time_self = self.time_block("time_self_depth")
+        self.feed = self.feed_forwards(("joint_self_depth",), ("time_self_depth",))
 
     def forward(self, f_depth: Tensor, tokens: Tensor | None, mode: ExecutionMode) -> Tensor:
         if tokens is not None:
@@ -170,24 +171,24 @@ class DepthExpert(Expert):
 
 
 class PoseRouter(nn.Module):
-    """Each branch takes its share of both experts, token by token (equations 10 and 11)."""
+    """Each branch is a weighted sum of both experts, with weights for each token (equations 10 and 11)."""
 
     def __init__(self, dim: int, reads: Literal["together", "in_turn"] = "together") -> None:
         super().__init__()
-        self.gate = nn.Linear(2 * dim, 4)  # F_FC^2D and F_FC^D, two shares each
+        self.gate = nn.Linear(2 * dim, 4)  # F_FC^2D and F_FC^D, two weights each
         self.reads = reads
 
     def forward(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
-        to_2d, to_depth = self._shared(f_2d, f_depth)
+        to_2d, to_depth = self._mix_experts(f_2d, f_depth)
         if self.reads == "in_turn":
-            to_depth = self._shared(to_2d, f_depth)[1]
+            to_depth = self._mix_experts(to_2d, f_depth)[1]
         return to_2d, to_depth
 
-    def _shared(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
-        """What either branch takes of both experts."""
-        shares = self.gate(torch.cat([f_2d, f_depth], dim=-1)).unflatten(-1, (2, 2))  # (..., J, branch, expert)
-        shares = torch.softmax(at_least_fp32(shares), dim=-1).to(f_2d.dtype)
-        mixed = shares[..., :1] * f_2d[..., None, :] + shares[..., 1:] * f_depth[..., None, :]  # (..., J, branch, C)
+    def _mix_experts(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sums of both experts, for either branch."""
+        weights = self.gate(torch.cat([f_2d, f_depth], dim=-1)).unflatten(-1, (2, 2))  # (..., J, branch, expert)
+        weights = torch.softmax(at_least_fp32(weights), dim=-1).to(f_2d.dtype)
+        mixed = weights[..., :1] * f_2d[..., None, :] + weights[..., 1:] * f_depth[..., None, :]  # (..., J, branch, C)
         return mixed[..., 0, :], mixed[..., 1, :]
 
 
@@ -215,18 +216,18 @@ class PoseMoE(Lifter):
     def __init__(self, config: PoseMoEConfig) -> None:
         super().__init__(config)
         dim, joints, window = config.dim, config.joints, config.window
-        places = (joints, dim) if window is None else (window, joints, dim)
+        token_shape = (joints, dim) if window is None else (window, joints, dim)
         layers = config.layers
         self.embed_pose = EndpointLinear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
-        where = places if config.positions == "full" else (joints, dim)
-        self.position_2d = nn.Parameter(torch.randn(where) * 0.02)
-        self.position_depth = nn.Parameter(torch.randn(where) * 0.02)
+        position_shape = token_shape if config.positions == "full" else (joints, dim)
+        self.position_2d = nn.Parameter(torch.randn(position_shape) * 0.02)
+        self.position_depth = nn.Parameter(torch.randn(position_shape) * 0.02)
         if config.positions == "joint_time" and window is not None:
             self.position_time_2d = nn.Parameter(torch.randn(window, 1, dim) * 0.02)
             self.position_time_depth = nn.Parameter(torch.randn(window, 1, dim) * 0.02)
         if config.has("tokens"):
-            sets = (layers, *places) if config.tokens_of == "layer" else places
-            self.tokens = nn.Parameter(_drawn(config.tokens, sets))  # F_G (7)
+            shape = (layers, *token_shape) if config.tokens_of == "layer" else token_shape
+            self.tokens = nn.Parameter(_initial_tokens(config.tokens, shape))  # F_G (7)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
         self.ceka_joints, self.ceka_time = self._decoder(over_time=False), self._decoder(over_time=True)
         self.head_2d, self.head_depth = _head(config, 2), _head(config, 1)
@@ -240,7 +241,7 @@ class PoseMoE(Lifter):
         cross, expert = map(c.has, parts)
         if over_time and c.window is None:
             return StreamingCrossExpert(
-                c.dim, c.heads, c.mlp_ratio, c.make_mixer, cross=cross, expert=expert, feed=c.ceka_feed, eps=c.norm_eps
+                c.dim, c.heads, c.mlp_ratio, c.build_mixer, cross=cross, expert=expert, feed=c.ceka_feed, eps=c.norm_eps
             )
         return CrossExpert(
             c.dim, c.heads, c.mlp_ratio, over_time=over_time, variant=c.ceka, cross=cross, expert=expert, feed=c.ceka_feed,
@@ -252,8 +253,8 @@ class PoseMoE(Lifter):
         frames = x.shape[-3]
         features = self.embed(x)  # (..., J, C)
         f_2d, f_depth = features + self._position("2d", frames), features + self._position("depth", frames)
-        poses = list(self.embed_pose(x).split(self.config.dim, dim=-1))  # one F_P, or one for each layer
-        tokens = self._tokens(frames)  # none, one F_G, or one for each layer
+        poses = list(self.embed_pose(x).split(self.config.dim, dim=-1))  # one F_P, or one per layer
+        tokens = self._tokens(frames)  # no F_G, one, or one per layer
         for index, layer in enumerate(self.encoder):
             f_2d, f_depth, *others = mode.before_layer(index, f_2d, f_depth, *poses, *tokens)
             poses, tokens = others[: len(poses)], others[len(poses) :]
@@ -266,7 +267,7 @@ class PoseMoE(Lifter):
         return mode.after_head(at_least_fp32(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1)))
 
     def _position(self, branch: str, frames: int) -> Tensor:
-        """(T, J, C) or (J, C), to add to a branch's features."""
+        """The position embedding of a branch, (T, J, C) or (J, C)."""
         position: Tensor = getattr(self, f"position_{branch}")
         if self.config.window is None or self.config.positions == "joint":
             return position
@@ -276,15 +277,15 @@ class PoseMoE(Lifter):
         return position + time[:frames]
 
     def _tokens(self, frames: int) -> list[Tensor]:
-        """F_G, (T, J, C) or (J, C) each."""
+        """F_G of the model or of each layer, (T, J, C) or (J, C) each."""
         if not self.config.has("tokens"):
             return []
         sets = self.tokens.unbind(0) if self.config.tokens_of == "layer" else (self.tokens,)
-        return [one if self.config.window is None else one[:frames] for one in sets]
+        return [tokens if self.config.window is None else tokens[:frames] for tokens in sets]
 
 
-def _drawn(kind: str, shape: tuple[int, ...]) -> Tensor:
-    """The start of F_G (7), and of its two rivals in Table IX, of unit variance too."""
+def _initial_tokens(kind: str, shape: tuple[int, ...]) -> Tensor:
+    """Initialisation of F_G (7), and of its two alternatives in Table IX. Gaussian and Laplace have unit variance."""
     if kind == "gaussian":
         return torch.randn(shape)
     if kind == "zero":

@@ -1,4 +1,4 @@
-"""H2OT (Hierarchical Hourglass Tokenizer): frames are pruned on the way through a network and recovered at its end.
+"""H2OT (Hierarchical Hourglass Tokenizer): a network prunes frames between its layers and recovers them at its end.
 
 A plug-in around the blocks of any attention topology. The topology calls ``ExecutionMode.before_layer`` where a layer begins;
 whether frames are pruned there is not its concern.
@@ -15,38 +15,39 @@ from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from .attention import Attention, attention_map, join_heads, split_heads
-from .literals import check_literals
 from .mixer import Mixer
 from .modes import ForwardMode
 from .precision import at_least_fp32
 from .timing import Timing
+from .validation import check_literals
 
-Choice = Literal["tps", "tpc", "tpa", "tpmo"]
+FrameSelection = Literal["tps", "tpc", "tpa", "tpmo"]
 Recovery = Literal["tri", "tra", "none"]
 NEIGHBOURS = 2  # k of TPC's k nearest neighbours, a token itself among them
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """Where frames are pruned, which, and how they come back.
+    """Where frames are pruned, how they are selected, and how they are recovered.
 
     Args:
-        keep: r_m, how many frames go on from stage m.
+        keep: r_m, how many frames stage m keeps.
         layers: b_m, the layer before which stage m prunes. In ``alternating``, 0 is between the first block over joints and
             the first block over time (which is what the published FLOPs count).
-        by: tps samples evenly; tpc takes cluster centres, tpa the most attended frames, tpmo those that move most.
-        recover: tri interpolates the poses (after tps only: it needs frames in order, evenly apart), tra asks the kept frames
-            by cross-attention with a learnt query for every frame; none where the middle frame alone is answered (seq2frame).
+        by: tps samples evenly; tpc takes cluster centres, tpa the most attended frames, tpmo those with most motion.
+        recover: tri interpolates the poses (after tps only: it needs evenly spaced frames). tra computes them by
+            cross-attention from a learnt query for every frame to the kept frames. none returns the middle frame alone
+            (seq2frame).
         output: "sequence" (seq2seq) or "centre" (seq2frame).
-        ties: which frame tps takes for a time between two: the nearest, of two as near the even one ("round", numpy's rule),
-            or always the one before ("floor").
-        interpolate: tri between evenly spaced poses ("aligned") or at the frames' true times ("kept").
+        ties: which frame tps takes for a time between two: the nearest, in a tie the even one ("round", numpy's rule), or
+            always the earlier one ("floor").
+        interpolate: tri treats the kept poses as evenly spaced ("aligned") or uses their true times ("kept").
         positions: new position embeddings after each stage, as in HoT.
     """
 
     keep: tuple[int, ...]
     layers: tuple[int, ...]
-    by: Choice = "tps"
+    by: FrameSelection = "tps"
     recover: Recovery = "tri"
     output: Literal["sequence", "centre"] = "sequence"
     ties: Literal["round", "floor"] = "round"
@@ -54,48 +55,52 @@ class Pruning:
     positions: bool = False
 
     def check(self, window: int, layers: int) -> None:
-        """A UsageError where a network of so many layers over such a window cannot be pruned so."""
+        """Raises a UsageError where a network of that many layers over such a window cannot be pruned this way."""
 
-        def refuse(what: str, expected: str) -> None:
-            raise UsageError(f"pruning {what}", expected=expected)
+        def refuse(problem: str, expected: str) -> None:
+            raise UsageError(f"pruning {problem}", expected=expected)
 
         check_literals(self)
-        falls = all(a > b for a, b in zip((window, *self.keep), self.keep, strict=False))
-        if not self.keep or len(self.keep) != len(self.layers) or not falls or self.keep[-1] < 1:
-            refuse(f"to {self.keep} of {window} frames at layers {self.layers}", "ever fewer frames, a layer for each stage")
+        decreasing = all(a > b for a, b in zip((window, *self.keep), self.keep, strict=False))
+        if not self.keep or len(self.keep) != len(self.layers) or not decreasing or self.keep[-1] < 1:
+            refuse(
+                f"to {self.keep} of {window} frames at layers {self.layers}",
+                "fewer frames at each stage, one layer a stage",
+            )
         if list(self.layers) != sorted(set(self.layers)) or not 0 <= self.layers[0] <= self.layers[-1] < layers:
-            refuse(f"at layers {self.layers} of {layers}", "rising numbers of layers that there are")
+            refuse(f"at layers {self.layers} of {layers}", "increasing numbers of existing layers")
         if (self.recover == "none") != (self.output == "centre"):
             refuse(f"with recover {self.recover} and output {self.output}", "none with centre, tri or tra with sequence")
         if self.recover == "tri" and self.by != "tps":
             refuse(f"by {self.by} with tri", "tra: interpolation needs the evenly spaced frames of tps")
         if self.by == "tpa" and self.layers[0] == 0:
-            refuse("by tpa at layer 0", "a later layer: before it no frame has attended to another")
-        if self.output == "centre" and self.by == "tps" and window // 2 not in sampled(window, self):
+            refuse("by tpa at layer 0", "a later layer: no frame has attended to another before layer 0")
+        if self.output == "centre" and self.by == "tps" and window // 2 not in sampled_frames(window, self):
             refuse(f"to {self.keep} of {window} frames", "odd numbers from 3 on, so that the middle frame is kept")
 
 
-def sampled(window: int, pruning: Pruning) -> list[int]:
-    """The frames that tps keeps at last."""
+def sampled_frames(window: int, pruning: Pruning) -> list[int]:
+    """The frames of the window that tps keeps after its last stage."""
     kept = np.arange(window)
     for keep in pruning.keep:
-        kept = kept[even(len(kept), keep, pruning.ties)]
+        kept = kept[evenly_spaced(len(kept), keep, pruning.ties)]
     return [int(frame) for frame in kept]
 
 
-def even(frames: int, keep: int, ties: str) -> np.ndarray:
-    """Positions of ``keep`` frames spread evenly over so many, both ends among them."""
+def evenly_spaced(frames: int, keep: int, ties: str) -> np.ndarray:
+    """(keep,) indices spread evenly over ``frames``, including both ends."""
     gaps = max(keep - 1, 1)
-    before, rest = np.divmod(np.arange(keep) * (frames - 1), gaps)  # in whole numbers, so that a half is a half
+    before, rest = np.divmod(np.arange(keep) * (frames - 1), gaps)  # in whole numbers, so that a half is exact
     if ties == "floor":
         return before
     return before + ((2 * rest > gaps) | ((2 * rest == gaps) & (before % 2 == 1)))  # type: ignore[no-any-return]
 
 
 class Pruner(nn.Module):
-    """What pruning has learnt: TRA's query tokens and cross-attention, and HoT's positions. Nothing with tps and tri.
+    """The weights of pruning: TRA's query tokens and cross-attention, and HoT's positions. tps and tri have none.
 
-    What tps and tri follow from numbers of frames alone lies beside the weights: a call copies nothing from the host.
+    The frame indices of tps and the weights of tri depend on numbers of frames alone. They are buffers, so that a call copies
+    nothing from the host.
     """
 
     def __init__(self, pruning: Pruning, dim: int, heads: int, window: int) -> None:
@@ -110,12 +115,12 @@ class Pruner(nn.Module):
             self.out = nn.Linear(dim, dim)
         if pruning.by == "tps":
             for stage, (frames, keep) in enumerate(zip((window, *pruning.keep), pruning.keep, strict=False)):
-                kept = torch.tensor(even(frames, keep, pruning.ties))
+                kept = torch.tensor(evenly_spaced(frames, keep, pruning.ties))
                 self.register_buffer(f"even{stage}", kept, persistent=False)
         if pruning.recover == "tri":
             self.register_buffer("between", torch.tensor(interpolation(window, pruning)), persistent=False)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def recover(self, x: Tensor) -> Tensor:
         """TRA, equation 5: x' + MCA(x', x, x) for each joint, (B, T, J, C) from (B, r, J, C)."""
         context = x.transpose(1, 2)  # (B, J, r, C)
         query = self.query.expand(*context.shape[:2], -1, -1)  # (B, J, T, C)
@@ -125,16 +130,16 @@ class Pruner(nn.Module):
 
 
 class PrunedMode(ForwardMode):
-    """A forward over a whole window whose frames become fewer from stage to stage."""
+    """A forward over a whole window, in which each stage of pruning drops frames."""
 
     def __init__(self, timing: Timing, pruner: Pruner, keypoints: Tensor) -> None:
         super().__init__(timing)
         self.pruner, self.pruning = pruner, pruner.pruning
         frames = keypoints.shape[1]
         if frames != pruner.window:
-            raise UsageError(f"a window of {frames} frames", expected=f"all {pruner.window}: what is pruned depends on it")
-        self.motion_of = keypoints[..., :2]
-        self.kept = torch.arange(frames, device=keypoints.device)  # (r,) of the window, or (B, r)
+            raise UsageError(f"a window of {frames} frames", expected=f"all {pruner.window}, which the pruning is made for")
+        self.positions_2d = keypoints[..., :2]
+        self.kept_frames = torch.arange(frames, device=keypoints.device)  # (r,) indices into the window, or (B, r)
         self.attended: tuple[Attention, Tensor, Tensor] | None = None
 
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -148,24 +153,24 @@ class PrunedMode(ForwardMode):
         stage = self.pruning.layers.index(layer)
         keep = self.pruning.keep[stage]
         if self.pruning.by == "tps":
-            frames = self.pruner.get_buffer(f"even{stage}")  # (r,) of those before
+            frames = self.pruner.get_buffer(f"even{stage}")  # (r,) indices into the current frames
         else:
             score = self._score(features[0])
             if self.pruning.output == "centre":
-                score = torch.where(self.kept == self.pruner.window // 2, float("inf"), score)
-            frames = highest(score, keep)
-        self.kept = self.kept[frames] if self.kept.ndim == 1 else self.kept.gather(1, frames)
-        features = tuple(take(x, frames) for x in features)
+                score = torch.where(self.kept_frames == self.pruner.window // 2, float("inf"), score)
+            frames = top_frames(score, keep)
+        self.kept_frames = self.kept_frames[frames] if self.kept_frames.ndim == 1 else self.kept_frames.gather(1, frames)
+        features = tuple(gather_frames(x, frames) for x in features)
         if not self.pruning.positions:
             return features
         return features[0] + self.pruner.positions[stage], *features[1:]
 
     def before_head(self, x: Tensor) -> Tensor:
-        return self.pruner.attend(x) if self.pruning.recover == "tra" else x
+        return self.pruner.recover(x) if self.pruning.recover == "tra" else x
 
     def after_head(self, pose: Tensor) -> Tensor:
         if self.pruning.output == "centre":
-            middle = (self.kept == self.pruner.window // 2).to(pose.dtype)  # (r,) or (B, r), one of them 1
+            middle = (self.kept_frames == self.pruner.window // 2).to(pose.dtype)  # (r,) or (B, r), one of them 1
             return (pose * middle[..., None, None]).sum(1, keepdim=True)
         if self.pruning.recover == "tra":
             return pose
@@ -174,21 +179,21 @@ class PrunedMode(ForwardMode):
         return recovered.unflatten(-1, pose.shape[-2:])  # type: ignore[no-any-return]
 
     def _score(self, x: Tensor) -> Tensor:
-        """(B, T) how much each frame deserves to stay, from (B, T, J, C)."""
+        """(B, T) score of each frame, from (B, T, J, C); the frames with the highest scores are kept."""
         if self.pruning.by == "tpc":
             return cluster_score(at_least_fp32(x).mean(-2))
         if self.pruning.by == "tpmo":
-            seen = take(self.motion_of, self.kept)  # (B, T, J, 2)
-            moved = (seen[:, 1:] - seen[:, :-1]).abs().sum((-2, -1))
+            positions = gather_frames(self.positions_2d, self.kept_frames)  # (B, T, J, 2)
+            moved = (positions[:, 1:] - positions[:, :-1]).abs().sum((-2, -1))
             return torch.cat([torch.zeros_like(moved[:, :1]), moved], dim=1)  # equation 4
         assert self.attended is not None
         mixer, q, k = self.attended
         q, k = (split_heads(part.transpose(1, 2), mixer.heads) for part in (q, k))  # (B, J, H, T, d)
-        return at_least_fp32(attention_map(q, k)).mean((1, 2)).sum(-2)  # what each frame was given, by all of them
+        return at_least_fp32(attention_map(q, k)).mean((1, 2)).sum(-2)  # the attention that each frame receives from all frames
 
 
-def take(x: Tensor, frames: Tensor) -> Tensor:
-    """Some frames of (B, T, J, C) or of (T, J, C), the same ones (r,) or each row's own (B, r)."""
+def gather_frames(x: Tensor, frames: Tensor) -> Tensor:
+    """Some frames of (B, T, J, C) or of (T, J, C): the same for all rows (r,), or for each row its own (B, r)."""
     if frames.ndim == 1:
         return x.index_select(-3, frames)
     if x.ndim == 3:
@@ -196,14 +201,14 @@ def take(x: Tensor, frames: Tensor) -> Tensor:
     return x.gather(1, frames[..., None, None].expand(-1, -1, *x.shape[2:]))
 
 
-def highest(score: Tensor, keep: int) -> Tensor:
-    """The frames of the highest scores, (B, r) in the order of time, from (B, T); of equal ones the earlier.
+def top_frames(score: Tensor, keep: int) -> Tensor:
+    """The frames with the highest scores, (B, r) in the order of time, from (B, T); in a tie the earlier frame.
 
-    Engines differ in whom a top-k takes among equals, and a camera that stands still makes equals: so they are ranked first.
+    Engines break the ties of a top-k differently, and a still picture gives equal scores, so the frames are ranked first.
     """
     index = torch.arange(score.shape[-1], device=score.device)
-    mine, others = score[:, :, None], score[:, None, :]
-    ahead = (others > mine) | ((others == mine) & (index < index[:, None]))
+    own, others = score[:, :, None], score[:, None, :]
+    ahead = (others > own) | ((others == own) & (index < index[:, None]))
     rank = ahead.float().sum(-1)
     return rank.neg().topk(keep, dim=-1).indices.sort(dim=-1).values
 
@@ -211,8 +216,8 @@ def highest(score: Tensor, keep: int) -> Tensor:
 def cluster_score(x: Tensor) -> Tensor:
     """TPC: density peaks among k nearest neighbours, (B, T) from (B, T, C). Equations 1 and 2.
 
-    A frame scores high where many are like it and none that has more like it is near. Of equally dense frames the earlier
-    one counts as the denser, where the published code draws lots.
+    A frame scores high if many frames are similar to it and no denser frame is near. Of equally dense frames the earlier
+    one counts as the denser; the published code breaks such ties at random.
     """
     square, product = (x * x).sum(-1), x @ x.mT
     product = (product + product.mT) / 2  # exactly symmetric: two nearest neighbours are equally dense
@@ -221,16 +226,16 @@ def cluster_score(x: Tensor) -> Tensor:
     apart2 = torch.where(index[:, None] == index, 0.0, apart2)
     near = (-apart2).topk(NEIGHBOURS, dim=-1).values
     density = near.mean(-1).exp()  # (B, T)
-    mine, others = density[:, :, None], density[:, None, :]
-    denser = (others > mine) | ((others == mine) & (index[:, None] > index))
+    own, others = density[:, :, None], density[:, None, :]
+    denser = (others > own) | ((others == own) & (index[:, None] > index))
     apart = apart2.sqrt()
     furthest = apart.amax(-1, keepdim=True)
     return density * torch.where(denser, apart, furthest).amin(-1)
 
 
 def interpolation(window: int, pruning: Pruning) -> np.ndarray:
-    """(T, r) weights with which TRI makes the poses of all frames from those of the kept ones."""
-    kept = np.array(sampled(window, pruning), np.float64)
-    at = np.linspace(0, window - 1, len(kept)) if pruning.interpolate == "aligned" else kept
+    """(T, r) weights with which TRI interpolates the poses of all frames from those of the kept frames."""
+    kept = np.array(sampled_frames(window, pruning), np.float64)
+    times = np.linspace(0, window - 1, len(kept)) if pruning.interpolate == "aligned" else kept
     frames = np.arange(window, dtype=np.float64)
-    return np.stack([np.interp(frames, at, row) for row in np.eye(len(kept))], axis=1)
+    return np.stack([np.interp(frames, times, row) for row in np.eye(len(kept))], axis=1)

@@ -1,19 +1,21 @@
-"""Multi-scale retention (NC-RetNet): attention without the softmax, with a memory that decays."""
+"""Multi-scale retention (NC-RetNet): attention without the softmax, with a state that decays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
-from .mixer import Mixer
+from .mixer import Mixer, MixerConfig
 from .precision import at_least_fp32
 from .timing import Timing, phase
+from .validation import check_literals
 
-# NC-RetNet's per-joint distance d_j: small for the limbs' ends, which forget fast.
+# NC-RetNet's per-joint distance d_j: small for the ends of the limbs, whose state decays fast.
 H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)
 MPI3DHP_DISTANCES = (1.5, 1.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 2.0, 1.5)
 DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES}
@@ -24,17 +26,17 @@ XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
 class Retention(Mixer):
     """y_n = sum over m of gamma^|t_n - t_m| (R(t_n) q_n . R(t_m) k_m) g_m v_m, per head and joint.
 
-    R is xPos: pairs of channels turn by theta_i per frame; queries shrink by zeta_i^(1/512) and keys grow by as much, so that
-    a product scales with the time between them. The pairs are channel i and i + d/2 (one slice each in a graph), a fixed
+    R is xPos: pairs of channels rotate by theta_i per frame; queries shrink by zeta_i^(1/512) and keys grow by as much, so
+    that a product scales with the time between them. The pairs are channel i and i + d/2 (one slice each in a graph), a fixed
     permutation of NC-RetNet's interleaved ones.
 
-    Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is turned
-    on when it is passed on: exact, with nothing that grows. The published absolute positions overflow float32 after some
+    Times are counted from the first frame of a call, never from the start of the stream, and the state's key axis is rotated
+    as the state is passed on: exact, with nothing that grows. The published absolute positions overflow float32 after some
     36,000 frames; here the number of calls does not matter, and one call may span that long. t is elapsed time in nominal
-    frames, not an index: decay and rotation know the true spacing.
+    frames, not an index: decay and rotation follow the true spacing.
 
-    g is 1 and the decays are weights (frozen, as in the published checkpoints), or with ``zoh_gain`` what sets our own lifters
-    apart: g_m = (1 - gamma^(dt_m)) / sqrt(d), the zero-order hold of a frame that stands for the time since the one before.
+    As published, g is 1 and the decays are weights (frozen, as in the published checkpoints). With ``zoh_gain``, as in our own
+    lifters, g_m = (1 - gamma^(dt_m)) / sqrt(d): the zero-order hold of a frame that stands for the time since the one before.
     The sum becomes a mean over the decaying past, so that a second of motion weighs the same at any frame rate and the
     decoder's two passes do not outgrow one. The group norm that follows removes the constant part of it.
 
@@ -74,7 +76,7 @@ class Retention(Mixer):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Retention:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, value in self._constants().items():  # made anew in the new precision, not rounded twice
+        for name, value in self._constants().items():  # computed anew in the new precision, not rounded twice
             setattr(self, name, value.to(getattr(self, name)))
         return self
 
@@ -85,55 +87,55 @@ class Retention(Mixer):
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        # Key and value axes first: the wide runs over joints and heads are last, where elementwise kernels like them.
+        # Key and value axes first: the long runs over joints and heads are last, which elementwise kernels prefer.
         return self.width, self.width, self.joints, self.heads
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
-        q, k, v = self._turned(q, k, v, timing)
-        return self._join(self._within(q, k, v, timing))
+        q, k, v = self._with_xpos(q, k, v, timing)
+        return self._merge_heads(self._within_call(q, k, v, timing))
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
-        q, k, v = self._turned(q, k, v, timing)  # (B, J, H, T, d)
-        kept, left = timing.cached(("retention.edges", self.geometry), lambda: self._edges(timing))
-        state = self.decay_state([self], state[:, None], timing)[:, 0].permute(
-            0, 3, 4, 1, 2
-        )  # (B, J, H, d, d) at the first frame
-        recalled, decayed = q @ state * kept, state * kept[:, :, :, -1:]
-        if timing.reset is not None:  # select, don't multiply: a memory that is forgotten may hold anything, even NaN
-            recalled = torch.where((timing.segment == 0)[:, None, None, :, None], recalled, 0.0)
+        q, k, v = self._with_xpos(q, k, v, timing)  # (B, J, H, T, d)
+        since_start, until_end = timing.cached(("retention.edges", self.geometry), lambda: self._edge_decays(timing))
+        # (B, J, H, d, d) at the first frame
+        state = self.decay_state([self], state[:, None], timing)[:, 0].permute(0, 3, 4, 1, 2)
+        from_state, decayed = q @ state * since_start, state * since_start[:, :, :, -1:]
+        if timing.reset is not None:  # select, do not multiply: a state that is reset may hold anything, even NaN
+            from_state = torch.where((timing.segment == 0)[:, None, None, :, None], from_state, 0.0)
             decayed = torch.where((timing.segment[:, -1] == 0)[:, None, None, None, None], decayed, 0.0)
-        y = self._join(self._within(q, k, v, timing) + recalled)
-        end = (decayed + (k * left).transpose(-2, -1) @ v).permute(0, 3, 4, 1, 2)  # (B, d, d, J, H), keys at their own times
-        cos, sin = self._turn_back(timing.time[:, -1])
-        return y, turn(end, cos[:, :, None], -sin[:, :, None], dim=1)
+        y = self._merge_heads(self._within_call(q, k, v, timing) + from_state)
+        # (B, d, d, J, H), keys at their own times
+        end = (decayed + (k * until_end).transpose(-2, -1) @ v).permute(0, 3, 4, 1, 2)
+        cos, sin = self._shift_origin(timing.time[:, -1])
+        return y, rotate(end, cos[:, :, None], -sin[:, :, None], dim=1)
 
     @classmethod
     def decay_state(cls, mixers: Sequence[Mixer], state: Tensor, timing: Timing) -> Tensor:
-        mixer = mixers[0]  # a lifter's mixers have one geometry, and age alike
+        mixer = mixers[0]  # the mixers of a lifter have one geometry, and so one decay
         assert isinstance(mixer, Retention)
         if timing.reset is not None:
             state = torch.where(timing.reset[:, 0].bool()[:, None, None, None, None, None], 0.0, state)
         elapsed = timing.elapsed[:, 0]
-        cos, sin = (part * torch.exp(elapsed[:, None, None, None] * mixer.log_decay) for part in mixer._turn_back(elapsed))
-        return turn(state, cos[:, None, :, None], -sin[:, None, :, None], dim=2)  # (B, M, d, d, J, H)
+        cos, sin = (part * torch.exp(elapsed[:, None, None, None] * mixer.log_decay) for part in mixer._shift_origin(elapsed))
+        return rotate(state, cos[:, None, :, None], -sin[:, None, :, None], dim=2)  # (B, M, d, d, J, H)
 
     def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         q, k, v = (at_least_fp32(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2) for x in (q, k, v))  # (B, d, J, H)
-        gain = timing.cached(("retention.gain", self.geometry), lambda: self._gain(timing.elapsed[:, 0])[:, None])
+        gain = timing.cached(("retention.gain", self.geometry), lambda: self._key_gain(timing.elapsed[:, 0])[:, None])
         state = state + (k * gain)[:, :, None] * v[:, None]  # (B, d, d, J, H)
         y = (q[:, :, None] * state).sum(1)  # (B, d, J, H)
         return y.permute(0, 2, 3, 1).flatten(-2), state
 
-    # What the forms share.
+    # Shared by the forms.
 
-    def _turned(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> tuple[Tensor, Tensor, Tensor]:
+    def _with_xpos(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, J, C) -> (B, J, H, T, d), with xPos on queries and keys."""
         q, k, v = (at_least_fp32(x).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4) for x in (q, k, v))
-        on_queries, on_keys = timing.cached(("retention.xpos", self.geometry), lambda: self._xpos(timing))
-        return turn(q, *on_queries), turn(k, *on_keys), v
+        for_queries, for_keys = timing.cached(("retention.xpos", self.geometry), lambda: self._xpos(timing))
+        return rotate(q, *for_queries), rotate(k, *for_keys), v
 
     @staticmethod
-    def _join(y: Tensor) -> Tensor:
+    def _merge_heads(y: Tensor) -> Tensor:
         """(B, J, H, T, d) -> (B, T, J, C)"""
         return y.permute(0, 3, 1, 2, 4).flatten(-2)
 
@@ -145,41 +147,40 @@ class Retention(Mixer):
         return (cos * shrink, sin * shrink), (cos / shrink, sin / shrink)
 
     def _shrink(self, time: Tensor) -> Tensor:
-        """zeta_i^(t / 512). It stays at e^-80 where a call with many long gaps would go on, so that its inverse is finite."""
+        """zeta_i^(t / 512), at least e^-80: a call with many long gaps would go below, and its inverse must be finite."""
         return torch.exp((time.to(self.angle.dtype) * self.log_shrink).clamp(min=-80.0))
 
-    def _within(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
-        """What the frames of one call tell one another, (B, J, H, T, d)."""
+    def _within_call(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
+        """The part of the output that comes from the frames of this call, (B, J, H, T, d)."""
         weights = timing.cached(("retention.weights", self.geometry), lambda: self._weights(timing))
         return (q @ k.transpose(-2, -1) * weights) @ v
 
     def _weights(self, timing: Timing) -> Tensor:
-        """gamma^|t_n - t_m| g_m / sqrt(d) where n may see m, (B, J, H, T, T)."""
-        apart = (
-            (timing.time[:, :, None] - timing.time[:, None, :]).abs().to(self.log_decay.dtype)[:, None, None]
-        )  # (B, 1, 1, T, T)
-        decay = torch.exp(apart * self.log_decay[..., None, None])
-        return torch.where(timing.visible[:, None, None], decay * self._gain(timing.elapsed)[..., None, :], 0.0)
+        """gamma^|t_n - t_m| g_m where n may see m, else 0, (B, J, H, T, T)."""
+        distance = (timing.time[:, :, None] - timing.time[:, None, :]).abs()  # (B, T, T)
+        distance = distance.to(self.log_decay.dtype)[:, None, None]  # (B, 1, 1, T, T)
+        decay = torch.exp(distance * self.log_decay[..., None, None])
+        return torch.where(timing.visible[:, None, None], decay * self._key_gain(timing.elapsed)[..., None, :], 0.0)
 
-    def _edges(self, timing: Timing) -> tuple[Tensor, Tensor]:
-        """What is left of the recalled state at each frame, and of each frame at the end of the call, (B, J, H, T, 1)."""
+    def _edge_decays(self, timing: Timing) -> tuple[Tensor, Tensor]:
+        """Decay of the carried state up to each frame, and of each frame up to the end of the call, (B, J, H, T, 1)."""
         log_decay = self.log_decay[..., None]  # (J, H, 1)
         since, until = (time.to(log_decay.dtype)[:, None, None] for time in (timing.time, timing.time[:, -1:] - timing.time))
-        kept = torch.exp(since * log_decay)
-        left = torch.exp(until * log_decay) * self._gain(timing.elapsed)
+        since_start = torch.exp(since * log_decay)
+        until_end = torch.exp(until * log_decay) * self._key_gain(timing.elapsed)
         if timing.reset is not None:
-            left = torch.where((timing.segment == timing.segment[:, -1:])[:, None, None], left, 0.0)
-        return kept[..., None], left[..., None]
+            until_end = torch.where((timing.segment == timing.segment[:, -1:])[:, None, None], until_end, 0.0)
+        return since_start[..., None], until_end[..., None]
 
-    def _gain(self, elapsed: Tensor) -> Tensor:
-        """What a key is worth: (B, *) -> (B, J, H, *)"""
+    def _key_gain(self, elapsed: Tensor) -> Tensor:
+        """g, the weight of a key by its frame's duration: (B, *) -> (B, J, H, *)"""
         if not self.zoh_gain:
             return elapsed.new_ones((1,) * (elapsed.ndim + 2))
         log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
         return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5  # type: ignore[no-any-return]
 
-    def _turn_back(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin by which the key axis turns back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""
+    def _shift_origin(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin that rotate the key axis back, so that the last frame is at time 0, (B, d/2, 1, 1). A contraction."""
         elapsed = elapsed[:, None]
         shrink, angle = self._shrink(elapsed), phase(elapsed, self.angle)
         return (angle.cos() * shrink)[..., None, None], (angle.sin() * shrink)[..., None, None]
@@ -191,7 +192,38 @@ def one_minus_gamma(heads: int, distances: Sequence[float]) -> Tensor:
     return 16.0 ** (-head / max(heads - 1, 1)) / (8 * torch.tensor(distances, dtype=torch.float64)[:, None])
 
 
-def turn(x: Tensor, cos: Tensor, sin: Tensor, dim: int = -1) -> Tensor:
-    """The pairs (i, i + d/2) of an axis, turned."""
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, dim: int = -1) -> Tensor:
+    """The pairs (i, i + d/2) of an axis, rotated."""
     a, b = x.chunk(2, dim=dim)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionConfig(MixerConfig):
+    """Retention over time.
+
+    Args:
+        zoh_gain: keys are weighted by the time that their frames stand for (False: by 1, as published).
+        distances: the table of d_j: a name in ``DISTANCES``, or "uniform" for 1 at every joint.
+    """
+
+    kind: Literal["retention"] = "retention"
+    zoh_gain: bool = True
+    distances: str = "h36m17"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        if self.distances not in (*DISTANCES, "uniform"):
+            raise UsageError(f"there are no distances {self.distances!r}", expected=f"uniform, {', '.join(DISTANCES)}")
+
+    def distance_of_joint(self, joints: int) -> tuple[float, ...]:
+        """d_j of each joint."""
+        return (1.0,) * joints if self.distances == "uniform" else DISTANCES[self.distances]
+
+    def check_lifter(self, *, joints: int) -> None:
+        known = len(self.distance_of_joint(joints))
+        if known != joints:
+            raise UsageError(f"retention over {joints} joints", expected=f"the {known} that it has decays for")
+
+    def build(self, *, dim: int, heads: int, joints: int) -> Retention:
+        return Retention(dim, heads, self.distance_of_joint(joints), zoh_gain=self.zoh_gain)

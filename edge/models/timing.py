@@ -1,4 +1,4 @@
-"""The timing of one call: when its frames happened, and where memory is forgotten."""
+"""The timing of one call: when its frames were taken, and where the state is reset."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-LONGEST = 10_000.0  # frames: the slowest memory keeps 2e-9 of itself over them
+MAX_ELAPSED_FRAMES = 10_000.0  # after so many frames the slowest decay leaves 2e-9 of a state
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """Time as every mixer of one call sees it.
+    """The times of a call's frames, as every mixer of the call reads them.
 
     Args:
         elapsed: (B or 1, T) time since the frame before, in nominal frames (dt x fps); the first is counted from the last
-            frame of the carried state. ``since`` makes it of seconds.
-        reset: (B or 1, T) true where all memory is forgotten before the frame; None for nowhere.
+            frame of the carried state. ``from_seconds`` computes it from seconds.
+        reset: (B or 1, T) true where the state is cleared before the frame; None for nowhere.
         chunk_size: T_s, NC-RetNet's staircase: a frame sees the past and the rest of its own chunk. 1 is causal.
-        uniform: every ``elapsed`` is 1, known without looking (it opens the FFT path of dssm).
+        uniform: every ``elapsed`` is 1, known without reading the tensor (it allows the FFT path of dssm).
     """
 
     elapsed: Tensor
     reset: Tensor | None = None
     chunk_size: int = 1
     uniform: bool = False
-    _shared: dict[object, object] = field(default_factory=dict)
+    _cache: dict[object, object] = field(default_factory=dict)
 
     @classmethod
     def from_seconds(cls, dt: Tensor, reset: Tensor | None, *, fps: float, chunk_size: int = 1) -> Timing:
-        """The timing of frames ``dt`` seconds apart, (B, T).
+        """The timing of frames that lie ``dt`` seconds apart, (B, T).
 
-        A reset forgets the time before it too. Times beyond all memory are cut, so that their powers stay finite.
+        At a reset the time before the frame counts as one nominal frame. Times are cut at ``MAX_ELAPSED_FRAMES``, so that
+        powers of them stay finite.
         """
-        elapsed = (dt * fps).clamp(max=LONGEST)
+        elapsed = (dt * fps).clamp(max=MAX_ELAPSED_FRAMES)
         return cls(elapsed if reset is None else torch.where(reset.bool(), 1.0, elapsed), reset, chunk_size)
 
-    def cached(self, key: object, make: Callable[[], T]) -> T:
-        """``make()``, computed by the first mixer that asks and shared with the others of this call."""
-        if key not in self._shared:
-            self._shared[key] = make()
-        return self._shared[key]  # type: ignore[return-value]
+    def cached(self, key: object, compute: Callable[[], T]) -> T:
+        """``compute()``, called for the first mixer that needs it and shared with the other mixers of this call."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]  # type: ignore[return-value]
 
-    def slice_frames(self, span: slice) -> Timing:
+    def slice_frames(self, frames: slice) -> Timing:
         """The timing of some of the call's frames."""
-        return Timing(self.elapsed[:, span], None if self.reset is None else self.reset[:, span], self.chunk_size, self.uniform)
+        reset = None if self.reset is None else self.reset[:, frames]
+        return Timing(self.elapsed[:, frames], reset, self.chunk_size, self.uniform)
 
     def time_reversed(self) -> Timing:
-        """The timing of the same frames from the last to the first: each stands for the time until the one after it.
+        """The timing of the same frames from the last to the first: each frame lasts until the one after it.
 
-        How long the last one lasts is not told, nor is it before a reset: as long as the time before it.
+        The duration of the last frame is unknown, as is that of a frame before a reset: the time before it is taken instead.
         """
         until = torch.cat([self.elapsed[:, 1:], self.elapsed[:, -1:]], dim=1)
         if self.reset is None:
@@ -67,28 +69,28 @@ class Timing:
 
     @property
     def time(self) -> Tensor:
-        """(B or 1, T) nominal frames since the call's first frame, in float64: they add up, and are turned into angles.
+        """(B or 1, T) nominal frames since the call's first frame, in float64: the sum grows and is turned into angles.
 
-        A graph has no float64, and no call so long that it would need it.
+        An exported graph has no float64, and no call long enough to need it.
         """
-        wide = torch.float32 if torch.compiler.is_exporting() else torch.float64
-        return self.cached("time", lambda: self.elapsed.to(wide).cumsum(-1) - self.elapsed[:, :1])
+        dtype = torch.float32 if torch.compiler.is_exporting() else torch.float64
+        return self.cached("time", lambda: self.elapsed.to(dtype).cumsum(-1) - self.elapsed[:, :1])
 
     @property
     def segment(self) -> Tensor:
-        """(B or 1, T) how many resets lie between the call's first frame and the frame."""
+        """(B or 1, T) number of resets between the call's first frame and each frame."""
 
-        def make() -> Tensor:
+        def compute() -> Tensor:
             resets = torch.zeros_like(self.elapsed) if self.reset is None else self.reset.to(self.elapsed)
             return resets.cumsum(-1) - resets[:, :1]
 
-        return self.cached("segment", make)
+        return self.cached("segment", compute)
 
     @property
     def visible(self) -> Tensor:
-        """(B or 1, T, T) true where frame n (rows) may see frame m (columns): same life, and m not after n's chunk."""
+        """(B or 1, T, T) true where frame n (rows) may see frame m (columns): same segment, m not after n's chunk."""
 
-        def make() -> Tensor:
+        def compute() -> Tensor:
             n = torch.arange(self.elapsed.shape[-1], device=self.elapsed.device)
             horizon = (n // self.chunk_size + 1) * self.chunk_size
             seen = (n[None, :] < horizon[:, None])[None]  # (1, T, T)
@@ -96,14 +98,15 @@ class Timing:
                 return seen
             return seen & (self.segment[:, :, None] == self.segment[:, None, :])
 
-        return self.cached("visible", make)
+        return self.cached("visible", compute)
 
 
 def phase(time: Tensor, rate: Tensor) -> Tensor:
     """time * rate in radians, in the precision of ``rate``.
 
-    A time that has added up to hundreds of frames comes in float64: its product with a rate has few digits left behind the
-    point in float32, so it is taken modulo 2 pi first. One frame's own time needs no such care, and no float64 in a graph.
+    A time that has added up over hundreds of frames comes in float64. In float32 its product with a rate keeps few digits
+    after the point, so the product is taken modulo 2 pi first. The time of a single frame needs no such care, and brings no
+    float64 into a graph.
     """
     if time.dtype == rate.dtype:
         return time * rate

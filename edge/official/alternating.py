@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ...runtime.errors import ArtefactError, UsageError
 from ..models.alternating import AlternatingConfig
+from ..models.attention import AttentionConfig
 from ..models.pruning import Pruning
-from ..models.retention import DISTANCES, one_minus_gamma
+from ..models.retention import DISTANCES, RetentionConfig, one_minus_gamma
 from .options import Options
 from .rename import Rename, Weights, attention, both, feed, first
 from .shapes import DATASETS, count, norm_eps, pruning_of, ratio, size
@@ -45,7 +46,7 @@ def mixste(weights: Weights, options: Options) -> AlternatingConfig:
         layer = options.whole("layer_index", 3)
         pruning = Pruning(keep=(keep,), layers=(layer,), by="tpc", recover="tra", positions=True)
     return AlternatingConfig(
-        mixer="attention",
+        mixer=AttentionConfig(),
         window=window,
         heads=options.whole("num_heads", 8),
         pruning=pruning,
@@ -60,12 +61,10 @@ def poseretnet(weights: Weights, options: Options) -> AlternatingConfig:
     options.agree(heads, "num_heads")
     skeleton, distances = decays(weights, options, heads)
     return AlternatingConfig(
-        mixer="retention",
+        mixer=RetentionConfig(zoh_gain=False, distances=distances),
         heads=heads,
         lookahead=options.flag("uncausal", not options.flag("causal", False)),
-        zoh_gain=False,
         bias=False,
-        distances=distances,
         skeleton=skeleton,
         **alternating(weights, options),
     )
@@ -144,7 +143,7 @@ def alternating_renames(config: AlternatingConfig) -> Iterator[Rename]:
     for layer in range(config.layers):
         yield from attention(f"over_joints.{layer}.attention", f"STEblocks.{layer}")
         yield from feed(f"over_joints.{layer}.feed", f"STEblocks.{layer}")
-        if config.mixer == "retention":
+        if config.mixer_kind == "retention":
             yield from retention(f"over_time.{layer}.mixing", f"TTEblocks.{layer}", config.heads, config.joints)
         else:
             yield from attention(f"over_time.{layer}.mixing", f"TTEblocks.{layer}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...runtime.errors import UsageError
+from ..models.attention import AttentionConfig
 from ..models.dual_stream import DualStreamConfig
 from .options import Options
 from .rename import Rename, Weights, attention, both, feed, first
@@ -22,7 +23,7 @@ def motionbert(weights: Weights, options: Options) -> DualStreamConfig:
     for key, found in {**sizes, "dim_rep": representation}.items():
         options.agree(found, key)
     return DualStreamConfig(
-        mixer="attention",
+        mixer=AttentionConfig(),
         dim=dim,
         heads=options.whole("num_heads", 8),
         layers=layers,

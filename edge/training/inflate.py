@@ -36,7 +36,7 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     surplus = sorted(set(known) - set(model.state_dict()))
     if fresh or surplus:
         raise UsageError(
-            f"a {trunk.config.topology} lifter with mixer {trunk.config.mixer} cannot start one with {config.mixer}: "
+            f"a {trunk.config.topology} lifter with mixer {trunk.config.mixer_kind} cannot start one with {config.mixer_kind}: "
             f"{(sorted(fresh) + surplus)[0]} is in one of them alone",
             expected="the same network without blocks over time, such as posemoe-frame-s",
         )

@@ -16,6 +16,7 @@ from ...export.reference import reference_files, stored
 from ...runtime.artefact.atomic import write_together
 from ...runtime.errors import ArtefactError, UsageError
 from ..models.lifter import Lifter
+from ..models.topology import config_from
 
 
 @dataclass
@@ -75,13 +76,14 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
-        saved_config, saved_recipe, saved_history = (json.loads(metadata[key]) for key in ("config", "recipe", "history"))
+        record, saved_recipe, saved_history = (json.loads(metadata[key]) for key in ("config", "recipe", "history"))
+        saved_config = config_from(record)
         history = TrainingHistory(**saved_history)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise ArtefactError(
             f"the training at {path} cannot be read", expected="a file that train wrote", run=f"rm {path}"
         ) from error
-    if saved_config != json.loads(json.dumps(dataclasses.asdict(model.config))):
+    if saved_config != model.config:
         raise UsageError(f"{path} is the training of another network", expected="another --out, or --fresh")
     for key, value in saved_recipe.items():
         if key != "updates" and recipe.get(key) != value:

@@ -22,6 +22,7 @@ from posemoe_edge.edge.evaluation import compute_metrics, evaluate
 from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.export.reference import save_reference
 from posemoe_edge.runtime import load
@@ -205,7 +206,7 @@ def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Cl
 def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clips: list[Clip]
 ) -> None:
-    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
     made = run(
         "decoder", "--preset", "tiny", "--updates", 2, "--rows", 2, "--frames", 9, "--seed", 3, "--out", tmp_path / "out",
@@ -227,7 +228,7 @@ def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
 def test_a_whole_network_of_the_same_budget_is_not_trained_again(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
     budget = ["--preset", "tiny", "--rows", 2, "--frames", 9, "--without", "no-temporal-ceka"]
     first = run("decoder", *budget, "--updates", 2, "--out", tmp_path / "first")
@@ -250,7 +251,7 @@ def test_only_a_posemoe_has_a_decoder(run: Any, weights: Any) -> None:
 
 
 def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
+    config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
     made = run("loader", "--preset", "tiny", "--updates", 2, "--played", 3)
     assert {(row["loader"], row["rows"] * row["frames"]) for row in made["rows"]} == {("takes", 486), ("windows", 486)}

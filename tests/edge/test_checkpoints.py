@@ -10,17 +10,25 @@ from typing import Any
 import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.models.attention import AttentionConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
+from posemoe_edge.edge.models.mixer import MixerConfig
 from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.export.reference import save_reference
 from posemoe_edge.runtime.errors import ArtefactError, MissingError
 
-MIXERS = ("attention", "retention", "dssm")
+SMALL_MIXERS: dict[str, MixerConfig] = {
+    "attention": AttentionConfig(),
+    "retention": RetentionConfig(),
+    "dssm": DSSMConfig(state_size=4),
+}
 
 
 def tiny(mixer: str = "dssm", seed: int = 0) -> PoseMoE:
     torch.manual_seed(seed)
     window = 4 if mixer == "attention" else None
-    return PoseMoE(PoseMoEConfig(mixer=mixer, dim=8, heads=2, layers=1, window=window, state_size=4))  # type: ignore[arg-type]
+    return PoseMoE(PoseMoEConfig(mixer=SMALL_MIXERS[mixer], dim=8, heads=2, layers=1, window=window))
 
 
 def assert_same(model: PoseMoE, other: PoseMoE) -> None:
@@ -52,7 +60,7 @@ def no_file_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", SMALL_MIXERS)
 def test_a_checkpoint_comes_back_bit_by_bit(mixer: str, tmp_path: Path) -> None:
     model = tiny(mixer)
     save_reference(tmp_path / "weights.safetensors", model, preset="tiny", training={"updates": 7})
@@ -99,7 +107,7 @@ def edit(**config: Any) -> Callable[[str], str]:
     [
         edit(dim=16),  # other shapes
         edit(layers=2),  # other names
-        edit(mixer="retention"),
+        edit(mixer={"kind": "retention"}),
         edit(heads=None),
         edit(colour="red"),
         edit(dim="8"),

@@ -10,16 +10,18 @@ from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.lifting import answered_frames, lift_sequence, mean_error_mm, target_poses
 from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
 
-RETENTION = PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1)
-WINDOW = PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=9)
+RETENTION = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
+WINDOW = PoseMoEConfig(mixer=AttentionConfig(), dim=16, heads=2, layers=1, window=9)
 CENTRE = AlternatingConfig(
-    mixer="attention", dim=16, heads=2, layers=2, window=9, channels=2,
+    mixer=AttentionConfig(), dim=16, heads=2, layers=2, window=9, channels=2,
     pruning=Pruning(keep=(5, 3), layers=(0, 1), recover="none", output="centre"),
 )  # fmt: skip
 

@@ -18,8 +18,8 @@ from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.modes import ForwardMode
-from posemoe_edge.edge.models.pruning import Pruning, even, sampled
-from posemoe_edge.edge.models.retention import DISTANCES
+from posemoe_edge.edge.models.pruning import Pruning, evenly_spaced, sampled_frames
+from posemoe_edge.edge.models.retention import DISTANCES, RetentionConfig
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
@@ -145,9 +145,9 @@ def test_h2ot_keeps_and_recovers_what_the_composition_does(ties: str) -> None:
     chosen = model.config.pruning
     assert chosen is not None and (chosen.keep, chosen.layers, chosen.by, chosen.recover) == ((121, 81), (0, 3), "tps", "tri")
     for stage, (frames, keep) in enumerate(pairwise((243, *chosen.keep)), 1):
-        np.testing.assert_array_equal(even(frames, keep, ties), expected[f"{ties}.idx_stage{stage}"])
+        np.testing.assert_array_equal(evenly_spaced(frames, keep, ties), expected[f"{ties}.idx_stage{stage}"])
     pruning = replace(chosen, ties=ties)  # type: ignore[arg-type]
-    assert sampled(243, pruning) == expected[f"{ties}.kept"].tolist()
+    assert sampled_frames(243, pruning) == expected[f"{ties}.kept"].tolist()
     for interpolate, key in (("aligned", "tri_align_corners"), ("kept", "tri_keptindex")):
         config_ = replace(model.config, pruning=replace(pruning, interpolate=interpolate))  # type: ignore[arg-type]
         variant = build(config_).double().eval()
@@ -504,8 +504,8 @@ def test_the_weights_tell_motionberts_apart(ratio: int, name: str) -> None:
 def test_the_weights_and_the_options_are_the_configuration() -> None:
     config = imported("poseretnet", alternating(gammas=gammas_of("3dhp17")), causal=True, dataset="mpii3d_univ").config
     assert config == AlternatingConfig(
-        mixer="retention", dim=DIM, heads=HEADS, layers=DEPTH, channels=2, norm_eps=1e-6, zoh_gain=False, bias=False,
-        skeleton="3dhp17", distances="3dhp17",
+        mixer=RetentionConfig(zoh_gain=False, distances="3dhp17"), dim=DIM, heads=HEADS, layers=DEPTH, channels=2,
+        norm_eps=1e-6, bias=False, skeleton="3dhp17",
     )  # fmt: skip
     hot = imported("hot").config.pruning
     assert hot == Pruning(keep=(HOT_FRAMES,), layers=(HOT_LAYER,), by="tpc", recover="tra", positions=True)

@@ -19,7 +19,7 @@ def parameters(name: str) -> int:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_is_what_its_name_says(name: str) -> None:
     preset = find_preset(name)
-    assert preset.name == name and preset.config.mixer == name.split("-")[1] and preset.note
+    assert preset.name == name and preset.config.mixer_kind == name.split("-")[1] and preset.note
 
 
 def test_every_preset_is_named_once_and_the_default_is_one() -> None:

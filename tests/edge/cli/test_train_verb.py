@@ -47,7 +47,7 @@ def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
     from posemoe_edge.edge import presets
 
     streams = presets.PRESETS["tiny-retention"]
-    trunk = presets.Preset("tiny-trunk", replace(streams.config, mixer="none", window=1), "for tests")
+    trunk = presets.Preset("tiny-trunk", replace(streams.config, mixer=None, window=1), "for tests")
     monkeypatch.setitem(presets.PRESETS, "tiny-trunk", trunk)
     call = ("--data", motion, "--updates", 1, *SMALL)
     assert run_cli("train", "tiny-trunk", *call).code == 0

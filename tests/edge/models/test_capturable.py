@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-SMALL = {"dim": 16, "heads": 2, "layers": 2, "mixer": "attention", "window": 27}
-GATED = {"mixer": "dssm", "block": "gated", "lookahead": True, "state_size": 4, "representation": 16}
+SMALL = {"dim": 16, "heads": 2, "layers": 2, "mixer": {"kind": "attention"}, "window": 27}
+GATED = {"mixer": {"kind": "dssm", "state_size": 4}, "block": "gated", "lookahead": True, "representation": 16}
 WINDOWS: dict[str, dict[str, Any]] = {
     "experts": {"topology": "moe"},
     "one after the other": {"topology": "alternating"},
@@ -91,7 +91,7 @@ def test_nor_does_a_window(kind: str) -> None:
 
 
 def test_single_frames_do_not_either() -> None:
-    watch = watched(build(config_from({"topology": "frame", "mixer": "none", "dim": 16, "layers": 2})).eval())
+    watch = watched(build(config_from({"topology": "frame", "dim": 16, "layers": 2})).eval())
     assert watch.seen > 5 and not watch.foul
 
 

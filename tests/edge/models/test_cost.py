@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.cost import Macs, count_macs, lifter_cost
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
+from posemoe_edge.edge.models.mixer import MixerConfig
 from posemoe_edge.edge.models.pruning import Pruning
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 
@@ -72,7 +76,7 @@ WIDE = {"dim": 144, "feed": "pair", "compress": "mlp", "ceka_feed": "cross", "he
         (hummuss(7, both=True, bias=True), 18_814_481),
         (hummuss(7, both=False, bias=True), 15_993_873),
     ],
-    ids=lambda value: f"{value:,}" if isinstance(value, int) else f"{value.topology} {value.mixer}",
+    ids=lambda value: f"{value:,}" if isinstance(value, int) else f"{value.topology} {value.mixer_kind}",
 )
 def test_parameters_are_counted_as_in_the_published_code(config: LifterConfig, expected: int) -> None:
     assert parameters(config) == expected
@@ -193,7 +197,7 @@ def test_pruned_presets_are_the_rows_of_the_tables(pruned: str, preset: str, pru
 @pytest.mark.parametrize("frames", [1, 5, 9])
 def test_macs_of_a_small_mixste_are_counted_by_hand(frames: int) -> None:
     dim, layers, ratio = 16, 2, 3
-    config = AlternatingConfig(mixer="attention", window=9, dim=dim, heads=2, layers=layers, mlp_ratio=ratio, channels=2)
+    config = AlternatingConfig(mixer=AttentionConfig(), window=9, dim=dim, heads=2, layers=layers, mlp_ratio=ratio, channels=2)
     found, tokens = count_macs(config, frames), frames * JOINTS
     block = (4 + 2 * ratio) * dim * dim  # queries, keys, values, output; the feed-forward up and down
     linear = tokens * (2 * dim + 2 * layers * block + 3 * dim)
@@ -204,18 +208,18 @@ def test_macs_of_a_small_mixste_are_counted_by_hand(frames: int) -> None:
 
 def test_macs_of_a_small_motionbert_are_counted_by_hand() -> None:
     dim, frames, representation = 16, 5, 24
-    config = DualStreamConfig(mixer="attention", window=9, dim=dim, heads=2, layers=1, representation=representation)
+    config = DualStreamConfig(mixer=AttentionConfig(), window=9, dim=dim, heads=2, layers=1, representation=representation)
     found, tokens = count_macs(config, frames), frames * JOINTS
     linear = tokens * (3 * dim + 4 * 8 * dim * dim + 2 * 2 * dim + dim * representation + 3 * representation)
     maps = 2 * 2 * dim * (frames * JOINTS**2 + JOINTS * frames**2)
     assert found == Macs(linear, linear + 4 * tokens * dim * (4 * 2 + 1), linear + maps)
 
 
-@pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_a_step_reads_and_writes_its_state_once(mixer: Any) -> None:
-    config = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2, state_size=4)
+@pytest.mark.parametrize("mixer", [RetentionConfig(), DSSMConfig(state_size=4)], ids=["retention", "dssm"])
+def test_a_step_reads_and_writes_its_state_once(mixer: MixerConfig) -> None:
+    config = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2)
     found = count_macs(config, 1)
-    numbers = 8 * 8 * JOINTS * 2 if mixer == "retention" else JOINTS * 16 * 4
+    numbers = 8 * 8 * JOINTS * 2 if mixer.kind == "retention" else JOINTS * 16 * 4
     maps = 2 * 2 * 16 * JOINTS**2  # over joints, of two layers
     assert found.all - found.linear == maps + 2 * 2 * numbers
 
@@ -236,24 +240,24 @@ def test_a_description_says_what_a_lifter_costs(preset: str, mode: str, frames: 
     told, call = lifter_cost(config), count_macs(config, frames)
     assert (told["mode"], told["frames"], told["latency_frames"], told["state_bytes"]) == (mode, frames, latency, state)
     assert (told["macs_linear"], told["macs_thop"], told["macs_all"]) == (call.linear, call.thop, call.all)
-    assert (told["topology"], told["mixer"], told["params"]) == (config.topology, config.mixer, parameters(config))
+    assert (told["topology"], told["mixer"], told["params"]) == (config.topology, config.mixer_kind, parameters(config))
     assert told["macs_per_frame"] == call.all
 
 
 def test_a_description_of_a_long_call_still_says_what_a_frame_costs() -> None:
-    config = AlternatingConfig(mixer="retention", dim=16, heads=2, layers=1)
+    config = AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     told = lifter_cost(config, frames=9)
     assert told["frames"] == 9 and told["macs_all"] == count_macs(config, 9).all
     assert told["macs_per_frame"] == count_macs(config, 1).all < told["macs_all"]
 
 
 def test_a_description_counts_a_memory_in_bytes_of_float32() -> None:
-    config = DualStreamConfig(mixer="dssm", block="gated", dim=16, heads=2, layers=1, state_size=4)
+    config = DualStreamConfig(mixer=DSSMConfig(state_size=4), block="gated", dim=16, heads=2, layers=1)
     assert lifter_cost(config)["state_bytes"] == 4 * 2 * JOINTS * (16 // config.reduction) * 4
 
 
 def test_a_description_names_the_pruning() -> None:
-    tiny: dict[str, Any] = {"mixer": "attention", "window": 9, "dim": 16, "heads": 2, "layers": 2}
+    tiny: dict[str, Any] = {"mixer": AttentionConfig(), "window": 9, "dim": 16, "heads": 2, "layers": 2}
     assert lifter_cost(AlternatingConfig(**tiny))["pruning"] is None
     pruned = AlternatingConfig(pruning=Pruning(keep=(3,), layers=(1,), by="tpa", recover="tra"), **tiny)
     assert lifter_cost(pruned)["pruning"] == "tpa+tra"

@@ -35,7 +35,7 @@ def test_a_call_equals_its_steps_however_fast_it_forgets(forgetful: bool, one_cl
     elapsed = torch.rand(1 if one_clock else 2, FRAMES).double() * 3 + 0.1
     reset = None if one_clock else torch.rand(2, FRAMES) < 0.1
     timing = Timing(elapsed, reset)
-    assert dssm._brief(timing) != forgetful
+    assert dssm._invertible(timing) != forgetful
     one = torch.ones_like(u)
     torch.testing.assert_close(dssm.chunk(one, one, u, state, timing)[0], stepped(dssm, u, state, timing), atol=1e-9, rtol=0)
 
@@ -46,7 +46,7 @@ def test_gradients_stay_finite_up_to_the_limit_of_the_quick_way() -> None:
     with torch.no_grad():
         dssm.log_rate[:] = torch.log(fastest)
     timing = Timing(torch.ones(2, FRAMES))
-    assert dssm._brief(timing)
+    assert dssm._invertible(timing)
     u = torch.randn(2, FRAMES, 3, 4)
     y, _ = dssm.chunk(torch.ones_like(u), torch.ones_like(u), u, torch.randn(2, *dssm.state_shape), timing)
     y.square().mean().backward()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.retention import Retention
+from posemoe_edge.edge.models.retention import Retention, RetentionConfig
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from torch import Tensor
@@ -141,7 +141,7 @@ def test_ours_is_the_published_form_while_that_lives(sizes: list[int], first: in
 def lifter(dtype: torch.dtype) -> Lifter:
     torch.manual_seed(0)
     config = AlternatingConfig(
-        mixer="retention", dim=8, heads=2, layers=1, mlp_ratio=1, channels=2, joints=3, distances="uniform", zoh_gain=False,
+        mixer=RetentionConfig(zoh_gain=False, distances="uniform"), dim=8, heads=2, layers=1, mlp_ratio=1, channels=2, joints=3,
         lookahead=True,
     )  # fmt: skip
     return build(config).to(dtype).eval().requires_grad_(False)

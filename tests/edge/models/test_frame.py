@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.frame import FrameConfig, FrameLifter
 from posemoe_edge.runtime.errors import UsageError
 from torch.nn import functional as F
@@ -35,7 +36,7 @@ def test_two_frames_at_once_are_refused() -> None:
         FrameLifter(FrameConfig(dim=16, layers=1))(torch.zeros(1, 2, 17, 3))
 
 
-@pytest.mark.parametrize("fields", [{"window": 9}, {"mixer": "attention"}, {"window": None}])
+@pytest.mark.parametrize("fields", [{"window": 9}, {"mixer": AttentionConfig()}, {"window": None}])
 def test_it_has_no_time(fields: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         FrameConfig(dim=16, layers=1, **fields)  # type: ignore[arg-type]

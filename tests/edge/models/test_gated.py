@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from posemoe_edge.edge.models.blocks import Gated, GatedJoints, GatedTime
-from posemoe_edge.edge.models.dssm import DSSM, SHORT, ReverseDSSM
+from posemoe_edge.edge.models.blocks import GatedBlock, GatedJoints, GatedTime
+from posemoe_edge.edge.models.dssm import DSSM, MAX_DIRECT, DSSMConfig, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.modes import ForwardMode, StepMode
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 def config(*, both: bool, window: int = FRAMES, **others: Any) -> DualStreamConfig:
     made: dict[str, Any] = {
-        "mixer": "dssm", "block": "gated", "dim": DIM, "heads": 2, "layers": 1, "joints": JOINTS, "state_size": 4,
+        "mixer": DSSMConfig(state_size=4), "block": "gated", "dim": DIM, "heads": 2, "layers": 1, "joints": JOINTS,
         "reduction": 2, "lookahead": both, "window": window if both else None, "positions": False,
     }  # fmt: skip
     return DualStreamConfig(**(made | others))
@@ -96,7 +96,7 @@ def filtered(dssm: DSSM, u: Array, elapsed: Array) -> Array:
     return np.stack(y)
 
 
-def block(made: Gated, x: Array, elapsed: Array, until: Array) -> Array:
+def block(made: GatedBlock, x: Array, elapsed: Array, until: Array) -> Array:
     """(L, C) through equations of 4.1 or 4.2; ahead, a place stands for ``elapsed``, backwards for ``until`` the next one."""
     x_n = normed(made.norm, x)
     x_id = gelu(linear(made.identity, x_n))
@@ -109,7 +109,7 @@ def block(made: Gated, x: Array, elapsed: Array, until: Array) -> Array:
     return x + linear(made.out, x_cb * x_id)
 
 
-def over_time(made: Gated, x: Tensor, elapsed: Array) -> Array:
+def over_time(made: GatedBlock, x: Tensor, elapsed: Array) -> Array:
     """Every row and joint on its own."""
     y = np.zeros_like(x.numpy())
     for row, joint in np.ndindex(len(x), JOINTS):
@@ -180,7 +180,7 @@ def test_backwards_takes_queries_and_keys_of_its_own_frames() -> None:
 def test_backwards_has_no_memory() -> None:
     mixer, u = ReverseDSSM(DSSM(DIM, JOINTS, 4)), features()
     assert mixer.state_shape is None
-    with pytest.raises(UsageError, match="dssm has no memory"):
+    with pytest.raises(UsageError, match="dssm has no state"):
         mixer.chunk(u, u, u, torch.zeros(1), Timing(torch.ones(1, FRAMES)))
 
 
@@ -254,7 +254,7 @@ def test_filters_of_no_known_start_or_odd_size_are_refused() -> None:
         DSSM(DIM, size=3)
 
 
-@pytest.mark.parametrize("places", [1, SHORT - 1, SHORT, SHORT + 1, 3 * SHORT])
+@pytest.mark.parametrize("places", [1, MAX_DIRECT - 1, MAX_DIRECT, MAX_DIRECT + 1, 3 * MAX_DIRECT])
 @pytest.mark.parametrize("dim", [1, -2])
 def test_sums_and_transforms_filter_alike(places: int, dim: int) -> None:
     """numpy's own convolution with the kernel, along frames or joints."""

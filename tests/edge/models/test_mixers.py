@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.attention import Attention
-from posemoe_edge.edge.models.dssm import BLOCK, DSSM
+from posemoe_edge.edge.models.dssm import DSSM, PAIRWISE_BLOCK
 from posemoe_edge.edge.models.mixer import Mixer
 from posemoe_edge.edge.models.retention import DISTANCES as DISTANCES_OF
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
@@ -159,7 +159,11 @@ def assert_close(got: Tensor, expected: Tensor, tolerance: float) -> None:
 @given(stream=streams())
 @example(stream=Stream(frames=1))
 @example(stream=varying(6, resets=[0, 1, 2], cuts=(1, 2)))
-@example(stream=varying(2 * BLOCK + 3, longest_s=0.05, resets=[BLOCK - 1, BLOCK], cuts=(5, BLOCK + 1)))
+@example(
+    stream=varying(
+        2 * PAIRWISE_BLOCK + 3, longest_s=0.05, resets=[PAIRWISE_BLOCK - 1, PAIRWISE_BLOCK], cuts=(5, PAIRWISE_BLOCK + 1)
+    )
+)
 def test_forward_equals_chunks_and_steps(kind: str, dtype: torch.dtype, stream: Stream) -> None:
     mixer = make(kind, dtype)
     y = forward(mixer, stream, dtype)
@@ -305,9 +309,9 @@ def test_attention_has_no_memory() -> None:
     mixer, stream = Attention(HEADS), Stream(1)
     (q, k, v), state = stream.qkv(), torch.zeros(2, 1)
     assert mixer.state_shape is None
-    with pytest.raises(UsageError, match="attention has no memory"):
+    with pytest.raises(UsageError, match="attention has no state"):
         mixer.chunk(q, k, v, state, stream.timing())
-    with pytest.raises(UsageError, match="attention has no memory"):
+    with pytest.raises(UsageError, match="attention has no state"):
         mixer.step(q[:, 0], k[:, 0], v[:, 0], state, stream.timing())
 
 

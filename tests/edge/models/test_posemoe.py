@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.models.aggregation import CrossExpert, CrossExpertAttention, StreamingCrossExpert
+from posemoe_edge.edge.models.attention import AttentionConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
-from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.modes import ForwardMode
 from posemoe_edge.edge.models.posemoe import ABLATIONS, Part, PoseMoE, PoseMoEConfig, PoseRouter
-from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention
+from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention, RetentionConfig
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
@@ -22,6 +24,12 @@ from torch.nn import functional as F
 
 DIM, HEADS, WINDOW, FPS = 16, 2, 8, 50.0
 ROWS, FRAMES = 2, 9
+
+SMALL_MIXERS: dict[str, MixerConfig] = {
+    "attention": AttentionConfig(),
+    "retention": RetentionConfig(),
+    "dssm": DSSMConfig(state_size=4),
+}
 
 SAME = 1e-10  # float64: the forms sum the same numbers in another order
 EXACT = 1e-12  # float64: one formula written twice
@@ -36,7 +44,7 @@ def make(kind: str, seed: int = 0, **others: Any) -> PoseMoE:
     """A tiny lifter in float64 whose every weight is away from its start, so that none hides behind a zero."""
     torch.manual_seed(seed)
     window = WINDOW if kind == "attention" else None
-    config = PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, state_size=4, **others)  # type: ignore[arg-type]
+    config = PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=DIM, heads=HEADS, layers=1, window=window, **others)
     return stirred(PoseMoE(config)).eval()
 
 
@@ -152,7 +160,7 @@ def test_the_state_is_one_tensor_that_starts_empty(kind: str) -> None:
     model = make(kind)
     assert model.state_shape is not None
     memories, *inner = model.state_shape
-    assert tuple(inner) == model.config.make_mixer().state_shape
+    assert tuple(inner) == model.config.build_mixer().state_shape
     assert memories == 3 + 2 + 2 * 3  # an encoder layer; cross-attention; own and twice aggregated, of both experts
     state = model.initial_state(5)
     assert state.shape == (5, *model.state_shape) and not state.any()
@@ -230,7 +238,7 @@ def test_a_window_model_has_no_state() -> None:
 @pytest.mark.parametrize(("mixer", "window"), [("attention", None), ("retention", 8), ("dssm", 8)])
 def test_a_window_belongs_to_attention(mixer: str, window: int | None) -> None:
     with pytest.raises(UsageError, match="a window for attention"):
-        PoseMoEConfig(mixer=mixer, dim=16, heads=2, layers=1, window=window)  # type: ignore[arg-type]
+        PoseMoEConfig(mixer=SMALL_MIXERS[mixer], dim=16, heads=2, layers=1, window=window)
 
 
 # The encoder's parts.
@@ -240,7 +248,7 @@ def test_a_window_belongs_to_attention(mixer: str, window: int | None) -> None:
 def test_gaussian_tokens_start_normal_and_are_learnt(kind: str) -> None:
     torch.manual_seed(0)
     window = 27 if kind == "attention" else None
-    model = PoseMoE(PoseMoEConfig(mixer=kind, dim=64, heads=2, layers=1, window=window))  # type: ignore[arg-type]
+    model = PoseMoE(PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=64, heads=2, layers=1, window=window))
     assert model.tokens.shape == ((27, 17, 64) if kind == "attention" else (17, 64))
     tokens = model.tokens.detach()
     assert tokens.mean().abs() < 0.1 and abs(tokens.std() - 1) < 0.1
@@ -467,9 +475,7 @@ def variant_of(kind: str, variant: str) -> PoseMoE:
     """Two layers, so that what is of each layer differs from what is of the model."""
     torch.manual_seed(0)
     window = WINDOW if kind == "attention" else None
-    config = PoseMoEConfig(
-        mixer=kind, dim=DIM, heads=HEADS, layers=2, window=window, state_size=4, **VARIANTS[variant]  # type: ignore[arg-type]
-    )  # fmt: skip
+    config = PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=DIM, heads=HEADS, layers=2, window=window, **VARIANTS[variant])
     return stirred(PoseMoE(config)).eval()
 
 
@@ -596,16 +602,17 @@ def test_the_ablations_are_the_rows_of_the_papers_tables() -> None:
 
 @pytest.mark.parametrize("kind", ["attention", "retention"])
 def test_a_lifter_without_anything_over_time_is_refused(kind: str) -> None:
-    parts = ("time_self_2d", "time_cross_2d", "time_self_depth", "ceka_time_cross", "ceka_time_expert")
+    parts: tuple[Part, ...] = ("time_self_2d", "time_cross_2d", "time_self_depth", "ceka_time_cross", "ceka_time_expert")
+    window = WINDOW if kind == "attention" else None
+    config = PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=DIM, heads=HEADS, layers=1, window=window, without=parts)
     with pytest.raises(UsageError, match="over time"):
-        window = WINDOW if kind == "attention" else None
-        PoseMoE(PoseMoEConfig(mixer=kind, dim=DIM, heads=HEADS, layers=1, window=window, without=parts))  # type: ignore[arg-type]
+        PoseMoE(config)
 
 
 def test_a_streaming_lifter_has_one_place_for_each_joint() -> None:
     places: tuple[Any, ...] = ("full", "joint", "joint_time")
     for positions in places:
-        config = PoseMoEConfig(mixer="retention", dim=DIM, heads=HEADS, layers=2, positions=positions, tokens_of="layer")
+        config = PoseMoEConfig(mixer=RetentionConfig(), dim=DIM, heads=HEADS, layers=2, positions=positions, tokens_of="layer")
         model = PoseMoE(config)
         assert model.position_2d.shape == model.position_depth.shape == (17, DIM)
         assert model.tokens.shape == (2, 17, DIM)
@@ -618,7 +625,7 @@ def test_a_streaming_lifter_has_one_place_for_each_joint() -> None:
 )
 def test_tokens_start_as_their_distribution_has_it(start: Any, deviation: float, size: float, within_one: float) -> None:
     torch.manual_seed(0)
-    model = PoseMoE(PoseMoEConfig(mixer="attention", dim=64, heads=2, layers=1, window=27, tokens=start))
+    model = PoseMoE(PoseMoEConfig(mixer=AttentionConfig(), dim=64, heads=2, layers=1, window=27, tokens=start))
     tokens = model.tokens.detach()
     statistics = tokens.mean(), tokens.std(), tokens.abs().mean(), (tokens.abs() <= 1).float().mean()
     np.testing.assert_allclose(statistics, (0, deviation, size, within_one), atol=0.03)  # of 29,376 numbers
@@ -637,7 +644,7 @@ def test_tokens_start_as_their_distribution_has_it(start: Any, deviation: float,
 def test_a_reading_that_is_not_there_is_refused(wrong: dict[str, Any]) -> None:
     ((_, value),) = wrong.items()
     with pytest.raises(UsageError, match=value if isinstance(value, str) else value[0]):
-        PoseMoEConfig(mixer="retention", dim=DIM, heads=HEADS, layers=1, **wrong)
+        PoseMoEConfig(mixer=RetentionConfig(), dim=DIM, heads=HEADS, layers=1, **wrong)
 
 
 # Half precision.

@@ -13,14 +13,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from posemoe_edge.edge.models.alternating import AlternatingConfig
-from posemoe_edge.edge.models.attention import Attention
+from posemoe_edge.edge.models.attention import Attention, AttentionConfig
 from posemoe_edge.edge.models.config import LifterConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.modes import ForwardMode
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
-from posemoe_edge.edge.models.pruning import PrunedMode, Pruner, Pruning, even, interpolation, sampled
+from posemoe_edge.edge.models.pruning import PrunedMode, Pruner, Pruning, evenly_spaced, interpolation, sampled_frames
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.errors import UsageError
@@ -73,11 +75,11 @@ def chosen(pruning: Pruning, x: Tensor, keypoints: Tensor, qk: tuple[Tensor, Ten
     taken = x
     for layer in pruning.layers:
         if qk is not None:
-            q, k = (part.gather(1, spread(mode.kept, part)) for part in qk)
+            q, k = (part.gather(1, spread(mode.kept_frames, part)) for part in qk)
             mode.mix(Attention(HEADS), q, k, q)
         (taken,) = mode.before_layer(layer, taken)
-        assert torch.equal(taken, x.gather(1, spread(mode.kept, x)))
-        kept.append(mode.kept.expand(len(x), -1).numpy())
+        assert torch.equal(taken, x.gather(1, spread(mode.kept_frames, x)))
+        kept.append(mode.kept_frames.expand(len(x), -1).numpy())
     return kept
 
 
@@ -221,32 +223,32 @@ def test_frames_are_spread_evenly(ties: str) -> None:
     for frames in (*range(2, 64), 81, 121, 189, 243, 351):
         for keep in range(2, frames):
             expected = [rule(Fraction(n * (frames - 1), keep - 1)) for n in range(keep)]
-            assert even(frames, keep, ties).tolist() == expected, f"{keep} of {frames}"
+            assert evenly_spaced(frames, keep, ties).tolist() == expected, f"{keep} of {frames}"
 
 
 def test_both_ends_and_of_odd_numbers_the_middle_are_kept() -> None:
     for keep in (3, 5, 81, 121, 175, 243):
         for ties in ("round", "floor"):
-            kept = even(351, keep, ties)
+            kept = evenly_spaced(351, keep, ties)
             assert kept[0] == 0 and kept[-1] == 350 and kept[keep // 2] == 175
 
 
 def test_one_frame_alone_is_the_first() -> None:
-    assert even(9, 1, "round").tolist() == even(9, 1, "floor").tolist() == [0]
+    assert evenly_spaced(9, 1, "round").tolist() == evenly_spaced(9, 1, "floor").tolist() == [0]
 
 
 def test_later_stages_sample_among_the_survivors() -> None:
     pruning = Pruning(keep=(7, 4), layers=(0, 1))
     first = [0, 2, 4, 6, 8, 10, 12]
-    assert even(13, 7, "round").tolist() == first
-    assert sampled(13, pruning) == [first[n] for n in (0, 2, 4, 6)]
+    assert evenly_spaced(13, 7, "round").tolist() == first
+    assert sampled_frames(13, pruning) == [first[n] for n in (0, 2, 4, 6)]
     x, keypoints, _ = inputs(random, 0)
-    np.testing.assert_array_equal(chosen(pruning, x, keypoints)[-1], np.tile(sampled(13, pruning), (ROWS, 1)))
+    np.testing.assert_array_equal(chosen(pruning, x, keypoints)[-1], np.tile(sampled_frames(13, pruning), (ROWS, 1)))
 
 
 def test_halves_go_to_the_even_frame_or_to_the_one_before() -> None:
-    assert even(4, 3, "round").tolist() == [0, 2, 3] and even(4, 3, "floor").tolist() == [0, 1, 3]
-    assert even(6, 3, "round").tolist() == [0, 2, 5] and even(6, 3, "floor").tolist() == [0, 2, 5]
+    assert evenly_spaced(4, 3, "round").tolist() == [0, 2, 3] and evenly_spaced(4, 3, "floor").tolist() == [0, 1, 3]
+    assert evenly_spaced(6, 3, "round").tolist() == [0, 2, 5] and evenly_spaced(6, 3, "floor").tolist() == [0, 2, 5]
 
 
 # Recovery.
@@ -263,7 +265,7 @@ def test_evenly_spaced_poses_are_interpolated_with_aligned_corners() -> None:
 @pytest.mark.parametrize("ties", ["round", "floor"])
 def test_poses_are_interpolated_at_their_own_times(ties: Any) -> None:
     pruning = Pruning(keep=(9, 6), layers=(0, 1), ties=ties, interpolate="kept")
-    kept = sampled(WINDOW, pruning)
+    kept = sampled_frames(WINDOW, pruning)
     assert np.ptp(np.diff(kept)) > 0  # not evenly spaced
     weights, line = interpolation(WINDOW, pruning), np.array(kept, float) * 3 - 2
     np.testing.assert_allclose(weights @ line, np.arange(WINDOW) * 3.0 - 2, atol=SAME)  # a line stays one
@@ -283,7 +285,7 @@ def test_tra_is_multi_head_attention_from_a_query_for_each_frame() -> None:
     theirs.in_proj_bias.copy_(torch.cat([pruner.to_query.bias, pruner.to_key_value.bias]))
     theirs.out_proj.load_state_dict(pruner.out.state_dict())
     x, query = random(0, ROWS, KEEP, JOINTS, DIM), pruner.query.expand(ROWS, -1, -1)
-    for joint, got in enumerate(pruner.attend(x).unbind(2)):
+    for joint, got in enumerate(pruner.recover(x).unbind(2)):
         expected, _ = theirs(query, x[:, :, joint], x[:, :, joint])
         torch.testing.assert_close(got, query + expected, rtol=SAME, atol=SAME)
 
@@ -303,7 +305,7 @@ def test_tra_learns_queries_that_start_at_zero_and_tri_learns_nothing() -> None:
 
 def make(kind: str, pruning: Pruning | None, layers: int = 3) -> Lifter:
     torch.manual_seed(0)
-    made: dict[str, Any] = {"mixer": "attention", "window": WINDOW, "dim": DIM, "heads": HEADS, "layers": layers}
+    made: dict[str, Any] = {"mixer": AttentionConfig(), "window": WINDOW, "dim": DIM, "heads": HEADS, "layers": layers}
     return stirred(build(TOPOLOGIES[kind](pruning=pruning, **made))).eval()
 
 
@@ -330,10 +332,10 @@ class Recorded(PrunedMode):
         self.taken: dict[int, Tensor] = {}
 
     def before_layer(self, layer: int, *features: Tensor) -> tuple[Tensor, ...]:
-        before = self.kept.expand(ROWS, -1)
+        before = self.kept_frames.expand(ROWS, -1)
         entered = super().before_layer(layer, *features)
         if layer in self.pruning.layers:
-            after = self.kept.expand(ROWS, -1)
+            after = self.kept_frames.expand(ROWS, -1)
             self.taken[layer] = torch.stack([torch.searchsorted(a, b) for a, b in zip(before, after, strict=True)])
         return entered
 
@@ -350,7 +352,7 @@ def test_a_pruned_network_is_the_network_on_the_frames_that_it_keeps(kind: str, 
 
     class Recovered(Taking):
         def before_head(self, x: Tensor) -> Tensor:
-            return x if by == "tps" else mode.pruner.attend(x)
+            return x if by == "tps" else mode.pruner.recover(x)
 
     pose = model.lift(x, Recovered(mode.taken))
     if by == "tps":
@@ -367,7 +369,7 @@ def test_seq2frame_answers_with_the_middle_frames_pose(kind: str, by: str) -> No
     mode = Recorded(model, x)
     got = model.lift(x, mode)
     poses = model.lift(x, Taking(mode.taken))  # (B, r, J, 3)
-    middle = [kept.tolist().index(WINDOW // 2) for kept in mode.kept.expand(ROWS, -1)]
+    middle = [kept.tolist().index(WINDOW // 2) for kept in mode.kept_frames.expand(ROWS, -1)]
     expected = torch.stack([pose[n] for pose, n in zip(poses, middle, strict=True)])[:, None]
     assert got.shape == (ROWS, 1, 17, 3) and model.latency_frames == WINDOW // 2
     torch.testing.assert_close(got, expected, rtol=SAME, atol=SAME)
@@ -396,7 +398,7 @@ def test_positions_are_added_after_each_stage(kind: str) -> None:
             return tuple(x + positions[layer] if layer in positions else x for x in super().before_layer(layer, *features))
 
         def before_head(self, x: Tensor) -> Tensor:
-            return mode.pruner.attend(x)
+            return mode.pruner.recover(x)
 
     torch.testing.assert_close(got, model.lift(x, Placed(mode.taken)), rtol=SAME, atol=SAME)
 
@@ -484,9 +486,9 @@ def test_a_pruning_that_cannot_be_is_refused(kind: str, wrong: dict[str, Any], m
 
 
 @topology
-@pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_a_memory_is_not_pruned(kind: str, mixer: Any) -> None:
-    with pytest.raises(UsageError, match=f"pruning of {mixer}; expected an attention lifter"):
+@pytest.mark.parametrize("mixer", [RetentionConfig(), DSSMConfig()], ids=["retention", "dssm"])
+def test_a_lifter_with_a_state_is_not_pruned(kind: str, mixer: MixerConfig) -> None:
+    with pytest.raises(UsageError, match=f"pruning of {mixer.kind}; expected an attention lifter"):
         TOPOLOGIES[kind](mixer=mixer, dim=DIM, heads=HEADS, layers=3, pruning=around("tps"))  # type: ignore[call-arg]
 
 

@@ -6,21 +6,26 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
-from posemoe_edge.edge.models.config import LifterConfig
-from posemoe_edge.edge.models.dssm import DSSM, ReverseDSSM
+from posemoe_edge.edge.models.attention import AttentionConfig
+from posemoe_edge.edge.models.config import MIXER_CONFIGS, LifterConfig, MixerKind
+from posemoe_edge.edge.models.dssm import DSSM, DSSMConfig, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
+from posemoe_edge.edge.models.frame import FrameConfig
 from posemoe_edge.edge.models.lifter import Lifter
-from posemoe_edge.edge.models.mixer import Mixer
+from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.topology import TOPOLOGIES, build, config_from
 from posemoe_edge.edge.presets import PRESETS
+from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,26 +39,29 @@ HALF = 1e-2  # mean error of the mean size: ten bits of mantissa, through some t
 
 MIXING = [name for name in TOPOLOGIES if name != "frame"]  # topologies that mix over time
 
-SIZES: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 2, "state_size": 4}
-GATED: dict[str, Any] = {"mixer": "dssm", "block": "gated", "expansion": 2, "reduction": 2}
+SIZES: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 2}
+SMALL_DSSM = DSSMConfig(state_size=4)
+GATED: dict[str, Any] = {"mixer": SMALL_DSSM, "block": "gated", "expansion": 2, "reduction": 2}
 
 STREAMING: dict[str, LifterConfig] = {
-    "alternating retention held": AlternatingConfig(mixer="retention", **SIZES),
-    "alternating retention published": AlternatingConfig(mixer="retention", zoh_gain=False, bias=False, **SIZES),
-    "alternating retention 3dhp": AlternatingConfig(mixer="retention", skeleton="3dhp17", distances="3dhp17", **SIZES),
-    "alternating dssm": AlternatingConfig(mixer="dssm", **SIZES),
+    "alternating retention held": AlternatingConfig(mixer=RetentionConfig(), **SIZES),
+    "alternating retention published": AlternatingConfig(mixer=RetentionConfig(zoh_gain=False), bias=False, **SIZES),
+    "alternating retention 3dhp": AlternatingConfig(mixer=RetentionConfig(distances="3dhp17"), skeleton="3dhp17", **SIZES),
+    "alternating dssm": AlternatingConfig(mixer=SMALL_DSSM, **SIZES),
     "alternating gated": AlternatingConfig(**GATED, **SIZES),
-    "dual_stream retention": DualStreamConfig(mixer="retention", **SIZES),
-    "dual_stream gated": DualStreamConfig(**GATED, positions=False, shared_modes=True, modes="inv", **SIZES),
+    "dual_stream retention": DualStreamConfig(mixer=RetentionConfig(), **SIZES),
+    "dual_stream gated": DualStreamConfig(
+        **(GATED | {"mixer": DSSMConfig(state_size=4, shared_modes=True, modes="inv")}), positions=False, **SIZES
+    ),
 }
 LOOKAHEAD: dict[str, LifterConfig] = {
     f"{name} lookahead": dataclasses.replace(config, lookahead=True)
     for name, config in STREAMING.items()
-    if config.mixer == "retention"
+    if config.mixer_kind == "retention"
 }
 WINDOWED: dict[str, LifterConfig] = {
-    "alternating attention": AlternatingConfig(mixer="attention", window=WINDOW, **SIZES),
-    "dual_stream attention": DualStreamConfig(mixer="attention", window=WINDOW, **SIZES),
+    "alternating attention": AlternatingConfig(mixer=AttentionConfig(), window=WINDOW, **SIZES),
+    "dual_stream attention": DualStreamConfig(mixer=AttentionConfig(), window=WINDOW, **SIZES),
     "alternating gated both": AlternatingConfig(**GATED, window=WINDOW, lookahead=True, **SIZES),
     "dual_stream gated both": DualStreamConfig(**GATED, window=WINDOW, lookahead=True, positions=False, bias=False, **SIZES),
 }
@@ -275,8 +283,8 @@ def test_there_is_one_memory_for_each_block_over_time(name: str) -> None:
         return
     assert model.state_shape is not None
     blocks = model.config.layers * (2 if isinstance(model, DualStream) else 1)
-    mixer = next(module for module in model.modules() if isinstance(module, type(model.config.make_mixer())))
-    if model.config.mixer == "retention":
+    mixer = next(module for module in model.modules() if isinstance(module, type(model.config.build_mixer())))
+    if model.config.mixer_kind == "retention":
         assert model.state_shape == (blocks, 8, 8, 17, 2)
     else:
         assert model.state_shape == (blocks, *(mixer.state_shape or ()))
@@ -345,7 +353,7 @@ def test_a_reset_parts_a_window_as_two_windows_are_parted() -> None:
 def test_attention_does_not_know_time_and_both_directions_do(name: str) -> None:
     model, made = make(name), call("varying", "some")
     moved = (forward(model, made) - forward(model, Call(made.x))).abs().max()
-    assert moved == 0 if model.config.mixer == "attention" else moved > 1e-6
+    assert moved == 0 if model.config.mixer_kind == "attention" else moved > 1e-6
 
 
 @windowed
@@ -435,8 +443,10 @@ def test_a_dual_stream_starts_with_equal_shares() -> None:
     ],
 )
 @pytest.mark.parametrize("topology", MIXING)
-def test_attention_and_dssm_in_both_directions_are_windowed(topology: str, mixer: str, ahead: bool, expected: bool) -> None:
-    made: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 1, "mixer": mixer, "lookahead": ahead}
+def test_attention_and_dssm_in_both_directions_are_windowed(
+    topology: str, mixer: MixerKind, ahead: bool, expected: bool
+) -> None:
+    made: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 1, "mixer": MIXER_CONFIGS[mixer](), "lookahead": ahead}
     if mixer == "dssm" and ahead:
         if topology == "moe":
             pytest.skip("PoseMoE has no blocks in both directions")
@@ -452,7 +462,7 @@ def test_attention_and_dssm_in_both_directions_are_windowed(topology: str, mixer
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"mixer": "lstm"}, "'lstm'"),
+        ({"mixer": "lstm"}, "mixer 'lstm'; expected the configuration of a mixer"),
         ({"dim": 0}, "more than 0"),
         ({"layers": 0}, "more than 0"),
         ({"heads": -2}, "more than 0"),
@@ -464,13 +474,12 @@ def test_attention_and_dssm_in_both_directions_are_windowed(topology: str, mixer
         ({"channels": 5}, "2 .x, y. or 3"),
         ({"skeleton": "coco17"}, "no skeleton 'coco17'; expected one of h36m17, 3dhp17"),
         ({"heads": 3}, "heads that divide the channels"),
-        ({"distances": "coco"}, "no distances 'coco'; expected uniform, h36m17, 3dhp17"),
         ({"joints": 16}, "retention over 16 joints; expected the 17"),
         ({"pruning": Pruning(keep=(3,), layers=(0,))}, "pruning of retention"),
     ],
 )
 def test_a_lifter_that_cannot_be_is_refused(topology: str, changed: dict[str, Any], message: str) -> None:
-    made: dict[str, Any] = {"mixer": "retention", "dim": 16, "heads": 2, "layers": 1}
+    made: dict[str, Any] = {"mixer": RetentionConfig(), "dim": 16, "heads": 2, "layers": 1}
     with pytest.raises(UsageError, match=message):
         TOPOLOGIES[topology][0](**(made | changed))
 
@@ -478,42 +487,62 @@ def test_a_lifter_that_cannot_be_is_refused(topology: str, changed: dict[str, An
 @pytest.mark.parametrize("config", [AlternatingConfig, DualStreamConfig])
 def test_a_block_of_another_kind_is_refused(config: Any) -> None:
     with pytest.raises(UsageError, match="convolution"):
-        config(mixer="retention", dim=16, heads=2, layers=1, block="convolution")
+        config(mixer=RetentionConfig(), dim=16, heads=2, layers=1, block="convolution")
 
 
-@pytest.mark.parametrize("mixer", ["attention", "retention"])
-def test_gated_blocks_are_made_of_dssm(mixer: str) -> None:
+@pytest.mark.parametrize(("mixer", "window"), [(AttentionConfig(), 9), (RetentionConfig(), None)])
+def test_gated_blocks_are_made_of_dssm(mixer: MixerConfig, window: int | None) -> None:
     with pytest.raises(UsageError, match="gated"):
-        AlternatingConfig(mixer=mixer, block="gated", dim=16, heads=2, layers=1, window=9 if mixer == "attention" else None)  # type: ignore[arg-type]
+        AlternatingConfig(mixer=mixer, block="gated", dim=16, heads=2, layers=1, window=window)
 
 
 @pytest.mark.parametrize("topology", ["alternating", "dual_stream"])
 def test_transformer_blocks_of_dssm_have_no_second_direction(topology: str) -> None:
     with pytest.raises(UsageError, match="directions"):
-        TOPOLOGIES[topology][0](mixer="dssm", lookahead=True, window=9, dim=16, heads=2, layers=1)  # type: ignore[call-arg]
+        TOPOLOGIES[topology][0](mixer=DSSMConfig(), lookahead=True, window=9, dim=16, heads=2, layers=1)  # type: ignore[call-arg]
 
 
 def test_a_posemoe_of_dssm_has_no_second_direction() -> None:
     with pytest.raises(UsageError, match="directions"):
-        PoseMoEConfig(mixer="dssm", lookahead=True, window=9, dim=16, heads=2, layers=1)
+        PoseMoEConfig(mixer=DSSMConfig(), lookahead=True, window=9, dim=16, heads=2, layers=1)
 
 
 def test_uniform_distances_go_with_any_number_of_joints() -> None:
-    config = AlternatingConfig(mixer="retention", dim=16, heads=2, layers=1, joints=5, distances="uniform")
-    model = build(config)
-    assert config.distance_of_joint == (1.0,) * 5
+    mixer = RetentionConfig(distances="uniform")
+    model = build(AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=1, joints=5))
+    assert mixer.distance_of_joint(5) == (1.0,) * 5
     assert model(torch.zeros(1, 2, 5, 3)).shape == (1, 2, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "message"),
+    [
+        (RetentionConfig, {"distances": "coco"}, "no distances 'coco'; expected uniform, h36m17, 3dhp17"),
+        (RetentionConfig, {"kind": "dssm"}, "no kind 'dssm'; expected one of retention"),
+        (DSSMConfig, {"state_size": 0}, "a dssm of state_size 0; expected more than 0"),
+        (DSSMConfig, {"state_size": 4.0}, "a dssm of state_size 4.0; expected a whole number"),
+        (DSSMConfig, {"state_size": 5}, "a dssm state of 5 numbers; expected an even number"),
+        (DSSMConfig, {"modes": "hippo"}, "no modes 'hippo'; expected one of lin, inv"),
+        (AttentionConfig, {"kind": "retention"}, "no kind 'retention'; expected one of attention"),
+    ],
+)
+def test_a_mixer_that_cannot_be_is_refused(config: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config(**fields)
 
 
 # Records.
 
 
 PRUNED = {
-    "tps": PoseMoEConfig(mixer="attention", window=9, pruning=Pruning(keep=(5, 3), layers=(0, 1)), **SIZES),
+    "tps": PoseMoEConfig(mixer=AttentionConfig(), window=9, pruning=Pruning(keep=(5, 3), layers=(0, 1)), **SIZES),
     "tra": AlternatingConfig(
-        mixer="attention", window=9, pruning=Pruning(keep=(3,), layers=(1,), by="tpc", recover="tra", positions=True), **SIZES
+        mixer=AttentionConfig(),
+        window=9,
+        pruning=Pruning(keep=(3,), layers=(1,), by="tpc", recover="tra", positions=True),
+        **SIZES,
     ),
-    "without": PoseMoEConfig(mixer="retention", without=("tokens", "router"), **SIZES),
+    "without": PoseMoEConfig(mixer=RetentionConfig(), without=("tokens", "router"), **SIZES),
 }
 RECORDED = ALL | PRUNED | {f"preset {name}": preset.config for name, preset in PRESETS.items()}
 
@@ -536,3 +565,53 @@ def test_a_record_without_a_topology_is_a_posemoes() -> None:
 def test_a_record_of_no_topology_is_refused() -> None:
     with pytest.raises(UsageError, match="'ring'"):
         config_from({"topology": "ring"})
+
+
+FLAT = {
+    "topology": "alternating", "dim": 16, "heads": 2, "layers": 2,
+    "held": False, "distances": "3dhp17", "state_size": 8, "modes": "inv", "shared_modes": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "mixer"),
+    [
+        ("retention", RetentionConfig(zoh_gain=False, distances="3dhp17")),
+        ("dssm", DSSMConfig(state_size=8, modes="inv", shared_modes=True)),
+        ("attention", AttentionConfig()),
+    ],
+)
+def test_the_flat_record_of_version_1_is_read(kind: str, mixer: MixerConfig) -> None:
+    window = WINDOW if kind == "attention" else None
+    expected = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2, window=window)
+    assert config_from(FLAT | {"mixer": kind, "window": window}) == expected
+
+
+def test_the_flat_record_of_a_lifter_without_a_mixer_is_read() -> None:
+    record = {"topology": "frame", "mixer": "none", "dim": 16, "layers": 1, "held": True, "state_size": 16}
+    assert config_from(record) == FrameConfig(dim=16, layers=1)
+
+
+@pytest.mark.parametrize("path", sorted(ZOO.glob("*/reference.json")), ids=lambda path: path.parent.name)
+def test_the_shipped_weights_are_of_their_preset(path: Path) -> None:
+    record = json.loads(path.read_text())
+    assert isinstance(record["config"]["mixer"], str)  # the flat shape
+    assert PRESETS[record["preset"]].fits(config_from(record["config"]))
+
+
+@pytest.mark.parametrize(
+    ("mixer", "message"),
+    [
+        ("retantion", "no mixer 'retantion'; did you mean retention"),
+        ({"kind": "lstm"}, "no mixer 'lstm'"),
+        ({"kind": "retention", "state_size": 4}, "a configuration with state_size; expected fields of retention"),
+    ],
+)
+def test_a_record_of_no_mixer_is_refused(mixer: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config_from({"topology": "alternating", "mixer": mixer, "dim": 16, "heads": 2, "layers": 1})
+
+
+def test_a_nested_record_takes_no_flat_fields() -> None:
+    with pytest.raises(UsageError, match="a configuration with held"):
+        config_from({"topology": "alternating", "mixer": {"kind": "retention"}, "held": True})

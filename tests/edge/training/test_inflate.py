@@ -7,22 +7,25 @@ from typing import Any
 import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.attention import AttentionConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.frame import FrameConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.training.inflate import inflate, start_from
 from posemoe_edge.export.reference import reference_files
 from posemoe_edge.runtime.artefact.atomic import write_together
 from posemoe_edge.runtime.errors import UsageError
 
-TRUNK = PoseMoEConfig(mixer="none", window=1, dim=16, heads=2, layers=2)
+TRUNK = PoseMoEConfig(mixer=None, window=1, dim=16, heads=2, layers=2)
 FULL: dict[str, dict[str, Any]] = {
-    "retention": {"mixer": "retention", "window": None},
-    "dssm": {"mixer": "dssm", "window": None, "state_size": 4},
-    "attention": {"mixer": "attention", "window": 9},
-    "attention as tcpformer reads it": {"mixer": "attention", "window": 9, "ceka": "tcpformer"},
-    "no feed-forwards": {"mixer": "retention", "window": None, "feed": "none", "ceka_feed": "none"},
-    "a set of tokens for each layer": {"mixer": "attention", "window": 9, "tokens_of": "layer"},
+    "retention": {"mixer": RetentionConfig(), "window": None},
+    "dssm": {"mixer": DSSMConfig(state_size=4), "window": None},
+    "attention": {"mixer": AttentionConfig(), "window": 9},
+    "attention as tcpformer reads it": {"mixer": AttentionConfig(), "window": 9, "ceka": "tcpformer"},
+    "no feed-forwards": {"mixer": RetentionConfig(), "window": None, "feed": "none", "ceka_feed": "none"},
+    "a set of tokens for each layer": {"mixer": AttentionConfig(), "window": 9, "tokens_of": "layer"},
 }
 
 
@@ -63,17 +66,17 @@ def test_an_inflated_lifter_learns_to_move(name: str) -> None:
 
 def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="the trunk"):
-        inflate(build(TRUNK), PoseMoEConfig(mixer="retention", dim=32, heads=2, layers=2))
+        inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=32, heads=2, layers=2))
     with pytest.raises(UsageError, match="alone"):
-        inflate(build(TRUNK), PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=3))
+        inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=3))
     with pytest.raises(UsageError, match="alone"):
-        inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer="retention", window=None))
+        inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer=RetentionConfig(), window=None))
     with pytest.raises(UsageError, match="alone"):
-        inflate(build(TRUNK), AlternatingConfig(mixer="retention", dim=16, heads=2, layers=2))
+        inflate(build(TRUNK), AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=2))
 
 
 def test_a_start_of_the_same_kind_is_taken_as_it_is(tmp_path: Path) -> None:
-    config = replace(TRUNK, mixer="retention", window=None)
+    config = replace(TRUNK, mixer=RetentionConfig(), window=None)
     model = build(config)
     write_together(reference_files(tmp_path / "a.safetensors", model, preset="p", training={"frames": 7, "minutes": 1.5}))
     found, origin = start_from(tmp_path / "a.safetensors", config)

@@ -24,10 +24,13 @@ from posemoe_edge.edge.data.sequences import evaluation_sequences
 from posemoe_edge.edge.data.window_stream import WindowStream
 from posemoe_edge.edge.lifting import mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig
+from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.config import LifterConfig
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.dual_stream import DualStreamConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training import train as train_module
 from posemoe_edge.edge.training import training_batches
@@ -36,21 +39,21 @@ from posemoe_edge.edge.training.train import train
 from posemoe_edge.edge.training.training_file import load_training, training_path
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 
-TINY = Preset("tiny-retention", PoseMoEConfig(mixer="retention", dim=16, heads=2, layers=1), "for tests")
+TINY = Preset("tiny-retention", PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1), "for tests")
 SHORT = Recipe(updates=8, rows=2, frames=9)
 
 KINDS: dict[str, LifterConfig] = {
-    "attention": PoseMoEConfig(mixer="attention", dim=16, heads=2, layers=1, window=7),
+    "attention": PoseMoEConfig(mixer=AttentionConfig(), dim=16, heads=2, layers=1, window=7),
     "gated both": DualStreamConfig(
-        mixer="dssm", block="gated", dim=16, heads=2, layers=1, window=7, lookahead=True, state_size=4, representation=16
+        mixer=DSSMConfig(state_size=4), block="gated", dim=16, heads=2, layers=1, window=7, lookahead=True, representation=16
     ),
     "seq2frame": AlternatingConfig(
-        mixer="attention", dim=16, heads=2, layers=2, window=7, channels=2,
+        mixer=AttentionConfig(), dim=16, heads=2, layers=2, window=7, channels=2,
         pruning=Pruning(keep=(5, 3), layers=(0, 1), recover="none", output="centre"),
     ),
     "3dhp, two channels": AlternatingConfig(
-        mixer="retention", dim=16, heads=2, layers=1, channels=2, lookahead=True, zoh_gain=False, bias=False,
-        skeleton="3dhp17", distances="3dhp17",
+        mixer=RetentionConfig(zoh_gain=False, distances="3dhp17"), dim=16, heads=2, layers=1, channels=2, lookahead=True,
+        bias=False, skeleton="3dhp17",
     ),
 }  # fmt: skip
 
@@ -245,7 +248,7 @@ from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training.recipe import Recipe
 from posemoe_edge.edge.training.train import train
-preset = Preset("tiny", PoseMoEConfig(mixer="dssm", dim=8, heads=2, layers=1, state_size=4), "for tests")
+preset = Preset("tiny", PoseMoEConfig(mixer=DSSMConfig(state_size=4), dim=8, heads=2, layers=1), "for tests")
 recipe = Recipe(updates=100_000, rows=1, frames=4, compiled=False)
 train(preset, load_clips(Path(sys.argv[1])), out=Path(sys.argv[2]), recipe=recipe, save_every_minutes=0)
 """
@@ -254,7 +257,7 @@ train(preset, load_clips(Path(sys.argv[1])), out=Path(sys.argv[2]), recipe=recip
 def test_a_training_that_was_killed_loses_an_interval_at_most(
     tmp_path: Path, clips: list[Clip], write_motion_file: Callable[..., Path]
 ) -> None:
-    out, preset = tmp_path / "killed.safetensors", PoseMoEConfig(mixer="dssm", dim=8, heads=2, layers=1, state_size=4)
+    out, preset = tmp_path / "killed.safetensors", PoseMoEConfig(mixer=DSSMConfig(state_size=4), dim=8, heads=2, layers=1)
     program = [sys.executable, "-c", KILLED, str(write_motion_file(clips)), str(out)]
     process = subprocess.Popen(program, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
