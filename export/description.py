@@ -39,7 +39,7 @@ def describe(
     return Manifest(
         schema_version=MANIFEST_SCHEMA,
         preset=preset,
-        mixer=config.mixer,
+        mixer=config.mixer_kind,
         mode=mode,
         config=json.loads(json.dumps(dataclasses.asdict(config))),  # as the JSON file will be read: lists, no tuples
         parameters=sum(parameter.numel() for parameter in model.parameters()),
