@@ -1,4 +1,4 @@
-"""posemoe-edge.toml: defaults for the verbs' options, and names for cameras.
+"""posemoe-edge.toml: defaults for the options of the verbs, and aliases of cameras.
 
     [verify]
     data = "motion/cmu_h36m17.npz"    # paths are relative to the file
@@ -6,7 +6,7 @@
     [cameras]
     front = "camera2"
 
-Flags win over the environment (POSEMOE_EDGE_VERIFY_DATA), the environment over the file, the file over the defaults.
+Flags override the environment (POSEMOE_EDGE_VERIFY_DATA), the environment overrides the file, the file the defaults.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ PATHS = ("data", "model", "weights", "out")
 
 
 def check_options(ctx: click.Context) -> None:
-    """Refuse a key of the verb's table that is no option of the verb: it would be a setting that sets nothing."""
+    """Check that each key of the verb's table is an option of the verb: others would have no effect.
+
+    Raises:
+        UsageError: a key is not.
+    """
     known = {param.name for param in ctx.command.params}
     for key in ctx.default_map or {}:
         if key not in known:
@@ -43,7 +47,11 @@ def check_options(ctx: click.Context) -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file holds."""
+    """The tables of a TOML file.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
     try:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -51,7 +59,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path, verbs: Collection[str]) -> dict[str, Any]:
-    """The tables of the folder's configuration file, one for a verb or for the cameras; empty where there is no file."""
+    """The tables of the folder's configuration file, one for each verb and one for the cameras; empty without a file.
+
+    Args:
+        folder: paths in the file are relative to it.
+        verbs: the tables that may occur, beside ``cameras``.
+
+    Raises:
+        UsageError: the file is not TOML, or has another form.
+    """
     path = folder / CONFIG
     if not path.is_file():
         return {}

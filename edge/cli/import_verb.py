@@ -23,62 +23,70 @@ OPTIONS = {
     "3dhp": ("fps",),
     "bvh": ("split", "fps", "unit_m", "stature_m"),
 }
-"""What is imported, and which options are its own."""
+"""KIND -> the options that only apply to it and to other kinds that list them."""
 
 
 @click.command("import")
 @click.argument("kind", type=click.Choice(list(OPTIONS)))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The .npz, or of weights the folder; default: by KIND.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The .npz, or the folder of weights; the default is named after KIND."
+)
 @click.option(
     "--config",
     multiple=True,
     metavar="KEY=VALUE",
-    help="What weights do not tell: num_heads=8, causal=true, dataset=mpii3d_univ; or a .json or .toml of such keys.",
+    help="Options of the published code that weights do not contain: num_heads=8, causal=true, dataset=mpii3d_univ; "
+    "or a .json or .toml file of them.",
 )
 @click.option(
-    "--keypoints", type=click.Path(path_type=Path, dir_okay=False), help="h36m: data_2d_h36m_gt.npz, or a detector's."
+    "--keypoints", type=click.Path(path_type=Path, dir_okay=False), help="h36m: data_2d_h36m_gt.npz, or a detector's file."
 )
 @click.option(
     "--cameras",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="h36m: data_2d_h36m_gt.npz to find them from, or a .json; default: from --keypoints.",
+    help="h36m: data_2d_h36m_gt.npz to find the cameras from, or a .json; default: the file of --keypoints.",
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="bvh: of what no folder assigns; default: train.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), help="bvh: split of files in no folder of a split; default: train."
+)
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    help="bvh: of the clips, default 50; 3dhp: of the test sequences, default 25.",
+    help="bvh: frame rate of the clips, default 50; 3dhp: of the test sequences, default 25.",
 )
-@click.option("--unit-m", type=click.FloatRange(min=0, min_open=True), help="bvh: metres in a unit of the files.")
-@click.option("--stature-m", type=click.FloatRange(min=0, min_open=True), help="bvh: how tall the person is, instead.")
+@click.option("--unit-m", type=click.FloatRange(min=0, min_open=True), help="bvh: length of the files' unit in metres.")
+@click.option(
+    "--stature-m", type=click.FloatRange(min=0, min_open=True), help="bvh: height of the person, instead of --unit-m."
+)
 @verb
 def command(
-    out_: Output, kind: str, files: tuple[Path, ...], out: Path | None, config: tuple[str, ...], **options: Any
+    output: Output, kind: str, files: tuple[Path, ...], out: Path | None, config: tuple[str, ...], **options: Any
 ) -> Result:
-    """Bring what others published, or motion of your own: KIND says what FILE is.
+    """Convert official checkpoints, published data sets or BVH files; KIND names the format of FILE.
 
     poseretnet, mixste, motionbert: an official checkpoint becomes safetensors and a configuration, for export.
-    h36m, 3dhp: a data set becomes an .npz of recorded takes; bvh: motion becomes an .npz of clips; for train and eval.
+    h36m, 3dhp: a data set becomes an .npz of recorded sequences, for train and eval.
+    bvh: motion becomes an .npz of clips, for train and eval.
     """
     context = click.get_current_context()
     for name in ("config", *options):
         if name not in OPTIONS[kind] and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            own = [f"--{option.replace('_', '-')}" for option in (*OPTIONS[kind], "out")]
-            raise UsageError(f"--{name.replace('_', '-')} is no option of import {kind}", expected=" or ".join(own))
+            options_of_kind = [f"--{option.replace('_', '-')}" for option in (*OPTIONS[kind], "out")]
+            raise UsageError(f"--{name.replace('_', '-')} is no option of import {kind}", expected=" or ".join(options_of_kind))
     if kind in FAMILIES:
         if len(files) > 1:
             raise UsageError(f"{len(files)} files of {kind}", expected="one checkpoint")
-        return _weights(out_, kind, files[0], config, out or Path(f"{kind}-weights"))
+        return _import_weights(output, kind, files[0], config, out or Path(f"{kind}-weights"))
     out = out or Path(f"{kind}.npz")
-    read = [*files, *(options[name] for name in ("keypoints", "cameras") if options[name])]
-    if out.exists() and any(path.exists() and out.samefile(path) for path in read):
-        raise UsageError(f"{out} would be written over what is read", expected="another --out")
-    given = {name: options[name] for name in OPTIONS[kind] if options[name] is not None}
-    return DATA[kind](out_, files, out, **given)
+    inputs = [*files, *(options[name] for name in ("keypoints", "cameras") if options[name])]
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise UsageError(f"{out} would overwrite a file that is read", expected="another --out")
+    options = {name: options[name] for name in OPTIONS[kind] if options[name] is not None}
+    return DATA_IMPORTERS[kind](output, files, out, **options)
 
 
-def _weights(out_: Output, family: str, file: Path, config: tuple[str, ...], folder: Path) -> Result:
+def _import_weights(output: Output, family: str, file: Path, config: tuple[str, ...], folder: Path) -> Result:
     if not file.is_file():
         raise MissingError(f"there is no checkpoint at {file}", expected=f"an official {family} checkpoint")
     if folder.is_file():
@@ -90,95 +98,96 @@ def _weights(out_: Output, family: str, file: Path, config: tuple[str, ...], fol
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "reading a checkpoint") from None
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for entry in config:
-        told |= read_config(entry)
+        options |= parse_config(entry)
     unread: list[str] = []
-    model = import_official(family, read_weights(file), told, ignored=unread.extend)
+    model = import_official(family, read_weights(file), options, ignored=unread.extend)
     if unread:
-        out_.warn(f"not read of the configuration: {', '.join(unread)}")
+        output.warn(f"ignored options of the configuration: {', '.join(unread)}")
     preset = next((p.name for p in PRESETS.values() if p.fits(model.config)), family)
     folder.mkdir(parents=True, exist_ok=True)
-    source = {"imported": family, "file": file.name, "sha256": sha256(file), "config": told}
+    source = {"imported": family, "file": file.name, "sha256": sha256(file), "config": options}
     save_reference(folder / REFERENCE, model, preset=preset, training=source)
     params, size = sum(p.numel() for p in model.parameters()), (folder / REFERENCE).stat().st_size
-    out_.print(
+    output.print(
         f"{file.name} is a {family} of {params / 1e6:.2f} M parameters, {model.config.layers} layers of {model.config.dim}"
     )
-    out_.print(
+    output.print(
         f"It is the preset {preset}" if preset in PRESETS else "No preset has its shape; the configuration lies beside it"
     )
-    out_.print(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
+    output.print(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
     data = {"weights": str(folder / REFERENCE), "family": family, "preset": preset, "params": params}
     return Result(data, next_command=f"posemoe-edge export --weights {folder / REFERENCE}")
 
 
-def _h36m(
-    out_: Output, files: tuple[Path, ...], out: Path, *, keypoints: Path | None = None, cameras: Path | None = None
+def _import_h36m(
+    output: Output, files: tuple[Path, ...], out: Path, *, keypoints: Path | None = None, cameras: Path | None = None
 ) -> Result:
     from ..data import h36m
 
     if len(files) > 1 or keypoints is None:
-        raise UsageError("Human3.6M is two files", expected="import h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz")
+        raise UsageError(
+            "Human3.6M consists of two files", expected="import h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz"
+        )
     report = h36m.convert(files[0], keypoints, out, cameras=cameras)
     for subject, errors in report.error_px.items():
-        out_.print(
-            f"  {subject:<4} keypoints lie {', '.join(f'{error:.2g}' for error in errors)} px from the positions, by camera"
-        )
-    made = _written(out_, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), what="recorded takes")
-    made.data["error_px"] = {subject: list(errors) for subject, errors in report.error_px.items()}
-    return made
+        per_camera = ", ".join(f"{error:.2g}" for error in errors)
+        output.print(f"  {subject:<4} median distance of keypoints from positions, by camera: {per_camera} px")
+    result = _report(output, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), noun="recorded sequences")
+    result.data["error_px"] = {subject: list(errors) for subject, errors in report.error_px.items()}
+    return result
 
 
-def _3dhp(out_: Output, files: tuple[Path, ...], out: Path, *, fps: float | None = None) -> Result:
+def _import_3dhp(output: Output, files: tuple[Path, ...], out: Path, *, fps: float | None = None) -> Result:
     from ..data import mpi3dhp
 
     saved = mpi3dhp.convert(files, out, fps_test=fps or mpi3dhp.TEST_FPS)
-    return _written(out_, "3dhp", out, ((entry.split, entry.frames) for entry in saved), what="recorded takes")
+    return _report(output, "3dhp", out, ((entry.split, entry.frames) for entry in saved), noun="recorded sequences")
 
 
-def _bvh(out_: Output, files: tuple[Path, ...], out: Path, **options: Any) -> Result:
+def _import_bvh(output: Output, files: tuple[Path, ...], out: Path, **options: Any) -> Result:
     from ..data.bvh_clips import load_bvh_files
     from ..data.mocap import save_clips
 
     clips = [clip for path in files for clip in load_bvh_files(path, **options)]
     save_clips(out, clips)
-    return _written(out_, "bvh", out, ((clip.split, len(clip)) for clip in clips), what="clips")
+    return _report(output, "bvh", out, ((clip.split, len(clip)) for clip in clips), noun="clips")
 
 
-DATA: dict[str, Callable[..., Result]] = {"h36m": _h36m, "3dhp": _3dhp, "bvh": _bvh}
+DATA_IMPORTERS: dict[str, Callable[..., Result]] = {"h36m": _import_h36m, "3dhp": _import_3dhp, "bvh": _import_bvh}
 
 
-def _written(out_: Output, kind: str, out: Path, parts: Iterable[tuple[str, int]], *, what: str) -> Result:
-    """What was written: how many takes and frames in each split."""
+def _report(output: Output, kind: str, out: Path, parts: Iterable[tuple[str, int]], *, noun: str) -> Result:
+    """Print and return how many sequences or clips, and frames, were written in each split."""
     splits: dict[str, dict[str, int]] = {}
     for split, frames in parts:
-        count = splits.setdefault(split, {"takes": 0, "frames": 0})
-        count["takes"] += 1
+        count = splits.setdefault(split, {"sequences": 0, "frames": 0})
+        count["sequences"] += 1
         count["frames"] += frames
     for split, count in splits.items():
-        out_.print(f"  {split:<6} {count['takes']} {what}, {count['frames']} frames")
-    out_.print(f"Wrote {out} ({megabytes(out.stat().st_size)})")
+        output.print(f"  {split:<6} {count['sequences']} {noun}, {count['frames']} frames")
+    output.print(f"Wrote {out} ({megabytes(out.stat().st_size)})")
     data = {"data": str(out), "kind": kind, "splits": splits}
     return Result(data, next_command=f"posemoe-edge {'train' if 'train' in splits else 'eval'} --data {out}")
 
 
-def read_config(entry: str) -> dict[str, Any]:
-    """``key=value``, or the keys of a file."""
+def parse_config(entry: str) -> dict[str, Any]:
+    """The keys and values of one ``--config``: ``key=value``, or a .json or .toml file."""
     path = Path(entry)
     if path.suffix == ".json" and path.is_file():
         try:
-            found = json.loads(path.read_text())
+            values = json.loads(path.read_text())
         except ValueError as error:
             raise UsageError(f"{path} is not JSON: {error}", expected="an object of keys") from error
-        if not isinstance(found, dict):
+        if not isinstance(values, dict):
             raise UsageError(f"{path} holds no object", expected="an object of keys")
-        return found
+        return values
     if path.suffix == ".toml" and path.is_file():
         return read_toml(path)
     key, equals, value = entry.partition("=")
     if not equals or not key.isidentifier():
-        raise UsageError(f"--config {entry}", expected="KEY=VALUE, or a .json or .toml file that is there")
+        raise UsageError(f"--config {entry}", expected="KEY=VALUE, or a .json or .toml file that exists")
     try:
         return {key: json.loads(value)}
     except ValueError:

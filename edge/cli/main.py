@@ -1,4 +1,4 @@
-"""posemoe-edge: the verbs."""
+"""The posemoe-edge program: a click group that loads the module of a verb when the verb is called."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ...runtime.registry import suggest
 from .config import read_config
 from .output import INTERRUPTED, as_record
 
-# In the order in which people meet them; each in a module of its name with a command of its name.
+# In the order in which a new user needs them. The verb NAME is ``command`` in the module ``NAME_verb``.
 VERBS = {
-    "demo": "Export, certify and run the default model, and draw what it saw.",
-    "doctor": "What is installed here, and what is missing.",
-    "models": "The presets: size, cost, latency.",
-    "train": "Train a preset on motion capture.",
-    "eval": "Accuracy of an artefact on motion capture.",
-    "import": "Official checkpoints, and data sets and motion of others.",
-    "export": "PyTorch weights to an artefact.",
-    "calibrate": "INT8 graphs for an artefact, from ranges over time.",
-    "build": "Graphs to TensorRT plans.",
-    "verify": "Certify an artefact's drift in millimetres.",
+    "demo": "Export, certify and run the default model, and draw the result.",
+    "doctor": "What is installed on this machine, and what is missing.",
+    "models": "List the presets with their size, cost and latency.",
+    "train": "Train a preset on motion capture or recorded sequences.",
+    "eval": "Measure the accuracy of an artefact.",
+    "import": "Convert official checkpoints, published data sets and BVH files.",
+    "export": "Export PyTorch weights to an artefact.",
+    "calibrate": "Add INT8 graphs to an artefact.",
+    "build": "Build TensorRT plans of an artefact's graphs.",
+    "verify": "Measure an artefact's drift in millimetres, and certify it.",
     "run": "Lift people from a camera, a video or a file.",
-    "inspect": "What an artefact is, and whether it is whole.",
+    "inspect": "Show what an artefact contains, and check its files.",
 }
 
 
 class Verbs(click.Group):
-    """Loads a verb when it is called, so that `run` never pays for `train`."""
+    """The verbs as a click group. A verb's module is imported when it is called, so that `run` does not import torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -59,9 +59,9 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="posemoe-edge")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """3D human pose models from PyTorch to a robot: exported, certified in millimetres, streamed with state.
+    """Bring 3D human pose models from PyTorch to a robot: export, certify in millimetres, run with a carried state.
 
-    Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing here, 4 the artefact is invalid, 130 interrupted.
+    Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing, 4 the artefact is invalid, 130 interrupted.
     """
     tables = read_config(Path.cwd(), VERBS)
     ctx.default_map = {name: table for name, table in tables.items() if name in VERBS}
@@ -69,21 +69,21 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """The program."""
+    """Run the program: parse the arguments, call the verb, exit with its code."""
     try:
         cli(standalone_mode=False)
     except click.Abort:
         sys.exit(INTERRUPTED)
-    except click.ClickException as error:  # found before any verb ran: an unknown option, a missing argument
+    except click.ClickException as error:  # raised before a verb runs: an unknown option, a missing argument
         error.show()
         _fail(UsageError(error.format_message(), run="posemoe-edge --help"))
-    except PoseEdgeError as error:  # outside of any verb: the configuration file
+    except PoseEdgeError as error:  # raised outside of verbs: by the configuration file
         click.echo(f"Error: {error}", err=True)
         _fail(error)
 
 
 def _fail(error: PoseEdgeError) -> None:
-    """Exit, with the error as an object where one was asked for."""
+    """Exit with the error's code; with ``--json`` print the error as a JSON object."""
     if "--json" in sys.argv:
         click.echo(as_record(error))
     sys.exit(error.exit_code)

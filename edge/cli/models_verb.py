@@ -13,17 +13,17 @@ from .output import Output, Result, megabytes, verb
 
 
 @click.command("models")
-@click.option("--table", is_flag=True, help="What the papers print beside what is counted here.")
+@click.option("--table", is_flag=True, help="Compare with the figures that the papers report.")
 @verb
 def command(out: Output, table: bool) -> Result:
-    """The presets: what they are made of, what they cost; with --table beside what the papers print."""
+    """List the presets: topology, mixer, size, cost, latency; with --table beside the figures that the papers report."""
     try:
         from ..models.cost import lifter_cost
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "counting a preset's parameters") from None
     rows: list[dict[str, Any]] = []
-    with out.progress("counting", total=len(PRESETS), unit="presets") as tick:
+    with out.progress("counting", total=len(PRESETS), unit="presets") as on_progress:
         for preset in PRESETS.values():
             published = preset.published
             rows.append(
@@ -35,14 +35,14 @@ def command(out: Output, table: bool) -> Result:
                     "published": None if published is None else dataclasses.asdict(published),
                 }
             )
-            tick(1)
+            on_progress(1)
     (_compare if table else _list)(out, rows)
     return Result({"models": rows}, next_command="posemoe-edge export posemoe-retention-s --precision fp16")
 
 
 def _list(out: Output, rows: list[dict[str, Any]]) -> None:
-    made_of = f"{'name':<26}{'topology':<13}{'mixer':<11}{'mode':<8}"
-    out.print(f"{made_of}{'params':>8}{'MACs/new frame':>16}{'latency':>9}{'state':>10}  weights")
+    heading = f"{'name':<26}{'topology':<13}{'mixer':<11}{'mode':<8}"
+    out.print(f"{heading}{'params':>8}{'MACs/new frame':>16}{'latency':>9}{'state':>10}  weights")
     for row in rows:
         cost = f"{row['params'] / 1e6:7.2f}M{row['macs_per_frame'] / 1e6:15.1f}M{row['latency_frames']:>9}"
         state = megabytes(int(row["state_bytes"])) if row["state_bytes"] else "-"
@@ -52,7 +52,7 @@ def _list(out: Output, rows: list[dict[str, Any]]) -> None:
 
 
 def _compare(out: Output, rows: list[dict[str, Any]]) -> None:
-    """Both counts of each published system, and what its paper measured. Nothing of it was measured here."""
+    """The counts of each published system beside those of its paper, and the paper's figures, which were not measured here."""
     out.print(f"{'':<26}{'':>7}{'parameters':>18}{'all MACs':>9}{'MACs as the paper counts':>26}")
     out.print(f"{'name':<26}{'frames':>7}{'here':>9}{'paper':>9}{'here':>8}{'here':>10}{'paper':>8} {'':<7} figures (mm, %)")
     for row in rows:

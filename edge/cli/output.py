@@ -1,4 +1,4 @@
-"""What a verb says: text for people on stderr, one JSON object on stdout, and the exit code."""
+"""The output of a verb: text for people on stderr, one JSON object on stdout, and the exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ INTERRUPTED = 130
 
 @dataclass
 class Result:
-    """What a verb found: the JSON object, and the exit code (0, or 1 for a check that failed)."""
+    """The result of a verb.
+
+    Args:
+        data: the JSON object of ``--json``.
+        exit_code: 0, or 1 for a check that failed.
+        next_command: printed at the end, ready to paste.
+    """
 
     data: dict[str, Any]
     exit_code: int = 0
@@ -32,28 +38,28 @@ class Result:
 
 @dataclass
 class Output:
-    """How a verb talks. With ``--json`` stdout holds one object and nothing else."""
+    """Where a verb prints: text goes to stderr, so that with ``--json`` stdout holds one object and nothing else."""
 
     as_json: bool
     verbose: bool
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
 
     def print(self, text: str = "") -> None:
-        """A line for people."""
+        """Print a line of text."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """A line that people should not miss."""
+        """Print a warning."""
         self.console.print(f"Warning: {text}", style="yellow", markup=False)
 
     def stage(self, name: str, seconds: float, size: int | None = None) -> None:
-        """A stage that is over, with how long it took and what it weighs."""
-        weight = f"  {megabytes(size)}" if size is not None else ""
-        self.print(f"  {name:<24} {seconds:6.1f} s{weight}")
+        """Print a completed stage with its duration and the size of its result in bytes."""
+        size_text = f"  {megabytes(size)}" if size is not None else ""
+        self.print(f"  {name:<24} {seconds:6.1f} s{size_text}")
 
     @contextmanager
     def progress(self, label: str, total: int | None, unit: str = "frames") -> Iterator[Callable[[int], None]]:
-        """A progress bar on stderr; gives the function that moves it on. Silent where nobody watches."""
+        """Show a progress bar on stderr if that is a terminal. Gives the function that advances it by n."""
         columns = (
             TextColumn("  {task.description:<24}"),
             BarColumn(bar_width=30),
@@ -67,14 +73,14 @@ class Output:
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
+    """A size in bytes as text in MB or kB."""
     return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def verb(function: Callable[..., Result]) -> Callable[..., None]:
-    """Make a verb of a function: give it ``--json`` and ``-v``, print what it found, turn its errors into exit codes."""
+    """Make a function the callback of a verb: add ``--json`` and ``-v``, print its result, turn its errors into exit codes."""
 
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; text for people goes to stderr.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; text goes to stderr.")
     @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(function)
     def run(*args: Any, as_json: bool, verbose: bool, **options: Any) -> None:
@@ -91,8 +97,8 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.exit(0)
-        except OSError as error:  # the disk is full, a folder is not writable: the message names it
-            _fail(out, MissingError(str(error), expected="a place that can be read and written"))
+        except OSError as error:  # e.g. the disk is full or a folder is not writable; the message names it
+            _fail(out, MissingError(str(error), expected="a path that can be read and written"))
         else:
             if as_json:
                 click.echo(json.dumps(result.data, indent=1))
@@ -104,7 +110,7 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
 
 
 def _fail(out: Output, error: PoseEdgeError) -> None:
-    """Print an error once, at the edge."""
+    """Print an error and exit with its code."""
     if out.verbose:
         traceback.print_exc()
     out.console.print(f"Error: {error.what}", style="red", markup=False)

@@ -21,35 +21,60 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("preset", default=DEFAULT_MODEL)
 @click.option(
-    "--data", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Motion to learn from (.npz): see import."
+    "--data",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Clips or recorded sequences (.npz), see import.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Weights (.safetensors); default: PRESET.safetensors."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights to write (.safetensors); default: PRESET.safetensors.",
 )
 @click.option("--updates", type=click.IntRange(min=1), default=4000, show_default=True, help="Length of the training.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop for now after so long; call again to go on.")
-@click.option("--save-every", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Minutes; a crash loses them.")
-@click.option("--fresh", is_flag=True, help="Begin anew, whatever training is there.")
-@click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams, or windows, side by side.")
-@click.option("--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames of a stream between updates.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after N minutes; the same call resumes the training."
+)
+@click.option(
+    "--save-every",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Save every N minutes; a crash loses at most that much training.",
+)
+@click.option("--fresh", is_flag=True, help="Start over, even if there is a training to resume.")
+@click.option("--rows", type=click.IntRange(min=1), default=16, show_default=True, help="Streams, or windows, in a batch.")
+@click.option(
+    "--frames", type=click.IntRange(min=2), default=27, show_default=True, help="Frames of a stream between two updates."
+)
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True, help="Peak learning rate."
 )
 @click.option(
-    "--loss", type=click.Choice(["posemoe", "mixste", "hummuss"]), default="posemoe", show_default=True, help="Of which paper."
+    "--loss",
+    type=click.Choice(["posemoe", "mixste", "hummuss"]),
+    default="posemoe",
+    show_default=True,
+    help="The paper whose loss is used.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--from",
     "start",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights to begin with: the preset's own, or posemoe-frame-s's, with fresh blocks over time.",
+    help="Weights to start from: the preset's, or posemoe-frame-s's, to which temporal blocks are added.",
 )
-@click.option("--compile/--no-compile", default=False, help="Fuse the network first: minutes of waiting, then faster.")
-@click.option("--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="A folder for TensorBoard.")
+@click.option(
+    "--compile/--no-compile",
+    default=False,
+    help="Fuse the network with torch.compile: takes minutes first, then trains faster.",
+)
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Write TensorBoard events to this folder."
+)
 @verb
 def command(
-    out_: Output,
+    output: Output,
     preset: str,
     data: Path,
     out: Path | None,
@@ -66,9 +91,12 @@ def command(
     compile: bool,
     tensorboard: Path | None,
 ) -> Result:
-    """Train PRESET as it will run, on motion filmed by random cameras or on recorded takes. Called again, it goes on."""
-    if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one talks
-        out_.console.quiet, out_.as_json = True, False
+    """Train PRESET as it will run, on clips seen by random cameras or on recorded sequences.
+
+    The same call resumes an interrupted training.
+    """
+    if os.environ.get("RANK", "0") != "0":  # under torchrun only the first process prints
+        output.console.quiet, output.as_json = True, False
     try:
         from ..data.dataset import open_data
         from ..data.mocap import Clip, load_clips
@@ -80,24 +108,24 @@ def command(
         raise missing_extra(error.name or "torch", "train", "training") from None
     chosen = find_preset(preset)
     weights = out or Path(f"{preset}.safetensors")
-    writer = _writer(tensorboard)
-    footage = open_data(data, "train")
-    filmed = any(isinstance(one, Clip) for one in footage)
-    validation = load_clips(data, "val") if filmed else []  # recorded takes have no such split
-    until = f", at most {minutes:g} minutes for now" if minutes else ""
-    out_.print(
-        f"Training {preset} to update {updates}{until}, on {len(footage)} {'clips' if filmed else 'recorded takes'}, "
-        f"{sum(map(len, footage))} frames; to {weights}"
+    writer = _tensorboard_writer(tensorboard)
+    dataset = open_data(data, "train")
+    has_clips = any(isinstance(item, Clip) for item in dataset)
+    validation = load_clips(data, "val") if has_clips else []  # recorded sequences have no val split
+    limit = f", for at most {minutes:g} minutes" if minutes else ""
+    output.print(
+        f"Training {preset} to update {updates}{limit}, on {len(dataset)} {'clips' if has_clips else 'recorded sequences'}, "
+        f"{sum(map(len, dataset))} frames; to {weights}"
     )
-    begun, origin = (None, None) if start is None else start_from(start, chosen.config)
+    initial, origin = (None, None) if start is None else start_from(start, chosen.config)
     recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)
 
-    with out_.progress("training", total=updates, unit="updates") as tick:
+    with output.progress("training", total=updates, unit="updates") as advance:
         reached = 0
 
-        def report(progress: TrainingProgress) -> None:
+        def on_progress(progress: TrainingProgress) -> None:
             nonlocal reached
-            tick(progress.updates - reached)
+            advance(progress.updates - reached)
             reached = progress.updates
             if writer is not None:
                 writer.add_scalar("loss", progress.loss, progress.updates)
@@ -105,40 +133,42 @@ def command(
                 if progress.val_mpjpe_mm is not None:
                     writer.add_scalar("val_mpjpe_mm", progress.val_mpjpe_mm, progress.updates)
             if progress.val_mpjpe_mm is not None:
-                pace = f"{progress.updates} updates, {progress.frames_per_second:.0f} frames/s"
-                out_.print(f"  {pace}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
+                speed = f"{progress.updates} updates, {progress.frames_per_second:.0f} frames/s"
+                output.print(f"  {speed}, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm")
 
         record = train(
             chosen,
-            footage,
+            dataset,
             out=weights,
             recipe=recipe,
             minutes=minutes,
             save_every_minutes=save_every,
             validation=validation,
-            on_progress=report,
+            on_progress=on_progress,
             fresh=fresh,
-            start=begun,
+            start=initial,
             origin=origin,
         )
     if writer is not None:
         writer.close()
-    picture = _draw(weights.with_suffix(".png"), record)
-    val = record["val_mpjpe_mm"]
-    watched = "" if val is None else f": val MPJPE {val:.1f} mm"
+    plot = _plot_curve(weights.with_suffix(".png"), record)
+    val_mpjpe_mm = record["val_mpjpe_mm"]
+    accuracy = "" if val_mpjpe_mm is None else f": val MPJPE {val_mpjpe_mm:.1f} mm"
     size = megabytes(weights.stat().st_size)
-    out_.print(f"{weights} ({size}) is at update {record['updates']} of {updates}{watched}; {record['frames']} frames so far")
-    if picture:
-        out_.print(f"Drew {picture}")
+    output.print(
+        f"{weights} ({size}) is at update {record['updates']} of {updates}{accuracy}; {record['frames']} frames so far"
+    )
+    if plot:
+        output.print(f"Drew {plot}")
     done = record["updates"] >= updates
     return Result(
         {"weights": str(weights), "preset": preset, **record},
-        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else _again(preset),
+        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else _resume_command(preset),
     )
 
 
-def _again(preset: str) -> str:
-    """The same call once more, as it was written: any other recipe would be refused."""
+def _resume_command(preset: str) -> str:
+    """This call with the options as the user wrote them: another recipe would be refused."""
     context, words = click.get_current_context(), ["posemoe-edge", "train", preset]
     for option in context.command.params:
         value, name = context.params.get(option.name or ""), option.opts[0]
@@ -148,7 +178,7 @@ def _again(preset: str) -> str:
     return shlex.join(words)
 
 
-def _writer(folder: Path | None) -> Any:
+def _tensorboard_writer(folder: Path | None) -> Any:
     if folder is None:
         return None
     try:
@@ -158,8 +188,8 @@ def _writer(folder: Path | None) -> Any:
     return SummaryWriter(str(folder))
 
 
-def _draw(path: Path, record: dict[str, Any]) -> Path | None:
-    """Loss and validation error over the updates, once there is something to see."""
+def _plot_curve(path: Path, record: dict[str, Any]) -> Path | None:
+    """Plot loss and validation error over the updates; None with fewer than two saves, or without matplotlib."""
     from ...runtime.errors import MissingError
     from ...runtime.plotting import Lines, draw_lines
 
@@ -173,6 +203,6 @@ def _draw(path: Path, record: dict[str, Any]) -> Path | None:
         plots.append(Lines(x=updates, y={"MPJPE": errors}, title=title, x_label="updates", y_label="mm", from_zero=True))
     try:
         draw_lines(path, plots)
-    except MissingError:  # no matplotlib: the numbers are in the record
+    except MissingError:  # there is no matplotlib; the record contains the numbers
         return None
     return path

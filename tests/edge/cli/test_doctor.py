@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from posemoe_edge.edge import environment
 from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
 from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
@@ -35,7 +36,7 @@ GPU = Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=16 << 30, in
 def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
     """set_up(board, gpu, versions): doctor finds itself on such a machine, with these versions of the engines."""
     monkeypatch.setattr(doctor_verb, "list_cameras", lambda: [])
-    monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: None)
+    monkeypatch.setattr(environment, "ask_nvidia_smi", lambda: None)
 
     def machine(board: PlatformInfo = DESKTOP, gpu: Gpu | None = None, **versions: str) -> None:
         def import_tensorrt(engine: str) -> Any:
@@ -49,8 +50,8 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
             return gpu
 
         monkeypatch.setattr(doctor_verb, "read_platform", lambda: board)
-        monkeypatch.setattr(doctor_verb, "find_gpu", find_gpu)
-        monkeypatch.setattr(doctor_verb, "import_tensorrt", import_tensorrt)
+        monkeypatch.setattr(environment, "find_gpu", find_gpu)
+        monkeypatch.setattr(environment, "import_tensorrt", import_tensorrt)
 
     return machine
 
@@ -111,7 +112,9 @@ def test_why_the_systems_tensorrt_does_not_load_is_not_taken_for_its_absence(
     run_cli: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(ORIN, GPU)
-    monkeypatch.setattr(doctor_verb, "_version", lambda imported, installed: "10.3.0")  # as where the environment sees it
+    monkeypatch.setattr(
+        environment, "package_version", lambda imported, installed: "10.3.0"
+    )  # as where the environment sees it
     assert run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]["why"] == "no tensorrt"
 
 
@@ -145,7 +148,7 @@ def test_without_either_package_for_memory_the_one_with_wheels_is_told(
     run_cli: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(DESKTOP, GPU, tensorrt="11.4.0")
-    monkeypatch.setattr(doctor_verb, "DEVICE", (("no.such", "no-such"), ("nothing", "nothing")))
+    monkeypatch.setattr(environment, "CUDA_PACKAGES", (("no.such", "no-such"), ("nothing", "nothing")))
     found = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
     assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == "pip install cuda-bindings"
     set_up(ORIN, GPU, tensorrt="10.3.0")
@@ -158,6 +161,6 @@ def test_a_desktops_clocks_are_those_of_nvidia_smi(
 ) -> None:
     set_up(DESKTOP, GPU)
     answers = {"driver": "1", "clock_mhz": "210", "most_mhz": "2520", "power_limit_w": "320.00", "persistence": "Enabled"}
-    monkeypatch.setattr(doctor_verb, "ask_nvidia_smi", lambda: answers)
+    monkeypatch.setattr(environment, "ask_nvidia_smi", lambda: answers)
     said = run_cli("doctor")
     assert "driver 580.82" in said.err and "clock 210 of 2520 MHz, power limit 320.00 W" in said.err

@@ -104,11 +104,11 @@ def test_human36m_from_the_published_files_to_its_figures(
 ) -> None:
     said = run_cli("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
     assert said.code == 0 and said.json["data"] == "h36m.npz" and said.json["kind"] == "h36m"
-    assert said.json["splits"] == {split: {"takes": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
+    assert said.json["splits"] == {split: {"sequences": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
     assert max(said.json["error_px"]["S9"]) < 0.1 and said.err.strip().endswith("posemoe-edge train --data h36m.npz")
     trained = run_cli("train", preset, "--data", "h36m.npz", *SMALL)
     assert trained.code == 0 and trained.json["clips"] == 8 and trained.json["val_mpjpe_mm"] is None
-    assert "8 recorded takes" in trained.err
+    assert "8 recorded sequences" in trained.err
     made = run_cli("eval", retention_artefact, "--data", "h36m.npz", "--json")
     assert made.code == 0 and "as recorded" in made.err and not {"clean", "noisy"} & set(made.json)
     found = made.json["recorded"]
@@ -122,7 +122,10 @@ def test_3dhp_from_the_published_files_to_its_figures(
 ) -> None:
     said = run_cli("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
     assert said.code == 0
-    assert said.json["splits"] == {"train": {"takes": 3, "frames": 3 * FRAMES}, "test": {"takes": 2, "frames": 2 * FRAMES}}
+    assert said.json["splits"] == {
+        "train": {"sequences": 3, "frames": 3 * FRAMES},
+        "test": {"sequences": 2, "frames": 2 * FRAMES},
+    }
     trained = run_cli("train", "tiny-retention", "--data", "mpi.npz", *SMALL)  # windows at first, then streams
     assert trained.code == 0 and trained.json["clip_frames"] == 3 * FRAMES
     found = run_cli("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
@@ -151,7 +154,7 @@ def test_motion_of_ones_own_from_bvh_to_its_figures(
         write_bvh(workdir / "takes" / f"{name}.bvh", seed=n)
     said = run_cli("import", "bvh", "takes", "--out", "own.npz", "--json")
     assert said.code == 0 and said.json["kind"] == "bvh"
-    assert {split: count["takes"] for split, count in said.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
+    assert {split: count["sequences"] for split, count in said.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
     clips = load_clips(workdir / "own.npz")
     assert {clip.fps for clip in clips} == {50} and [clip.subject for clip in clips][:2] == ["anna", "anna"]
     trained = run_cli("train", "tiny-retention", "--data", "own.npz", *SMALL)
@@ -163,16 +166,16 @@ def test_motion_of_ones_own_from_bvh_to_its_figures(
 def test_files_of_motion_take_the_split_the_rate_and_the_size_that_are_told(run_cli: Call, workdir: Path) -> None:
     files = [write_bvh(workdir / name, seed=n) for n, name in enumerate(("a.bvh", "b.bvh"))]
     said = run_cli("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
-    assert said.json["data"] == "bvh.npz" and said.json["splits"]["test"]["takes"] == 2
+    assert said.json["data"] == "bvh.npz" and said.json["splits"]["test"]["sequences"] == 2
     clips = load_clips(workdir / "bvh.npz")
     assert {clip.fps for clip in clips} == {25} and 0.9 < np.ptp(clips[0].joints_m[0, :, 2]) < 1.25
 
 
 ODD: list[tuple[str, int, str]] = [
-    ("h36m data_3d_h36m.npz", 2, "Human3.6M is two files"),
+    ("h36m data_3d_h36m.npz", 2, "Human3.6M consists of two files"),
     ("h36m data_2d_h36m_gt.npz --keypoints data_2d_h36m_gt.npz", 4, "lacks positions_3d"),
     ("h36m nowhere.npz --keypoints data_2d_h36m_gt.npz", 3, "nowhere.npz"),
-    ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --out data_3d_h36m.npz", 2, "written over what is read"),
+    ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --out data_3d_h36m.npz", 2, "would overwrite a file that is read"),
     ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --fps 50", 2, "--fps is no option of import h36m"),
     ("h36m data_3d_h36m.npz --keypoints data_2d_h36m_gt.npz --out nowhere/a.npz", 3, "mkdir -p nowhere"),
     ("3dhp data_3d_h36m.npz", 4, "lacks data"),
