@@ -11,8 +11,8 @@ from typing import Any
 
 import onnx
 
-from ..calib.graph.standalone import carry_manifest
-from ..calib.quantize.calibrate import compress_weights
+from ..calib.graph.standalone import embed_manifest
+from ..calib.quantize.int8_graphs import compress_weights
 from ..runtime.artefact.certificate import REFERENCE
 from ..runtime.artefact.files import record_file
 from ..runtime.artefact.manifest import AppliedPass, Manifest, read_manifest, write_manifest
@@ -114,7 +114,7 @@ def _write(
         manifest = manifest.model_copy(update={"graphs": (*manifest.graphs, graph)})
 
     for graph in manifest.graphs:
-        carry_manifest(models[graph.precision], manifest, graph)
+        embed_manifest(models[graph.precision], manifest, graph)
         onnx.save(models[graph.precision], str(folder / graph.file))
     files = {path.name: record_file(path) for path in sorted(folder.iterdir())}
     write_manifest(folder, manifest.model_copy(update={"files": files}))

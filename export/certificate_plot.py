@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calib.measure.disturbances import FORGOTTEN_MM, OUTLIER_FRAMES
+from ..calib.measure.disturbances import OUTLIER_FRAMES, RECOVERED_MM
 from ..runtime.artefact.certificate import Certificate, Drift, Recovery
 from ..runtime.plotting import Lines, draw_lines
 
@@ -87,7 +87,7 @@ def _outlier(certificate: Certificate, drifts: dict[str, Drift]) -> Lines:
         title=f"After {OUTLIER_FRAMES} wrong frames",
         x_label="frames since the first of them",
         y_label="from the undisturbed pose (mm)",
-        limit=FORGOTTEN_MM,
+        limit=RECOVERED_MM,
         limit_label="forgotten",
         log=True,
         dashed=(PYTORCH,),

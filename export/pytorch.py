@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..calib.measure.rollout import Recording
+from ..calib.measure.recording import Recording
 from .lifter import ExportableLifter
 
 BLOCK = 100  # frames that a causal lifter takes together

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..calib.measure.accuracy import accuracy
-from ..calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
-from ..calib.measure.disturbances import Event, disturb, recoveries
-from ..calib.measure.rollout import Recording, open_graph, roll_out
+from ..calib.measure.accuracy import measure_accuracy
+from ..calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, smallest_budget, summarise_drift
+from ..calib.measure.disturbances import Disturbance, disturb, measure_recoveries
+from ..calib.measure.recording import Recording
+from ..calib.measure.rollout import open_graph, roll_out
 from ..runtime.artefact.certificate import (
     CERTIFICATE,
     CERTIFICATE_PLOT,
@@ -84,15 +85,15 @@ def verify(
     weights = find_reference(folder, manifest)
     graphs = [manifest.graph(precision) for precision in precisions] or list(manifest.graphs)
     events = _events(manifest, recordings)
-    given = [recording.as_taken(manifest) for recording in recordings]
-    disturbed = [event.recording.as_taken(manifest) for event in events]
+    given = [recording.for_model(manifest) for recording in recordings]
+    disturbed = [event.recording.for_model(manifest) for event in events]
     with ExitStack() as stack:
         # Opened before the work and not after it: an engine may not be there.
         opened = [stack.enter_context(closing(open_graph(folder / graph.file, engine=engine))) for graph in graphs]
         model, chunk = load_reference(weights), manifest.graphs[0].frames if manifest.mode == "chunk" else None
         reference = Lifted(*(lift_reference(model, of, chunk=chunk, tick=tick) for of in (given, disturbed)))
         lifted = [
-            Lifted(*(roll_out(at, graph, of, tick=tick) for of in (given, disturbed)))
+            Lifted(*(roll_out(at, graph, of, on_progress=tick) for of in (given, disturbed)))
             for at, graph in zip(opened, graphs, strict=True)
         ]
     before = _accuracy(manifest, reference.streams, recordings)
@@ -109,7 +110,7 @@ def verify(
         reference=f"PyTorch {torch.__version__}, float32, CPU",
         reference_sha256=manifest.files[REFERENCE].sha256,
         reference_accuracy=before,
-        reference_recoveries=recoveries(events, reference.events),
+        reference_recoveries=measure_recoveries(events, reference.events),
         drifts=(),
     )
     certificate = _judge(certificate, [*drifts, *_kept(folder, manifest, certificate, drifts)])
@@ -125,7 +126,7 @@ def frames_to_lift(manifest: Manifest, recordings: Sequence[Recording], precisio
     return frames * (len(precisions or manifest.graphs) + 1)
 
 
-def _events(manifest: Manifest, recordings: Sequence[Recording]) -> list[Event]:
+def _events(manifest: Manifest, recordings: Sequence[Recording]) -> list[Disturbance]:
     """What is done to the first stream; nothing to a model that carries nothing from window to window."""
     return [] if manifest.mode == "window" else disturb(recordings[0])
 
@@ -137,7 +138,7 @@ def _accuracy(manifest: Manifest, poses: Sequence[Floats], recordings: Sequence[
     ):
         return None
     back = np.argsort(H36M_ORDERS[manifest.skeleton])
-    return accuracy([made[:, back] for made in poses], recordings)
+    return measure_accuracy([made[:, back] for made in poses], recordings)
 
 
 def _drift(
@@ -146,14 +147,14 @@ def _drift(
     engine: str,
     lifted: Lifted,
     reference: Lifted,
-    events: Sequence[Event],
+    events: Sequence[Disturbance],
     accuracies: tuple[Accuracy | None, Accuracy | None],
 ) -> Drift:
     """What was measured of a graph; not judged yet."""
     joints = SKELETONS[manifest.skeleton].joints
     drift = drift_mm(np.stack(lifted.streams), np.stack(reference.streams))  # (S, T, J)
     before, after = accuracies
-    measured, interval = measure(drift, before=before, after=after)
+    measured, interval = summarise_drift(drift, before=before, after=after)
     by_frame = drift.mean(axis=(0, 2))
     arithmetic = PRECISIONS[graph.precision].arithmetic if engine == ON_CPU else f"{graph.precision}, as {engine} computes it"
     return Drift(
@@ -167,7 +168,7 @@ def _drift(
         per_joint_mean_mm=dict(zip(joints, drift.mean(axis=(0, 1)).tolist(), strict=True)),
         per_joint_max_mm=dict(zip(joints, drift.max(axis=(0, 1)).tolist(), strict=True)),
         accuracy=after,
-        recoveries=recoveries(events, lifted.events, reference.events),
+        recoveries=measure_recoveries(events, lifted.events, reference.events),
         drift_curve_mm=tuple(float(f"{part.mean():.3g}") for part in np.array_split(by_frame, min(COURSE, len(by_frame)))),
         passed=True,
         exceeded=(),

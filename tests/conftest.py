@@ -157,16 +157,16 @@ def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable
     """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
 
     def make(folder: Path) -> None:
-        from posemoe_edge.calib.measure.budget import budget_of
+        from posemoe_edge.calib.measure.budget import budget_for
         from posemoe_edge.calib.quantize import calibrate as module
         from posemoe_edge.edge.data.motion import walker_motion
 
         shutil.copytree(artefact_of("retention"), folder)
         observed, seen = walker_motion(frames=100, streams=2), walker_motion(frames=40, streams=2, seed=1)
         with pytest.MonkeyPatch.context() as quick:
-            quick.setattr(module, "BRIEF", 10)
+            quick.setattr(module, "SENSITIVITY_FRAMES", 10)
             check = module.Check(*seen)
-            module.calibrate(folder, *observed, precisions=("int8", "int8w"), budget=budget_of(2.0), check=check)
+            module.calibrate(folder, *observed, precisions=("int8", "int8w"), budget=budget_for(2.0), check=check)
 
     return build_once("calibrated", make)
 

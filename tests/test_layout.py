@@ -133,7 +133,7 @@ def test_a_verb_pays_for_torch_when_it_needs_it(path: Path) -> None:
         if not later and not typing and (name.partition(".")[0] in heavy or name.startswith("posemoe_edge."))
         if not name.startswith(lean)
     }
-    known = {"edge/data/motion.py": {"posemoe_edge.calib.measure.rollout"}}  # imported by verify's motion alone, on demand
+    known = {"edge/data/motion.py": {"posemoe_edge.calib.measure.recording"}}  # imported by verify's motion alone, on demand
     assert surprising == known.get("/".join(part), set())
 
 

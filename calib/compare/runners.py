@@ -1,7 +1,7 @@
-"""Runners: a graph, ready to run by polygraphy on ONNX Runtime or on TensorRT, with any of its tensors as outputs.
+"""Runners: polygraphy runs a graph on ONNX Runtime or on TensorRT, with any of its tensors as outputs.
 
-A runner stays open from frame to frame, so that a state can be carried between its calls: polygraphy's own Comparator takes
-all inputs in advance, and opens each side anew for every call.
+A runner stays open from frame to frame, so that a state can be carried between its calls. polygraphy's own Comparator does not
+fit: it takes all inputs in advance and opens both sides anew for every call.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 from ...runtime.cuda.gc_pause import gc_paused
@@ -21,16 +20,19 @@ from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import ArtefactError, MissingError, UsageError, missing_extra
 from ...runtime.platform.nvidia import find_gpu
+from ..measure.launch import Tensors
 
-Feed = dict[str, NDArray[Any]]
-Run = Callable[[Feed], Feed]
+Run = Callable[[Tensors], Tensors]  # inputs by name -> outputs by name
 
 
 def check_ready(engine: EngineName | None) -> None:
-    """Whether graphs can be compared here; if not, a MissingError, before any work.
+    """Check, before any work, that graphs can be compared on this machine.
 
     Args:
-        engine: that of one side; None is ONNX Runtime on the CPU.
+        engine: that runs one of the graphs; None is ONNX Runtime on the CPU.
+
+    Raises:
+        MissingError: polygraphy, the engine, a GPU or the CUDA runtime is missing.
     """
     try:
         from polygraphy import config, cuda
@@ -45,7 +47,7 @@ def check_ready(engine: EngineName | None) -> None:
         raise MissingError(
             f"{engine} computes nothing here: {error.what}", expected=error.expected, run="posemoe-edge doctor"
         ) from None
-    with _silently():
+    with _quiet():
         try:
             cuda.wrapper()
         except OSError as error:
@@ -54,11 +56,11 @@ def check_ready(engine: EngineName | None) -> None:
                 expected="libcudart on LD_LIBRARY_PATH, or the package nvidia-cuda-runtime",
                 run="posemoe-edge doctor",
             ) from None
-    take_tensorrt(config, engine)
+    select_tensorrt(config, engine)
 
 
-def take_tensorrt(config: Any, engine: EngineName) -> None:
-    """Tell polygraphy which TensorRT it is to import; it does so once in a process."""
+def select_tensorrt(config: Any, engine: EngineName) -> None:
+    """Set which TensorRT polygraphy imports; it imports one, once in a process."""
     rtx = engine == "tensorrt-rtx"
     if "polygraphy.backend.trt" in sys.modules and rtx != config.USE_TENSORRT_RTX:
         raise UsageError(f"polygraphy runs the other TensorRT in this process, not {engine}", expected="one of the two")
@@ -67,12 +69,15 @@ def take_tensorrt(config: Any, engine: EngineName) -> None:
 
 @contextmanager
 def open_runner(model: onnx.ModelProto, outputs: Sequence[str], *, engine: EngineName | None = None) -> Iterator[Run]:
-    """The graph, ready to run: inputs by name to outputs by name, which the next call may overwrite.
+    """A function that runs the graph: inputs by name -> outputs by name, which the next call may overwrite.
 
     Args:
-        model: with fixed shapes (``places.of_one_stream``).
-        outputs: tensors to answer with.
-        engine: after ``check_ready``; None is ONNX Runtime on the CPU.
+        model: with fixed shapes (``matches.for_one_stream``).
+        outputs: names of the tensors to return.
+        engine: one that ``check_ready`` accepted; None is ONNX Runtime on the CPU.
+
+    Raises:
+        ArtefactError: the engine does not take the graph, or fails while it runs.
     """
     from polygraphy.backend.onnx import ModifyOutputs
     from polygraphy.exception import PolygraphyException
@@ -84,22 +89,22 @@ def open_runner(model: onnx.ModelProto, outputs: Sequence[str], *, engine: Engin
             run="posemoe-edge inspect --layers" if engine else None,
         )
 
-    def run(feed: Feed) -> Feed:
-        given = {name: np.asarray(x, types[name]) for name, x in feed.items()}
+    def run(inputs: Tensors) -> Tensors:
+        typed = {name: np.asarray(x, types[name]) for name, x in inputs.items()}
         try:
             with gc_paused():
-                return runner.infer(given, check_inputs=False)  # type: ignore[no-any-return]
+                return runner.infer(typed, check_inputs=False)  # type: ignore[no-any-return]
         except PolygraphyException as error:
             raise failed(error) from error
 
     types = {x.name: helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type) for x in model.graph.input}
-    with _silently():
+    with _quiet():
         try:
             data = ModifyOutputs(model, outputs=list(outputs), copy=True)().SerializeToString()
             runner = _on_onnxruntime(data) if engine is None else _on_tensorrt(data, engine)
             with gc_paused():
                 runner.activate()
-        except (PolygraphyException, TypeError) as error:  # TensorRT's library may answer with a null pointer: a TypeError
+        except (PolygraphyException, TypeError) as error:  # a TypeError: TensorRT may return a null pointer
             raise failed(error) from error
         try:
             yield run
@@ -109,7 +114,7 @@ def open_runner(model: onnx.ModelProto, outputs: Sequence[str], *, engine: Engin
 
 
 def _on_onnxruntime(model: bytes) -> Any:
-    """As written, operation by operation: each of its tensors is looked at, and none may be optimised away."""
+    """Without optimisations: every tensor may be an output, so none may be fused away."""
     import onnxruntime
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
 
@@ -123,14 +128,14 @@ def _on_tensorrt(model: bytes, engine: EngineName) -> Any:
 
 
 def read_network(model: bytes) -> Any:
-    """polygraphy's loader of the network: strongly typed, as build's, with the outputs that the graph has."""
+    """polygraphy's loader of the network: strongly typed as in ``build``, with the graph's outputs."""
     from polygraphy.backend.trt import NetworkFromOnnxBytes
 
     return NetworkFromOnnxBytes(model, strongly_typed=True)
 
 
 def make_config(engine: EngineName) -> Any:
-    """polygraphy's loader of the builder's settings: for the GPU that is here, and without TF32, as build's."""
+    """polygraphy's loader of the builder's settings: for this machine's GPU and without TF32, as in ``build``."""
     from polygraphy.backend.trt import CreateConfig, PostprocessConfig
 
     if engine == "tensorrt":
@@ -140,13 +145,13 @@ def make_config(engine: EngineName) -> Any:
     tf32 = import_tensorrt(engine).BuilderFlag.TF32
 
     def clear(builder: Any, network: Any, config: Any) -> None:
-        config.clear_flag(tf32)  # polygraphy does so for the other TensorRT alone
+        config.clear_flag(tf32)  # polygraphy clears it for the other TensorRT only
 
     return PostprocessConfig(CreateConfigRTX(use_gpu=True), clear)
 
 
-def _silently() -> Any:
-    """polygraphy would speak on stdout, where the JSON object goes."""
+def _quiet() -> Any:
+    """Keep polygraphy's messages off stdout, where the JSON object goes."""
     from polygraphy.logger import G_LOGGER
 
     return G_LOGGER.verbosity(G_LOGGER.CRITICAL + 1)

@@ -1,1 +1,1 @@
-"""ONNX graphs: their layers, how they are edited, and what half precision makes of them."""
+"""ONNX graphs: their linear layers, how they are edited, and how half precision rounds them."""

@@ -1,4 +1,4 @@
-"""A lone graph: the manifest inside the ONNX file, so that it loads without its folder."""
+"""Standalone graphs: the manifest inside the ONNX file, so that it loads without its folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ...runtime.artefact.manifest import Graph, Manifest
 from ...runtime.artefact.metadata import METADATA
 
 
-def carry_manifest(model: onnx.ModelProto, manifest: Manifest, graph: Graph) -> None:
-    """Write the manifest of this one graph into its file, in place of what it carried before."""
-    kept = [entry for entry in model.metadata_props if entry.key != METADATA]
+def embed_manifest(model: onnx.ModelProto, manifest: Manifest, graph: Graph) -> None:
+    """Write the manifest of this one graph into the model's metadata, in place of the one that it carried."""
+    others = [entry for entry in model.metadata_props if entry.key != METADATA]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    lone = manifest.model_copy(update={"graphs": (graph,), "files": {}})
-    model.metadata_props.add(key=METADATA, value=lone.model_dump_json())
+    model.metadata_props.extend(others)
+    standalone = manifest.model_copy(update={"graphs": (graph,), "files": {}})
+    model.metadata_props.add(key=METADATA, value=standalone.model_dump_json())

@@ -1,1 +1,1 @@
-"""Closed-loop rollouts, and what is measured on them: drift, accuracy, recovery, ranges."""
+"""Closed-loop rollouts, and what is measured on them: drift, accuracy, recovery, the statistics of tensors."""

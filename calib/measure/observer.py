@@ -1,120 +1,132 @@
-"""Observation: what the tensors of a graph come to while it runs as it will be used, its state carried from frame to frame."""
+"""The observer: statistics of a graph's tensors while it runs as it will be used, its state carried from frame to frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
+from ...runtime.arrays import F32, F64
 from ...runtime.artefact.manifest import Graph
 from ...runtime.errors import ArtefactError
-from .rollout import Recording, feeds
+from ..graph.editor import GraphEditor
+from .launch import Tensors, initial_states, launch_inputs
+from .recording import Recording
 
-Floats = NDArray[np.float32]
-Feed = dict[str, NDArray[Any]]
-
-SAMPLE = 2048  # rows of a tensor that are kept
+SAMPLE_ROWS = 2048  # rows of a tensor that are kept
 
 
 class TensorStats:
-    """What was seen of one tensor, (..., C) at each call, in a memory that does not grow.
+    """Statistics of one tensor, (..., C) at each call, in constant memory.
 
-    ``low`` and ``high`` are each channel's extremes, ``total`` (C,) and ``moments`` (C, C) the sums of x and of x x' over all
-    ``rows``, and ``sample`` some 2,048 rows, drawn evenly over time.
+    ``low`` and ``high`` are each channel's extremes, ``total`` (C,) and ``gram`` (C, C) the sums of x and of x x' over all
+    ``rows``, and ``sample`` about 2,048 rows, drawn evenly over the calls.
+
+    Args:
+        calls: how often ``add`` will be called.
     """
 
     def __init__(self, calls: int) -> None:
-        self.low: Floats = np.array(np.inf, np.float32)
-        self.high: Floats = np.array(-np.inf, np.float32)
-        self.total: NDArray[np.float64] = np.zeros(())
-        self.moments: NDArray[np.float64] = np.zeros(())
+        self.low: F32 = np.array(np.inf, np.float32)
+        self.high: F32 = np.array(-np.inf, np.float32)
+        self.total: F64 = np.zeros(())
+        self.gram: F64 = np.zeros(())
         self.rows = 0
-        self._each = -(-SAMPLE // calls)
-        self._kept: list[Floats] = []
+        self._rows_per_call = -(-SAMPLE_ROWS // calls)
+        self._sampled: list[F32] = []
 
-    def add(self, x: Floats, rng: np.random.Generator) -> None:
+    def add(self, x: F32, rng: np.random.Generator) -> None:
+        """Add the tensor's (..., C) values at one call; ``rng`` draws the rows to keep."""
         rows = x.reshape(-1, x.shape[-1])
         self.low, self.high = np.minimum(self.low, rows.min(0)), np.maximum(self.high, rows.max(0))
         self.total = self.total + rows.sum(0, dtype=np.float64)
-        self.moments = self.moments + rows.T @ rows
+        self.gram = self.gram + rows.T @ rows
         self.rows += len(rows)
-        if len(self._kept) * self._each < SAMPLE:
-            self._kept.append(rows[rng.integers(len(rows), size=self._each)])
+        if len(self._sampled) * self._rows_per_call < SAMPLE_ROWS:
+            self._sampled.append(rows[rng.integers(len(rows), size=self._rows_per_call)])
 
     @property
-    def sample(self) -> Floats:
+    def sample(self) -> F32:
         """(rows, C)"""
-        return np.concatenate(self._kept)
+        return np.concatenate(self._sampled)
 
     @property
     def varies(self) -> bool:
-        """Whether any of its channels was ever two different numbers."""
+        """Whether any channel ever had two different values."""
         return bool((self.high > self.low).any())
 
 
-def observe(
-    source: Path,
-    graph: Graph,
-    recordings: Sequence[Recording],
-    tensors: Iterable[str],
-    *,
-    seed: int = 0,
-    tick: Callable[[int], None] = lambda frames: None,
-) -> dict[str, TensorStats]:
-    """See each tensor over all recordings, each a stream with a state of its own, in one pass.
+class Observer:
+    """Runs an FP32 graph over recordings and collects the statistics of some of its tensors.
 
-    Ranges of a graph that always starts from an empty state are those of a graph that nobody runs. So the state is rolled
-    forward here, through warm-up, resets and gaps alike. The same seed sees the same, bit for bit.
+    The state is carried through warm-up, resets and gaps alike: ranges that were measured from an empty state in every frame
+    would be those of a graph that nobody runs.
 
     Args:
-        source, graph: the FP32 graph.
-        recordings: of one length for a step graph, whose streams advance together.
-        seed: of the rows that are kept.
-        tick: called with the number of frames just seen.
-
-    Raises:
-        ArtefactError: a tensor was not finite.
+        path, graph: the FP32 graph.
+        tensors: names of the tensors to observe.
     """
-    names = list(dict.fromkeys(tensors))
-    proto = onnx.load(str(source))
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # sums in one order
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    groups = [list(group) for group in _side_by_side(graph, recordings)]
-    seen = {name: TensorStats(sum(map(len, groups))) for name in names}
-    rng = np.random.default_rng(seed)
-    carried = [state.output for state in graph.states]
-    for group in groups:
-        rows = len(group[0][1]["keypoints"])
-        states: Feed = {s.input: np.zeros((rows, *map(int, s.shape[1:])), s.dtype) for s in graph.states}
-        for frames, feed in group:
-            *after, pose = session.run([*carried, *names, "pose"], feed | states)
-            states = dict(zip(states, after, strict=False))
-            for name, values in zip(names, after[len(carried) :], strict=True):
-                seen[name].add(values, rng)
-            if not np.isfinite(pose).all():
-                raise ArtefactError(f"{source.name} answers with numbers that are not finite", expected="finite poses")
-            tick(frames)
-    return seen
+
+    def __init__(self, path: Path, graph: Graph, tensors: Iterable[str]) -> None:
+        self._path, self._graph = path, graph
+        self._tensors = list(dict.fromkeys(tensors))
+        editor = GraphEditor(onnx.load(str(path)))
+        for name in self._tensors:
+            editor.add_output(name)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # so that sums are taken in one order
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            editor.build().SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def observe(
+        self,
+        recordings: Sequence[Recording],
+        *,
+        seed: int = 0,
+        on_progress: Callable[[int], None] = lambda frames: None,
+    ) -> dict[str, TensorStats]:
+        """Each tensor's statistics over all recordings, each a stream with a state of its own, in one pass.
+
+        Args:
+            recordings: of one length for a step graph, whose streams advance together.
+            seed: draws the sampled rows. The same seed gives the same statistics, bit for bit.
+            on_progress: called with the number of frames just observed.
+
+        Raises:
+            ArtefactError: a pose is not finite.
+        """
+        groups = [list(group) for group in _launches(self._graph, recordings)]
+        stats = {name: TensorStats(sum(map(len, groups))) for name in self._tensors}
+        rng = np.random.default_rng(seed)
+        next_states = [state.output for state in self._graph.states]
+        for group in groups:
+            states = initial_states(self._graph, len(group[0][1]["keypoints"]))
+            for frames, inputs in group:
+                *outputs, pose = self._session.run([*next_states, *self._tensors, "pose"], inputs | states)
+                states = dict(zip(states, outputs, strict=False))
+                for name, values in zip(self._tensors, outputs[len(next_states) :], strict=True):
+                    stats[name].add(values, rng)
+                if not np.isfinite(pose).all():
+                    raise ArtefactError(f"{self._path.name} returns poses that are not finite", expected="finite poses")
+                on_progress(frames)
+        return stats
 
 
-def _side_by_side(graph: Graph, recordings: Sequence[Recording]) -> Iterator[Iterator[tuple[int, Feed]]]:
-    """What to feed, call after call, for streams that advance together; with the number of frames that each call takes."""
+def _launches(graph: Graph, recordings: Sequence[Recording]) -> Iterator[Iterator[tuple[int, Tensors]]]:
+    """For each group of streams that advance together: the number of frames and the inputs of each launch."""
     if graph.mode == "step":
-        yield _steps(recordings)
-    else:  # each has its own places to begin a chunk anew
+        yield _step_launches(recordings)
+    else:  # each recording has its own places at which a chunk begins anew
         for recording in recordings:
-            yield feeds(graph, recording)
+            yield launch_inputs(graph, recording)
 
 
-def _steps(recordings: Sequence[Recording]) -> Iterator[tuple[int, Feed]]:
+def _step_launches(recordings: Sequence[Recording]) -> Iterator[tuple[int, Tensors]]:
     keypoints, dt, reset = (
         np.stack(parts) for parts in zip(*((r.keypoints, r.dt_s, r.reset) for r in recordings), strict=True)
     )

@@ -1,47 +1,99 @@
-"""The record of a calibration: what it was made from, and what came of each layer."""
+"""The record of a calibration: what it was made from, and how each layer was quantised."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ...runtime.artefact.certificate import Budget, MotionSource
-from ...runtime.artefact.record import Record
+from ...runtime.artefact.manifest import Manifest, check_file
+from ...runtime.artefact.migrations import rename
+from ...runtime.artefact.record import Json, Record, read_record
 
 CALIBRATION = "calibration.json"
 CALIBRATION_PLOT = "calibration.png"
-CALIBRATION_SCHEMA = 1
+CALIBRATION_SCHEMA = 2
 
 
 class CalibratedLayer(Record):
     """One layer.
 
     Args:
-        limit: the |x| of its activations, levelled, that becomes 127.
-        share: of the difference between its channels that went from activations to weights; None left both as they were.
-        alone_mm: mean drift that it causes by itself, closed loop; None if it was not asked for.
-        mixed: what it is in the mixed graph; None if there is none.
+        amax: the |x| of its smoothed activations that becomes 127.
+        alpha: SmoothQuant's; None without smoothing.
+        sensitivity_mm: mean drift that it causes alone in INT8, closed loop; None if it was not measured.
+        mixed_precision: ``int8`` or ``fp16``, what it is in the mixed graph; None if there is no such graph.
     """
 
     name: str
-    limit: float
-    share: float | None
-    alone_mm: float | None
-    mixed: str | None
+    amax: float
+    alpha: float | None
+    sensitivity_mm: float | None
+    mixed_precision: str | None
 
 
 class Calibration(Record):
-    """A calibration, bound to the graph that it observed by its hash.
+    """A calibration, bound by its hash to the graph that was observed.
 
     Args:
+        graph_sha256: of the FP32 graph.
+        method: how the ranges were found.
         motion: what was observed, and by which seed; its ``streams`` name the clips.
-        checked: what the layers' harm and the mix were measured on: other motion.
-        budget: that the mixed graph was made for.
-        products: share of the multiplications in weighted products that are INT8 in the mixed graph.
+        check_motion: other motion, on which the sensitivities and the mixed graph were measured.
+        budget: that the mixed graph keeps.
+        int8_macs_fraction: of the multiply-accumulates with weights, the part that is INT8 in the mixed graph.
     """
 
     schema_version: int
     graph_sha256: str
     method: str
     motion: MotionSource
-    checked: MotionSource | None
+    check_motion: MotionSource | None
     budget: Budget | None
-    products: float | None
+    int8_macs_fraction: float | None
     layers: tuple[CalibratedLayer, ...]
+
+
+def read_calibration(folder: Path, manifest: Manifest) -> Calibration | None:
+    """The artefact's calibration; None if the manifest names none.
+
+    Raises:
+        ArtefactError: the file is not what the manifest says, or no calibration.
+    """
+    if CALIBRATION not in manifest.files:
+        return None
+    path = check_file(folder, manifest, CALIBRATION)
+    return parse_calibration(path.read_bytes(), place=str(path), run=f"posemoe-edge calibrate {folder}")
+
+
+def parse_calibration(text: str | bytes, *, place: str, run: str) -> Calibration:
+    """A calibration from its JSON, of this schema or an older one.
+
+    Args:
+        place: the file, as error messages name it.
+        run: the command that writes the file anew.
+    """
+    return read_record(
+        Calibration,
+        text,
+        place=place,
+        noun="a calibration",
+        version=CALIBRATION_SCHEMA,
+        migrations={1: calibration_from_1},
+        run=run,
+    )
+
+
+def calibration_from_1(calibration: Json) -> Json:
+    """Schema 1 to 2: ``checked`` is now ``check_motion``, ``products`` is ``int8_macs_fraction``.
+
+    In a layer, ``limit`` is now ``amax``, ``share`` is ``alpha``, ``alone_mm`` is ``sensitivity_mm`` and ``mixed`` is
+    ``mixed_precision``.
+    """
+    rename(calibration, "checked", "check_motion")
+    rename(calibration, "products", "int8_macs_fraction")
+    for layer in calibration["layers"]:
+        rename(layer, "limit", "amax")
+        rename(layer, "share", "alpha")
+        rename(layer, "alone_mm", "sensitivity_mm")
+        rename(layer, "mixed", "mixed_precision")
+    return {**calibration, "schema_version": 2}

@@ -1,13 +1,12 @@
-"""INT8 in the graph: codes and scales where they are allowed, as TensorRT and ONNX Runtime alike read them.
+"""QDQ: quantised layers written into a graph, in the form that TensorRT and ONNX Runtime both read.
 
-Symmetric, zero point 0, signed; weights stored as codes with a scale for each output channel, activations with one for the
-tensor; a pair of QuantizeLinear and DequantizeLinear before each input of a product, none after it; the bias stays as it was.
-Scales have the graph's own precision, which ONNX allows from opset 19, so that what lies between is FP16 and nothing else.
+Symmetric, zero point 0, signed. Weights are stored in INT8 with a scale for each output channel, activations have one scale
+for the tensor. A QuantizeLinear / DequantizeLinear pair stands before each input of a product and none after it; the bias stays
+as it was. Scales have the graph's own precision, which ONNX allows from opset 19, so that the nodes in between are FP16.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,133 +15,121 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..graph.layers import Layer
-from .weights import QuantizedLinear
+from ...runtime.arrays import F32
+from ..graph.editor import GraphEditor
+from ..graph.layers import LinearLayer
+from .quantized_linear import QuantizedLinear
 
-ZERO = "int8.zero"
+ZERO_POINT = "int8.zero"
 
 
-def layer_weights(model: onnx.ModelProto, layers: Iterable[Layer]) -> dict[str, NDArray[np.float32]]:
-    """(K, N) weights by layer name, whichever way round the graph holds them."""
-    held = {w.name: w for w in model.graph.initializer}
-    found = {}
+def linear_weights(model: onnx.ModelProto, layers: Iterable[LinearLayer]) -> dict[str, F32]:
+    """(K, N) float32 weights by layer name, whichever axis order the graph stores."""
+    initializers = {w.name: w for w in model.graph.initializer}
+    weights = {}
     for layer in layers:
-        weight = numpy_helper.to_array(held[layer.weight]).astype(np.float32)
-        found[layer.name] = weight if layer.axis == 1 else weight.T
-    return found
+        weight = numpy_helper.to_array(initializers[layer.weight]).astype(np.float32)
+        weights[layer.name] = weight if layer.output_axis == 1 else weight.T
+    return weights
 
 
-def quantize(model: onnx.ModelProto, layers: Iterable[Layer], coded: Mapping[str, QuantizedLinear]) -> onnx.ModelProto:
-    """The graph with these layers as they were coded.
+def insert_qdq(
+    model: onnx.ModelProto, layers: Iterable[LinearLayer], quantized: Mapping[str, QuantizedLinear]
+) -> onnx.ModelProto:
+    """The graph with these layers in INT8.
 
     Args:
         layers: of this graph; all others stay as they are.
-        coded: by layer name.
+        quantized: by layer name.
     """
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    graph = _Rewriter(made.graph)
-    chosen = {layer.node: layer for layer in layers}
-    for node in graph.take_nodes():
-        if node.name in chosen:
-            graph.add_layer(node, chosen[node.name], coded[chosen[node.name].name])
-        else:
-            graph.put(node)
-    graph.drop_unused()
-    return made
+    editor = GraphEditor(model)
+    layer_of = {layer.node: layer for layer in layers}
+    number = 0
+    for node in editor.nodes:
+        if node.name in layer_of:
+            number += 1
+            layer = layer_of[node.name]
+            _LayerRewriter(editor, node, layer, number).rewrite(quantized[layer.name])
+    editor.remove_unused_initializers()
+    return editor.build()
 
 
-class _Rewriter:
-    """A graph whose nodes are put back one by one. New nodes are named after their layer, new tensors are numbered: shorter."""
+class _LayerRewriter:
+    """Rewrites one product. New nodes are named after the layer, new tensors by its number, which is shorter."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.graph, self.nodes = graph, graph.node
-        self.held = {w.name: w for w in graph.initializer}
-        self.takers = Counter(name for node in graph.node for name in node.input)
-        self.takers.update(output.name for output in graph.output)
-        self.makers: dict[str, onnx.NodeProto] = {}  # of the tensors of the nodes that are back
-        self.coded = 0
+    def __init__(self, editor: GraphEditor, product: onnx.NodeProto, layer: LinearLayer, number: int) -> None:
+        self.editor, self.product, self.layer = editor, product, layer
+        self.prefix = f"int8.{number}"
+        self.dtype = editor.initializer(layer.weight).dtype
 
-    def take_nodes(self) -> list[onnx.NodeProto]:
-        taken = list(self.graph.node)
-        del self.graph.node[:]
-        return taken
+    def rewrite(self, quantized: QuantizedLinear) -> None:
+        """Smooth and quantise the product's inputs, and add the bias of the smoothing to its output."""
+        x = self.product.input[0]
+        if quantized.channel_shift is not None and quantized.channel_scale is not None:
+            x = self._smooth(x, quantized.channel_shift, quantized.channel_scale)
+        if quantized.amax is not None:
+            x = self._quantize_dequantize(x, quantized.activation_scale)
+        self.product.input[0] = x
+        self.product.input[1] = self._weight(quantized)
+        if quantized.bias is not None:
+            output = self.product.output[0]
+            unshifted = self.editor.rename_output(self.product, output, self._tensor("unshifted"))
+            bias = self._initializer("bias", quantized.bias)
+            self.editor.insert_after(self.product, self._make("Add", [unshifted, bias], output, "shift"))
 
-    def put(self, node: onnx.NodeProto) -> None:
-        self.nodes.append(node)
-        self.makers.update(dict.fromkeys(node.output, self.nodes[-1]))  # the graph's own copy: levelling changes it
-
-    def add_layer(self, node: onnx.NodeProto, layer: Layer, coded: QuantizedLinear) -> None:
-        """The product with codes for its inputs, and what the shift amounts to after it."""
-        self.coded += 1
-        dtype = numpy_helper.to_array(self.held[layer.weight]).dtype
-        x = node.input[0]
-        if coded.shift is not None and coded.factor is not None:
-            x = self._level(layer, x, coded.shift, coded.factor, dtype)
-        if coded.limit is not None:
-            x = self._through_codes(layer, x, coded.step, dtype)
-        node.input[0] = x
-        node.input[1] = self._weight(layer, coded, dtype)
-        made = node.output[0]
-        if coded.bias is not None:
-            node.output[0] = self._tensor("unshifted")
-        self.put(node)
-        if coded.bias is not None:
-            self._node("Add", [node.output[0], self._keep(self._tensor("bias"), coded.bias, dtype)], made, layer, "shift")
-
-    def drop_unused(self) -> None:
-        """Weights that nobody takes any more."""
-        used = {name for node in self.nodes for name in node.input}
-        kept = [w for w in self.graph.initializer if w.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
-
-    def _level(self, layer: Layer, x: str, shift: Any, factor: Any, dtype: Any) -> str:
-        """(x - shift) / factor: in the norm that x comes from, where it is this layer's alone, else on its own."""
-        made = self._norm(x)
-        if made is not None:
-            weight, bias = (numpy_helper.to_array(self.held[name]).astype(np.float32) for name in made.input[1:3])
-            made.input[1] = self._keep(self._tensor("norm.weight"), weight / factor, np.float32)
-            made.input[2] = self._keep(self._tensor("norm.bias"), (bias - shift) / factor, np.float32)
+    def _smooth(self, x: str, shift: F32, scale: F32) -> str:
+        """(x - shift) / scale: folded into the norm that produces x if nothing else reads it, otherwise two operations."""
+        norm = self._norm(x)
+        if norm is not None:
+            weight, bias = (self.editor.initializer(name).astype(np.float32) for name in norm.input[1:3])
+            norm.input[1] = self._initializer("norm.weight", weight / scale, np.float32)
+            norm.input[2] = self._initializer("norm.bias", (bias - shift) / scale, np.float32)
             return x
-        shift, factor = (self._keep(self._tensor(n), v, dtype) for n, v in (("shift", shift), ("factor", 1 / factor)))
-        centred = self._node("Sub", [x, shift], self._tensor("centred"), layer, "level")
-        return self._node("Mul", [centred, factor], self._tensor("levelled"), layer, "level")
+        shift_name, factor_name = self._initializer("shift", shift), self._initializer("factor", 1 / scale)
+        centred = self._insert("Sub", [x, shift_name], self._tensor("centred"), "level")
+        return self._insert("Mul", [centred, factor_name], self._tensor("levelled"), "level")
 
     def _norm(self, x: str) -> onnx.NodeProto | None:
-        """The LayerNormalization whose output, cast or not, is ``x`` and goes nowhere else."""
-        node = self.makers.get(x)
-        while node is not None and self.takers[node.output[0]] == 1:
-            if node.op_type == "LayerNormalization" and len(node.input) == 3 and set(node.input[1:]) <= set(self.held):
+        """The LayerNormalization whose output, cast or not, is ``x`` and has no other reader."""
+        node = self.editor.producer(x)
+        while node is not None and self.editor.uses(node.output[0]) == 1:
+            if (
+                node.op_type == "LayerNormalization"
+                and len(node.input) == 3
+                and all(map(self.editor.is_initializer, node.input[1:]))
+            ):
                 return node
             if node.op_type != "Cast":
                 return None
-            node = self.makers.get(node.input[0])
+            node = self.editor.producer(node.input[0])
         return None
 
-    def _through_codes(self, layer: Layer, x: str, step: float, dtype: Any) -> str:
-        scale = self._keep(self._tensor("step"), np.asarray(step), dtype)
-        zero = self._keep(ZERO, np.zeros(()), np.int8)
-        codes = self._node("QuantizeLinear", [x, scale, zero], self._tensor("codes"), layer, "input")
-        return self._node("DequantizeLinear", [codes, scale, zero], self._tensor("coded"), layer, "input")
+    def _quantize_dequantize(self, x: str, scale: float) -> str:
+        scale_name = self._initializer("step", np.asarray(scale))
+        if not self.editor.is_initializer(ZERO_POINT):
+            self.editor.add_initializer(ZERO_POINT, np.zeros((), np.int8))
+        quantized = self._insert("QuantizeLinear", [x, scale_name, ZERO_POINT], self._tensor("codes"), "input")
+        return self._insert("DequantizeLinear", [quantized, scale_name, ZERO_POINT], self._tensor("coded"), "input")
 
-    def _weight(self, layer: Layer, coded: QuantizedLinear, dtype: Any) -> str:
-        codes = coded.codes if layer.axis == 1 else np.ascontiguousarray(coded.codes.T)
+    def _weight(self, quantized: QuantizedLinear) -> str:
+        axis = self.layer.output_axis
+        qweight = quantized.qweight if axis == 1 else np.ascontiguousarray(quantized.qweight.T)
         inputs = [
-            self._keep(self._tensor("weight.codes"), codes, np.int8),
-            self._keep(self._tensor("weight.scale"), coded.scale, dtype),
+            self._initializer("weight.codes", qweight, np.int8),
+            self._initializer("weight.scale", quantized.weight_scale),
         ]
-        return self._node("DequantizeLinear", inputs, self._tensor("weight"), layer, "weight", axis=layer.axis)
+        return self._insert("DequantizeLinear", inputs, self._tensor("weight"), "weight", axis=axis)
 
     def _tensor(self, part: str) -> str:
-        return f"int8.{self.coded}.{part}"
+        return self.editor.unique_name(f"{self.prefix}.{part}")
 
-    def _keep(self, name: str, array: NDArray[Any], dtype: Any) -> str:
-        if name not in self.held:
-            self.graph.initializer.append(numpy_helper.from_array(np.asarray(array, dtype), name))
-            self.held[name] = self.graph.initializer[-1]
-        return name
+    def _initializer(self, part: str, array: NDArray[Any], dtype: Any = None) -> str:
+        """A new weight of the layer, in the graph's precision unless a type is given."""
+        return self.editor.add_initializer(self._tensor(part), np.asarray(array, dtype or self.dtype))
 
-    def _node(self, kind: str, inputs: list[str], output: str, layer: Layer, part: str, **attributes: Any) -> str:
-        self.put(helper.make_node(kind, inputs, [output], f"{layer.name}/{part}/{kind}", **attributes))
+    def _insert(self, op_type: str, inputs: list[str], output: str, part: str, **attributes: Any) -> str:
+        self.editor.insert_before(self.product, self._make(op_type, inputs, output, part, **attributes))
         return output
+
+    def _make(self, op_type: str, inputs: list[str], output: str, part: str, **attributes: Any) -> onnx.NodeProto:
+        return helper.make_node(op_type, inputs, [output], f"{self.layer.name}/{part}/{op_type}", **attributes)

@@ -1,4 +1,4 @@
-"""Sensitivity: the drift that each layer alone would cause in INT8, closed loop; and the mix that a budget allows."""
+"""Sensitivity: the drift that each layer alone causes in INT8, closed loop; and which layers a budget allows in INT8."""
 
 from __future__ import annotations
 
@@ -7,86 +7,97 @@ from contextlib import closing
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from ...runtime.arrays import F32
 from ...runtime.artefact.certificate import Budget
 from ...runtime.artefact.manifest import Graph
-from ..graph.layers import Layer
-from ..measure.budget import drift_mm, exceeded, measure, of_frames
-from ..measure.rollout import Recording, open_graph, roll_out
-from .qdq import quantize
-from .weights import QuantizedLinear
+from ..graph.layers import LinearLayer
+from ..measure.budget import drift_mm, exceeded, frame_limits, summarise_drift
+from ..measure.recording import Recording
+from ..measure.rollout import open_graph, roll_out
+from .qdq import insert_qdq
+from .quantized_linear import QuantizedLinear
 
 
-def rolled(model: onnx.ModelProto, graph: Graph, recordings: Sequence[Recording]) -> NDArray[np.float32]:
-    """(S, T, J, 3) poses of streams of one length."""
+def lift_streams(model: onnx.ModelProto, graph: Graph, recordings: Sequence[Recording]) -> F32:
+    """(S, T, J, 3) poses in metres of streams of one length."""
     with closing(open_graph(model.SerializeToString())) as engine:
         return np.stack(roll_out(engine, graph, recordings))
 
 
-def alone_mm(
+def sensitivity_mm(
     model: onnx.ModelProto,
     graph: Graph,
-    layers: Sequence[Layer],
-    coded: Mapping[str, QuantizedLinear],
+    layers: Sequence[LinearLayer],
+    quantized: Mapping[str, QuantizedLinear],
     recordings: Sequence[Recording],
     *,
-    tick: Callable[[int], None] = lambda layers: None,
+    on_progress: Callable[[int], None] = lambda layers: None,
 ) -> dict[str, float]:
-    """Mean drift in mm of each layer by itself, by name: all others are as they were.
+    """Mean drift in mm by layer name, when that layer alone is in INT8.
 
     Args:
         model, graph, layers: the FP32 graph.
-        recordings: streams of one length, not those that the layers were coded by.
+        recordings: streams of one length, other ones than the layers were quantised by.
+        on_progress: called with 1 after each layer.
     """
-    exact = rolled(model, graph, recordings)
+    exact = lift_streams(model, graph, recordings)
     drifts = {}
     for layer in layers:
-        drifts[layer.name] = float(drift_mm(rolled(quantize(model, [layer], coded), graph, recordings), exact).mean())
-        tick(1)
+        poses = lift_streams(insert_qdq(model, [layer], quantized), graph, recordings)
+        drifts[layer.name] = float(drift_mm(poses, exact).mean())
+        on_progress(1)
     return drifts
 
 
-def mix(
-    layers: Sequence[Layer],
-    alone: Mapping[str, float],
-    passes: Callable[[Sequence[Layer]], bool],
-) -> tuple[Layer, ...]:
-    """As many layers in INT8 as the budget allows: the most harmful ones are left out, no more of them than necessary.
+def select_int8_layers(
+    layers: Sequence[LinearLayer],
+    sensitivity: Mapping[str, float],
+    passes: Callable[[Sequence[LinearLayer]], bool],
+) -> tuple[LinearLayer, ...]:
+    """As many layers in INT8 as the budget allows: the most sensitive ones are left out, no more of them than necessary.
 
-    How many is found by halving, since each answer costs a rollout; what is returned has passed (or is empty).
+    A binary search finds how many, because every call of ``passes`` costs a rollout. The returned layers have passed, or
+    there are none.
 
     Args:
-        alone: the layers' harm by name.
+        sensitivity: mm of drift by layer name.
         passes: whether the graph with these layers in INT8 is within the budget, closed loop.
     """
-    order = sorted(layers, key=lambda layer: -alone[layer.name])
-    if passes(order):
+    ranked = sorted(layers, key=lambda layer: -sensitivity[layer.name])
+    if passes(ranked):
         return tuple(layers)
-    failed, passed = 0, len(order)  # so many left out
+    failed, passed = 0, len(ranked)  # numbers of layers left out
     while passed - failed > 1:
         middle = (failed + passed) // 2
-        if passes(order[middle:]):
+        if passes(ranked[middle:]):
             passed = middle
         else:
             failed = middle
-    kept = {layer.name for layer in order[passed:]}
-    return tuple(layer for layer in layers if layer.name in kept)
+    selected = {layer.name for layer in ranked[passed:]}
+    return tuple(layer for layer in layers if layer.name in selected)
 
 
-def within(
+def within_budget(
     model: onnx.ModelProto,
     graph: Graph,
-    coded: Mapping[str, QuantizedLinear],
+    quantized: Mapping[str, QuantizedLinear],
     recordings: Sequence[Recording],
-    exact: NDArray[np.float32],
+    exact: F32,
     budget: Budget,
-) -> Callable[[Sequence[Layer]], bool]:
-    """Whether ``model`` with some layers in INT8 stays within the budget on these streams. Growth needs longer ones."""
-    told = of_frames(budget)
+) -> Callable[[Sequence[LinearLayer]], bool]:
+    """A function that says whether ``model`` with some layers in INT8 stays within the budget on these streams.
 
-    def passes(layers: Sequence[Layer]) -> bool:
-        measured, _ = measure(drift_mm(rolled(quantize(model, layers, coded), graph, recordings), exact))
-        return not exceeded(measured, told)
+    Growth and accuracy are not judged: they need longer streams.
+
+    Args:
+        exact: (S, T, J, 3) poses of the FP32 graph.
+    """
+    limits = frame_limits(budget)
+
+    def passes(layers: Sequence[LinearLayer]) -> bool:
+        poses = lift_streams(insert_qdq(model, layers, quantized), graph, recordings)
+        measured, _ = summarise_drift(drift_mm(poses, exact))
+        return not exceeded(measured, limits)
 
     return passes

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +17,12 @@ from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
     from ...calib.quantize.calibration import Calibration
+    from ...calib.quantize.ranges import RangeMethod
 
-STREAMS, FRAMES = 32, 500  # to observe
+STREAMS, FRAMES = 32, 500  # that are observed
 CALIBRATED = [name for name in QUANTISED if not PRECISIONS[name].needs_budget]
-CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
+CHECK_STREAMS, CHECK_FRAMES = 4, 400  # on which the budget is checked
+SHOWN = 10  # layers in the table
 
 
 @click.command("calibrate")
@@ -30,19 +30,23 @@ CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Motion capture (.npz): its train split is observed, its val split decides what a budget allows.",
+    help="Motion capture (.npz): ranges come from its train split, a budget is checked on its val split.",
 )
 @click.option(
-    "--streams", type=click.IntRange(min=1), default=STREAMS, show_default=True, help="People, at different frame rates."
+    "--streams",
+    type=click.IntRange(min=1),
+    default=STREAMS,
+    show_default=True,
+    help="Number of streams to observe, at different frame rates.",
 )
-@click.option("--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="Of each stream.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of people, cameras and noise.")
+@click.option("--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="Frames of each stream.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of people, cameras and noise.")
 @click.option(
     "--method",
     type=click.Choice(["minmax", "percentile", "entropy", "mse"]),
     default="minmax",
     show_default=True,
-    help="What becomes of the largest numbers: kept, or clipped by one rule or another.",
+    help="How the range of a tensor is found; all but minmax clip the largest values.",
 )
 @click.option(
     "--precision",
@@ -55,7 +59,7 @@ CHECKED_STREAMS, CHECKED_FRAMES = 4, 400
 @click.option(
     "--budget-mm",
     type=click.FloatRange(min=0, min_open=True),
-    help="Mean drift that is allowed: measure each layer's, and write a mixed graph with as much INT8 as that allows.",
+    help="Allowed mean drift: measure each layer's drift and add a mixed graph with as many INT8 layers as that allows.",
 )
 @verb
 def command(
@@ -65,11 +69,11 @@ def command(
     streams: int,
     frames: int,
     seed: int,
-    method: str,
+    method: RangeMethod,
     precision: tuple[Precision, ...],
     budget_mm: float | None,
 ) -> Result:
-    """Write ARTEFACT's INT8 graphs, with ranges seen while it runs with its state carried."""
+    """Write ARTEFACT's INT8 graphs, with ranges observed while its FP32 graph runs with the state carried."""
     started = time.monotonic()
     read_manifest(artefact)
     calibration = calibrate_folder(
@@ -84,14 +88,14 @@ def command(
         budget_mm=budget_mm,
     )
     manifest = read_manifest(artefact)
-    written = {g.precision: manifest.files[g.file].bytes for g in manifest.graphs}
-    tell(out, calibration, written)
+    sizes = {graph.precision: manifest.files[graph.file].bytes for graph in manifest.graphs}
+    report_calibration(out, calibration, sizes)
     out.print(f"Wrote {artefact} in {time.monotonic() - started:.1f} s")
     out.print(
-        "A processor without VNNI runs INT8 slower than FP32. One stream is a product of 17 rows: on a GPU, INT8 pays for"
+        "A processor without VNNI runs INT8 slower than FP32. One stream's products have 17 rows: on a GPU, INT8 is faster"
     )
-    out.print("batches of streams and for chunks, and otherwise saves memory alone. Measure before you choose it.")
-    result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": written}
+    out.print("only for batches of streams and for chunks; otherwise it only saves memory. Measure before you choose it.")
+    result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": sizes}
     limits = "" if budget_mm is None else f" --precision mixed --mean-mm {budget_mm:g}"
     return Result(result, next_command=f"posemoe-edge verify {artefact}{limits}{f' --data {data}' if data else ''}")
 
@@ -104,14 +108,18 @@ def calibrate_folder(
     streams: int,
     frames: int,
     seed: int,
-    method: str,
+    method: RangeMethod,
     precisions: tuple[Precision, ...],
     budget_mm: float | None,
-    shown: Path | None = None,
+    display_path: Path | None = None,
 ) -> Calibration:
-    """Calibrate with motion of ``data``, or of walkers; also for ``export``, which shows another name than its draft's."""
+    """Calibrate an artefact with motion of ``data`` or of walkers.
+
+    Args:
+        display_path: what messages call the artefact: ``export`` calibrates a draft in a hidden folder.
+    """
     try:
-        from ...calib.measure.budget import budget_of
+        from ...calib.measure.budget import budget_for
         from ...calib.quantize.calibrate import Check, calibrate
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "export", "calibrating") from None
@@ -119,38 +127,36 @@ def calibrate_folder(
     recordings, motion = choose_motion(out, data, frames=frames, streams=streams, seed=seed, split="train", in_use=True)
     check = None
     if budget_mm is not None:
-        of = motion.source if data is None else data
-        out.print(f"  the budget is checked on other motion of {of}")
-        more = {"frames": CHECKED_FRAMES, "streams": CHECKED_STREAMS, "seed": seed + 1}
-        check = Check(*choose_motion(out, data, **more, split="val", in_use=True))
-    out.print(f"Calibrating {shown or artefact}: {streams} streams of {frames} frames, {motion.kind}")
-
-    def progress(label: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-        return out.progress(label, total=total, unit=unit)
+        source = motion.source if data is None else data
+        out.print(f"  the budget is checked on other motion of {source}")
+        check = Check(
+            *choose_motion(out, data, frames=CHECK_FRAMES, streams=CHECK_STREAMS, seed=seed + 1, split="val", in_use=True)
+        )
+    out.print(f"Calibrating {display_path or artefact}: {streams} streams of {frames} frames, {motion.kind}")
 
     return calibrate(
         artefact,
         recordings,
         motion,
         precisions=precisions,
-        method=method,  # type: ignore[arg-type]
-        budget=None if budget_mm is None else budget_of(budget_mm),
+        method=method,
+        budget=None if budget_mm is None else budget_for(budget_mm),
         check=check,
-        progress=progress,
+        progress=out.progress,
     )
 
 
-def tell(out: Output, calibration: Calibration, written: dict[Precision, int]) -> None:
-    """The calibration, for people."""
-    for precision, size in written.items():
-        out.print(f"  {precision:<8}{megabytes(size):>10}  {size / written['fp32']:>5.2f} of fp32")
+def report_calibration(out: Output, calibration: Calibration, sizes: dict[Precision, int]) -> None:
+    """Print the sizes of the graphs in bytes and the most sensitive layers."""
+    for precision, size in sizes.items():
+        out.print(f"  {precision:<8}{megabytes(size):>10}  {size / sizes['fp32']:>5.2f} of fp32")
     if calibration.budget is None:
-        out.print(f"{len(calibration.layers)} layers are INT8. What each of them costs: --budget-mm")
+        out.print(f"{len(calibration.layers)} layers are INT8. The drift that each of them causes: --budget-mm")
         return
-    ranked = sorted(calibration.layers, key=lambda layer: -(layer.alone_mm or 0.0))
+    ranked = sorted(calibration.layers, key=lambda layer: -(layer.sensitivity_mm or 0.0))
     out.print(f"{'alone':>10}   {'in the mix':<12}layer")
-    for layer in ranked[:10]:
-        out.print(f"{layer.alone_mm or 0.0:>7.3f} mm   {layer.mixed or '':<12}{layer.name}")
-    int8 = sum(layer.mixed == "int8" for layer in calibration.layers)
-    share = 100 * (calibration.products or 0.0)
-    out.print(f"mixed: {int8} of {len(ranked)} layers, {share:.0f} % of the multiplications with weights, are INT8")
+    for layer in ranked[:SHOWN]:
+        out.print(f"{layer.sensitivity_mm or 0.0:>7.3f} mm   {layer.mixed_precision or '':<12}{layer.name}")
+    int8 = sum(layer.mixed_precision == "int8" for layer in calibration.layers)
+    percent = 100 * (calibration.int8_macs_fraction or 0.0)
+    out.print(f"mixed: {int8} of {len(ranked)} layers, {percent:.0f} % of the multiplications with weights, are INT8")

@@ -13,12 +13,12 @@ from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.artefact.manifest import read_manifest, replace_files
 from ...runtime.artefact.precision import PRECISIONS, source_of
 from ...runtime.errors import UsageError, missing_extra
-from .calibrate_verb import CHECKED_FRAMES, CHECKED_STREAMS, FRAMES, STREAMS, calibrate_folder
+from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
-    from ...calib.quantize.choice import Choice
+    from ...calib.quantize.precision_choice import PrecisionChoice
 
 
 @click.command("export")
@@ -95,7 +95,7 @@ def command(
     calibrated = {name for name, row in PRECISIONS.items() if name in wanted and row.needs_motion}
     needed = wanted | {source_of(name) for name in calibrated}
     exported = [name for name in PRECISIONS if name in needed - calibrated]
-    chosen: list[Choice] = []
+    chosen: list[PrecisionChoice] = []
 
     def calibrate_draft(draft: Path) -> None:
         if calibrated:
@@ -109,7 +109,7 @@ def command(
                 method="minmax",
                 precisions=("int8",),
                 budget_mm=budget_mm if "mixed" in wanted else None,
-                shown=folder,
+                display_path=folder,
             )
         if "auto" in precision:
             chosen.append(keep_best(out_, draft, data, budget_mm))
@@ -148,21 +148,21 @@ def command(
     return Result(report, next_command=f"posemoe-edge verify {folder}{f' --data {data}' if data else ''}")
 
 
-def keep_best(out: Output, folder: Path, data: Path | None, budget_mm: float) -> Choice:
+def keep_best(out: Output, folder: Path, data: Path | None, budget_mm: float) -> PrecisionChoice:
     """Try every graph of the artefact on this engine, and leave in it the best one and fp32; the manifest prefers it."""
-    from ...calib.measure.budget import budget_of
-    from ...calib.quantize.choice import choose
+    from ...calib.measure.budget import budget_for
+    from ...calib.quantize.precision_choice import choose_precision
 
-    recordings, _ = choose_motion(out, data, frames=CHECKED_FRAMES, streams=CHECKED_STREAMS, seed=2, split="val", in_use=True)
+    recordings, _ = choose_motion(out, data, frames=CHECK_FRAMES, streams=CHECK_STREAMS, seed=2, split="val", in_use=True)
     manifest = read_manifest(folder)
-    choice = choose(folder, manifest, recordings, budget_of(budget_mm))
+    choice = choose_precision(folder, manifest, recordings, budget_for(budget_mm))
     kept = tuple(graph for graph in manifest.graphs if graph.precision in ("fp32", choice.precision))
     gone = {graph.file for graph in manifest.graphs} - {graph.file for graph in kept}
     replace_files(folder, manifest.model_copy(update={"graphs": kept, "preferred": choice.precision}), {}, drop=gone)
     return choice
 
 
-def tell_choice(out: Output, choice: Choice) -> None:
+def tell_choice(out: Output, choice: PrecisionChoice) -> None:
     """What was chosen among what, for people."""
     for one in choice.candidates:
         verdict = f"over the budget: {', '.join(one.exceeded)}" if one.exceeded else "within the budget"

@@ -12,7 +12,7 @@ from .config import CONFIG
 from .output import Output
 
 if TYPE_CHECKING:
-    from ...calib.measure.rollout import Recording
+    from ...calib.measure.recording import Recording
     from ...runtime.artefact.certificate import MotionSource
 
 

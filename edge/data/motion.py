@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...calib.measure.rollout import Recording
+from ...calib.measure.recording import Recording
 from ...runtime.arrays import F32
 from ...runtime.artefact.certificate import MotionSource, StreamInfo
 from ...runtime.artefact.files import sha256 as file_sha256

@@ -127,7 +127,7 @@ POINTS = [
     "trace",
     "run_passes",
     "describe",
-    "carry_manifest",
+    "embed_manifest",
     "record_file",
     "write_manifest",
     "_move",

@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from posemoe_edge.calib.compare.differences import Differences, differences
-from posemoe_edge.calib.compare.matches import inject_errors, isolate_errors, match_tensors, of_one_stream
-from posemoe_edge.calib.compare.runners import check_ready, make_config, open_runner, read_network, take_tensorrt
-from posemoe_edge.calib.measure.rollout import Recording
+from posemoe_edge.calib.compare.compare_graphs import compare_graphs
+from posemoe_edge.calib.compare.comparison import Comparison, LaunchDifference
+from posemoe_edge.calib.compare.instrument import inject_errors, isolate_errors
+from posemoe_edge.calib.compare.matches import for_one_stream, match_tensors
+from posemoe_edge.calib.compare.runners import check_ready, make_config, open_runner, read_network, select_tensorrt
+from posemoe_edge.calib.measure.recording import Recording
 from posemoe_edge.calib.quantize.calibrate import calibrate
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, MissingError, UsageError
@@ -53,7 +55,7 @@ def int8(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recording(walker_keypoints: Callable[..., np.ndarray]) -> Callable[..., Recording]:
     def of(manifest: Manifest, frames: int = FRAMES) -> Recording:
         first = np.arange(frames) == 0
-        return Recording(walker_keypoints(frames), np.full(frames, 0.02, np.float32), first).as_taken(manifest)
+        return Recording(walker_keypoints(frames), np.full(frames, 0.02, np.float32), first).for_model(manifest)
 
     return of
 
@@ -85,13 +87,13 @@ def test_a_graph_does_not_differ_from_itself(
     kind: str, artefact_of: Callable[[str], Path], recording: Callable[..., Recording]
 ) -> None:
     model, graph = opened(artefact_of(kind), "fp32")
-    found = differences(model, model, graph, recording(read_manifest(artefact_of(kind)), 2 * graph.frames + 1))
-    assert len(found.answers) == {"step": 3, "chunk": 3, "window": 3}[graph.mode]
-    assert len(found.tensors) > 100 and found.shares == () and found.first(0.0) is None
+    found = compare_graphs(model, model, graph, recording(read_manifest(artefact_of(kind)), 2 * graph.frames + 1))
+    assert len(found.launches) == {"step": 3, "chunk": 3, "window": 3}[graph.mode]
+    assert len(found.tensors) > 100 and found.effects == () and found.first_above(0.0) is None
     assert (
-        {one.own for one in found.tensors}
-        == {one.max_mm for one in found.answers}
-        == {one.state for one in found.answers}
+        {one.isolated for one in found.tensors}
+        == {one.max_mm for one in found.launches}
+        == {one.state for one in found.launches}
         == {0.0}
     )
 
@@ -101,14 +103,14 @@ def test_an_error_is_found_in_the_layer_where_it_was_planted(
     node: str, folder: Path, recording: Callable[..., Recording]
 ) -> None:
     model, graph = opened(folder, "fp32")
-    found = differences(model, spoilt(model, node, 1.5), graph, recording(read_manifest(folder)))
-    first = found.first(0.0)
+    found = compare_graphs(model, spoilt(model, node, 1.5), graph, recording(read_manifest(folder)))
+    first = found.first_above(0.0)
     assert first is not None and first.node == node
-    assert [one.node for one in found.tensors if one.own] == [node]
-    assert [one.layer for one in found.shares] == [node.partition("/")[0]]
+    assert [one.node for one in found.tensors if one.isolated] == [node]
+    assert [one.layer for one in found.effects] == [node.partition("/")[0]]
     # One layer differs: what it does alone is all there is.
-    assert found.shares[0].max_mm == pytest.approx(found.worst.max_mm, rel=1e-3)
-    assert found.shares[0].mean_mm == pytest.approx(found.worst.mean_mm, rel=1e-3)
+    assert found.effects[0].max_mm == pytest.approx(found.worst.max_mm, rel=1e-3)
+    assert found.effects[0].mean_mm == pytest.approx(found.worst.mean_mm, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -124,19 +126,19 @@ def test_an_error_is_found_in_every_mode_and_mixer(
 ) -> None:
     model, graph = opened(artefact_of(kind), "fp32")
     frames = recording(read_manifest(artefact_of(kind)), graph.frames + 1)
-    found = differences(model, spoilt(model, node, 1.5), graph, frames)
-    assert [one.node for one in found.tensors if one.own] == [node] and found.worst.max_mm > 0
-    assert [one.layer for one in found.shares] == [node.partition("/")[0]]
+    found = compare_graphs(model, spoilt(model, node, 1.5), graph, frames)
+    assert [one.node for one in found.tensors if one.isolated] == [node] and found.worst.max_mm > 0
+    assert [one.layer for one in found.effects] == [node.partition("/")[0]]
 
 
 def test_half_precision_is_told_from_an_error_in_it(folder: Path, recording: Callable[..., Recording]) -> None:
     """Rounding is small in each layer by itself, whatever it comes to: one wrong weight stands out."""
     (wide, graph), (half, _) = opened(folder, "fp32"), opened(folder, "fp16")
-    rounded = differences(wide, half, graph, recording(read_manifest(folder)))
-    assert all(one.own < 0.02 for one in rounded.tensors) and rounded.shares
-    wrong = differences(wide, spoilt(half, PLANTED[0], 1.2), graph, recording(read_manifest(folder)))
-    assert [one.node for one in wrong.tensors if one.own > 0.02] == [PLANTED[0]]
-    assert wrong.shares[0].layer == PLANTED[0].partition("/")[0]
+    rounded = compare_graphs(wide, half, graph, recording(read_manifest(folder)))
+    assert all(one.isolated < 0.02 for one in rounded.tensors) and rounded.effects
+    wrong = compare_graphs(wide, spoilt(half, PLANTED[0], 1.2), graph, recording(read_manifest(folder)))
+    assert [one.node for one in wrong.tensors if one.isolated > 0.02] == [PLANTED[0]]
+    assert wrong.effects[0].layer == PLANTED[0].partition("/")[0]
 
 
 def test_a_scale_that_is_wrong_is_found_among_int8_layers(int8: Path, recording: Callable[..., Recording]) -> None:
@@ -144,12 +146,12 @@ def test_a_scale_that_is_wrong_is_found_among_int8_layers(int8: Path, recording:
     layer = "encoder.0.expert_2d.feed.0.up"
     wrong = spoilt(coded, f"{layer}/weight/DequantizeLinear", 2.0)
     frames = recording(read_manifest(int8))
-    found = differences(coded, wrong, graph, frames)
-    assert {one.node.partition("/")[0] for one in found.tensors if one.own} == {layer}
+    found = compare_graphs(coded, wrong, graph, frames)
+    assert {one.node.partition("/")[0] for one in found.tensors if one.isolated} == {layer}
     # Against fp32 all of them differ; the wrong one differs more than it did, and no other layer does.
-    sound, spoiled = (differences(wide, of, graph, frames) for of in (coded, wrong))
-    more = {b.node.partition("/")[0] for a, b in zip(sound.tensors, spoiled.tensors, strict=True) if b.own > 1.01 * a.own}
-    assert more == {layer}
+    sound, spoiled = (compare_graphs(wide, of, graph, frames) for of in (coded, wrong))
+    pairs = zip(sound.tensors, spoiled.tensors, strict=True)
+    assert {b.node.partition("/")[0] for a, b in pairs if b.isolated > 1.01 * a.isolated} == {layer}
 
 
 def test_what_levelling_moves_is_compared_after_it_was_made_up_for(int8: Path) -> None:
@@ -169,7 +171,7 @@ def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, reco
     wide, graph = opened(folder, "fp32")
     wrong = spoilt(spoilt(wide, PLANTED[0], 1.001), PLANTED[2], 1.001)
     places = match_tensors(wide, wrong)
-    one, two = of_one_stream(wide), of_one_stream(wrong)
+    one, two = for_one_stream(wide), for_one_stream(wrong)
     frame = recording(read_manifest(folder), 1)
     state = {of.input: np.zeros([1, *map(int, of.shape[1:])], of.dtype) for of in graph.states}
     feed = {"keypoints": frame.keypoints, "dt": frame.dt_s, "reset": frame.reset} | state
@@ -179,7 +181,7 @@ def test_small_errors_of_layers_add_up_to_what_the_graph_does(folder: Path, reco
         open_runner(isolate_errors(two, places), [place.other for place in places]) as alone,
     ):
         made = ours(feed)
-        own = alone(feed | {place.given: made[place.exact] for place in places})
+        own = alone(feed | {place.exact_input: made[place.exact] for place in places})
         apart = theirs(feed)["pose"] - made["pose"]
     shifts = [{place.exact: own[place.other] - made[place.exact]} for place in places]
     with open_runner(inject_errors(wide, shifts), ["pose"]) as shifted:
@@ -195,26 +197,26 @@ def test_frames_that_go_by_before_leave_the_state_that_they_would_have(
 ) -> None:
     (wide, graph), (half, _) = opened(folder, "fp32"), opened(folder, "fp16")
     frames, seen = recording(read_manifest(folder), 12), []
-    every = differences(wide, half, graph, frames)
-    last = differences(wide, half, graph, frames, after=10, tick=seen.append)
-    assert seen == [1] * 12 and [one.frame for one in last.answers] == [10, 11]
-    for one, same in zip(last.answers, every.answers[10:], strict=True):
+    every = compare_graphs(wide, half, graph, frames)
+    last = compare_graphs(wide, half, graph, frames, after=10, on_progress=seen.append)
+    assert seen == [1] * 12 and [one.frame for one in last.launches] == [10, 11]
+    for one, same in zip(last.launches, every.launches[10:], strict=True):
         assert (one.mean_mm, one.max_mm, one.state) == pytest.approx((same.mean_mm, same.max_mm, same.state), rel=1e-2)
-    alone = differences(wide, half, graph, Recording(frames.keypoints[10:], frames.dt_s[10:], frames.reset[:2]))
-    assert alone.answers[0].mean_mm != pytest.approx(last.answers[0].mean_mm, rel=1e-2), "a state that had not grown"
+    alone = compare_graphs(wide, half, graph, Recording(frames.keypoints[10:], frames.dt_s[10:], frames.reset[:2]))
+    assert alone.launches[0].mean_mm != pytest.approx(last.launches[0].mean_mm, rel=1e-2), "a state that had not grown"
 
 
 def test_what_is_not_a_number_is_worse_than_any(folder: Path, recording: Callable[..., Recording]) -> None:
     model, graph = opened(folder, "fp32")
-    found = differences(model, spoilt(model, PLANTED[0], np.nan), graph, recording(read_manifest(folder), 1))
-    first = found.first(1e9)
+    found = compare_graphs(model, spoilt(model, PLANTED[0], np.nan), graph, recording(read_manifest(folder), 1))
+    first = found.first_above(1e9)
     assert first is not None and first.node == PLANTED[0] and found.worst.max_mm == float("inf")
 
 
 def test_there_must_be_a_frame_to_compare(folder: Path, recording: Callable[..., Recording]) -> None:
     model, graph = opened(folder, "fp32")
     with pytest.raises(UsageError, match="4 frames, of which 4 go by before"):
-        differences(model, model, graph, recording(read_manifest(folder)), after=4)
+        compare_graphs(model, model, graph, recording(read_manifest(folder)), after=4)
 
 
 def test_without_polygraphy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +229,7 @@ def test_without_polygraphy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_what_polygraphy_cannot_run_is_an_error_of_ours(folder: Path) -> None:
     with (
         pytest.raises(ArtefactError, match="polygraphy did not run the graph"),
-        open_runner(of_one_stream(opened(folder, "fp32")[0]), ["no such tensor"]),
+        open_runner(for_one_stream(opened(folder, "fp32")[0]), ["no such tensor"]),
     ):
         pass
 
@@ -270,10 +272,10 @@ def test_tensorrts_real_parser_takes_both_graphs_with_every_tensor_as_an_output(
     """Of TensorRT for RTX, through polygraphy, as on a machine with a GPU, up to where one is needed."""
     from polygraphy import config
 
-    take_tensorrt(config, "tensorrt-rtx")
+    select_tensorrt(config, "tensorrt-rtx")
     model = opened(int8, precision)[0]
     places = match_tensors(model, model)
-    one = of_one_stream(model)
+    one = for_one_stream(model)
     names = {place.other for place in places} | {"pose", "next_state"}
     for whole in (one, isolate_errors(one, places)):
         _check_network(whole, names, types, rtx)
@@ -303,16 +305,14 @@ def _check_network(whole: onnx.ModelProto, names: set[str], types: set[str], rtx
 def test_one_process_has_one_tensorrt(rtx: Any) -> None:
     from polygraphy import config
 
-    take_tensorrt(config, "tensorrt-rtx")
+    select_tensorrt(config, "tensorrt-rtx")
     import polygraphy.backend.trt  # noqa: F401
 
     with pytest.raises(UsageError, match="the other TensorRT"):
-        take_tensorrt(config, "tensorrt")
+        select_tensorrt(config, "tensorrt")
     assert config.USE_TENSORRT_RTX
 
 
 def test_the_worst_launch_is_the_one_whose_poses_are_furthest_apart() -> None:
-    from posemoe_edge.calib.compare.differences import Answer
-
-    answers = tuple(Answer(frame, 0.1, worst, 0.0) for frame, worst in enumerate((1.0, 3.0, 2.0)))
-    assert Differences((), answers, ()).worst.frame == 1
+    answers = tuple(LaunchDifference(frame, 0.1, worst, 0.0) for frame, worst in enumerate((1.0, 3.0, 2.0)))
+    assert Comparison((), answers, ()).worst.frame == 1

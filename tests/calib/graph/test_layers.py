@@ -7,14 +7,14 @@ from pathlib import Path
 
 import onnx
 import pytest
-from posemoe_edge.calib.graph.layers import NARROWEST, Layer, find_layers
+from posemoe_edge.calib.graph.layers import MIN_WIDTH, LinearLayer, find_layers
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.artefact.precision import Precision
 
 NEVER = ("embed", "head", "gate", "weigh", "norm", "mixer", "readout")
 
 
-def layers_of(folder: Path, precision: Precision) -> tuple[Layer, ...]:
+def layers_of(folder: Path, precision: Precision) -> tuple[LinearLayer, ...]:
     return find_layers(onnx.load(str(folder / read_manifest(folder).graph(precision).file)))
 
 
@@ -44,7 +44,7 @@ def test_layers_have_the_names_of_the_modules_that_they_come_from(retention_arte
 def test_a_narrow_product_is_left_alone(retention_artefact: Path) -> None:
     path = retention_artefact / read_manifest(retention_artefact).graph().file
     model = onnx.load(str(path))
-    narrow = {w.name for w in model.graph.initializer if len(w.dims) == 2 and min(w.dims) < NARROWEST}
+    narrow = {w.name for w in model.graph.initializer if len(w.dims) == 2 and min(w.dims) < MIN_WIDTH}
     products = {node.input[1] for node in model.graph.node if node.op_type in ("MatMul", "Gemm")}
     assert narrow & products, "there is one to leave alone"
     assert not narrow & {layer.weight for layer in find_layers(model)}

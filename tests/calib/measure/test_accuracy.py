@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from posemoe_edge.calib.measure.accuracy import accuracy
-from posemoe_edge.calib.measure.rollout import Recording
+from posemoe_edge.calib.measure.accuracy import measure_accuracy
+from posemoe_edge.calib.measure.recording import Recording
 from posemoe_edge.runtime.sources.walker import walk_world
 
 
@@ -24,7 +24,7 @@ def truth(recording: Recording) -> np.ndarray:
 
 def test_the_truth_has_no_error_and_neither_has_it_elsewhere() -> None:
     recording = walker(50)
-    made = accuracy([truth(recording) + np.float32(3)], [recording])  # both roots are put at zero
+    made = measure_accuracy([truth(recording) + np.float32(3)], [recording])  # both roots are put at zero
     assert made is not None
     assert made.mpjpe_mm == pytest.approx(0, abs=1e-3) and made.mpjve_mm == pytest.approx(0, abs=1e-3)
     assert made.bone_jitter_mm == pytest.approx(0, abs=1e-3)
@@ -34,7 +34,7 @@ def test_every_frame_of_all_recordings_counts_once() -> None:
     long, short = walker(90), walker(30, seed=1)
     wrong = truth(short)
     wrong[:, 5] += np.float32([0.0, 0.017, 0])  # one joint of 17, by 17 mm, always: no velocity
-    made = accuracy([truth(long), wrong], [long, short])
+    made = measure_accuracy([truth(long), wrong], [long, short])
     assert made is not None
     assert made.mpjpe_mm == pytest.approx(1.0 * 30 / 120, rel=1e-3) and made.mpjve_mm == pytest.approx(0, abs=1e-3)
 
@@ -44,7 +44,7 @@ def test_what_shakes_has_velocity_and_its_bones_jitter() -> None:
     made = truth(recording)
     made[::2, 10] += (made[::2, 10] - made[::2, 9]) * np.float32(0.1)  # the head of every other frame: a tenth further out
     bone_mm = 1000 * float(np.linalg.norm(made[1, 10] - made[1, 9]))
-    measured = accuracy([made], [recording])
+    measured = measure_accuracy([made], [recording])
     assert measured is not None
     assert measured.bone_jitter_mm == pytest.approx(0.1 * bone_mm / 16, rel=1e-3)
     assert measured.mpjve_mm == pytest.approx(0.1 * bone_mm / 17, rel=0.02)  # the head turns a little meanwhile
@@ -60,7 +60,7 @@ def test_from_one_person_to_the_next_is_no_motion(border: str) -> None:
     recording = replace(walker(40), truth=joined)
     at = np.arange(40) == 20
     told = replace(recording, **{border: at})
-    with_border, without = (accuracy([lagging], [one]) for one in (told, recording))
+    with_border, without = (measure_accuracy([lagging], [one]) for one in (told, recording))
     assert with_border is not None and without is not None
     assert with_border.mpjpe_mm == pytest.approx(without.mpjpe_mm)
     assert with_border.mpjve_mm == pytest.approx(0, abs=1e-3) and without.mpjve_mm > 1
@@ -69,5 +69,5 @@ def test_from_one_person_to_the_next_is_no_motion(border: str) -> None:
 def test_without_the_truth_there_is_no_accuracy() -> None:
     recording = walker(10)
     poses = truth(recording)
-    assert accuracy([poses, poses], [recording, replace(recording, truth=None)]) is None
-    assert accuracy([poses[:1]], [recording.during(slice(0, 1))]) is None  # one frame does not move
+    assert measure_accuracy([poses, poses], [recording, replace(recording, truth=None)]) is None
+    assert measure_accuracy([poses[:1]], [recording.during(slice(0, 1))]) is None  # one frame does not move

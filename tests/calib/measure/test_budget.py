@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from posemoe_edge.calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, measure, smallest_budget
+from posemoe_edge.calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, smallest_budget, summarise_drift
 from posemoe_edge.runtime.artefact.certificate import Accuracy, Budget
 
 FIELDS = tuple(Budget.model_fields)
@@ -17,7 +17,7 @@ NOTHING = Budget(mean_mm=0, p99_mm=0, max_mm=0, slope_mm_per_1000=0, mpjpe_loss_
 
 def measured(drift: np.ndarray) -> Budget:
     """What one stream's (T, J) drift amounts to."""
-    return measure(drift[None])[0]
+    return summarise_drift(drift[None])[0]
 
 
 def test_drift_is_the_distance_of_each_joint_in_millimetres() -> None:
@@ -33,7 +33,7 @@ def test_the_drift_of_all_streams_counts_and_its_slope_is_that_of_their_mean() -
     frames = np.arange(2000)
     rising = np.repeat((0.5 + 0.002 * frames)[:, None], 17, axis=1)
     still = np.full_like(rising, 0.25)
-    budget, interval = measure(np.stack([rising, still]))
+    budget, interval = summarise_drift(np.stack([rising, still]))
     assert budget.mean_mm == pytest.approx((0.5 + 0.002 * 999.5 + 0.25) / 2) and budget.max_mm == pytest.approx(
         0.5 + 0.002 * 1999
     )
@@ -58,9 +58,9 @@ def test_the_99th_percentile_is_over_frames_and_joints() -> None:
 def test_what_accuracy_lost_is_what_is_more_than_before() -> None:
     before, after = (Accuracy(mpjpe_mm=mm, mpjve_mm=9, bone_jitter_mm=3) for mm in (45.0, 45.75))
     drift = np.ones((1, 50, 17))
-    assert measure(drift, before=before, after=after)[0].mpjpe_loss_mm == 0.75
-    assert measure(drift, before=after, after=before)[0].mpjpe_loss_mm == -0.75
-    assert measure(drift, before=before)[0].mpjpe_loss_mm is None
+    assert summarise_drift(drift, before=before, after=after)[0].mpjpe_loss_mm == 0.75
+    assert summarise_drift(drift, before=after, after=before)[0].mpjpe_loss_mm == -0.75
+    assert summarise_drift(drift, before=before)[0].mpjpe_loss_mm is None
 
 
 def test_what_is_not_known_or_not_asked_for_is_not_judged() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from posemoe_edge.calib.measure.disturbances import Event, disturb, recoveries
-from posemoe_edge.calib.measure.rollout import Recording
+from posemoe_edge.calib.measure.disturbances import Disturbance, disturb, measure_recoveries
+from posemoe_edge.calib.measure.recording import Recording
 
 NAMES = ["nothing", "outlier", "reset", "gap", "limb missing"]
 
@@ -69,21 +69,21 @@ def test_a_short_recording_is_left_in_peace(walker_keypoints: Callable[..., np.n
     assert disturb(recording(walker_keypoints, 249)) == [] and len(disturb(recording(walker_keypoints, 250))) == 5
 
 
-def poses_apart(mm: np.ndarray) -> tuple[list[Event], list[np.ndarray]]:
+def poses_apart(mm: np.ndarray) -> tuple[list[Disturbance], list[np.ndarray]]:
     """An event of two frames at frame 10, and poses whose joints are so far from the undisturbed ones."""
     frames = len(mm)
     plain = Recording(np.zeros((frames, 17, 3), np.float32), np.zeros(frames, np.float32), np.zeros(frames, np.bool_))
     undisturbed = np.zeros((frames, 17, 3), np.float32)
     made = undisturbed.copy()
     made[..., 1] = (mm / 1000)[:, None]
-    return [Event("nothing", plain), Event("outlier", plain, 10, 12)], [undisturbed, made]
+    return [Disturbance("nothing", plain), Disturbance("outlier", plain, 10, 12)], [undisturbed, made]
 
 
 def test_what_was_forgotten_stays_forgotten() -> None:
     """Frames are counted from the event's end, and the last one that is a millimetre away decides."""
     mm = np.zeros(60)
     mm[10:12], mm[12:20], mm[25] = 90, 5, 2
-    (made,) = recoveries(*poses_apart(mm))
+    (made,) = measure_recoveries(*poses_apart(mm))
     assert made.peak_mm == pytest.approx(90) and made.recovery_frames == 14 and made.frames == 48
     assert len(made.distance_mm) == 50 and max(made.distance_mm) == 90
     assert made.drift_mean_mm is None and made.drift_max_mm is None
@@ -92,21 +92,21 @@ def test_what_was_forgotten_stays_forgotten() -> None:
 def test_what_is_over_with_the_event_was_forgotten_at_once() -> None:
     mm = np.zeros(60)
     mm[10:12] = 90
-    assert recoveries(*poses_apart(mm))[0].recovery_frames == 0
+    assert measure_recoveries(*poses_apart(mm))[0].recovery_frames == 0
 
 
 @pytest.mark.parametrize("last", [1.5, np.nan])
 def test_what_is_not_forgotten_in_time_is_not_called_forgotten(last: float) -> None:
     mm = np.zeros(60)
     mm[59] = last
-    assert recoveries(*poses_apart(mm))[0].recovery_frames is None
+    assert measure_recoveries(*poses_apart(mm))[0].recovery_frames is None
 
 
 def test_after_a_gap_poses_are_compared_with_those_of_the_same_moment() -> None:
     events, (undisturbed, _) = poses_apart(np.zeros(60))
     undisturbed[:, 3, 0] = np.arange(60)  # metres: no two frames are alike
-    gap = Event("gap", events[0].recording.during(slice(0, 40)), 10, 10, 20)
-    (made,) = recoveries([events[0], gap], [undisturbed, np.delete(undisturbed, slice(10, 30), axis=0)])
+    gap = Disturbance("gap", events[0].recording.during(slice(0, 40)), 10, 10, 20)
+    (made,) = measure_recoveries([events[0], gap], [undisturbed, np.delete(undisturbed, slice(10, 30), axis=0)])
     assert made.peak_mm == 0 and made.recovery_frames == 0 and made.frames == 30
 
 
@@ -115,9 +115,9 @@ def test_drift_in_an_event_is_from_the_reference_that_met_with_the_same() -> Non
     reference = [array.copy() for array in poses]
     reference[1][:10] += 1  # before the event: of no interest here
     reference[1][30, 4, 2] = 0.017
-    (made,) = recoveries(events, poses, reference)
+    (made,) = measure_recoveries(events, poses, reference)
     assert made.drift_max_mm == pytest.approx(17) and made.drift_mean_mm == pytest.approx(1 / 50)
 
 
 def test_no_events_no_recoveries() -> None:
-    assert recoveries([], []) == ()
+    assert measure_recoveries([], []) == ()

@@ -11,8 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 from posemoe_edge.calib.graph.layers import find_layers
-from posemoe_edge.calib.measure.observer import SAMPLE, TensorStats, observe
-from posemoe_edge.calib.measure.rollout import Recording
+from posemoe_edge.calib.measure.observer import SAMPLE_ROWS, Observer, TensorStats
+from posemoe_edge.calib.measure.recording import Recording
 from posemoe_edge.runtime import ArtefactError
 from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
 
@@ -54,13 +54,13 @@ def by_hand(path: Path, graph: Graph, given: Sequence[Recording], tensor: str) -
 def test_it_sees_what_streams_see(mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(artefact_of(mixer))
     given, last = recordings(walker_keypoints), tensors[-1]  # after all that remembers
-    seen = observe(path, graph, given, tensors)[last]
+    seen = Observer(path, graph, tensors).observe(given)[last]
     expected = by_hand(path, graph, given, last)
     assert seen.rows == len(expected)
     np.testing.assert_allclose(seen.low, expected.min(0), atol=1e-5)
     np.testing.assert_allclose(seen.high, expected.max(0), atol=1e-5)
     np.testing.assert_allclose(seen.total, expected.sum(0), rtol=1e-3, atol=1e-2)
-    np.testing.assert_allclose(seen.moments, expected.T @ expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(seen.gram, expected.T @ expected, rtol=1e-3, atol=1e-2)
 
 
 def test_the_state_is_part_of_what_it_sees(retention_artefact: Path, walker_keypoints: Walk) -> None:
@@ -68,17 +68,17 @@ def test_the_state_is_part_of_what_it_sees(retention_artefact: Path, walker_keyp
     carried = recordings(walker_keypoints)
     forgetful = [replace(one, reset=np.ones(len(one), np.bool_)) for one in carried]
     last = tensors[-1]
-    one, other = (observe(path, graph, given, [last])[last] for given in (carried, forgetful))
-    assert np.abs(one.moments - other.moments).max() > 1e-3 * np.abs(one.moments).max()
+    one, other = (Observer(path, graph, [last]).observe(given)[last] for given in (carried, forgetful))
+    assert np.abs(one.gram - other.gram).max() > 1e-3 * np.abs(one.gram).max()
 
 
 def test_the_same_seed_sees_the_same_bit_for_bit(retention_artefact: Path, walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(retention_artefact)
-    first, again = (observe(path, graph, recordings(walker_keypoints), tensors, seed=3) for _ in range(2))
+    first, again = (Observer(path, graph, tensors).observe(recordings(walker_keypoints), seed=3) for _ in range(2))
     for name, seen in first.items():
-        for field in ("low", "high", "total", "moments", "sample"):
+        for field in ("low", "high", "total", "gram", "sample"):
             np.testing.assert_array_equal(getattr(seen, field), getattr(again[name], field))
-    other = observe(path, graph, recordings(walker_keypoints), tensors[:1], seed=4)[tensors[0]]
+    other = Observer(path, graph, tensors[:1]).observe(recordings(walker_keypoints), seed=4)[tensors[0]]
     assert not np.array_equal(other.sample, first[tensors[0]].sample)
 
 
@@ -86,16 +86,16 @@ def test_the_same_seed_sees_the_same_bit_for_bit(retention_artefact: Path, walke
 def test_windows_and_chunks_are_observed_too(kind: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     path, graph, tensors = opened(artefact_of(kind))
     ticks: list[int] = []
-    seen = observe(path, graph, recordings(walker_keypoints), tensors, tick=ticks.append)
+    seen = Observer(path, graph, tensors).observe(recordings(walker_keypoints), on_progress=ticks.append)
     assert sum(ticks) == 36
-    assert all(one.varies and np.isfinite(one.moments).all() for one in seen.values())
+    assert all(one.varies and np.isfinite(one.gram).all() for one in seen.values())
 
 
 def test_the_sample_does_not_grow_with_time() -> None:
     observed, rng = TensorStats(calls=1000), np.random.default_rng(0)
     for _ in range(1000):
         observed.add(rng.normal(size=(50, 8)).astype(np.float32), rng)
-    assert SAMPLE <= len(observed.sample) <= SAMPLE + 3
+    assert SAMPLE_ROWS <= len(observed.sample) <= SAMPLE_ROWS + 3
     assert observed.rows == 50_000
 
 
@@ -110,5 +110,5 @@ def test_a_network_that_breaks_down_is_refused(copied_artefact: Path, walker_key
     path, graph, tensors = opened(copied_artefact)
     broken = recordings(walker_keypoints)
     broken[0].keypoints[3] = np.nan
-    with pytest.raises(ArtefactError, match=r"step.fp32.onnx answers with numbers that are not finite"):
-        observe(path, graph, broken, tensors)
+    with pytest.raises(ArtefactError, match=r"step.fp32.onnx returns poses that are not finite"):
+        Observer(path, graph, tensors).observe(broken)

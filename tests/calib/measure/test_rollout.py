@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from posemoe_edge.calib.measure import rollout
-from posemoe_edge.calib.measure.rollout import Recording, roll_out
+from posemoe_edge.calib.measure.recording import Recording
+from posemoe_edge.calib.measure.rollout import roll_out
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import Engine
@@ -35,7 +36,7 @@ def test_a_rollout_is_stepping_by_hand(
         inputs = {"keypoints": given.keypoints[t][None], "dt": given.dt_s[t : t + 1], "reset": given.reset[t : t + 1]}
         pose, state = session.run(None, inputs | {"state": state})
         expected.append(pose[0])
-    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(roll_out(path, graph, [given], on_progress=ticks.append)[0], expected, atol=1e-6)
     assert sum(ticks) == 30
 
 
@@ -51,7 +52,7 @@ def test_a_window_graph_is_rolled_window_after_window(
         part = given.keypoints[start : start + 9]
         window = np.concatenate([part, np.repeat(part[-1:], 9 - len(part), axis=0)])
         expected.append(session.run(None, {"keypoints": window[None]})[0][0, : len(part)])
-    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], np.concatenate(expected), atol=1e-6)
+    np.testing.assert_allclose(roll_out(path, graph, [given], on_progress=ticks.append)[0], np.concatenate(expected), atol=1e-6)
     assert sum(ticks) == frames
 
 
@@ -64,7 +65,7 @@ def test_a_window_graph_that_answers_with_one_pose_gives_it_to_the_whole_window(
     windows = given.keypoints[[*range(9), *range(9, 14), *[13] * 4]].reshape(2, 9, 17, 3)
     answered = [session.run(None, {"keypoints": window[None]})[0][0, 0] for window in windows]
     expected = np.stack([answered[0]] * 9 + [answered[1]] * 5)
-    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(roll_out(path, graph, [given], on_progress=ticks.append)[0], expected, atol=1e-6)
     assert sum(ticks) == 14
 
 
@@ -82,7 +83,7 @@ def test_a_chunk_graph_is_rolled_chunk_after_chunk(
         inputs = {"keypoints": given.keypoints[of][None], "dt": given.dt_s[of][None], "reset": given.reset[start : start + 1]}
         poses, state = session.run(None, inputs | {"state": state})
         expected += list(poses[0, : end - start])
-    np.testing.assert_allclose(roll_out(path, graph, [given], tick=ticks.append)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(roll_out(path, graph, [given], on_progress=ticks.append)[0], expected, atol=1e-6)
     assert sum(ticks) == 30
 
 
@@ -108,7 +109,7 @@ def test_many_recordings_are_each_what_they_are_alone(
     path, whole = artefact_of(kind) / graph.file, recording(40, walker_keypoints)
     spans = [slice(0, 11), slice(3, 40), slice(20, 21), slice(5, 30)]
     given = [whole.during(span) for span in spans]
-    together = roll_out(path, graph, given, tick=ticks.append)
+    together = roll_out(path, graph, given, on_progress=ticks.append)
     assert sum(ticks) == sum(len(one) for one in given) and [len(poses) for poses in together] == [11, 37, 1, 25]
     for poses, one in zip(together, given, strict=True):
         np.testing.assert_allclose(poses, roll_out(path, graph, [one])[0], atol=1e-5)

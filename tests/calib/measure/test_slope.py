@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from posemoe_edge.calib.measure.slope import slope, students_t
+from posemoe_edge.calib.measure.slope import fit_slope, students_t
 
 
 def likeness(frames: int, seed: int, *, keep: float = 0.9) -> np.ndarray:
@@ -21,7 +21,7 @@ def likeness(frames: int, seed: int, *, keep: float = 0.9) -> np.ndarray:
 
 @pytest.mark.parametrize("frames", [2, 40, 999, 1000, 3000, 20_001])
 def test_a_line_has_its_slope_whatever_the_blocks(frames: int) -> None:
-    per_1000, interval = slope(0.5 + 0.003 * np.arange(frames))
+    per_1000, interval = fit_slope(0.5 + 0.003 * np.arange(frames))
     assert per_1000 == pytest.approx(3.0)
     assert (interval is not None) == (frames >= 1000)
     if interval:
@@ -29,7 +29,7 @@ def test_a_line_has_its_slope_whatever_the_blocks(frames: int) -> None:
 
 
 def test_a_single_frame_has_none() -> None:
-    assert slope(np.ones(1)) == (0.0, None)
+    assert fit_slope(np.ones(1)) == (0.0, None)
 
 
 def test_the_interval_holds_the_true_slope_nineteen_times_of_twenty() -> None:
@@ -39,7 +39,7 @@ def test_the_interval_holds_the_true_slope_nineteen_times_of_twenty() -> None:
     away = x - x.mean()
     for seed in range(runs):
         y = likeness(frames, seed) + 0.2 * x
-        per_1000, interval = slope(y)
+        per_1000, interval = fit_slope(y)
         assert interval is not None and interval.low < per_1000 < interval.high
         hits += interval.low <= 0.2 <= interval.high
         fit = away @ y / (away @ away)
@@ -50,7 +50,7 @@ def test_the_interval_holds_the_true_slope_nineteen_times_of_twenty() -> None:
 
 def test_a_slope_is_told_from_zero_only_if_it_is_larger_than_the_noise() -> None:
     noise, x = likeness(4000, 1), np.arange(4000) / 1000
-    still, rising, falling = (slope(noise + per_1000 * x)[1] for per_1000 in (0, 2, -2))
+    still, rising, falling = (fit_slope(noise + per_1000 * x)[1] for per_1000 in (0, 2, -2))
     assert still and rising and falling
     assert not still.distinct and rising.distinct and falling.distinct and rising.low > 0 > falling.high
 
@@ -66,5 +66,5 @@ def test_the_quantile_is_students(freedom: int) -> None:
 def test_a_drift_that_is_no_number_has_a_slope_that_is_none() -> None:
     drift = np.ones(1000)
     drift[50] = np.nan
-    per_1000, interval = slope(drift)
+    per_1000, interval = fit_slope(drift)
     assert math.isnan(per_1000) and interval is not None and not interval.distinct

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from posemoe_edge.calib.measure.budget import budget_of
+from posemoe_edge.calib.measure.budget import budget_for
 from posemoe_edge.calib.quantize import calibrate as calibrate_module
+from posemoe_edge.calib.quantize import int8_graphs
 from posemoe_edge.calib.quantize.calibrate import calibrate
 from posemoe_edge.calib.quantize.calibration import CALIBRATION, CALIBRATION_PLOT, Calibration
-from posemoe_edge.calib.quantize.choice import choose
+from posemoe_edge.calib.quantize.precision_choice import choose_precision
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
@@ -52,7 +54,7 @@ def test_it_adds_graphs_that_run_and_says_what_it_did(
     calibration = Calibration.model_validate_json((calibrated_artefact / CALIBRATION).read_bytes())
     assert calibration.motion.frames == FRAMES and len(calibration.motion.streams) == 2
     assert calibration.graph_sha256 == manifest.files["step.fp32.onnx"].sha256
-    assert all(layer.alone_mm is not None and layer.limit > 0 for layer in calibration.layers)
+    assert all(layer.sensitivity_mm is not None and layer.amax > 0 for layer in calibration.layers)
     assert (calibrated_artefact / CALIBRATION_PLOT).read_bytes().startswith(b"\x89PNG")
 
 
@@ -65,7 +67,7 @@ def test_the_mix_has_int8_where_the_record_says_so(calibrated_artefact: Path) ->
     calibration = Calibration.model_validate_json((calibrated_artefact / CALIBRATION).read_bytes())
     model = onnx.load(str(calibrated_artefact / "step.mixed.onnx"))
     coded = {node.name.rsplit("/", 2)[0] for node in model.graph.node if node.name.endswith("weight/DequantizeLinear")}
-    assert coded == {layer.name for layer in calibration.layers if layer.mixed == "int8"}
+    assert coded == {layer.name for layer in calibration.layers if layer.mixed_precision == "int8"}
     assert 0 < len(coded) < len(calibration.layers), "otherwise nothing is tested here"
     half = {w.name for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT16 and len(w.dims) == 2}
     assert half, "the others are still FP16"
@@ -110,17 +112,26 @@ def test_a_certificate_of_other_graphs_goes(certified_artefact: Path) -> None:
     load(certified_artefact, precision="int8")
 
 
-@pytest.mark.parametrize("point", ["observe", "code_layers", "quantize", "carry_manifest", "replace_files"])
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (calibrate_module, "Observer"),
+        (calibrate_module, "quantize_layers"),
+        (int8_graphs, "insert_qdq"),
+        (int8_graphs, "embed_manifest"),
+        (int8_graphs, "replace_files"),
+    ],
+)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interruption_leaves_the_artefact_as_it_was(
-    point: str, error: type[BaseException], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, function: str, error: type[BaseException], copied_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(copied_artefact)
 
     def break_off(*args: object, **kwargs: object) -> None:
         raise error("now")
 
-    monkeypatch.setattr(calibrate_module, point, break_off)
+    monkeypatch.setattr(module, function, break_off)
     with pytest.raises(error):
         calibrate(copied_artefact, *observed())
     assert contents(copied_artefact) == before
@@ -148,7 +159,7 @@ def test_motion_of_another_rate_is_refused_by_a_model_that_is_not_told_the_time(
     monkeypatch.setitem(PRECISIONS, "int8", replace(PRECISIONS["int8"], made_from="fp32"))
     recordings, motion = observed()
     slow = motion.model_copy(update={"streams": tuple(one.model_copy(update={"fps": 30.0}) for one in motion.streams)})
-    with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which is not told the time; expected 50 Hz"):
+    with pytest.raises(UsageError, match="motion at 30 Hz for tiny-attention, which takes no frame times; expected 50 Hz"):
         calibrate(copy_artefact("attention"), recordings, slow)
     calibrate(copied_artefact, recordings, slow)  # a stream knows how long each frame was
 
@@ -163,7 +174,7 @@ def test_keypoints_that_are_not_finite_are_refused(copied_artefact: Path) -> Non
 
 def test_a_budget_needs_motion_to_check_it_on(copied_artefact: Path) -> None:
     with pytest.raises(UsageError, match="a budget needs motion to check it on"):
-        calibrate(copied_artefact, *observed(), budget=budget_of(1.0))
+        calibrate(copied_artefact, *observed(), budget=budget_for(1.0))
 
 
 def test_an_artefact_without_an_fp16_graph_is_told_how_to_get_one(dssm_artefact: Path) -> None:
@@ -189,7 +200,7 @@ def test_a_tensor_that_never_varies_is_refused(copied_artefact: Path) -> None:
             weight.CopyFrom(numpy_helper.from_array(np.zeros(list(weight.dims), np.float32), name))
 
     spoil(copied_artefact, still)
-    with pytest.raises(ArtefactError, match=r"what \d+ layers take never varies, encoder\.0\."):
+    with pytest.raises(ArtefactError, match=r"the inputs of \d+ layers never vary, encoder\.0\."):
         calibrate(copied_artefact, *observed())
 
 
@@ -204,26 +215,26 @@ def test_graphs_of_an_older_version_are_to_be_exported_again(copied_artefact: Pa
 
 
 def test_the_choice_is_the_fastest_within_the_budget(calibrated_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posemoe_edge.calib.quantize import choice as choice_module
+    from posemoe_edge.calib.quantize import precision_choice as choice_module
 
     taken = {"fp32": 3.0, "fp16": 2.5, "int8": 1.0, "mixed": 1.5, "int8w": 2.0}
     monkeypatch.setattr(choice_module, "launch_ms", lambda graphs: ({p: taken[p] for p in graphs}, "a fake board"))
     manifest, recordings = read_manifest(calibrated_artefact), observed(frames=40, seed=2)[0]
-    free = choose(calibrated_artefact, manifest, recordings, budget_of(1000.0))
+    free = choose_precision(calibrated_artefact, manifest, recordings, budget_for(1000.0))
     assert free.precision == "int8" and "a fake board" in free.why and len(free.candidates) == 5
     drifts = {one.precision: one.measured.mean_mm for one in free.candidates}
     assert drifts["fp32"] == 0 < drifts["fp16"] < drifts["int8"]
-    strict = choose(calibrated_artefact, manifest, recordings, budget_of(drifts["fp16"] / 1000))
+    strict = choose_precision(calibrated_artefact, manifest, recordings, budget_for(drifts["fp16"] / 1000))
     assert strict.precision == "fp32"
     assert all(f"{name} drifts too far" in strict.why for name in ("fp16", "int8", "mixed", "int8w"))
 
 
 def test_the_speed_is_measured_on_the_engine_itself(calibrated_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posemoe_edge.calib.quantize import choice as choice_module
+    from posemoe_edge.calib.quantize import precision_choice as choice_module
 
     monkeypatch.setattr(choice_module, "launch_ms", partial(choice_module.launch_ms, rounds=20))
     recordings = observed(frames=10, seed=2)[0]
-    choice = choose(calibrated_artefact, read_manifest(calibrated_artefact), recordings, budget_of(1000.0))
+    choice = choose_precision(calibrated_artefact, read_manifest(calibrated_artefact), recordings, budget_for(1000.0))
     assert {one.engine for one in choice.candidates} == {"onnxruntime-cpu"}
     assert all(one.launch_ms > 0 for one in choice.candidates)
     assert choice.precision == min(choice.candidates, key=lambda one: one.launch_ms).precision

@@ -12,10 +12,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from posemoe_edge.calib.graph.layers import Layer, find_layers
+from posemoe_edge.calib.graph.layers import LinearLayer, find_layers
 from posemoe_edge.calib.measure.observer import TensorStats
-from posemoe_edge.calib.quantize.qdq import layer_weights, quantize
-from posemoe_edge.calib.quantize.weights import QuantizedLinear, code_layers, code_weights
+from posemoe_edge.calib.quantize.qdq import insert_qdq, linear_weights
+from posemoe_edge.calib.quantize.quantized_linear import QuantizedLinear, quantize_layers, quantize_weights
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 K, N = 16, 24
@@ -66,12 +66,12 @@ def off(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.abs(found - exact).mean() / np.abs(exact).mean())
 
 
-def code_small(model: onnx.ModelProto) -> tuple[tuple[Layer, ...], dict[str, QuantizedLinear]]:
+def code_small(model: onnx.ModelProto) -> tuple[tuple[LinearLayer, ...], dict[str, QuantizedLinear]]:
     layers, observed = find_layers(model), {}
     for layer in layers:
         observed[layer.name] = TensorStats(calls=1)
         observed[layer.name].add(run(model, rows(), layer.activation)[0].astype(np.float32), np.random.default_rng(0))
-    return layers, code_layers(layers, layer_weights(model, layers), observed, "minmax")
+    return layers, quantize_layers(layers, linear_weights(model, layers), observed, "minmax")
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
@@ -80,7 +80,7 @@ def test_the_graph_still_computes_nearly_the_same(half: bool, gemm: bool) -> Non
     wide = small_graph(False, gemm=gemm)
     _, coded = code_small(wide)
     model = small_graph(half, gemm=gemm)
-    made = quantize(model, find_layers(model), coded)
+    made = insert_qdq(model, find_layers(model), coded)
     onnx.checker.check_model(made, full_check=True)
     exact, found = run(wide, rows(2))[0], run(made, rows(2))[0]
     assert 0 < off(found, exact) < 0.02
@@ -89,15 +89,17 @@ def test_the_graph_still_computes_nearly_the_same(half: bool, gemm: bool) -> Non
 def test_a_product_sums_integers_exactly() -> None:
     model = small_graph(False)
     layers, coded = code_small(model)
-    made = quantize(model, layers[:1], coded)
+    made = insert_qdq(model, layers[:1], coded)
     one, x = coded["up"], rows(3)
     by_name = {w.name: numpy_helper.to_array(w) for w in made.graph.initializer}
     node = next(node for node in made.graph.node if node.op_type == "QuantizeLinear")
     levelled, codes, summed = run(made, x, node.input[0], node.output[0], "sum")
-    near = np.clip(np.round(levelled / one.step), -127, 127)
+    near = np.clip(np.round(levelled / one.activation_scale), -127, 127)
     assert (codes == near).mean() > 0.999 and np.abs(codes - near).max() <= 1  # a tie may go either way
-    integers = codes.astype(np.int64) @ one.codes.astype(np.int64)
-    np.testing.assert_allclose(summed, integers * one.step * one.scale + one.bias + by_name["bias"], rtol=1e-4, atol=1e-4)
+    integers = codes.astype(np.int64) @ one.qweight.astype(np.int64)
+    np.testing.assert_allclose(
+        summed, integers * one.activation_scale * one.weight_scale + one.bias + by_name["bias"], rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -105,9 +107,9 @@ def test_what_it_writes_follows_the_rules_of_tensorrt(precision: Any, retention_
     path = retention_artefact / read_manifest(retention_artefact).graph(precision).file
     model = onnx.load(str(path))
     layers = find_layers(model)
-    alone = {name: code_weights(weight) for name, weight in layer_weights(model, layers).items()}
-    coded = {name: replace(one, limit=1.0) for name, one in alone.items()}
-    made = quantize(model, layers, coded)
+    alone = {name: quantize_weights(weight) for name, weight in linear_weights(model, layers).items()}
+    coded = {name: replace(one, amax=1.0) for name, one in alone.items()}
+    made = insert_qdq(model, layers, coded)
     onnx.checker.check_model(made, full_check=True)
     held = {w.name: w for w in made.graph.initializer}
     by_output = {name: node for node in made.graph.node for name in node.output}
@@ -141,8 +143,8 @@ def test_what_it_writes_follows_the_rules_of_tensorrt(precision: Any, retention_
 def test_levelling_goes_into_the_norm_where_it_can() -> None:
     model = small_graph(True)
     _, coded = code_small(small_graph(False))
-    assert all(one.share is not None for one in coded.values()), "otherwise nothing is tested here"
-    made = quantize(model, find_layers(model), coded)
+    assert all(one.alpha is not None for one in coded.values()), "otherwise nothing is tested here"
+    made = insert_qdq(model, find_layers(model), coded)
     assert {node.name for node in made.graph.node if node.op_type in ("Sub", "Mul")} == {"down/level/Sub", "down/level/Mul"}
 
 
@@ -150,14 +152,14 @@ def test_a_norm_that_others_read_too_is_left_alone() -> None:
     model = small_graph(False)
     model.graph.output.append(helper.make_tensor_value_info("normed", TensorProto.FLOAT, ["B", K]))
     layers, coded = code_small(small_graph(False))
-    made = quantize(model, layers, coded)
+    made = insert_qdq(model, layers, coded)
     np.testing.assert_array_equal(run(made, rows(4), "normed")[0], run(small_graph(False), rows(4), "normed")[0])
 
 
 def test_weights_alone_keep_the_activations_as_they_are() -> None:
     model = small_graph(False)
     layers = find_layers(model)
-    made = quantize(model, layers, {name: code_weights(w) for name, w in layer_weights(model, layers).items()})
+    made = insert_qdq(model, layers, {name: quantize_weights(w) for name, w in linear_weights(model, layers).items()})
     assert "QuantizeLinear" not in {node.op_type for node in made.graph.node}
     assert made.ByteSize() < model.ByteSize()
     assert 0 < off(run(made, rows(5))[0], run(model, rows(5))[0]) < 0.01
@@ -169,7 +171,7 @@ def test_two_layers_with_one_weight_get_codes_each() -> None:
     model.graph.node.insert(3, again)
     model.graph.output.append(helper.make_tensor_value_info("twin", TensorProto.FLOAT, ["B", N]))
     layers, coded = code_small(model)
-    made = quantize(model, layers, coded)
+    made = insert_qdq(model, layers, coded)
     onnx.checker.check_model(made, full_check=True)
     assert 0 < off(run(made, rows(6), "twin")[0], run(model, rows(6), "twin")[0]) < 0.02
     assert "weight" not in {w.name for w in made.graph.initializer}
@@ -178,5 +180,5 @@ def test_two_layers_with_one_weight_get_codes_each() -> None:
 def test_the_original_is_not_touched(retention_artefact: Path, artefact_of: Callable[[str], Path]) -> None:
     model = small_graph(True)
     before = model.SerializeToString()
-    quantize(model, find_layers(model), code_small(small_graph(False))[1])
+    insert_qdq(model, find_layers(model), code_small(small_graph(False))[1])
     assert model.SerializeToString() == before

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.calib.quantize.ranges import METHODS, PERCENTILE, limit
+from posemoe_edge.calib.quantize.ranges import METHODS, PERCENTILE, find_amax
 from posemoe_edge.runtime import UsageError
 
 DRAWS = {
@@ -27,38 +27,38 @@ def coded_error(x: np.ndarray, most: float) -> float:
 
 
 def test_minmax_clips_nothing_even_what_the_sample_missed(drawn: np.ndarray) -> None:
-    assert limit(drawn, 123.0, "minmax") == 123.0
+    assert find_amax(drawn, 123.0, "minmax") == 123.0
 
 
 def test_percentile_clips_a_ten_thousandth(drawn: np.ndarray) -> None:
-    most = limit(drawn, float(np.abs(drawn).max()), "percentile")
+    most = find_amax(drawn, float(np.abs(drawn).max()), "percentile")
     assert np.mean(np.abs(drawn) > most) == pytest.approx(1 - PERCENTILE / 100, rel=0.1)
 
 
-def test_mse_is_as_good_as_any_other_limit(drawn: np.ndarray) -> None:
+def test_mse_is_as_good_as_any_other_find_amax(drawn: np.ndarray) -> None:
     furthest = float(np.abs(drawn).max())
     best = min(coded_error(drawn, share * furthest) for share in np.linspace(0.1, 1, 91))
-    assert coded_error(drawn, limit(drawn, furthest, "mse")) <= 1.02 * best
+    assert coded_error(drawn, find_amax(drawn, furthest, "mse")) <= 1.02 * best
 
 
 def test_entropy_clips_a_long_tail_and_nothing_of_an_even_spread() -> None:
     rng = np.random.default_rng(0)
     tailed, even = rng.standard_t(3, size=100_000), rng.uniform(-1, 1, size=100_000)
-    assert limit(tailed, float(np.abs(tailed).max()), "entropy") < 0.5 * np.abs(tailed).max()
-    assert limit(even, float(np.abs(even).max()), "entropy") > 0.95 * np.abs(even).max()
+    assert find_amax(tailed, float(np.abs(tailed).max()), "entropy") < 0.5 * np.abs(tailed).max()
+    assert find_amax(even, float(np.abs(even).max()), "entropy") > 0.95 * np.abs(even).max()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_goes_beyond_the_furthest(method: Any, drawn: np.ndarray) -> None:
     furthest = float(np.abs(drawn).max())
-    assert 0 < limit(drawn, furthest, method) <= furthest
+    assert 0 < find_amax(drawn, furthest, method) <= furthest
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tensor_of_zeros_has_a_range_of_zero(method: Any) -> None:
-    assert limit(np.zeros(10), 0.0, method) == 0.0
+    assert find_amax(np.zeros(10), 0.0, method) == 0.0
 
 
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(UsageError, match="no method 'guess'; expected one of minmax, percentile, entropy, mse"):
-        limit(np.ones(3), 1.0, "guess")  # type: ignore[arg-type]
+        find_amax(np.ones(3), 1.0, "guess")  # type: ignore[arg-type]

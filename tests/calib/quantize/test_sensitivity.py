@@ -9,17 +9,17 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from posemoe_edge.calib.graph.layers import Layer, find_layers
-from posemoe_edge.calib.measure.budget import budget_of
-from posemoe_edge.calib.measure.rollout import Recording
-from posemoe_edge.calib.quantize.qdq import layer_weights
-from posemoe_edge.calib.quantize.sensitivity import alone_mm, mix, rolled, within
-from posemoe_edge.calib.quantize.weights import QuantizedLinear, code_weights
+from posemoe_edge.calib.graph.layers import LinearLayer, find_layers
+from posemoe_edge.calib.measure.budget import budget_for
+from posemoe_edge.calib.measure.recording import Recording
+from posemoe_edge.calib.quantize.qdq import linear_weights
+from posemoe_edge.calib.quantize.quantized_linear import QuantizedLinear, quantize_weights
+from posemoe_edge.calib.quantize.sensitivity import lift_streams, select_int8_layers, sensitivity_mm, within_budget
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 
-def named(count: int) -> list[Layer]:
-    return [Layer(f"layer{i}", f"layer{i}/MatMul", "x", "w", 1, 256) for i in range(count)]
+def named(count: int) -> list[LinearLayer]:
+    return [LinearLayer(f"layer{i}", f"layer{i}/MatMul", "x", "w", 1, 256) for i in range(count)]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0, 10))
@@ -27,10 +27,10 @@ def test_the_mix_leaves_out_the_most_harmful_and_no_more_than_it_must(harm: list
     layers = named(len(harm))
     alone = {layer.name: size for layer, size in zip(layers, harm, strict=True)}
 
-    def passes(some: Sequence[Layer]) -> bool:
+    def passes(some: Sequence[LinearLayer]) -> bool:
         return sum(alone[layer.name] for layer in some) <= allowed
 
-    kept = mix(layers, alone, passes)
+    kept = select_int8_layers(layers, alone, passes)
     assert passes(kept)
     out = sorted((layer for layer in layers if layer not in kept), key=lambda layer: alone[layer.name])
     if out:
@@ -42,7 +42,7 @@ def test_the_mix_leaves_out_the_most_harmful_and_no_more_than_it_must(harm: list
 def test_a_mix_takes_few_rollouts() -> None:
     asked: list[int] = []
     layers = named(140)
-    mix(
+    select_int8_layers(
         layers,
         {layer.name: float(i) for i, layer in enumerate(layers)},
         lambda some: asked.append(1) is None and len(some) < 77,
@@ -58,23 +58,25 @@ def small(retention_artefact, walker_keypoints):  # type: ignore[no-untyped-def]
     reset = np.arange(frames) == 0
     given = [Recording(np.array(walker_keypoints(frames, seed=s)), np.full(frames, 0.02, np.float32), reset) for s in range(2)]
     layers = find_layers(model)[:3]
-    coded = {name: code_weights(weight) for name, weight in layer_weights(model, layers).items()}
+    coded = {name: quantize_weights(weight) for name, weight in linear_weights(model, layers).items()}
     return graph, model, given, layers, coded
 
 
 def test_a_layer_whose_codes_are_spoilt_is_the_most_harmful(small) -> None:  # type: ignore[no-untyped-def]
     graph, model, given, layers, coded = small
-    spoilt = coded | {layers[1].name: QuantizedLinear(coded[layers[1].name].codes // 32, coded[layers[1].name].scale * 32)}
+    spoilt = coded | {
+        layers[1].name: QuantizedLinear(coded[layers[1].name].qweight // 32, coded[layers[1].name].weight_scale * 32)
+    }
     ticks: list[int] = []
-    alone = alone_mm(model, graph, layers, spoilt, given, tick=ticks.append)
+    alone = sensitivity_mm(model, graph, layers, spoilt, given, on_progress=ticks.append)
     assert max(alone, key=alone.__getitem__) == layers[1].name
     assert all(0 < size < 1000 for size in alone.values()) and sum(ticks) == 3
 
 
 def test_a_budget_is_judged_closed_loop(small) -> None:  # type: ignore[no-untyped-def]
     graph, model, given, layers, coded = small
-    exact = rolled(model, graph, given)
+    exact = lift_streams(model, graph, given)
     assert exact.shape == (2, 12, 17, 3)
-    assert within(model, graph, coded, given, exact, budget_of(1000.0))(layers)
-    assert not within(model, graph, coded, given, exact, budget_of(1e-6))(layers)
-    assert within(model, graph, coded, given, exact, budget_of(1e-6))([]), "nothing in INT8 is the graph itself"
+    assert within_budget(model, graph, coded, given, exact, budget_for(1000.0))(layers)
+    assert not within_budget(model, graph, coded, given, exact, budget_for(1e-6))(layers)
+    assert within_budget(model, graph, coded, given, exact, budget_for(1e-6))([]), "nothing in INT8 is the graph itself"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posemoe_edge.calib.quantize import calibrate, choice
+from posemoe_edge.calib.graph import layers as layers_module
+from posemoe_edge.calib.quantize import calibrate, precision_choice, sources
 from posemoe_edge.edge.cli import calibrate_verb, export_verb
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest
@@ -20,18 +21,17 @@ Call = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less motion than people would calibrate and check on, and 18 of the 59 layers: the verb does with each what it does."""
-    find_layers = calibrate.find_layers
 
     def some(model: Any) -> tuple[Any, ...]:
-        return tuple(layer for layer in find_layers(model) if layer.name.startswith("encoder.0.expert_2d."))
+        return tuple(layer for layer in layers_module.find_layers(model) if layer.name.startswith("encoder.0.expert_2d."))
 
-    monkeypatch.setattr(calibrate, "find_layers", some)
-    monkeypatch.setattr(choice, "launch_ms", partial(choice.launch_ms, rounds=20))
-    monkeypatch.setattr(calibrate, "BRIEF", 5)
-    monkeypatch.setattr(calibrate_verb, "CHECKED_STREAMS", 1)
-    monkeypatch.setattr(calibrate_verb, "CHECKED_FRAMES", 30)
-    monkeypatch.setattr(export_verb, "CHECKED_STREAMS", 1)
-    monkeypatch.setattr(export_verb, "CHECKED_FRAMES", 50)
+    monkeypatch.setattr(sources, "find_layers", some)
+    monkeypatch.setattr(precision_choice, "launch_ms", partial(precision_choice.launch_ms, rounds=20))
+    monkeypatch.setattr(calibrate, "SENSITIVITY_FRAMES", 5)
+    monkeypatch.setattr(calibrate_verb, "CHECK_STREAMS", 1)
+    monkeypatch.setattr(calibrate_verb, "CHECK_FRAMES", 30)
+    monkeypatch.setattr(export_verb, "CHECK_STREAMS", 1)
+    monkeypatch.setattr(export_verb, "CHECK_FRAMES", 50)
     monkeypatch.setattr(export_verb, "STREAMS", 1)
     monkeypatch.setattr(export_verb, "FRAMES", 100)
 
@@ -46,9 +46,9 @@ def test_a_budget_makes_a_mix_and_says_what_each_layer_costs(
     assert said.code == 0
     assert said.json["budget"]["mean_mm"] == 3 and said.json["budget"]["p99_mm"] == 15
     assert {clip for stream in said.json["motion"]["streams"] for clip in stream["clips"]} == {"train"}
-    assert {clip for stream in said.json["checked"]["streams"] for clip in stream["clips"]} == {"val"}
-    worst = max(said.json["layers"], key=lambda layer: layer["alone_mm"])
-    assert worst["name"] in said.err and f"{worst['alone_mm']:.3f} mm" in said.err
+    assert {clip for stream in said.json["check_motion"]["streams"] for clip in stream["clips"]} == {"val"}
+    worst = max(said.json["layers"], key=lambda layer: layer["sensitivity_mm"])
+    assert worst["name"] in said.err and f"{worst['sensitivity_mm']:.3f} mm" in said.err
     assert "A processor without VNNI runs INT8 slower than FP32" in said.err
     assert f"Next: posemoe-edge verify {copied_artefact} --precision mixed --mean-mm 3 --data {motion}" in said.err
     assert set(said.json["bytes"]) == {"fp32", "fp16", "int8", "mixed"}
@@ -57,7 +57,7 @@ def test_a_budget_makes_a_mix_and_says_what_each_layer_costs(
 def test_without_motion_capture_it_takes_walkers_and_says_so(run_cli: Call, copied_artefact: Path) -> None:
     said = run_cli("calibrate", copied_artefact, "--streams", 2, "--frames", 100, "--precision", "int8w", "--json")
     assert said.code == 0 and "no --data: procedural walkers instead of real motion" in said.err
-    assert said.json["motion"]["kind"] == "procedural walkers" and said.json["checked"] is None
+    assert said.json["motion"]["kind"] == "procedural walkers" and said.json["check_motion"] is None
     assert load(copied_artefact, precision="int8w").graph.precision == "int8w"
 
 

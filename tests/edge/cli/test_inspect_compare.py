@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from posemoe_edge.calib.compare import runners
-from posemoe_edge.edge.cli.inspect_verb import _record
+from posemoe_edge.edge.cli.inspect_compare import record_person
 from posemoe_edge.runtime import MissingError, load
 from posemoe_edge.runtime.artefact.manifest import read_manifest, replace_files
 
@@ -39,12 +39,12 @@ def test_the_layer_that_is_wrong_is_named_with_what_it_does(run_cli: Call, spoil
     assert said.code == 0
     told = said.json
     assert told["graphs"] == {"exact": "step.fp32.onnx", "other": "step.fp16.onnx"}
-    assert told["own_past_tolerance"]["node"] == f"{LAYER}/MatMul" and told["own_past_tolerance"]["own"] > 0.05
-    assert told["shares"][0]["layer"] == LAYER
-    assert [one["frame"] for one in told["answers"]] == [2, 3] and told["worst"] in told["answers"]
+    assert told["isolated_above_tolerance"]["node"] == f"{LAYER}/MatMul" and told["isolated_above_tolerance"]["isolated"] > 0.05
+    assert told["effects"][0]["layer"] == LAYER
+    assert [one["frame"] for one in told["launches"]] == [2, 3] and told["worst"] in told["launches"]
     nodes = [one["node"] for one in told["tensors"]]
-    assert nodes.index(told["differs"]["node"]) <= nodes.index(told["past_tolerance"]["node"])
-    assert f"past 5 % by itself    {LAYER}/MatMul" in said.err
+    assert nodes.index(told["differs"]["node"]) <= nodes.index(told["above_tolerance"]["node"])
+    assert f"above 5 % by itself     {LAYER}/MatMul" in said.err
     assert next(line for line in said.err.splitlines() if line.endswith(f"   {LAYER}"))
     assert f"Next: posemoe-edge verify {spoilt_artefact} --precision fp16" in said.err
     assert (workdir / "layers.png").read_bytes().startswith(b"\x89PNG")
@@ -53,7 +53,7 @@ def test_the_layer_that_is_wrong_is_named_with_what_it_does(run_cli: Call, spoil
 def test_int8_graphs_are_compared_too(run_cli: Call, copied_artefact: Path) -> None:
     assert run_cli("calibrate", copied_artefact, "--frames", 100, "--streams", 1, "--json").code == 0
     told = run_cli("inspect", copied_artefact, "--compare", "int8", *QUICK).json
-    assert told["own_past_tolerance"] and told["worst"]["max_mm"] > 0 and len(told["shares"]) > 10
+    assert told["isolated_above_tolerance"] and told["worst"]["max_mm"] > 0 and len(told["effects"]) > 10
 
 
 def test_numbers_that_are_none_are_strict_json(run_cli: Call, copied_artefact: Path) -> None:
@@ -64,7 +64,7 @@ def test_numbers_that_are_none_are_strict_json(run_cli: Call, copied_artefact: P
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.nan, bias.name))
     replace_files(copied_artefact, manifest, {name: model.SerializeToString()})
     told = run_cli("inspect", copied_artefact, "--compare", "fp16", *QUICK).json
-    assert told["worst"]["max_mm"] == "inf" and told["own_past_tolerance"]["node"] == "embed/Add"
+    assert told["worst"]["max_mm"] == "inf" and told["isolated_above_tolerance"]["node"] == "embed/Add"
 
 
 def test_options_of_a_comparison_want_one(run_cli: Call, retention_artefact: Path) -> None:
@@ -101,7 +101,7 @@ def test_frames_that_no_stream_would_take_are_left_out(
     keypoints[1, 0, 0] = np.nan
     np.savez(workdir / "one.npz", keypoints=keypoints)
     compare = ("inspect", retention_artefact, "--compare", "fp16", "--source", "kpts:one.npz", "--json")
-    assert [one["frame"] for one in run_cli(*compare, "--after", 1).json["answers"]] == [1, 2]
+    assert [one["frame"] for one in run_cli(*compare, "--after", 1).json["launches"]] == [1, 2]
     said = run_cli(*compare, "--after", 3)
     assert said.code == 2 and said.json["what"] == "3 frames, of which 3 go by before"
     np.savez(workdir / "none.npz", keypoints=keypoints * np.nan)
@@ -123,7 +123,7 @@ def test_what_is_compared_is_what_a_stream_feeds(
     stream._slots.put = lambda slot, *of: (fed.append(of), put(slot, *of))  # type: ignore[method-assign,func-returns-value]
     for frame, t in zip(keypoints, t_s, strict=True):
         stream.step(frame, t=float(t))
-    recording = _record(read_manifest(retention_artefact), "kpts:one.npz", 12)
+    recording = record_person(read_manifest(retention_artefact), "kpts:one.npz", 12)
     np.testing.assert_array_equal(recording.keypoints, np.stack([x for x, _, _ in fed]))
     np.testing.assert_allclose(recording.dt_s, [dt_s for _, dt_s, _ in fed], rtol=1e-6)
     assert recording.reset.tolist() == [reset for _, _, reset in fed] and recording.reset.sum() == 2 and len(fed) == 10

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from posemoe_edge.calib.measure.rollout import Recording, roll_out
+from posemoe_edge.calib.measure.recording import Recording
+from posemoe_edge.calib.measure.rollout import roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.edge.torch_backend.engine import exact_fp32
@@ -41,7 +42,7 @@ def recording(folder: Path, walker_keypoints: Walk, *, seed: int = 0) -> Recordi
     """What the artefact's model takes of a walk: frames at odd times, somebody else from frame 12 on."""
     dt_s = np.random.default_rng(seed).choice([0.02, 0.04, 0.3], FRAMES).astype(np.float32)
     reset = np.isin(np.arange(FRAMES), (0, 12))
-    return Recording(np.array(walker_keypoints(FRAMES, seed=seed)), dt_s, reset).as_taken(read_manifest(folder))
+    return Recording(np.array(walker_keypoints(FRAMES, seed=seed)), dt_s, reset).for_model(read_manifest(folder))
 
 
 def close_to(a: np.ndarray, b: np.ndarray, relative: float = REL) -> None:

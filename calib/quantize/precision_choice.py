@@ -1,0 +1,103 @@
+"""The choice of a precision: the fastest graph on this machine whose drift stays within the budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+
+from ...runtime.artefact.certificate import Budget
+from ...runtime.artefact.manifest import Graph, Manifest, check_file
+from ...runtime.artefact.precision import Precision
+from ...runtime.artefact.record import Record
+from ...runtime.engines import open_engine
+from ..measure.budget import drift_mm, exceeded, frame_limits, summarise_drift
+from ..measure.launch import one_stream_arrays
+from ..measure.recording import Recording
+from ..measure.rollout import roll_out
+
+ROUNDS, WARM_UP_ROUNDS = 200, 20
+
+
+class Candidate(Record):
+    """One graph of the artefact, as it runs on this machine.
+
+    Args:
+        engine: what executed it.
+        launch_ms: median time of a launch of one stream.
+        measured: its drift from the FP32 graph.
+        exceeded: the limits of the budget that the drift exceeds; empty if it passes.
+    """
+
+    precision: Precision
+    engine: str
+    launch_ms: float
+    measured: Budget
+    exceeded: tuple[str, ...]
+
+
+class PrecisionChoice(Record):
+    """The chosen precision, why, and all candidates."""
+
+    precision: Precision
+    why: str
+    candidates: tuple[Candidate, ...]
+
+
+def choose_precision(folder: Path, manifest: Manifest, recordings: Sequence[Recording], budget: Budget) -> PrecisionChoice:
+    """The fastest graph of an artefact on this machine's engine whose drift from the FP32 graph is within the budget.
+
+    Args:
+        recordings: streams of one length.
+        budget: its limits on growth and accuracy are not judged here; the certificate judges them.
+    """
+    paths = {graph.precision: check_file(folder, manifest, graph.file) for graph in manifest.graphs}
+    graphs = {graph.precision: graph for graph in manifest.graphs}
+    recordings = [recording.for_model(manifest) for recording in recordings]
+    times, engine = launch_ms({precision: (path, graphs[precision]) for precision, path in paths.items()})
+    exact = np.stack(roll_out(paths["fp32"], graphs["fp32"], recordings))
+    limits = frame_limits(budget)
+    candidates = []
+    for precision, path in paths.items():
+        poses = np.stack(roll_out(path, graphs[precision], recordings))
+        measured, _ = summarise_drift(drift_mm(poses, exact))
+        candidates.append(
+            Candidate(
+                precision=precision,
+                engine=engine,
+                launch_ms=times[precision],
+                measured=measured,
+                exceeded=exceeded(measured, limits),
+            )
+        )
+    allowed = [candidate for candidate in candidates if not candidate.exceeded]
+    best = min(allowed, key=lambda candidate: candidate.launch_ms)
+    why = f"{best.precision} is the fastest of {len(allowed)} within the budget on {engine}, {best.launch_ms:.2f} ms a launch"
+    for candidate in candidates:
+        if candidate.exceeded:
+            why += f"; {candidate.precision} drifts too far ({', '.join(candidate.exceeded)})"
+    return PrecisionChoice(precision=best.precision, why=why, candidates=tuple(candidates))
+
+
+def launch_ms(graphs: Mapping[Precision, tuple[Path, Graph]], *, rounds: int = ROUNDS) -> tuple[dict[Precision, float], str]:
+    """Median milliseconds of a launch of one stream by precision, and the engine's name.
+
+    The graphs are launched in turns, so that the machine's noise affects all of them alike.
+    """
+    with ExitStack() as stack:
+        launches = {}
+        for precision, (path, graph) in graphs.items():
+            engine = stack.enter_context(closing(open_engine(path)))
+            launches[precision] = engine.bind(one_stream_arrays(graph.inputs), one_stream_arrays(graph.outputs))
+            name = engine.name
+        seconds: dict[Precision, list[float]] = {precision: [] for precision in launches}
+        for round_ in range(WARM_UP_ROUNDS + rounds):
+            for precision, launch in launches.items():
+                started = time.perf_counter()
+                launch()
+                if round_ >= WARM_UP_ROUNDS:
+                    seconds[precision].append(time.perf_counter() - started)
+    return {precision: 1000 * float(np.median(taken)) for precision, taken in seconds.items()}, name

@@ -1,0 +1,79 @@
+"""The graphs of an artefact that its INT8 graphs are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ...runtime.artefact.manifest import Graph, Manifest, check_file
+from ...runtime.artefact.precision import Precision, source_of
+from ...runtime.errors import ArtefactError
+from ..graph.layers import LinearLayer, find_layers
+
+
+@dataclass(frozen=True)
+class SourceGraphs:
+    """The FP32 graph, which is observed, and the graphs that become INT8, by precision.
+
+    Args:
+        paths: of the ONNX files.
+        graphs: their records in the manifest.
+        models: the ONNX models.
+        layers: the layers of each that may be quantised.
+    """
+
+    paths: dict[Precision, Path]
+    graphs: dict[Precision, Graph]
+    models: dict[Precision, onnx.ModelProto]
+    layers: dict[Precision, tuple[LinearLayer, ...]]
+
+    @property
+    def quantized_layers(self) -> tuple[LinearLayer, ...]:
+        """The layers that are quantised: those of the FP16 graph if it is among the sources."""
+        return self.layers["fp16" if "fp16" in self.layers else "fp32"]
+
+    def layers_in(self, precision: Precision) -> tuple[LinearLayer, ...]:
+        """The layers of one graph that are quantised in all of them."""
+        names = {layer.name for layer in self.quantized_layers}
+        return tuple(layer for layer in self.layers[precision] if layer.name in names)
+
+
+def load_sources(folder: Path, manifest: Manifest, precisions: Iterable[Precision]) -> SourceGraphs:
+    """The sources of the INT8 graphs of these precisions.
+
+    Raises:
+        ArtefactError: a source is missing or was changed, or the sources do not name their layers alike.
+    """
+    sources = dict.fromkeys(("fp32", *map(source_of, precisions)))
+    graphs = {precision: _find_graph(folder, manifest, precision) for precision in sources}
+    paths = {precision: check_file(folder, manifest, graph.file) for precision, graph in graphs.items()}
+    models = {precision: onnx.load(str(path)) for precision, path in paths.items()}
+    layers = {precision: find_layers(model) for precision, model in models.items()}
+    _check_names(folder, manifest, layers)
+    return SourceGraphs(paths, graphs, models, layers)
+
+
+def _find_graph(folder: Path, manifest: Manifest, precision: Precision) -> Graph:
+    graph = next((graph for graph in manifest.graphs if graph.precision == precision), None)
+    if graph is None:
+        raise ArtefactError(
+            f"{folder} has no {precision} graph to calibrate",
+            expected="fp32, which is observed, and fp16, which becomes INT8",
+            run=f"posemoe-edge export {manifest.preset} --precision fp16 --out {folder}",
+        )
+    return graph
+
+
+def _check_names(folder: Path, manifest: Manifest, layers: dict[Precision, tuple[LinearLayer, ...]]) -> None:
+    """The FP32 graph has every layer of the FP16 graph, by the same name."""
+    names = {precision: {layer.name for layer in found} for precision, found in layers.items()}
+    missing = names.get("fp16", set()) - names["fp32"]
+    if missing or not names["fp32"] or "" in names["fp32"]:
+        raise ArtefactError(
+            f"the graphs in {folder} do not name their layers alike",
+            expected="graphs of one export of this version",
+            run=f"posemoe-edge export {manifest.preset} --precision fp16 --out {folder}",
+        )
