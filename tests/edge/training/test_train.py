@@ -38,6 +38,8 @@ from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress, schedule
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.edge.training.training_file import load_training, training_path
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 TINY = Preset("tiny-retention", PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1), "for tests")
 SHORT = Recipe(updates=8, rows=2, frames=9)
@@ -220,6 +222,20 @@ def test_a_training_may_grow_longer_but_its_recipe_stays(tmp_path: Path, clips: 
     training_path(out).write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(ArtefactError, match="cannot be read"):
         train(other, clips, out=out, recipe=SHORT)
+
+
+def test_a_training_with_a_flat_configuration_is_resumed(tmp_path: Path, clips: list[Clip]) -> None:
+    """Files written before mixers had configurations of their own."""
+    out = tmp_path / "tiny.safetensors"
+    train(TINY, clips, out=out, recipe=SHORT)
+    path = training_path(out)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    mixer = config.pop("mixer")
+    flat = {"mixer": mixer["kind"], "held": mixer["zoh_gain"], "distances": mixer["distances"], "state_size": 16}
+    save_file(load_file(path), path, metadata | {"config": json.dumps(config | flat)})
+    assert load_training(out, TINY.build(), dataclasses.asdict(SHORT)) is not None
 
 
 def test_what_was_learnt_is_saved_on_the_way(
