@@ -1,4 +1,4 @@
-"""What export asks of a network: its forms, its shape, its weights. Any module that answers can be exported."""
+"""The protocol of a network that can be exported: its execution modes, its shapes, its weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 
 class ExportableConfig(Protocol):
-    """The part of a lifter's configuration that a graph's interface follows from; a frozen dataclass."""
+    """The part of a lifter's configuration that determines its graph's inputs and outputs; a frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -33,7 +33,7 @@ class ExportableConfig(Protocol):
 
 
 class ExportableLifter(Protocol):
-    """A network with ``forward`` for windows or with ``chunk`` and ``step`` for streams: see edge.models.lifter.Lifter.
+    """A network with ``forward`` for windows or with ``chunk`` and ``step`` for streams: see ``edge.models.lifter.Lifter``.
 
     Modules that must stay float32 in a half-precision copy have the attribute ``keep_fp32 = True``. Of the others only the
     linear layers become half precision; everything between them takes float32.

@@ -1,9 +1,8 @@
-"""FP16 in the graph: half-precision products, everything between them in FP32."""
+"""FP16 in the graph: matrix products in half precision, everything between them in FP32."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,31 +12,31 @@ FP32_NODES = "all but the products: residuals, norms, softmax, mixers with their
 
 
 def to_fp16(model: ExportableLifter) -> ExportableLifter:
-    """A copy whose products are in half precision: linear layers with what they take and make, and attention between them.
+    """A copy whose matrix products are in half precision: linear layers with their inputs and outputs, and attention between.
 
-    What runs alongside stays wide. Of a pose in half precision the last digit would be a quarter of a millimetre, of a
-    keypoint a tenth of a pixel, and a residual would be rounded at every block: that was most of the drift of an FP16 graph
-    and none of its speed. Modules with ``keep_fp32 = True`` and all below them stay as they are.
+    Residuals, embedding and heads stay FP32: in half precision the last digit of a pose is a quarter of a millimetre and that
+    of a keypoint a tenth of a pixel, and a residual would be rounded at every block. That was most of the drift of an FP16
+    graph and none of its speed. Modules with ``keep_fp32 = True`` and all their submodules stay as they are.
 
-    Each layer casts what it takes, so that the casts are part of what is traced: no builder flag decides anything later, and
-    the same file means the same numbers on every engine.
+    Each linear layer casts its input, so the casts are traced into the graph. No builder flag changes the precision later, and
+    the same file gives the same numbers on every engine.
     """
     half = copy.deepcopy(model)
     assert isinstance(half, nn.Module)
-    _halve(half.eval())
+    _linear_layers_to_fp16(half.eval())
     return half
 
 
-def _halve(module: nn.Module) -> None:
-    """In place, down to the islands: what was half once has lost its digits for good."""
+def _linear_layers_to_fp16(module: nn.Module) -> None:
+    """In place, without the modules that keep FP32: rounding a weight to half and back would lose its digits."""
     if getattr(module, "keep_fp32", False):
         return
     if isinstance(module, nn.Linear):
         module.half()
-        module.register_forward_pre_hook(_narrow)
+        module.register_forward_pre_hook(_inputs_to_fp16)
     for child in module.children():
-        _halve(child)
+        _linear_layers_to_fp16(child)
 
 
-def _narrow(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+def _inputs_to_fp16(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(x.half() for x in inputs)

@@ -16,7 +16,7 @@ from ..runtime.errors import ArtefactError, UsageError
 from .lifter import ExportableLifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
-MOST_STREAMS = 1024
+MAX_STREAMS = 1024
 UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
 DTYPES = {"float32": torch.float32, "bool": torch.bool}
 
@@ -35,8 +35,8 @@ class StepGraph(nn.Module):
 class ChunkGraph(nn.Module):
     """(keypoints, state, dt, reset) -> (pose, next_state), T_s frames of B streams.
 
-    A reset, one per stream, is before the chunk's first frame: it is done here, and the network's own, which may come before
-    any frame, leaves nothing in the graph.
+    ``reset`` (B,) clears a stream's state before the chunk's first frame. It is computed here; the network's own ``reset``,
+    which may come before any frame of a chunk, stays out of the graph.
     """
 
     def __init__(self, model: ExportableLifter) -> None:
@@ -51,7 +51,7 @@ class ChunkGraph(nn.Module):
 
 
 class WindowGraph(nn.Module):
-    """keypoints -> pose, T frames of B streams; of a lifter that answers with one frame of a window, that frame's pose."""
+    """keypoints -> pose, T frames of B streams; one pose if the lifter predicts a single frame of the window."""
 
     def __init__(self, model: ExportableLifter) -> None:
         super().__init__()
@@ -62,27 +62,29 @@ class WindowGraph(nn.Module):
 
 
 def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
-    """The model's graph at opset 20: a chunk graph of so many frames, or a step graph if it streams, or a window graph.
+    """The model's graph at opset 20, with a dynamic batch axis.
 
-    The batch axis is free.
+    Args:
+        chunk: frames of a chunk graph; None for a step graph, or for a window graph if the model carries no state.
     """
     config = model.config
     inputs, outputs, _ = interface(model, chunk)
-    batch = torch.export.Dim("B", min=1, max=MOST_STREAMS)
-    given: tuple[Tensor, ...] = tuple(torch.zeros(2, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs)
+    batch = torch.export.Dim("B", min=1, max=MAX_STREAMS)
+    example: tuple[Tensor, ...] = tuple(torch.zeros(2, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs)
     if model.state_shape is None:
         graph: nn.Module = WindowGraph(model)
     else:
         graph = StepGraph(model) if chunk is None else ChunkGraph(model)
-        given = tuple(
-            torch.full_like(value, 1 / config.fps) if t.name == "dt" else value for t, value in zip(inputs, given, strict=True)
+        example = tuple(
+            torch.full_like(value, 1 / config.fps) if t.name == "dt" else value
+            for t, value in zip(inputs, example, strict=True)
         )
-    with warnings.catch_warnings():  # the exporter's warnings speak to its own developers
+    with warnings.catch_warnings():  # the exporter's warnings are for its own developers
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             graph.eval(),
-            given,
+            example,
             dynamo=True,
             opset_version=OPSET,
             input_names=[t.name for t in inputs],
@@ -99,7 +101,11 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
 def interface(
     model: ExportableLifter, chunk: int | None = None
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], tuple[State, ...]]:
-    """Inputs, outputs and states of the model's graph, as the manifest tells them."""
+    """Inputs, outputs and states of the model's graph, as the manifest records them.
+
+    Raises:
+        UsageError: a chunk is too short, or the model carries no state.
+    """
     config = model.config
     if chunk is not None and (model.state_shape is None or chunk < 2):
         raise UsageError(
@@ -110,24 +116,24 @@ def interface(
     if model.state_shape is None:
         assert config.window is not None
         frames = (config.window,)
-    over = ("frame",) if frames else ()
-    answered = (1,) if model.state_shape is None and model.latency_frames else frames
+    frame_axis = ("frame",) if frames else ()
+    pose_frames = (1,) if model.state_shape is None and model.latency_frames else frames
     keypoints = _tensor(
         "keypoints",
         ("B", *frames, config.joints, config.channels),
-        ("stream", *over, "joint", "channel"),
+        ("stream", *frame_axis, "joint", "channel"),
         f"normalised {'x, y, confidence' if config.channels == 3 else 'x, y'}",
     )
     pose = _tensor(
         "pose",
-        ("B", *answered, config.joints, 3),
-        ("stream", *over, "joint", "xyz"),
+        ("B", *pose_frames, config.joints, 3),
+        ("stream", *frame_axis, "joint", "xyz"),
         f"{UNITS[config.units]} from the hip, camera axes",
     )
     if model.state_shape is None:
         return (keypoints,), (pose,), ()
     when = "frame" if chunk is None else "chunk"
-    memory: tuple[int | str, ...] = ("B", *model.state_shape)
+    state_shape: tuple[int | str, ...] = ("B", *model.state_shape)
     axes = (
         "stream",
         "memory",
@@ -135,20 +141,20 @@ def interface(
     )
     inputs = (
         keypoints,
-        _tensor("state", memory, axes, f"memories of {config.mixer_kind}, in the order of use"),
-        _tensor("dt", ("B", *frames), ("stream", *over), "seconds since the frame before"),
+        _tensor("state", state_shape, axes, f"memories of {config.mixer_kind}, in the order of use"),
+        _tensor("dt", ("B", *frames), ("stream", *frame_axis), "seconds since the frame before"),
         _tensor("reset", ("B",), ("stream",), f"true: the state is cleared before the {when}", dtype="bool"),
     )
     state = State(
         input="state",
         output="next_state",
         dtype="float32",
-        shape=memory,
+        shape=state_shape,
         axes=axes,
         initial="zeros",
         reset="in the graph, where the input reset is true",
     )
-    return inputs, (pose, _tensor("next_state", memory, axes, f"the state after the {when}")), (state,)
+    return inputs, (pose, _tensor("next_state", state_shape, axes, f"the state after the {when}")), (state,)
 
 
 def _tensor(

@@ -1,4 +1,4 @@
-"""Every preset, at small width, the whole way: PyTorch, ONNX, runtime, certificate, TensorRT's parser."""
+"""Every preset at small width through the whole pipeline: PyTorch, ONNX, runtime, certificate, TensorRT's parser."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ WINDOW, CHUNK, FRAMES = 7, 3, 11
 SAME_M = 1e-5  # metres: float32, in an order of the engine's own
 
 
-def small(config: LifterConfig) -> LifterConfig:
-    """The same network with everything about it small that has a size."""
+def shrunk(config: LifterConfig) -> LifterConfig:
+    """The same network with every size made small."""
     fields: dict[str, Any] = {"dim": 8, "heads": 2, "layers": 1, "mlp_ratio": 1}
     if isinstance(config.mixer, DSSMConfig):
         fields["mixer"] = replace(config.mixer, state_size=4)
@@ -47,17 +47,17 @@ def small(config: LifterConfig) -> LifterConfig:
     return replace(config, **fields)
 
 
-def distinct() -> dict[str, LifterConfig]:
-    """One preset of each kind: at small width some are the same."""
+def distinct_configs() -> dict[str, LifterConfig]:
+    """One preset of each shrunk configuration; several presets may share one."""
     kinds: dict[LifterConfig, str] = {}
     for name, preset in PRESETS.items():
-        kinds.setdefault(small(preset.config), name)
+        kinds.setdefault(shrunk(preset.config), name)
     return {name: config for config, name in kinds.items()}
 
 
-KINDS = distinct()
+KINDS = distinct_configs()
 CHUNKED = [name for name, config in KINDS.items() if not config.windowed]
-# A step has nothing ahead of it: what looks ahead takes those of what does not, where there is a preset of it.
+# A step has no frame ahead: a lifter with lookahead computes the steps of the causal preset of its configuration.
 CAUSAL = {
     name: other
     for name, config in KINDS.items()
@@ -66,8 +66,8 @@ CAUSAL = {
 }
 
 
-def made(config: LifterConfig) -> Lifter:
-    """The network, with every weight away from its start."""
+def perturbed_lifter(config: LifterConfig) -> Lifter:
+    """The network with every weight moved away from its initial value."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = build(config).requires_grad_(False).eval()
@@ -79,7 +79,7 @@ def made(config: LifterConfig) -> Lifter:
 
 
 def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndarray:
-    """(T, J, 3) what a stream answers, frame by frame, by the reference alone; the model's own order of joints."""
+    """(T, J, 3) poses of a stream, frame by frame, computed by PyTorch alone, in the joint order of the model."""
     x = torch.from_numpy(keypoints)[None, ..., : model.config.channels]  # (1, T, J, c)
     if chunk is not None:
         state, poses = None, []
@@ -87,7 +87,7 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
             y, state = model.chunk(x[:, start : start + chunk], state)
             poses.append(y[0])
         early = []
-        for seen in range(1, chunk):  # until the first chunk is whole
+        for seen in range(1, chunk):  # until the first chunk is complete
             newest = torch.cat([x[:, :seen], x[:, seen - 1 : seen].expand(-1, chunk - seen, -1, -1)], dim=1)
             early.append(model.chunk(newest)[0][0, :1])
         return torch.cat([*early, *poses])[:FRAMES].numpy()
@@ -104,13 +104,13 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
 
 
 @pytest.mark.parametrize(
-    ("name", "chunk"),  # the longest first, so that no worker is left alone with one of them
+    ("name", "chunk"),  # the longest first, so that the workers finish together
     [*((name, CHUNK) for name in CHUNKED), *((name, None) for name in KINDS if name not in CAUSAL)],
 )
 def test_a_preset_runs_as_its_reference_and_is_certified(
     name: str, chunk: int | None, tmp_path: Path, walker_keypoints: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = made(KINDS[name])
+    model = perturbed_lifter(KINDS[name])
     folder = tmp_path / name
     manifest = export(model, folder, preset=name, chunk=chunk)
     mode = "chunk" if chunk else "window" if model.config.windowed else "step"
@@ -124,7 +124,7 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
         lifted = np.stack([stream.step(frame).xyz_m for frame in keypoints])[:, order]
     reference = expected(model, keypoints[:, order], chunk)
     assert np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max())
-    assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # it moves
+    assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # the poses change over time
 
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))  # seconds
     certificate = verify(folder, load_reference, *walker_motion(frames=20, streams=1))
@@ -135,11 +135,11 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_the_steps_of_what_looks_ahead_are_those_of_what_does_not(
+def test_the_steps_of_a_lifter_with_lookahead_are_those_of_the_causal_one(
     name: str, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
-    """The same network bit by bit, and so the same graph, which the test above has exported."""
-    ahead, causal = made(KINDS[name]), made(KINDS[CAUSAL[name]])
+    """Both networks compute the same bit for bit, so their step graphs are the same; the test above exports one of them."""
+    ahead, causal = perturbed_lifter(KINDS[name]), perturbed_lifter(KINDS[CAUSAL[name]])
     causal.load_state_dict(ahead.state_dict())
     states = None, None
     for frame in torch.tensor(walker_keypoints(FRAMES)[..., : ahead.config.channels])[:, None]:
@@ -148,6 +148,6 @@ def test_the_steps_of_what_looks_ahead_are_those_of_what_does_not(
         states = state, its
 
 
-def test_every_published_system_is_there() -> None:
+def test_every_published_system_has_a_preset() -> None:
     papers = {preset.published.paper.split(",")[0].split(" ")[0] for preset in PRESETS.values() if preset.published}
     assert papers == {"PoseMoE", "PoseRetNet", "HumMUSS", "H2OT", "MixSTE", "MotionBERT"}

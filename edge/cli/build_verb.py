@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import click
 
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.manifest import Graph, Manifest, read_manifest
+from ...runtime.artefact.manifest import Graph, read_manifest
 from ...runtime.artefact.precision import PRECISIONS, TRACED, Precision, gpu_order
 from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
 from ...runtime.engines.tensorrt.library import import_tensorrt
@@ -18,14 +19,14 @@ from ...runtime.platform.nvidia import find_gpu
 from .output import Output, Result, megabytes, verb
 
 DESKTOP = ("sm86", "sm89", "sm120")  # RTX 30, 40 and 50
-SAFE = gpu_order(TRACED)  # what takes the place of a quantised graph that does not build
+FALLBACKS = gpu_order(TRACED)  # built in place of a quantised graph that TensorRT does not compile
 
 
 def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
-    """1,8,32: the least, usual and most streams of a launch; 8 alone is 8,8,8."""
+    """Parse "1,8,32", the least, usual and most streams of a launch; "8" means "8,8,8"."""
     try:
-        given = [int(part) for part in value.split(",")]
-        least, usual, most = given * 3 if len(given) == 1 else given
+        counts = [int(part) for part in value.split(",")]
+        least, usual, most = counts * 3 if len(counts) == 1 else counts
     except ValueError:
         raise click.BadParameter(f"{value!r} is not least,usual,most streams, e.g. 1,8,32", ctx, param) from None
     return least, usual, most
@@ -34,26 +35,28 @@ def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
 @click.command("build")
 @click.argument("artefact", required=False)
 @click.option(
-    "--engine", type=click.Choice(get_args(EngineName)), help="Default: tensorrt, or tensorrt-rtx with --target or alone."
+    "--engine",
+    type=click.Choice(get_args(EngineName)),
+    help="Which TensorRT compiles.  [default: tensorrt; tensorrt-rtx with --target or if only it is installed]",
 )
 @click.option(
     "--precision",
     multiple=True,
     type=click.Choice(list(PRECISIONS)),
-    help="Which graphs; may be given more than once. Default: fp16, else fp32.",
+    help="A graph to compile; repeatable.  [default: fp16, else fp32]",
 )
 @click.option(
     "--streams", callback=_streams, default="1,1,8", show_default=True, help="Least, usual and most streams of a launch."
 )
-@click.option("--target", help="For tensorrt-rtx: the GPUs, with commas.  [default: sm86,sm89,sm120]")
+@click.option("--target", help="GPUs to compile for, comma-separated; tensorrt-rtx only.  [default: sm86,sm89,sm120]")
 @click.option(
     "--workspace-mb",
     type=click.IntRange(min=1),
     default=WORKSPACE_MB,
     show_default=True,
-    help="Scratch memory that a layer may use; less for a small board.",
+    help="Scratch memory that a layer may use; set less on a small Jetson.",
 )
-@click.option("--force", is_flag=True, help="Build although the plan is there.")
+@click.option("--force", is_flag=True, help="Compile even if the plan exists.")
 @verb
 def command(
     out: Output,
@@ -65,21 +68,22 @@ def command(
     workspace_mb: int,
     force: bool,
 ) -> Result:
-    """Compile ARTEFACT's graphs to TensorRT plans: for the GPU here, or for RTX cards on any machine. Default: the shipped
-    artefact."""
+    """Compile ARTEFACT's graphs to TensorRT plans: for this machine's GPU, or on any machine for RTX cards. Default: the
+    shipped artefact."""
     check_streams(streams)
     folder = find_artefact(artefact)
     if folder.is_file():
         raise UsageError(f"{folder} is a file", expected="an artefact's folder")
     manifest = read_manifest(folder)
-    wanted = list(dict.fromkeys(precision)) or [next(p for p in (*SAFE, manifest.graphs[0].precision) if _has(manifest, p))]
-    graphs = [manifest.graph(name) for name in wanted]
-    engine = engine or _engine(target)
+    available = [graph.precision for graph in manifest.graphs]
+    fallback = next((name for name in FALLBACKS if name in available), None)
+    graphs = [manifest.graph(name) for name in dict.fromkeys(precision) or [fallback or available[0]]]
+    engine = engine or _default_engine(target)
     trt = import_tensorrt(engine)
     capabilities = _capabilities(engine, trt, target)
     out.print(f"Building {manifest.preset} with {engine} {trt.__version__} for {', '.join(capabilities)}, streams {streams}")
 
-    def make(graph: Graph) -> dict[str, Any]:
+    def compile_graph(graph: Graph) -> dict[str, Any]:
         with out.console.status(f"  {graph.file} ...") as status:
             plan, seconds = make_plan(
                 folder,
@@ -91,10 +95,10 @@ def command(
                 streams=streams,
                 workspace_mb=workspace_mb,
                 force=force,
-                watch=lambda phases: status.update(f"  {graph.file}: " + ", ".join(f"{p} {n}/{of}" for p, n, of in phases)),
+                watch=lambda phases: status.update(f"  {graph.file}: {_describe(phases)}"),
             )
         if seconds is None:
-            out.print(f"  {graph.file:<24} is there {megabytes(plan.record.bytes):>10}  {plan.path}")
+            out.print(f"  {graph.file:<24} exists {megabytes(plan.record.bytes):>10}  {plan.path}")
         else:
             out.print(f"  {graph.file:<24} {seconds:6.1f} s {megabytes(plan.record.bytes):>10}  {plan.path}")
         return {
@@ -106,18 +110,17 @@ def command(
             "key": plan.key.model_dump(mode="json"),
         }
 
-    plans, fell_back = {}, []
+    plans, fell_back = {}, []  # the JSON records by precision, and the graphs that a fallback replaced
     for graph in graphs:
         try:
-            plans[graph.precision] = make(graph)
+            plans[graph.precision] = compile_graph(graph)
         except BuildError as error:
-            instead = next((p for p in SAFE if _has(manifest, p)), None)
-            if graph.precision in SAFE or instead is None:
+            if graph.precision in FALLBACKS or fallback is None:
                 raise
-            out.warn(f"{error.what}: built {instead} in place of {graph.precision}")
-            fell_back.append({"precision": graph.precision, "why": error.what, "instead": instead})
-            if instead not in plans:
-                plans[instead] = make(manifest.graph(instead))
+            out.warn(f"{error.what}: built {fallback} in place of {graph.precision}")
+            fell_back.append({"precision": graph.precision, "why": error.what, "instead": fallback})
+            if fallback not in plans:
+                plans[fallback] = compile_graph(manifest.graph(fallback))
     data = {
         "artefact": str(folder),
         "engine": engine,
@@ -131,35 +134,40 @@ def command(
     return Result(data, exit_code=1 if fell_back else 0, next_command=next_command)
 
 
-def _has(manifest: Manifest, precision: Precision) -> bool:
-    return any(graph.precision == precision for graph in manifest.graphs)
+def _describe(phases: Iterable[tuple[str, int, int]]) -> str:
+    return ", ".join(f"{name} {step}/{steps}" for name, step, steps in phases)
 
 
-def _engine(target: str | None) -> EngineName:
-    """TensorRT where it is installed; a target, or the other alone, means TensorRT for RTX."""
+def _default_engine(target: str | None) -> EngineName:
+    """TensorRT for RTX with a target or if only it is installed, else TensorRT."""
     if target or (not importlib.util.find_spec("tensorrt") and importlib.util.find_spec("tensorrt_rtx")):
         return "tensorrt-rtx"
     return "tensorrt"
 
 
 def _capabilities(engine: EngineName, trt: Any, target: str | None) -> tuple[str, ...]:
-    """The GPUs to build for."""
+    """The compute capabilities to compile for: this machine's for tensorrt, the targets for tensorrt-rtx.
+
+    Raises:
+        MissingError: tensorrt, and this machine has no GPU.
+        UsageError: tensorrt, and the target is not this machine's GPU; or tensorrt-rtx does not know the target.
+    """
     if engine == "tensorrt":
         try:
-            here = find_gpu().capability
+            capability = find_gpu().capability
         except MissingError as error:
-            rtx = f"posemoe-edge build --engine tensorrt-rtx --target {target or ','.join(DESKTOP)}"
+            rtx_command = f"posemoe-edge build --engine tensorrt-rtx --target {target or ','.join(DESKTOP)}"
             raise MissingError(
-                f"TensorRT builds for the GPU that is here, and {error.what}",
+                f"TensorRT compiles for the GPU of this machine, and {error.what}",
                 expected="a GPU, or a plan for RTX cards",
-                run=rtx,
+                run=rtx_command,
             ) from None
-        if target not in (None, here):
+        if target not in (None, capability):
             raise UsageError(
-                f"--target {target} with tensorrt, which builds for the GPU that is here: {here}",
+                f"--target {target} with tensorrt, which compiles for the GPU of this machine: {capability}",
                 expected="--engine tensorrt-rtx, or the machine with that GPU",
             )
-        return (here,)
+        return (capability,)
     targets = tuple(dict.fromkeys(name.strip().lower() for name in target.split(","))) if target else DESKTOP
     find_targets(trt, targets)
     return targets

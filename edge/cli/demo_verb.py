@@ -13,26 +13,34 @@ from ...runtime.errors import missing_extra
 from ...runtime.model import load
 from ...runtime.sinks import open_sink
 from ...runtime.sources import open_source
+from .certificate_report import report_certificate
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 from .run_verb import run
-from .verify_verb import tell
 
 CLIP = "synthetic://walk?people=1&noise=2"
 STREAMS = 2
 
 
 @click.command("demo")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo"),
+    show_default=True,
+    help="The folder to write to.",
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Motion capture to certify on; default: procedural walkers.",
+    help="Motion capture (.npz) to certify on.  [default: procedural walkers]",
 )
-@click.option("--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="Of each person, to certify on.")
+@click.option(
+    "--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="Frames of each person to certify on."
+)
 @verb
 def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
-    """The main job from end to end: export the default model, certify it, lift a walking person, draw it."""
+    """Export the default model, certify it, lift a walking person, and draw the poses."""
     try:
         from ...export.artefact import export
         from ...export.verify import frames_to_lift, verify
@@ -44,31 +52,31 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     started = time.monotonic()
 
     out_.print(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
-    model, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
+    network, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
     with out_.console.status("  tracing ..."):
         manifest = export(
-            model, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], on_stage=out_.stage
+            network, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], on_stage=out_.stage
         )
 
     recordings, motion = choose_motion(out_, data, frames=frames, streams=STREAMS, seed=0)
     out_.print(
         f"2. Certify: {STREAMS} streams of {frames} frames, {motion.kind}, against PyTorch, each side with its own state"
     )
-    began = time.monotonic()
-    with out_.progress("lifting", total=frames_to_lift(manifest, recordings)) as tick:
-        certificate = verify(folder, load_reference, recordings, motion, tick=tick)
-    out_.stage("certificate", time.monotonic() - began)
-    tell(out_, certificate)
+    stage_started = time.monotonic()
+    with out_.progress("lifting", total=frames_to_lift(manifest, recordings)) as on_progress:
+        certificate = verify(folder, load_reference, recordings, motion, on_progress=on_progress)
+    out_.stage("certificate", time.monotonic() - stage_started)
+    report_certificate(out_, certificate)
 
     out_.print(f"3. Run {CLIP}: one frame in, one pose out")
-    began = time.monotonic()
-    lifter = load(folder, allow_failed=True)
+    stage_started = time.monotonic()
+    model = load(folder, allow_failed=True)
     picture, poses = out / "walk.png", out / "walk.jsonl"
     with open_source(CLIP, frames=300) as source, open_sink(f"png:{picture}") as png, open_sink(f"jsonl:{poses}") as jsonl:
-        summary = run(out_, lifter, source, [png, jsonl])
-    out_.stage("300 frames", time.monotonic() - began, poses.stat().st_size)
+        summary = run(out_, model, source, [png, jsonl])
+    out_.stage("300 frames", time.monotonic() - stage_started, poses.stat().st_size)
     out_.print(
-        f"  a step took {summary['step_ms']['p50']:.2f} ms (median) on {lifter.engine}; state {megabytes(lifter.state_bytes)}"
+        f"  a step took {summary['step_ms']['p50']:.2f} ms (median) on {model.engine}; state {megabytes(model.state_bytes)}"
     )
 
     verdict = "PASSED" if certificate.passed else "FAILED"

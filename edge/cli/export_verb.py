@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
-from ...runtime.artefact.manifest import read_manifest, replace_files
-from ...runtime.artefact.precision import PRECISIONS, source_of
+from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
 from ...runtime.errors import UsageError, missing_extra
 from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
@@ -19,6 +18,7 @@ from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
     from ...calib.quantize.precision_choice import PrecisionChoice
+    from ...export.lifter import ExportableLifter
 
 
 @click.command("export")
@@ -29,29 +29,34 @@ if TYPE_CHECKING:
     type=click.Choice([*PRECISIONS, "auto"]),
     default=("fp32",),
     show_default=True,
-    help="What to add to the fp32 graph; may be given more than once. int8 and mixed are calibrated on --data; auto tries all "
-    "and keeps the fastest here within the budget.",
+    help="A graph to write beside the fp32 graph; repeatable. int8 and mixed are calibrated on --data. auto writes all, "
+    "measures them on this machine and keeps the fastest within the budget.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path, dir_okay=False), help="For int8, mixed and auto: motion capture (.npz)."
+    "--data",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Motion capture (.npz) to calibrate and measure int8, mixed and auto on.  [default: procedural walkers]",
 )
 @click.option(
     "--budget-mm",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="For mixed and auto: mean drift that is allowed.",
+    help="Mean drift that mixed and auto may have.",
 )
 @click.option(
     "--chunk",
     type=click.IntRange(min=2),
-    help="Graphs that take so many frames at once; poses come so many less one late. For lifters that carry a state.",
+    metavar="N",
+    help="Write graphs that take N frames at once. Poses come N - 1 frames late. Only for lifters that carry a state.",
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="A .safetensors of `train` or `import`; default: the shipped ones."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights (.safetensors) written by `train` or `import`.  [default: the shipped ones]",
 )
-@click.option("--untrained", is_flag=True, help="Random weights: to try a preset that has none yet.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: ./PRESET.")
+@click.option("--untrained", is_flag=True, help="Use random weights, to try a preset without trained ones.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The artefact's folder.  [default: ./PRESET]")
 @verb
 def command(
     out_: Output,
@@ -70,34 +75,16 @@ def command(
     started = time.monotonic()
     try:
         from ...export.artefact import export
-        from ..checkpoints import load_checkpoint
-        from ..presets import find_preset
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "exporting") from None
-    if untrained:
-        preset = preset or DEFAULT_MODEL
-        model, training = find_preset(preset).build().eval(), {"untrained": True}
-    else:
-        named = find_preset(preset) if preset else None
-        source = weights or ZOO / (preset or DEFAULT_MODEL) / REFERENCE
-        if not weights and not source.is_file():
-            raise UsageError(
-                f"{preset} has no shipped weights yet",
-                expected="--weights FILE or --untrained",
-                run=f"posemoe-edge export {preset} --untrained, or train it, or import official weights",
-            )
-        model, record = load_checkpoint(source)
-        if named and not named.fits(model.config):
-            raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
-        preset, training = preset or str(record["preset"]), record["training"]
+    model, preset, training = _load_model(preset, weights, untrained=untrained)
     folder = out or Path(preset)
-    wanted = set(PRECISIONS) if "auto" in precision else set(precision)
-    calibrated = {name for name, row in PRECISIONS.items() if name in wanted and row.needs_motion}
-    needed = wanted | {source_of(name) for name in calibrated}
-    exported = [name for name in PRECISIONS if name in needed - calibrated]
-    chosen: list[PrecisionChoice] = []
+    auto = "auto" in precision
+    requested: set[str] = set(PRECISIONS) if auto else set(precision)
+    exported, calibrated = _split(requested)
+    choices: list[PrecisionChoice] = []
 
-    def calibrate_draft(draft: Path) -> None:
+    def quantise(draft: Path) -> None:
         if calibrated:
             calibrate_folder(
                 out_,
@@ -108,14 +95,14 @@ def command(
                 seed=0,
                 method="minmax",
                 precisions=("int8",),
-                budget_mm=budget_mm if "mixed" in wanted else None,
+                budget_mm=budget_mm if "mixed" in requested else None,
                 display_path=folder,
             )
-        if "auto" in precision:
-            chosen.append(keep_best(out_, draft, data, budget_mm))
+        if auto:
+            choices.append(_keep_best_graph(out_, draft, data, budget_mm))
 
     if model.config.units != "metres":
-        out_.warn("these weights answer in image units, as published: multiply by half the picture's width, and by a scale")
+        out_.warn("these weights predict poses in image units, as published: multiply by half the image width and by a scale")
     out_.print(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
     out_.stage("loading", time.monotonic() - started)
     manifest = export(
@@ -125,13 +112,13 @@ def command(
         precisions=exported,
         chunk=chunk,
         training=training,
-        postprocess=calibrate_draft,
+        postprocess=quantise,
         on_stage=out_.stage,
     )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
     out_.print(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
-    for choice in chosen:
-        tell_choice(out_, choice)
+    for choice in choices:
+        _report_choice(out_, choice)
     out_.print(f"A stream's state is {megabytes(manifest.state_bytes)}")
     report = {
         "artefact": str(folder),
@@ -143,28 +130,56 @@ def command(
         "state_bytes": manifest.state_bytes,
         "files": {name: record.bytes for name, record in manifest.files.items()},
         "seconds": round(seconds, 2),
-        "choice": chosen[0].model_dump(mode="json") if chosen else None,
+        "choice": choices[0].model_dump(mode="json") if choices else None,
     }
     return Result(report, next_command=f"posemoe-edge verify {folder}{f' --data {data}' if data else ''}")
 
 
-def keep_best(out: Output, folder: Path, data: Path | None, budget_mm: float) -> PrecisionChoice:
-    """Try every graph of the artefact on this engine, and leave in it the best one and fp32; the manifest prefers it."""
+def _load_model(preset: str | None, weights: Path | None, *, untrained: bool) -> tuple[ExportableLifter, str, dict[str, Any]]:
+    """The network, its preset, and how its weights were made."""
+    try:
+        from ..checkpoints import load_checkpoint
+        from ..presets import find_preset
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "export", "exporting") from None
+    if untrained:
+        preset = preset or DEFAULT_MODEL
+        return find_preset(preset).build().eval(), preset, {"untrained": True}
+    expected = find_preset(preset) if preset else None
+    source = weights or ZOO / (preset or DEFAULT_MODEL) / REFERENCE
+    if not weights and not source.is_file():
+        raise UsageError(
+            f"{preset} has no shipped weights yet",
+            expected="--weights FILE or --untrained",
+            run=f"posemoe-edge export {preset} --untrained, or train it, or import official weights",
+        )
+    model, record = load_checkpoint(source)
+    if expected and not expected.fits(model.config):
+        raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
+    return model, preset or str(record["preset"]), record["training"]
+
+
+def _split(requested: set[str]) -> tuple[list[Precision], list[Precision]]:
+    """The precisions that export writes, with the sources of calibrated ones, and those that calibration makes of them."""
+    calibrated = [name for name, row in PRECISIONS.items() if name in requested and row.needs_motion]
+    needed = requested | {source_of(name) for name in calibrated}
+    return [name for name in PRECISIONS if name in needed and name not in calibrated], calibrated
+
+
+def _keep_best_graph(out: Output, folder: Path, data: Path | None, budget_mm: float) -> PrecisionChoice:
     from ...calib.measure.budget import budget_for
-    from ...calib.quantize.precision_choice import choose_precision
+    from ...export.best_graph import keep_best_graph
 
     recordings, _ = choose_motion(out, data, frames=CHECK_FRAMES, streams=CHECK_STREAMS, seed=2, split="val", in_use=True)
-    manifest = read_manifest(folder)
-    choice = choose_precision(folder, manifest, recordings, budget_for(budget_mm))
-    kept = tuple(graph for graph in manifest.graphs if graph.precision in ("fp32", choice.precision))
-    gone = {graph.file for graph in manifest.graphs} - {graph.file for graph in kept}
-    replace_files(folder, manifest.model_copy(update={"graphs": kept, "preferred": choice.precision}), {}, drop=gone)
-    return choice
+    return keep_best_graph(folder, recordings, budget_for(budget_mm))
 
 
-def tell_choice(out: Output, choice: PrecisionChoice) -> None:
-    """What was chosen among what, for people."""
-    for one in choice.candidates:
-        verdict = f"over the budget: {', '.join(one.exceeded)}" if one.exceeded else "within the budget"
-        out.print(f"  {one.precision:<8}{one.launch_ms:>8.2f} ms a launch{one.measured.mean_mm:>9.3f} mm drift   {verdict}")
+def _report_choice(out: Output, choice: PrecisionChoice) -> None:
+    """Print every graph's time and drift, and the chosen one."""
+    for candidate in choice.candidates:
+        verdict = f"over the budget: {', '.join(candidate.exceeded)}" if candidate.exceeded else "within the budget"
+        out.print(
+            f"  {candidate.precision:<8}{candidate.launch_ms:>8.2f} ms a launch"
+            f"{candidate.measured.mean_mm:>9.3f} mm drift   {verdict}"
+        )
     out.print(f"Chosen: {choice.why}")

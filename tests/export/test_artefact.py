@@ -1,4 +1,4 @@
-"""The artefact: whole or not there, whatever interrupts its making. Graphs are replayed, not traced."""
+"""The artefact is complete or absent, whatever interrupts its export. Graphs are replayed, not traced."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.usefixtures("cached_trace")
 Tiny = Callable[[str], Any]
 
 
-def listed(folder: Path) -> dict[str, str]:
-    """Every file below a folder with its hash, hidden ones too."""
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Every file below a folder with its hash, hidden files included."""
     return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_manifest_says_what_was_exported(tmp_path: Path, tiny_lifter: Tiny) -> None:
+def test_the_manifest_describes_the_export(tmp_path: Path, tiny_lifter: Tiny) -> None:
     model, stages = tiny_lifter("retention"), []
     manifest = export(
         model,
@@ -55,7 +55,7 @@ def test_chunks_of_a_lifter_without_a_state_are_refused_before_anything_is_writt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_reference_weights_are_the_models(tmp_path: Path, tiny_lifter: Tiny) -> None:
+def test_the_reference_weights_are_those_of_the_model(tmp_path: Path, tiny_lifter: Tiny) -> None:
     model = tiny_lifter("dssm")
     export(model, tmp_path / "a", preset="tiny-dssm", training={"untrained": True})
     again, record = load_checkpoint(tmp_path / "a" / "reference.safetensors")
@@ -76,17 +76,17 @@ def test_an_old_artefact_is_replaced_as_a_whole(tmp_path: Path, tiny_lifter: Tin
     folder = tmp_path / "a"
     export(tiny_lifter("retention"), folder, preset="first", precisions=("fp16",))
     export(tiny_lifter("dssm"), folder, preset="second")
-    assert read_manifest(folder).preset == "second" and "step.fp16.onnx" not in listed(folder)
+    assert read_manifest(folder).preset == "second" and "step.fp16.onnx" not in file_hashes(folder)
     assert str(load(folder)) == "second fp32 step"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_others_may_read_the_folder(tmp_path: Path, tiny_lifter: Tiny) -> None:
+def test_other_users_can_read_the_folder(tmp_path: Path, tiny_lifter: Tiny) -> None:
     export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
     assert (tmp_path / "a").stat().st_mode & 0o055 == 0o055
 
 
-def test_an_empty_folder_is_a_place_like_none(tmp_path: Path, tiny_lifter: Tiny) -> None:
+def test_an_empty_folder_is_replaced(tmp_path: Path, tiny_lifter: Tiny) -> None:
     (tmp_path / "a").mkdir()
     export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
     load(tmp_path / "a")
@@ -94,20 +94,20 @@ def test_an_empty_folder_is_a_place_like_none(tmp_path: Path, tiny_lifter: Tiny)
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a file"])
-def test_what_is_no_artefact_is_left_alone(tmp_path: Path, tiny_lifter: Tiny, kind: str) -> None:
+def test_a_path_that_is_no_artefact_is_left_alone(tmp_path: Path, tiny_lifter: Tiny, kind: str) -> None:
     place = tmp_path / "thesis"
     if kind == "a file":
         place.write_text("years of work")
     else:
         place.mkdir()
         (place / "chapter1.tex").write_text("years of work")
-    before = listed(tmp_path)
+    before = file_hashes(tmp_path)
     with pytest.raises(UsageError, match="exists and is no artefact"):
         export(tiny_lifter("retention"), place, preset="tiny")
-    assert listed(tmp_path) == before
+    assert file_hashes(tmp_path) == before
 
 
-def test_a_folder_whose_manifest_is_another_programs_is_left_alone(tmp_path: Path, tiny_lifter: Tiny) -> None:
+def test_a_folder_with_another_programs_manifest_is_left_alone(tmp_path: Path, tiny_lifter: Tiny) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "manifest.json").write_text('{"name": "a web app", "icons": []}')
     (tmp_path / "web" / "index.html").write_text("years of work")
@@ -143,7 +143,7 @@ def test_an_interruption_leaves_nothing_behind_and_the_old_artefact_intact(
     place = tmp_path / "a"
     if old:
         export(tiny_lifter("dssm"), place, preset="old")
-    before = listed(tmp_path)
+    before = file_hashes(tmp_path)
     calls = []
 
     def interrupted(*args: Any, **options: Any) -> None:
@@ -153,7 +153,7 @@ def test_an_interruption_leaves_nothing_behind_and_the_old_artefact_intact(
     monkeypatch.setattr(artefact, point, interrupted)
     with pytest.raises(error, match="now"):
         export(tiny_lifter("retention"), place, preset="new", precisions=("fp16",))
-    assert calls and listed(tmp_path) == before and [p.name for p in tmp_path.iterdir()] == (["a"] if old else [])
+    assert calls and file_hashes(tmp_path) == before and [p.name for p in tmp_path.iterdir()] == (["a"] if old else [])
     if old:
         assert str(load(place)) == "old fp32 step"
 
@@ -175,8 +175,8 @@ def test_an_interruption_in_the_second_graph_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def breaking(monkeypatch: pytest.MonkeyPatch, folder: Path, nth: int, *, after: bool) -> None:
-    """The nth rename of a folder is interrupted, before or after it happened."""
+def interrupt_rename(monkeypatch: pytest.MonkeyPatch, folder: Path, nth: int, *, after: bool) -> None:
+    """Interrupt the nth rename of a folder, before or after it happens."""
     rename, count = Path.rename, []
 
     def broken(self: Path, target: Path) -> Path:
@@ -185,10 +185,10 @@ def breaking(monkeypatch: pytest.MonkeyPatch, folder: Path, nth: int, *, after: 
         count.append(self)
         if len(count) == nth and not after:
             raise KeyboardInterrupt
-        made = rename(self, target)
+        renamed = rename(self, target)
         if len(count) == nth:
             raise KeyboardInterrupt
-        return made
+        return renamed
 
     monkeypatch.setattr(Path, "rename", broken)
 
@@ -201,7 +201,7 @@ def test_an_interruption_of_the_move_leaves_one_whole_artefact(
     tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch, nth: int, after: bool
 ) -> None:
     export(tiny_lifter("dssm"), tmp_path / "a", preset="old")
-    breaking(monkeypatch, tmp_path, nth, after=after)
+    interrupt_rename(monkeypatch, tmp_path, nth, after=after)
     with pytest.raises(KeyboardInterrupt):
         export(tiny_lifter("retention"), tmp_path / "a", preset="new")
     monkeypatch.undo()
@@ -219,7 +219,7 @@ def test_a_simplification_that_changes_the_numbers_is_refused(
         changed.CopyFrom(model)
         weight = next(w for w in changed.graph.initializer if len(w.dims) == 2)
         weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 1.5, weight.name))
-        return changed, True  # as onnxsim says of whatever it did not check
+        return changed, True  # onnxsim reports success where it checks nothing
 
     monkeypatch.setattr(onnxsim, "simplify", wrong)
     with pytest.raises(ArtefactError, match="the pass simplify changed what the graph computes; expected the same"):

@@ -1,4 +1,4 @@
-"""The picture of a certificate: drawn of whatever a certificate may say."""
+"""The plot of a certificate, for certificates of every kind."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"
 SIZES = {"fp32": 1e-4, "fp16": 0.2, "int8": 3.0, "mixed": 0.6, "int8w": 0.9}
 
 
-def recovery(floor_mm: float, *, recovery_frames: int | None = 70) -> Recovery:
-    fading = 400 * np.exp(-np.arange(100) / 8) + floor_mm
+def recovery(residual_mm: float, *, recovery_frames: int | None = 70) -> Recovery:
+    fading = 400 * np.exp(-np.arange(100) / 8) + residual_mm
     return Recovery(
         disturbance="outlier",
         peak_mm=400,
@@ -66,7 +66,7 @@ def certificate(*drifts: Drift, events: bool = True) -> Certificate:
     return Certificate(
         schema_version=CERTIFICATE_SCHEMA,
         preset="posemoe-retention-s",
-        passed=all(one.passed for one in drifts),
+        passed=all(item.passed for item in drifts),
         budget=Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1, mpjpe_loss_mm=0.5),
         motion=MotionSource(
             kind="motion capture, projected, with a detector's noise",
@@ -85,67 +85,69 @@ def certificate(*drifts: Drift, events: bool = True) -> Certificate:
     )
 
 
-WHOLE = certificate(*(drift(precision, mm) for precision, mm in SIZES.items()))
+COMPLETE = certificate(*(drift(precision, mm) for precision, mm in SIZES.items()))
 ENGINES = certificate(*(drift("fp16", mm, engine) for engine, mm in ((CPU, 0.2), (GPU, 0.3))))
 NAN = float("nan")
 BROKEN = certificate(
     drift("fp32", NAN),
     drift("fp16", 0.0).model_copy(update={"slope": None, "accuracy": None}),
 )
-MEMORYLESS = certificate(drift("fp32", 1e-4, events=False), events=False)
+STATELESS = certificate(drift("fp32", 1e-4, events=False), events=False)
 
 
-@pytest.mark.parametrize("given", [WHOLE, ENGINES, BROKEN, MEMORYLESS], ids=["whole", "engines", "broken", "memoryless"])
-def test_any_certificate_is_drawn_without_a_word(
-    given: Certificate, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+@pytest.mark.parametrize(
+    "any_certificate", [COMPLETE, ENGINES, BROKEN, STATELESS], ids=["complete", "engines", "broken", "stateless"]
+)
+def test_any_certificate_is_drawn_without_warnings(
+    any_certificate: Certificate, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     pytest.importorskip("matplotlib")
-    draw_certificate(tmp_path / "c.png", given)
+    draw_certificate(tmp_path / "c.png", any_certificate)
     assert (tmp_path / "c.png").read_bytes().startswith(PNG)
     assert capfd.readouterr().err == "" and not len(recwarn)
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What the next picture would be made of."""
+def plot_arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The arguments of ``draw_lines``, which draws nothing."""
     seen: dict[str, object] = {}
     monkeypatch.setattr(certificate_plot, "draw_lines", lambda path, lines, **texts: seen.update(texts, lines=lines))
     return seen
 
 
-def test_the_table_has_every_figure_of_every_graph(drawn: dict[str, object]) -> None:
-    draw_certificate(Path("nowhere.png"), WHOLE)
-    assert drawn["heading"] == "posemoe-retention-s: drift certificate FAILED"
-    assert "3,000 frames" in str(drawn["note"]) and "12.5 Hz" in str(drawn["note"])
-    columns, *rows = drawn["table"]  # type: ignore[misc]
+def test_the_table_has_every_figure_of_every_graph(plot_arguments: dict[str, object]) -> None:
+    draw_certificate(Path("nowhere.png"), COMPLETE)
+    assert plot_arguments["heading"] == "posemoe-retention-s: drift certificate FAILED"
+    assert "3,000 frames" in str(plot_arguments["note"]) and "12.5 Hz" in str(plot_arguments["note"])
+    columns, *rows = plot_arguments["table"]  # type: ignore[misc]
     table = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     assert list(table) == list(SIZES)
     assert table["fp16"]["verdict"] == "passed" and table["int8"]["verdict"] == "FAILED"
     assert [table["fp16"][name] for name in ("mean mm", "p99 mm", "max mm")] == ["0.2", "0.6", "1.8"]
     assert table["fp16"]["per 1,000 frames"] == "+0.002 ± 0.006"
     assert table["fp16"]["MPJPE mm"] == "79.00 → 79.02"
-    assert table["fp16"]["forgets an outlier in"] == "70 frames (PyTorch 70)"
-    assert table["int8"]["forgets an outlier in"] == "> 497 frames (PyTorch 70)"
+    assert table["fp16"]["recovers from an outlier in"] == "70 frames (PyTorch 70)"
+    assert table["int8"]["recovers from an outlier in"] == "> 497 frames (PyTorch 70)"
 
 
-def test_the_lines_are_the_drift_and_what_is_left_of_an_outlier(drawn: dict[str, object]) -> None:
+def test_the_lines_are_the_drift_and_the_recovery_from_an_outlier(plot_arguments: dict[str, object]) -> None:
     draw_certificate(Path("nowhere.png"), ENGINES)
-    course, outlier = drawn["lines"]  # type: ignore[misc]
-    assert isinstance(course, Lines) and isinstance(outlier, Lines) and course.log and outlier.log
-    assert list(course.y) == [f"fp16 {CPU}", f"fp16 {GPU}"] and list(outlier.y) == [*course.y, "PyTorch"]
-    assert course.limit == 1 and outlier.limit == 1
-    x = np.asarray(course.x)
+    drift_lines, outlier = plot_arguments["lines"]  # type: ignore[misc]
+    assert isinstance(drift_lines, Lines) and isinstance(outlier, Lines) and drift_lines.log and outlier.log
+    assert list(drift_lines.y) == [f"fp16 {CPU}", f"fp16 {GPU}"] and list(outlier.y) == [*drift_lines.y, "PyTorch"]
+    assert drift_lines.limit == 1 and outlier.limit == 1
+    x = np.asarray(drift_lines.x)
     assert 0 < x[0] < x[-1] < 3000 and np.asarray(outlier.x)[0] == 0
     np.testing.assert_allclose(outlier.y["PyTorch"], ENGINES.reference_recoveries[0].distance_mm)
 
 
-def test_what_has_no_memory_has_one_plot(drawn: dict[str, object]) -> None:
-    draw_certificate(Path("nowhere.png"), MEMORYLESS)
-    assert len(drawn["lines"]) == 1  # type: ignore[arg-type]
+def test_a_model_without_state_has_one_plot(plot_arguments: dict[str, object]) -> None:
+    draw_certificate(Path("nowhere.png"), STATELESS)
+    assert len(plot_arguments["lines"]) == 1  # type: ignore[arg-type]
 
 
-def test_no_distance_is_drawn_as_a_small_one(drawn: dict[str, object]) -> None:
-    """A logarithm has no zero."""
+def test_a_distance_of_zero_is_drawn_as_a_small_one(plot_arguments: dict[str, object]) -> None:
+    """A logarithmic axis has no zero."""
     draw_certificate(Path("nowhere.png"), BROKEN)
-    (course, _) = drawn["lines"]  # type: ignore[misc]
-    assert (np.asarray(course.y["fp16"]) == 1e-6).all() and np.isnan(np.asarray(course.y["fp32"])).all()
+    (drift_lines, _) = plot_arguments["lines"]  # type: ignore[misc]
+    assert (np.asarray(drift_lines.y["fp16"]) == 1e-6).all() and np.isnan(np.asarray(drift_lines.y["fp32"])).all()

@@ -1,4 +1,4 @@
-"""The graphs: what the manifest says, what TensorRT reads, and what PyTorch computes."""
+"""Exported graphs: as the manifest describes them, as TensorRT reads them, and computing what PyTorch computes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from posemoe_edge.export.trace import interface, trace
 from posemoe_edge.runtime import ArtefactError, UsageError
 from posemoe_edge.runtime.artefact.manifest import Graph, parse_manifest, read_manifest
 
-REL = 1e-4  # fp32: the same operations, in an order of the engine's own
+REL = 1e-4  # fp32: the engine may order the same operations differently
 CHUNKED = ("retention-chunk", "lookahead-chunk", "gated-chunk")
 GRAPHS = [
     ("retention", "fp32"),
@@ -76,7 +76,7 @@ def test_a_graph_has_the_inputs_and_outputs_of_its_manifest(mixer: str, precisio
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         ("retention", ("step", 0, "h36m17", ["step.fp32.onnx", "step.fp16.onnx"])),
         ("lookahead-chunk", ("chunk", 3, "h36m17", ["chunk4.fp32.onnx"])),
@@ -84,16 +84,14 @@ def test_a_graph_has_the_inputs_and_outputs_of_its_manifest(mixer: str, precisio
         ("3dhp", ("step", 0, "3dhp17", ["step.fp32.onnx"])),
     ],
 )
-def test_a_manifest_says_how_time_goes_in_and_how_late_a_pose_is(
-    kind: str, told: tuple[Any, ...], artefact_of: Callable[[str], Path]
-) -> None:
+def test_a_manifest_has_mode_and_latency(kind: str, expected: tuple[Any, ...], artefact_of: Callable[[str], Path]) -> None:
     manifest = read_manifest(artefact_of(kind))
-    assert (manifest.mode, manifest.latency_frames, manifest.skeleton, [g.file for g in manifest.graphs]) == told
+    assert (manifest.mode, manifest.latency_frames, manifest.skeleton, [g.file for g in manifest.graphs]) == expected
     assert {graph.mode for graph in manifest.graphs} == {manifest.mode}
 
 
 @each_graph
-def test_a_graph_is_valid_plain_and_small(mixer: str, precision: str, artefact_of: Find) -> None:
+def test_a_graph_is_valid_and_uses_plain_operations(mixer: str, precision: str, artefact_of: Find) -> None:
     graph, proto = opened(artefact_of(mixer), precision)
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", 20)] and graph.opset == 20
@@ -101,7 +99,7 @@ def test_a_graph_is_valid_plain_and_small(mixer: str, precision: str, artefact_o
     assert not used & FORBIDDEN_OPS and not proto.functions
     assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
     assert not any(attribute.HasField("g") for node in proto.graph.node for attribute in node.attribute)
-    assert all(w.data_location == TensorProto.DEFAULT for w in proto.graph.initializer)  # one file holds it all
+    assert all(w.data_location == TensorProto.DEFAULT for w in proto.graph.initializer)  # the file holds all weights
     assert {t for t in types_of(proto).values()} <= {
         TensorProto.FLOAT,
         TensorProto.FLOAT16,
@@ -111,7 +109,7 @@ def test_a_graph_is_valid_plain_and_small(mixer: str, precision: str, artefact_o
 
 
 @each_graph
-def test_a_graph_tells_nothing_about_the_machine_that_made_it(mixer: str, precision: str, artefact_of: Find) -> None:
+def test_a_graph_does_not_name_files_of_the_exporting_machine(mixer: str, precision: str, artefact_of: Find) -> None:
     graph, proto = opened(artefact_of(mixer), precision)
     assert [entry.key for entry in proto.metadata_props] == ["posemoe.manifest"]
     raw = (artefact_of(mixer) / graph.file).read_bytes()
@@ -126,11 +124,11 @@ def test_a_graph_carries_its_manifest(mixer: str, precision: str, artefact_of: F
     assert inside == read_manifest(folder).model_copy(update={"graphs": (graph,), "files": {}})
 
 
-def test_the_weights_of_a_half_graph_are_half(retention_artefact: Path) -> None:
+def test_the_weights_of_an_fp16_graph_are_fp16(retention_artefact: Path) -> None:
     _, proto = opened(retention_artefact, "fp16")
     weights = {w.name: w for w in proto.graph.initializer}
     multiplied = {name for node in proto.graph.node if node.op_type in ("MatMul", "Gemm") for name in node.input} & set(weights)
-    border = {name for name in multiplied if min(weights[name].dims) <= 3}  # where keypoints come in and poses go out
+    border = {name for name in multiplied if min(weights[name].dims) <= 3}  # the first and last linear layers
     assert len(multiplied - border) > 50 and len(border) == 4
     assert {weights[name].data_type for name in multiplied - border} == {TensorProto.FLOAT16}
     assert {weights[name].data_type for name in border} == {TensorProto.FLOAT}
@@ -140,31 +138,31 @@ def test_the_weights_of_a_half_graph_are_half(retention_artefact: Path) -> None:
     assert size[TensorProto.FLOAT16] > 20 * size[TensorProto.FLOAT]
 
 
-def test_the_islands_of_a_half_graph_are_wide(retention_artefact: Path) -> None:
+def test_norms_softmax_and_state_of_an_fp16_graph_are_fp32(retention_artefact: Path) -> None:
     graph, proto = opened(retention_artefact, "fp16")
     types, makers = types_of(proto), {name: node for node in proto.graph.node for name in node.output}
-    wide = {"LayerNormalization", "Softmax", "Exp", "Sin", "Cos", "ReduceSum", "Where"}
+    fp32_ops = {"LayerNormalization", "Softmax", "Exp", "Sin", "Cos", "ReduceSum", "Where"}
     seen = set()
     for node in proto.graph.node:
-        if node.op_type in wide:
+        if node.op_type in fp32_ops:
             seen.add(node.op_type)
             halves = [name for name in (*node.input, *node.output) if types.get(name) == TensorProto.FLOAT16]
             assert not halves, f"{node.op_type} {node.name}"
-    assert seen == wide
+    assert seen == fp32_ops
 
-    def wide_way(name: str) -> set[str]:
-        """The operations between a tensor and the casts, inputs and weights that it comes from, all of them float32."""
+    def fp32_ancestors(name: str) -> set[str]:
+        """The operations between a tensor and the casts, inputs and weights that it is computed from, all of them float32."""
         assert types[name] != TensorProto.FLOAT16, name
         node = makers.get(name)
         if node is None or node.op_type == "Cast":
             return set()
-        return {node.op_type}.union(*(wide_way(source) for source in node.input if source))
+        return {node.op_type}.union(*(fp32_ancestors(source) for source in node.input if source))
 
-    assert wide_way("next_state") >= {"Where", "Exp", "Mul", "Add", "Sub"}  # decay, rotation, accumulation
+    assert fp32_ancestors("next_state") >= {"Where", "Exp", "Mul", "Add", "Sub"}  # decay, rotation, accumulation
     assert {t.dtype for t in (*graph.inputs, *graph.outputs)} == {"float32", "bool"}
 
 
-def test_nothing_of_a_float_graph_is_half(artefact_of: Find) -> None:
+def test_an_fp32_graph_has_no_fp16_tensor(artefact_of: Find) -> None:
     for mixer in ("retention", "dssm", "attention"):
         _, proto = opened(artefact_of(mixer), "fp32")
         assert TensorProto.FLOAT16 not in types_of(proto).values()
@@ -172,7 +170,7 @@ def test_nothing_of_a_float_graph_is_half(artefact_of: Find) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("mixer", ["retention", "dssm"])
-def test_the_step_graph_is_the_models_step(
+def test_the_step_graph_computes_the_models_step(
     mixer: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
 ) -> None:
     model, rng = tiny_lifter(mixer), np.random.default_rng(batch)
@@ -195,7 +193,7 @@ def test_the_step_graph_is_the_models_step(
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", CHUNKED)
-def test_the_chunk_graph_is_the_models_chunk(
+def test_the_chunk_graph_computes_the_models_chunk(
     kind: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
 ) -> None:
     model, rng = tiny_lifter(kind), np.random.default_rng(batch)
@@ -242,7 +240,7 @@ def test_a_reset_clears_the_state_inside_the_graph_whatever_it_holds(mixer: str,
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", ["attention", "centre"])
-def test_the_window_graph_is_the_models_forward(
+def test_the_window_graph_computes_the_models_forward(
     kind: str, batch: int, artefact_of: Find, tiny_lifter: Callable[[str], Any]
 ) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (batch, 9, 17, 3)).astype(np.float32)
@@ -296,7 +294,7 @@ def test_tensorrt_reads_the_graphs(mixer: str, precision: str, artefact_of: Find
     assert [network.get_input(i).name for i in range(network.num_inputs)] == [t.name for t in graph.inputs]
 
 
-def test_the_metadata_is_the_manifest_for_people_too(retention_artefact: Path) -> None:
+def test_the_metadata_is_the_manifest_as_json(retention_artefact: Path) -> None:
     _, proto = opened(retention_artefact, "fp16")
     inside = json.loads(proto.metadata_props[0].value)
     assert inside["preset"] == "tiny-retention" and "softmax" in inside["graphs"][0]["fp32_nodes"]

@@ -24,16 +24,16 @@ def tensors(module: nn.Module, *, inside: bool = False) -> Iterator[tuple[torch.
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "attention"])
-def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny_lifter: Callable[[str], Any]) -> None:
+def test_tensors_outside_matrix_products_are_unchanged_bit_for_bit(kind: str, tiny_lifter: Callable[[str], Any]) -> None:
     model = copy.deepcopy(tiny_lifter(kind))
     with torch.no_grad():
         for tensor, product in tensors(model):
             if not product:
                 tensor.mul_(1 + 1e-5)  # ones and zeros survive any rounding
-    wide = list(tensors(model))
+    fp32 = list(tensors(model))
     half = list(tensors(to_fp16(model)))
     lost = 0
-    for (before, product), (after, same) in zip(wide, half, strict=True):
+    for (before, product), (after, same) in zip(fp32, half, strict=True):
         assert product == same
         if product:
             assert after.dtype == torch.float16 and after.equal(before.half())
@@ -41,28 +41,26 @@ def test_what_is_no_product_is_bit_for_bit_as_it_was(kind: str, tiny_lifter: Cal
             assert after.dtype == before.dtype == torch.float32 and after.equal(before)
             lost += int((before.half().float() != before).sum())
     assert lost > 10, "numbers that half precision would not have kept"
-    assert sum(product for _, product in wide) > 10
+    assert sum(product for _, product in fp32) > 10
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "gated", "lookahead"])
-def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(
-    kind: str, tiny_lifter: Callable[[str], Any]
-) -> None:
+def test_every_module_has_the_same_types_in_chunks_and_in_steps(kind: str, tiny_lifter: Callable[[str], Any]) -> None:
     half = to_fp16(tiny_lifter(kind))
 
     def types_of(run: Callable[..., Any], x: torch.Tensor) -> dict[str, set[torch.dtype]]:
         types: dict[str, set[torch.dtype]] = {}
 
-        def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(module: nn.Module, taken: Any, made: Any) -> None:
-                tensors = [*taken, *(made if isinstance(made, tuple) else (made,))]
+        def record_types(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
+                tensors = [*inputs, *(outputs if isinstance(outputs, tuple) else (outputs,))]
                 types.setdefault(name, set()).update(tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor))
 
             return hook
 
         with ExitStack() as hooks:
             for name, module in half.named_modules():
-                hooks.callback(module.register_forward_hook(note(name)).remove)
+                hooks.callback(module.register_forward_hook(record_types(name)).remove)
             pose, state = run(x, half.initial_state(1), None, None)
         return types | {"pose": {pose.dtype}, "state": {state.dtype}}
 
@@ -72,7 +70,7 @@ def test_in_chunks_every_module_takes_and_makes_the_types_that_it_does_in_steps(
     assert steps["state"] == {torch.float32} and any(torch.float16 in types for types in steps.values())
 
 
-def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny_lifter: Callable[[str], Any]) -> None:
+def test_keypoints_and_poses_keep_all_their_digits(tiny_lifter: Callable[[str], Any]) -> None:
     half = to_fp16(tiny_lifter("retention"))
     x = torch.rand(1, 17, 3)
     assert half.embed(x).equal(tiny_lifter("retention").embed(x))
@@ -81,7 +79,7 @@ def test_keypoints_come_in_and_poses_go_out_with_all_their_digits(tiny_lifter: C
     assert (pose.half().float() != pose).float().mean() > 0.9, "more digits than a half has"
 
 
-def test_a_product_takes_wide_numbers_and_answers_in_half(tiny_lifter: Callable[[str], Any]) -> None:
+def test_a_linear_layer_takes_fp32_and_returns_fp16(tiny_lifter: Callable[[str], Any]) -> None:
     half: Any = to_fp16(nn.Sequential(nn.Linear(3, 3)))  # type: ignore[arg-type]
     assert half(torch.rand(2, 3)).dtype == torch.float16
 
@@ -99,7 +97,7 @@ def test_keep_fp32_covers_all_submodules() -> None:
     assert half[0].weight.dtype == torch.float16
 
 
-def test_the_model_itself_stays_wide(tiny_lifter: Callable[[str], Any]) -> None:
+def test_the_model_itself_stays_fp32(tiny_lifter: Callable[[str], Any]) -> None:
     model = tiny_lifter("retention")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     to_fp16(model)

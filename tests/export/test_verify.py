@@ -1,4 +1,4 @@
-"""Verify: an artefact passes for what it is, a broken one fails, and its certificate cannot be carried elsewhere."""
+"""Verify: a sound artefact passes, a broken one fails, and a certificate is valid only for its own artefact."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from posemoe_edge.runtime.engines import open_engine
 from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
 FRAMES = 40
-WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # what random weights pass in half precision
+LENIENT = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
 
 
 @pytest.fixture(autouse=True)
 def _quick_plot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plot takes longer than all the rest: it is drawn once, for ``certified_artefact``."""
+    """Skip the plot, which takes longer than everything else; the fixture ``_certified`` draws it once."""
     request.getfixturevalue("_certified_template")
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))
 
 
-def certify(folder: Path, budget: Budget = WIDE, *, seed: int = 0, **options: Any) -> Certificate:
+def certify(folder: Path, budget: Budget = LENIENT, *, seed: int = 0, **options: Any) -> Certificate:
     return verify(folder, load_reference, *walker_motion(frames=FRAMES, streams=2, seed=seed), budget=budget, **options)
 
 
-def of(certificate: Certificate, precision: str, engine: str | None = None) -> Drift:
+def drift_of(certificate: Certificate, precision: str, engine: str | None = None) -> Drift:
     drift = certificate.drift(precision, engine)
     assert drift is not None
     return drift
@@ -59,7 +59,7 @@ def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray], name: str = 
 
 
 def change_decay(folder: Path, times: float) -> None:
-    """The FP32 graph forgets so many times as fast."""
+    """Multiply the decay rate of the FP32 graph's state."""
     proto = onnx.load(folder / "step.fp32.onnx")
     (decay,) = (w for w in proto.graph.initializer if w.name.endswith("log_gamma"))
     decay.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(decay) * np.float32(times), decay.name))
@@ -71,19 +71,19 @@ KINDS = ["retention", "dssm", "attention", "lookahead-chunk", "gated-chunk", "ce
 
 
 @pytest.mark.parametrize("mixer", KINDS)
-def test_a_float_graph_passes_by_a_thousandth_of_its_budget(mixer: str, copy_artefact: Callable[[str], Path]) -> None:
-    ticks: list[int] = []
+def test_an_fp32_graph_drifts_by_a_thousandth_of_its_budget(mixer: str, copy_artefact: Callable[[str], Path]) -> None:
+    progress: list[int] = []
     folder = copy_artefact(mixer)
     recordings, motion = walker_motion(frames=FRAMES, streams=2)
-    certificate = verify(folder, load_reference, recordings, motion, budget=WIDE, tick=ticks.append)
-    drift = of(certificate, "fp32")
+    certificate = verify(folder, load_reference, recordings, motion, budget=LENIENT, on_progress=progress.append)
+    drift = drift_of(certificate, "fp32")
     assert drift.passed and drift.measured.max_mm < 0.02 and drift.frames == FRAMES
-    assert sum(ticks) == frames_to_lift(read_manifest(folder), recordings) == 2 * FRAMES * (len(certificate.drifts) + 1)
+    assert sum(progress) == frames_to_lift(read_manifest(folder), recordings) == 2 * FRAMES * (len(certificate.drifts) + 1)
     assert drift.recoveries == certificate.reference_recoveries == ()  # too short to disturb
     assert load(folder).certificate == certificate
 
 
-def test_a_certificate_says_what_was_measured(certified_artefact: Path) -> None:
+def test_a_certificate_describes_the_measurement(certified_artefact: Path) -> None:
     manifest = read_manifest(certified_artefact)
     certificate = load(certified_artefact).certificate
     assert certificate is not None
@@ -106,7 +106,7 @@ def test_a_certificate_says_what_was_measured(certified_artefact: Path) -> None:
     assert (certified_artefact / "certificate.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_half_precision_drifts_more_than_float_and_is_judged_by_itself(copied_artefact: Path) -> None:
+def test_fp16_drifts_more_than_fp32_and_is_judged_separately(copied_artefact: Path) -> None:
     tight = Budget(mean_mm=0.01, p99_mm=0.05, max_mm=0.1, slope_mm_per_1000=0.1)
     certificate = certify(copied_artefact, tight)
     fp32, fp16 = certificate.drift("fp32"), certificate.drift("fp16")
@@ -119,7 +119,7 @@ def test_half_precision_drifts_more_than_float_and_is_judged_by_itself(copied_ar
         load(copied_artefact, precision="fp16")
 
 
-def test_the_smallest_budget_that_it_names_is_one_that_it_passes(copied_artefact: Path) -> None:
+def test_the_smallest_budget_is_passed(copied_artefact: Path) -> None:
     first = certify(copied_artefact)
     drifts = [drift.smallest_budget for drift in first.drifts]
     most = Budget(**{field: max(getattr(drift, field) for drift in drifts) for field in Budget.model_fields})
@@ -129,7 +129,7 @@ def test_the_smallest_budget_that_it_names_is_one_that_it_passes(copied_artefact
 
 def test_a_broken_graph_fails_and_is_not_run(copied_artefact: Path) -> None:
     spoil(copied_artefact, lambda weight: weight * 3)
-    load(copied_artefact)  # every hash is right: only the numbers tell
+    load(copied_artefact)  # every hash is right: only the measurement shows the error
     certificate = certify(copied_artefact)
     assert not certificate.passed and certificate.drift("fp32").exceeded  # type: ignore[union-attr]
     with pytest.raises(CheckFailedError, match="fp32 failed its drift certificate") as caught:
@@ -139,13 +139,13 @@ def test_a_broken_graph_fails_and_is_not_run(copied_artefact: Path) -> None:
     load(copied_artefact, precision="fp16")
 
 
-def test_a_memory_that_leaks_fails(copied_artefact: Path) -> None:
-    """What a check of single frames cannot see: an error of the decay alone."""
+def test_a_state_that_decays_too_slowly_fails(copied_artefact: Path) -> None:
+    """A check of single frames cannot see an error of the decay alone."""
     change_decay(copied_artefact, 0.7)
     assert not certify(copied_artefact, Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1)).passed
 
 
-def test_a_graph_that_answers_nan_fails_like_any_other(copied_artefact: Path) -> None:
+def test_a_graph_that_returns_nan_fails(copied_artefact: Path) -> None:
     spoil(copied_artefact, lambda weight: np.full_like(weight, np.nan))
     certificate = certify(copied_artefact)
     assert not certificate.passed
@@ -166,7 +166,7 @@ def test_verifying_again_replaces_the_certificate(copied_artefact: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["step.fp32.onnx", "step.fp16.onnx", "reference.safetensors", "reference.json"])
-def test_an_artefact_that_was_changed_is_not_certified(copied_artefact: Path, name: str) -> None:
+def test_a_changed_artefact_is_not_certified(copied_artefact: Path, name: str) -> None:
     with (copied_artefact / name).open("ab") as file:
         file.write(b" ")
     with pytest.raises(ArtefactError, match=name):
@@ -174,7 +174,7 @@ def test_an_artefact_that_was_changed_is_not_certified(copied_artefact: Path, na
     assert not (copied_artefact / "certificate.json").exists()
 
 
-def test_without_reference_weights_there_is_nothing_to_compare_with(copied_artefact: Path) -> None:
+def test_an_artefact_without_reference_weights_is_not_certified(copied_artefact: Path) -> None:
     manifest = read_manifest(copied_artefact)
     files = {name: record for name, record in manifest.files.items() if not name.startswith("reference")}
     write_manifest(copied_artefact, manifest.model_copy(update={"files": files}))
@@ -215,8 +215,8 @@ def test_an_interruption_leaves_an_artefact_that_loads(
         broken.setattr(place, interrupted)
         certify(folder, precisions=("fp32",))
     model = load(folder)
-    kept = before == "certified" and call == 1
-    assert (model.certificate is not None) == kept  # the old one whole, or none
+    survives = before == "certified" and call == 1
+    assert (model.certificate is not None) == survives  # the old one whole, or none
     assert not [path.name for path in folder.iterdir() if path.name.endswith(".part")]
     assert certify(folder, precisions=("fp32",)).passed and load(folder).certificate is not None
 
@@ -224,28 +224,28 @@ def test_an_interruption_leaves_an_artefact_that_loads(
 def test_the_reference_carries_its_state_over_blocks(tiny_lifter: Callable[[str], Any]) -> None:
     import torch
 
-    (whole, other), _ = walker_motion(frames=130, streams=2)  # more than one block of the reference
-    whole.reset[117] = True
-    model, ticks = tiny_lifter("retention"), list[int]()
+    (recording, other), _ = walker_motion(frames=130, streams=2)  # more than one block of the reference
+    recording.reset[117] = True
+    model, progress = tiny_lifter("retention"), list[int]()
     state, poses = model.initial_state(1), []
     with torch.no_grad():
         for t in range(130):
             y, state = model.step(
-                torch.from_numpy(whole.keypoints[t][None]),
+                torch.from_numpy(recording.keypoints[t][None]),
                 state,
-                torch.from_numpy(whole.dt_s[t : t + 1]),
-                torch.from_numpy(whole.reset[t : t + 1]),
+                torch.from_numpy(recording.dt_s[t : t + 1]),
+                torch.from_numpy(recording.reset[t : t + 1]),
             )
             poses.append(y[0].numpy())
     short = other.during(slice(0, 31))
-    first, second = lift_reference(model, [whole, short], tick=ticks.append)
+    first, second = lift_reference(model, [recording, short], on_progress=progress.append)
     np.testing.assert_allclose(first, poses, atol=1e-5)
     np.testing.assert_allclose(second, lift_reference(model, [short])[0], atol=1e-5)
-    assert sum(ticks) == 130 + 31 and lift_reference(model, []) == []
+    assert sum(progress) == 130 + 31 and lift_reference(model, []) == []
 
 
 @pytest.mark.parametrize(("chunk", "apart"), [(4, 4), (None, 1)])
-def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunks(
+def test_the_reference_of_a_lifter_with_lookahead_is_cut_at_the_graphs_chunks(
     chunk: int | None, apart: int, tiny_lifter: Callable[[str], Any]
 ) -> None:
     import torch
@@ -265,7 +265,7 @@ def test_the_reference_of_a_lifter_with_lookahead_keeps_the_borders_of_its_chunk
 
 @pytest.mark.parametrize("kind", ["lookahead-chunk", "attention", "centre"])
 @pytest.mark.parametrize("frames", [1, 7, 9])
-def test_a_short_end_and_a_reset_are_lifted_alike_on_both_sides(
+def test_both_sides_lift_a_short_end_and_a_reset_alike(
     kind: str, frames: int, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any]
 ) -> None:
     recordings, _ = walker_motion(frames=frames, streams=2)
@@ -278,22 +278,27 @@ def test_a_short_end_and_a_reset_are_lifted_alike_on_both_sides(
     np.testing.assert_allclose(roll_out(folder / graph.file, graph, recordings), expected, atol=1e-5)
 
 
-def test_the_joints_of_a_certificate_are_the_models(copy_artefact: Callable[[str], Path]) -> None:
-    drift = of(certify(copy_artefact("3dhp")), "fp32")
+def test_the_joints_of_a_certificate_are_those_of_the_model(copy_artefact: Callable[[str], Path]) -> None:
+    drift = drift_of(certify(copy_artefact("3dhp")), "fp32")
     assert tuple(drift.per_joint_mean_mm) == tuple(drift.per_joint_max_mm) == MPI3DHP17.joints
 
 
-def test_a_model_of_another_skeleton_is_given_and_judged_by_what_it_would_be(
+def test_a_model_of_another_skeleton_gets_and_is_judged_by_its_own_joints(
     copy_artefact: Callable[[str], Path], tiny_lifter: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, roll = [], verify_module.roll_out
-    monkeypatch.setattr(verify_module, "roll_out", lambda *args, **options: given.append(args[2]) or roll(*args, **options))
+    rolled_out, roll_out = [], verify_module.roll_out
+
+    def record(*args: Any, **options: Any) -> Any:
+        rolled_out.append(args[2])
+        return roll_out(*args, **options)
+
+    monkeypatch.setattr(verify_module, "roll_out", record)
     certificate = certify(copy_artefact("3dhp"))
     recordings, _ = walker_motion(frames=FRAMES, streams=2)
     names = {"head_top": "head", "neck": "thorax", "head": "nose", "pelvis": "hip"}
     order = [H36M17.joints.index(names.get(name, name)) for name in MPI3DHP17.joints]
     errors = []
-    for fed, recording in zip(given[0], recordings, strict=True):
+    for fed, recording in zip(rolled_out[0], recordings, strict=True):
         np.testing.assert_array_equal(fed.keypoints, recording.keypoints[:, order, :2])
         (pose,) = lift_reference(tiny_lifter("3dhp"), [fed])
         pelvis = MPI3DHP17.joints.index("pelvis")
@@ -303,70 +308,70 @@ def test_a_model_of_another_skeleton_is_given_and_judged_by_what_it_would_be(
     assert certificate.reference_accuracy.mpjpe_mm == pytest.approx(1000 * np.mean(errors), rel=1e-4)
 
 
-def test_accuracy_is_not_told_of_what_has_none(copy_artefact: Callable[[str], Path]) -> None:
-    """One pose for a whole window; keypoints of which nobody knows the truth."""
+def test_accuracy_is_none_where_it_cannot_be_measured(copy_artefact: Callable[[str], Path]) -> None:
+    """One pose for a whole window; recordings without the truth."""
     certificate = certify(copy_artefact("centre"))
-    assert certificate.reference_accuracy is None and of(certificate, "fp32").measured.mpjpe_loss_mm is None
+    assert certificate.reference_accuracy is None and drift_of(certificate, "fp32").measured.mpjpe_loss_mm is None
     recordings, motion = walker_motion(frames=FRAMES, streams=1)
     blind = [replace(recording, truth=None) for recording in recordings]
     certificate = verify(copy_artefact("dssm"), load_reference, blind, motion)
-    assert certificate.passed and of(certificate, "fp32").accuracy is None
+    assert certificate.passed and drift_of(certificate, "fp32").accuracy is None
 
 
-def test_what_cost_accuracy_is_over_its_budget(copied_artefact: Path) -> None:
+def test_a_loss_of_accuracy_exceeds_its_budget(copied_artefact: Path) -> None:
     spoil(copied_artefact, lambda weight: weight * 0.5)
     vast = Budget(mean_mm=1e9, p99_mm=1e9, max_mm=1e9, slope_mm_per_1000=1e9, mpjpe_loss_mm=-1e9)
-    (reason,) = of(certify(copied_artefact, vast), "fp32").exceeded
+    (reason,) = drift_of(certify(copied_artefact, vast), "fp32").exceeded
     assert reason.startswith("mpjpe_loss_mm ")
 
 
-def test_events_are_told_of_both_sides(copied_artefact: Path) -> None:
+def test_disturbances_are_measured_on_both_sides(copied_artefact: Path) -> None:
     recordings, motion = walker_motion(frames=260, streams=1)
-    total, ticks = frames_to_lift(read_manifest(copied_artefact), recordings, ["fp32"]), list[int]()
+    total, progress = frames_to_lift(read_manifest(copied_artefact), recordings, ["fp32"]), list[int]()
     certificate = verify(
-        copied_artefact, load_reference, recordings, motion, budget=WIDE, precisions=["fp32"], tick=ticks.append
+        copied_artefact, load_reference, recordings, motion, budget=LENIENT, precisions=["fp32"], on_progress=progress.append
     )
-    assert sum(ticks) == total == 2 * (260 + 4 * 260 + 160)
-    reference, graph = certificate.reference_recoveries, of(certificate, "fp32").recoveries
+    assert sum(progress) == total == 2 * (260 + 4 * 260 + 160)
+    reference, graph = certificate.reference_recoveries, drift_of(certificate, "fp32").recoveries
     assert (
-        [one.disturbance for one in reference]
-        == [one.disturbance for one in graph]
+        [recovery.disturbance for recovery in reference]
+        == [recovery.disturbance for recovery in graph]
         == ["outlier", "reset", "gap", "limb missing"]
     )
-    for there, here in zip(reference, graph, strict=True):
-        assert there.peak_mm > 1 and here.peak_mm == pytest.approx(there.peak_mm, rel=1e-2)
-        assert there.drift_mean_mm is None
-        assert here.drift_mean_mm is not None and here.drift_max_mm is not None
-        assert 0 < here.drift_mean_mm <= here.drift_max_mm < 0.1
+    for on_pytorch, on_graph in zip(reference, graph, strict=True):
+        assert on_pytorch.peak_mm > 1 and on_graph.peak_mm == pytest.approx(on_pytorch.peak_mm, rel=1e-2)
+        assert on_pytorch.drift_mean_mm is None
+        assert on_graph.drift_mean_mm is not None and on_graph.drift_max_mm is not None
+        assert 0 < on_graph.drift_mean_mm <= on_graph.drift_max_mm < 0.1
 
 
-def test_a_graph_that_forgets_otherwise_than_pytorch_is_found_out(copied_artefact: Path) -> None:
-    """Its decay is thirty times what it should be: an outlier is gone at once that PyTorch remembers."""
+def test_a_graph_that_recovers_sooner_than_pytorch_is_seen(copied_artefact: Path) -> None:
+    """With thirty times the decay, the graph recovers at once from an outlier that stays in PyTorch's state."""
     change_decay(copied_artefact, 30)
     recordings, motion = walker_motion(frames=260, streams=1)
     certificate = verify(copied_artefact, load_reference, recordings, motion, precisions=["fp32"])
-    there, here = certificate.reference_recoveries[0], of(certificate, "fp32").recoveries[0]
-    assert there.disturbance == here.disturbance == "outlier"
-    assert np.median(here.distance_mm[50:]) < 0.3 * np.median(there.distance_mm[50:])
-    assert here.recovery_frames is not None and there.recovery_frames is None
+    on_pytorch, on_graph = certificate.reference_recoveries[0], drift_of(certificate, "fp32").recoveries[0]
+    assert on_pytorch.disturbance == on_graph.disturbance == "outlier"
+    assert np.median(on_graph.distance_mm[50:]) < 0.3 * np.median(on_pytorch.distance_mm[50:])
+    assert on_graph.recovery_frames is not None and on_pytorch.recovery_frames is None
 
 
-def test_a_window_remembers_nothing_and_has_no_events(attention_artefact: Path) -> None:
+def test_a_window_model_has_no_disturbances(attention_artefact: Path) -> None:
     manifest, (recordings, _) = read_manifest(attention_artefact), walker_motion(frames=300, streams=2)
     assert frames_to_lift(manifest, recordings) == 2 * 300 * 2
 
 
-def test_one_graph_alone_is_verified_and_the_others_verdict_is_kept(copied_artefact: Path) -> None:
+def test_verifying_one_graph_keeps_the_drifts_of_the_others(copied_artefact: Path) -> None:
     whole = certify(copied_artefact)
     again = certify(copied_artefact, precisions=["fp16"])
     assert again == whole
-    # A budget is not a measurement: what was kept is judged by the new one.
-    strict = certify(copied_artefact, WIDE.model_copy(update={"max_mm": 1e-9}), precisions=["fp16"])
+    # Kept drifts are judged by the new budget.
+    strict = certify(copied_artefact, LENIENT.model_copy(update={"max_mm": 1e-9}), precisions=["fp16"])
     assert [drift.passed for drift in strict.drifts] == [False, False]
-    assert of(strict, "fp32").measured == of(whole, "fp32").measured
+    assert drift_of(strict, "fp32").measured == drift_of(whole, "fp32").measured
 
 
-def test_what_was_measured_on_other_motion_or_of_another_graph_is_not_kept(copied_artefact: Path) -> None:
+def test_drifts_on_other_motion_or_of_another_graph_are_not_kept(copied_artefact: Path) -> None:
     certify(copied_artefact)
     assert [drift.precision for drift in certify(copied_artefact, seed=1, precisions=["fp32"]).drifts] == ["fp32"]
     assert len(certify(copied_artefact).drifts) == 2
@@ -375,15 +380,15 @@ def test_what_was_measured_on_other_motion_or_of_another_graph_is_not_kept(copie
     assert load(copied_artefact).certificate is not None
 
 
-def test_engines_lie_side_by_side(copied_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second engine, which here is ONNX Runtime by another name, with nobody to round for it."""
+def test_a_certificate_holds_the_drifts_of_several_engines(copied_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second engine is ONNX Runtime under another name, without half rounding."""
     first, opened = certify(copied_artefact), []
 
     def open_graph(path: Path, *, engine: str | None) -> Any:
         opened.append(engine)
-        made = open_engine(path)
-        made.name = "tensorrt 11.4 sm87"
-        return made
+        opened_engine = open_engine(path)
+        opened_engine.name = "tensorrt 11.4 sm87"
+        return opened_engine
 
     with monkeypatch.context() as other:
         other.setattr(verify_module, "open_graph", open_graph)
@@ -391,14 +396,17 @@ def test_engines_lie_side_by_side(copied_artefact: Path, monkeypatch: pytest.Mon
     assert opened == ["tensorrt", "tensorrt"]
     sides = [(drift.precision, drift.engine) for drift in both.drifts]
     assert sides == [(p, e) for p in ("fp32", "fp16") for e in ("onnxruntime-cpu", "tensorrt 11.4 sm87")]
-    assert of(both, "fp16") == of(both, "fp16", "onnxruntime-cpu") == of(first, "fp16")
-    there = of(both, "fp16", "tensorrt 11.4 sm87")
-    assert there.measured != of(first, "fp16").measured and there.arithmetic == "fp16, as tensorrt 11.4 sm87 computes it"
+    assert drift_of(both, "fp16") == drift_of(both, "fp16", "onnxruntime-cpu") == drift_of(first, "fp16")
+    on_tensorrt = drift_of(both, "fp16", "tensorrt 11.4 sm87")
+    assert (
+        on_tensorrt.measured != drift_of(first, "fp16").measured
+        and on_tensorrt.arithmetic == "fp16, as tensorrt 11.4 sm87 computes it"
+    )
     assert both.drift("fp16", "cuda") is None
-    assert certify(copied_artefact) == both  # and the other way round
+    assert certify(copied_artefact) == both  # in the other order as well
 
 
-def test_an_engine_that_is_not_there_leaves_the_certificate_alone(certified_artefact: Path) -> None:
+def test_an_unknown_engine_leaves_the_certificate_alone(certified_artefact: Path) -> None:
     before = load(certified_artefact).certificate
     with pytest.raises(UsageError, match="there is no engine 'tensorflow'; expected tensorrt"):
         certify(certified_artefact, engine="tensorflow")
@@ -407,7 +415,7 @@ def test_an_engine_that_is_not_there_leaves_the_certificate_alone(certified_arte
     assert load(certified_artefact).certificate == before
 
 
-def test_a_certificate_of_the_schema_before_is_replaced(certified_artefact: Path) -> None:
+def test_a_certificate_of_an_unreadable_schema_is_replaced(certified_artefact: Path) -> None:
     path = certified_artefact / "certificate.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
     manifest = read_manifest(certified_artefact)

@@ -1,4 +1,4 @@
-"""posemoe-edge build: which plans are made, what takes the place of one that cannot be, and what is said."""
+"""posemoe-edge build: which plans are made, what replaces one that does not compile, and what is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("xdg_cache")
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The graphs that were compiled, in no time; a quantised one never compiles, as some do on Orin."""
+    """Record the compiled graphs without compiling. Quantised ones fail, as some do on Orin."""
     calls: list[str] = []
 
     def compile_(trt: Any, path: Path, graph: Graph, *, watch: Callable[..., None], **options: Any) -> bytes:
@@ -40,7 +40,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def quantised(copied_artefact: Path) -> Path:
-    """An artefact that has an int8 graph too, by its manifest: the file is the fp32 one's."""
+    """An artefact whose manifest also has an int8 graph; the file is a copy of the fp32 graph."""
     manifest = read_manifest(copied_artefact)
     shutil.copy(copied_artefact / "step.fp32.onnx", copied_artefact / "step.int8.onnx")
     graph = manifest.graph("fp32").model_copy(update={"precision": "int8", "file": "step.int8.onnx"})
@@ -50,53 +50,55 @@ def quantised(copied_artefact: Path) -> Path:
     return copied_artefact
 
 
-def rtx(*words: object) -> tuple[object, ...]:
-    return ("build", *words, "--target", "sm86", "--json")
+def rtx(*arguments: object) -> tuple[object, ...]:
+    return ("build", *arguments, "--target", "sm86", "--json")
 
 
-def test_fp16_is_built_unless_something_else_is_asked_for(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
-    said = run_cli(*rtx(copied_artefact))
-    assert said.code == 0 and compiled == ["step.fp16.onnx"]
-    (made,) = said.json["plans"]
-    assert Path(made["plan"]).read_bytes() == b"plan of step.fp16.onnx" and made["key"]["capabilities"] == ["sm86"]
-    assert "Building tiny-retention with tensorrt-rtx" in said.err and "step.fp16.onnx" in said.err
+def test_fp16_is_the_default(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    result = run_cli(*rtx(copied_artefact))
+    assert result.code == 0 and compiled == ["step.fp16.onnx"]
+    (plan,) = result.json["plans"]
+    assert Path(plan["plan"]).read_bytes() == b"plan of step.fp16.onnx" and plan["key"]["capabilities"] == ["sm86"]
+    assert "Building tiny-retention with tensorrt-rtx" in result.err and "step.fp16.onnx" in result.err
 
 
-def test_what_has_no_fp16_is_built_in_fp32(run_cli: Call, compiled: list[str], copy_artefact: Callable[[str], Path]) -> None:
+def test_an_artefact_without_fp16_is_built_in_fp32(
+    run_cli: Call, compiled: list[str], copy_artefact: Callable[[str], Path]
+) -> None:
     folder = copy_artefact("retention")
     manifest = read_manifest(folder)
     write_manifest(folder, manifest.model_copy(update={"graphs": (manifest.graph("fp32"),)}))
     assert run_cli(*rtx(folder)).code == 0 and compiled == ["step.fp32.onnx"]
 
 
-def test_each_precision_that_is_asked_for_is_built_once(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
-    words = rtx(copied_artefact, "--precision", "fp32", "--precision", "fp16", "--precision", "fp32")
-    assert [plan["precision"] for plan in run_cli(*words).json["plans"]] == ["fp32", "fp16"]
+def test_each_requested_precision_is_built_once(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    arguments = rtx(copied_artefact, "--precision", "fp32", "--precision", "fp16", "--precision", "fp32")
+    assert [plan["precision"] for plan in run_cli(*arguments).json["plans"]] == ["fp32", "fp16"]
     assert compiled == ["step.fp32.onnx", "step.fp16.onnx"]
 
 
-def test_a_plan_that_is_there_is_said_to_be(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+def test_an_existing_plan_is_kept_and_reported(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
     run_cli(*rtx(copied_artefact))
     again = run_cli(*rtx(copied_artefact))
-    assert again.json["plans"][0]["seconds"] is None and "is there" in again.err and len(compiled) == 1
+    assert again.json["plans"][0]["seconds"] is None and "exists" in again.err and len(compiled) == 1
     assert run_cli(*rtx(copied_artefact, "--force")).json["plans"][0]["seconds"] is not None and len(compiled) == 2
 
 
-def test_a_quantised_graph_that_does_not_compile_is_told_and_replaced(
+def test_a_quantised_graph_that_does_not_compile_is_reported_and_replaced(
     run_cli: Call, compiled: list[str], quantised: Path
 ) -> None:
-    said = run_cli(*rtx(quantised, "--precision", "int8"))
-    assert said.code == 1
-    assert "Warning: TensorRT did not compile step.int8.onnx: Myelin gave up: built fp16 in place of int8" in said.err
-    assert [plan["precision"] for plan in said.json["plans"]] == ["fp16"]
-    assert said.json["fell_back"][0]["precision"] == "int8" and said.json["fell_back"][0]["instead"] == "fp16"
-    assert "--precision fp16" in said.err.splitlines()[-1]
+    result = run_cli(*rtx(quantised, "--precision", "int8"))
+    assert result.code == 1
+    assert "Warning: TensorRT did not compile step.int8.onnx: Myelin gave up: built fp16 in place of int8" in result.err
+    assert [plan["precision"] for plan in result.json["plans"]] == ["fp16"]
+    assert result.json["fell_back"][0]["precision"] == "int8" and result.json["fell_back"][0]["instead"] == "fp16"
+    assert "--precision fp16" in result.err.splitlines()[-1]
 
 
-def test_what_takes_its_place_is_not_built_twice(run_cli: Call, compiled: list[str], quantised: Path) -> None:
-    said = run_cli(*rtx(quantised, "--precision", "fp16", "--precision", "int8"))
-    assert said.code == 1 and compiled == ["step.fp16.onnx", "step.int8.onnx"]
-    assert [plan["precision"] for plan in said.json["plans"]] == ["fp16"]
+def test_the_fallback_is_not_built_twice(run_cli: Call, compiled: list[str], quantised: Path) -> None:
+    result = run_cli(*rtx(quantised, "--precision", "fp16", "--precision", "int8"))
+    assert result.code == 1 and compiled == ["step.fp16.onnx", "step.int8.onnx"]
+    assert [plan["precision"] for plan in result.json["plans"]] == ["fp16"]
 
 
 def test_an_fp16_graph_that_does_not_compile_is_an_error(
@@ -106,34 +108,34 @@ def test_an_fp16_graph_that_does_not_compile_is_an_error(
         raise BuildError("TensorRT did not compile step.fp16.onnx: out of memory", expected="a plan")
 
     monkeypatch.setattr(builder, "build", fail)
-    said = run_cli(*rtx(copied_artefact))
-    assert said.code == 4 and "out of memory" in said.err and not (copied_artefact / "engines").exists()
+    result = run_cli(*rtx(copied_artefact))
+    assert result.code == 4 and "out of memory" in result.err and not (copied_artefact / "engines").exists()
 
 
-def test_the_shipped_artefacts_plans_are_the_caches(
+def test_plans_of_the_shipped_artefact_go_into_the_cache(
     run_cli: Call, compiled: list[str], zoo: Path, xdg_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posemoe_edge.runtime.engines.tensorrt.plan.ZOO", zoo)
-    said = run_cli("build", "--target", "sm86", "--json")
-    assert said.code == 0 and Path(said.json["plans"][0]["plan"]).is_relative_to(xdg_cache)
+    result = run_cli("build", "--target", "sm86", "--json")
+    assert result.code == 0 and Path(result.json["plans"][0]["plan"]).is_relative_to(xdg_cache)
 
 
-@pytest.mark.parametrize(("given", "streams"), [("1,8,32", [1, 8, 32]), ("4", [4, 4, 4])])
+@pytest.mark.parametrize(("option", "streams"), [("1,8,32", [1, 8, 32]), ("4", [4, 4, 4])])
 def test_streams_are_least_usual_and_most(
-    given: str, streams: list[int], run_cli: Call, compiled: list[str], copied_artefact: Path
+    option: str, streams: list[int], run_cli: Call, compiled: list[str], copied_artefact: Path
 ) -> None:
-    said = run_cli(*rtx(copied_artefact, "--streams", given))
-    assert said.json["streams"] == streams == said.json["plans"][0]["key"]["streams"]
+    result = run_cli(*rtx(copied_artefact, "--streams", option))
+    assert result.json["streams"] == streams == result.json["plans"][0]["key"]["streams"]
 
 
-def test_without_targets_rtx_plans_are_for_three_generations(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
-    said = run_cli("build", copied_artefact, "--engine", "tensorrt-rtx", "--json")
-    assert said.json["capabilities"] == ["sm86", "sm89", "sm120"]
+def test_rtx_plans_are_for_three_generations_by_default(run_cli: Call, compiled: list[str], copied_artefact: Path) -> None:
+    result = run_cli("build", copied_artefact, "--engine", "tensorrt-rtx", "--json")
+    assert result.json["capabilities"] == ["sm86", "sm89", "sm120"]
 
 
 @pytest.fixture
 def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu | None], None]:
-    """tensorrt(gpu): standard TensorRT is installed, on a machine with that GPU."""
+    """tensorrt(gpu): standard TensorRT is installed on a machine with that GPU, or with none."""
 
     def install(gpu: Gpu | None) -> None:
         def find_gpu() -> Gpu:
@@ -150,21 +152,23 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Gpu | None], None]:
 ORIN = Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=8 << 30, integrated=True)
 
 
-def test_tensorrt_builds_for_the_gpu_that_is_here(
+def test_tensorrt_builds_for_this_machines_gpu(
     run_cli: Call, compiled: list[str], copied_artefact: Path, tensorrt: Call
 ) -> None:
     tensorrt(ORIN)
-    said = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
-    assert said.code == 0 and said.json["plans"][0]["plan"].endswith("step.fp16.b1-1-8.trt10.3.sm87.engine")
+    result = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
+    assert result.code == 0 and result.json["plans"][0]["plan"].endswith("step.fp16.b1-1-8.trt10.3.sm87.engine")
     other = run_cli("build", copied_artefact, "--engine", "tensorrt", "--target", "sm89", "--json")
-    assert other.code == 2 and "builds for the GPU that is here: sm87" in other.err
+    assert other.code == 2 and "compiles for the GPU of this machine: sm87" in other.err
 
 
-def test_without_a_gpu_tensorrt_names_the_engine_that_needs_none(run_cli: Call, copied_artefact: Path, tensorrt: Call) -> None:
+def test_without_a_gpu_tensorrt_suggests_the_engine_that_needs_none(
+    run_cli: Call, copied_artefact: Path, tensorrt: Call
+) -> None:
     tensorrt(None)
-    said = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
-    assert said.code == 3 and "no NVIDIA driver" in said.err
-    assert said.json["run"] == "posemoe-edge build --engine tensorrt-rtx --target sm86,sm89,sm120"
+    result = run_cli("build", copied_artefact, "--engine", "tensorrt", "--json")
+    assert result.code == 3 and "no NVIDIA driver" in result.err
+    assert result.json["run"] == "posemoe-edge build --engine tensorrt-rtx --target sm86,sm89,sm120"
 
 
 @pytest.mark.parametrize(
@@ -173,11 +177,11 @@ def test_without_a_gpu_tensorrt_names_the_engine_that_needs_none(run_cli: Call, 
         ({"tensorrt", "tensorrt_rtx"}, None, "tensorrt"),
         ({"tensorrt", "tensorrt_rtx"}, "sm86", "tensorrt-rtx"),
         ({"tensorrt_rtx"}, None, "tensorrt-rtx"),
-        (set(), None, "tensorrt"),  # which then says how to install it
+        (set(), None, "tensorrt"),  # importing it then says how to install it
     ],
 )
-def test_the_engine_is_the_one_that_is_there(
+def test_the_default_engine_is_the_installed_one(
     installed: set[str], target: str | None, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
-    assert build_verb._engine(target) == engine
+    assert build_verb._default_engine(target) == engine

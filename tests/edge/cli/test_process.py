@@ -1,4 +1,4 @@
-"""The program in a process of its own: on a machine without torch, and when somebody presses Ctrl-C."""
+"""The program in its own process: on a machine without torch, after Ctrl-C, and with a closed pipe."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import pytest
 MAIN = "from posemoe_edge.edge.cli.main import main; main()"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("POSEMOE_EDGE")}
 
-# On a robot: find_spec says None for what is not installed, as the real finders do.
-WITHOUT = """
+# Runs command lines while the packages in ABSENT cannot be found, as on a robot.
+PROGRAM = """
 import contextlib, io, json, sys
 
-class Without:
+class Hiding:
     def __init__(self, finder):
         self.finder = finder
     def find_spec(self, name, path=None, target=None):
@@ -30,9 +30,9 @@ class Without:
         return getattr(self.finder, name)
 
 ABSENT, lines = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 from posemoe_edge.edge.cli.main import main
-said = []
+results = []
 for line in lines:
     out, err, code = io.StringIO(), io.StringIO(), 0
     sys.argv = ["posemoe-edge", *line]
@@ -41,15 +41,15 @@ for line in lines:
             main()
         except SystemExit as end:
             code = end.code
-    said.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps({"said": said, "there": sorted(set(ABSENT) & set(sys.modules))}))
+    results.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps({"results": results, "imported": sorted(set(ABSENT) & set(sys.modules))}))
 """
 ABSENT = ["torch", "onnx", "onnxscript", "onnxsim", "safetensors", "cv2", "matplotlib", "ai_edge_litert"]
 
 
 @pytest.fixture(scope="module")
-def on_a_robot(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each verb says where only the base and ONNX Runtime are installed: verb -> (code, object, stderr)."""
+def without_torch(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Each verb where only the base and ONNX Runtime are installed: verb -> (exit code, stdout, stderr)."""
     folder = str(artefact_of("retention"))
     lines = {
         "run": ["run", "synthetic://walk", "--frames", "20", "--json", "--model", folder],
@@ -64,7 +64,7 @@ def on_a_robot(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.Temp
         "help": ["--help"],
     }
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, json.dumps(ABSENT), json.dumps(list(lines.values()))],
+        [sys.executable, "-c", PROGRAM, json.dumps(ABSENT), json.dumps(list(lines.values()))],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
@@ -72,24 +72,24 @@ def on_a_robot(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.Temp
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)
-    assert made["there"] == []
-    return dict(zip(lines, made["said"], strict=True))
+    report = json.loads(done.stdout)
+    assert report["imported"] == []
+    return dict(zip(lines, report["results"], strict=True))
 
 
-def test_a_robot_without_torch_runs_and_inspects(on_a_robot: dict[str, Any]) -> None:
-    code, out, err = on_a_robot["run"]
+def test_run_and_inspect_work_without_torch(without_torch: dict[str, Any]) -> None:
+    code, out, err = without_torch["run"]
     assert code == 0, err
     assert json.loads(out)["poses"] == 20 and "MPJPE" in err
-    code, out, err = on_a_robot["inspect"]
+    code, out, err = without_torch["inspect"]
     assert code == 0 and json.loads(out)["preset"] == "tiny-retention"
 
 
-def test_the_doctor_says_what_a_robot_lacks(on_a_robot: dict[str, Any]) -> None:
-    code, out, err = on_a_robot["doctor"]
-    made = json.loads(out)
-    assert code == (0 if made["ready"] else 3)
-    assert {name: extra["ok"] for name, extra in made["extras"].items()} == {
+def test_the_doctor_lists_missing_extras(without_torch: dict[str, Any]) -> None:
+    code, out, err = without_torch["doctor"]
+    report = json.loads(out)
+    assert code == (0 if report["ready"] else 3)
+    assert {name: extra["ok"] for name, extra in report["extras"].items()} == {
         "cpu": True,
         "camera": False,
         "plot": False,
@@ -103,16 +103,16 @@ def test_the_doctor_says_what_a_robot_lacks(on_a_robot: dict[str, Any]) -> None:
     ("verb", "extra"),
     [("export", "export"), ("verify", "export"), ("train", "train"), ("models", "export"), ("demo", "export"), ("png", "plot")],
 )
-def test_a_verb_that_needs_more_names_the_extra(verb: str, extra: str, on_a_robot: dict[str, Any]) -> None:
-    code, out, err = on_a_robot[verb]
+def test_a_verb_that_misses_a_package_names_the_extra(verb: str, extra: str, without_torch: dict[str, Any]) -> None:
+    code, out, err = without_torch[verb]
     assert code == 3, err
-    made = json.loads(out)
-    assert made["error"] == "MissingError" and made["run"] == f'pip install "posemoe-edge[{extra}]"'
+    report = json.loads(out)
+    assert report["error"] == "MissingError" and report["run"] == f'pip install "posemoe-edge[{extra}]"'
     assert "Traceback" not in err
 
 
-def test_help_needs_nothing(on_a_robot: dict[str, Any]) -> None:
-    assert on_a_robot["help"][0] == 0 and "run" in on_a_robot["help"][1]
+def test_help_needs_no_extra(without_torch: dict[str, Any]) -> None:
+    assert without_torch["help"][0] == 0 and "run" in without_torch["help"][1]
 
 
 def test_the_evaluation_needs_no_torch(
@@ -121,19 +121,19 @@ def test_the_evaluation_needs_no_torch(
     data = write_motion_file([make_walker_clip("a", 20, split="test")])
     line = ["eval", str(artefact_of("retention")), "--data", str(data), "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, json.dumps(ABSENT), json.dumps([line])],
+        [sys.executable, "-c", PROGRAM, json.dumps(ABSENT), json.dumps([line])],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
         cwd=data.parent,
         timeout=60,
     )
-    code, out, err = json.loads(done.stdout)["said"][0]
+    code, out, err = json.loads(done.stdout)["results"][0]
     assert code == 0, err
     assert json.loads(out)["frames"] == 20
 
 
-def test_an_endless_run_is_ended_by_ctrl_c_in_good_order(retention_artefact: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_an_endless_run_and_completes_its_files(retention_artefact: Path, tmp_path: Path) -> None:
     sinks = ["--sink", "jsonl:out.jsonl", "--sink", "png:out.png"]
     program = subprocess.Popen(
         [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--json", *sinks],
@@ -156,10 +156,10 @@ def test_an_endless_run_is_ended_by_ctrl_c_in_good_order(retention_artefact: Pat
         program.kill()
         program.wait()
     assert program.returncode == 130, err
-    made = json.loads(out)
-    assert made["interrupted"] is True and made["poses"] > 0 and "Traceback" not in err
+    report = json.loads(out)
+    assert report["interrupted"] is True and report["poses"] > 0 and "Traceback" not in err
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert made["poses"] - 1 <= len(rows) <= made["poses"]  # a pose may be counted and not yet written
+    assert report["poses"] - 1 <= len(rows) <= report["poses"]  # a pose may be counted and not yet written
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.png"]
 
@@ -174,7 +174,7 @@ def test_the_program_is_installed_under_its_name() -> None:
     assert done.returncode == 2 and "did you mean run?" in json.loads(done.stdout)["what"]
 
 
-def test_a_reader_who_goes_away_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--sink", "jsonl:-"],
         stdout=subprocess.PIPE,

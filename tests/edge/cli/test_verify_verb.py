@@ -1,4 +1,4 @@
-"""Verify, as a user meets it: what the certificate says, to people and as JSON."""
+"""posemoe-edge verify: the certificate as text and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from posemoe_edge.export import verify as verify_module
 from posemoe_edge.runtime import load
 
-WIDE = ("--mean-mm", 50, "--p99-mm", 90, "--max-mm", 999, "--slope-mm", 999, "--mpjpe-mm", 50)
+LENIENT = ("--mean-mm", 50, "--p99-mm", 90, "--max-mm", 999, "--slope-mm", 999, "--mpjpe-mm", 50)
 
 
 @pytest.fixture(autouse=True)
@@ -18,19 +18,19 @@ def _quick_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))
 
 
-def test_all_of_it_is_told(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
-    said = run_cli("verify", copied_artefact, "--frames", 260, "--streams", 2, *WIDE, "--json")
-    assert said.code == 0, said.err
-    assert "procedural walkers instead of real motion" in said.err and "2 streams of 260 frames" in said.err
+def test_the_whole_certificate_is_reported(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
+    result = run_cli("verify", copied_artefact, "--frames", 260, "--streams", 2, *LENIENT, "--json")
+    assert result.code == 0, result.err
+    assert "procedural walkers instead of real motion" in result.err and "2 streams of 260 frames" in result.err
     for word in ("per 1,000 frames (95 %)", "MPJPE", "MPJVE", "bone jitter", "outlier", "reset", "gap", "limb missing"):
-        assert word in said.err
+        assert word in result.err
     for precision in ("fp32", "fp16"):
-        assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream; too few to tell" in said.err
-    assert "--mpjpe-mm" in said.err.partition("the smallest budget it passes")[2]
-    made = said.json
-    assert made == load(copied_artefact).certificate.model_dump(mode="json")  # type: ignore[union-attr]
-    assert len(made["motion"]["streams"]) == 2 and len(made["reference_recoveries"]) == 4
-    for drift in made["drifts"]:
+        assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream; too few to measure" in result.err
+    assert "--mpjpe-mm" in result.err.partition("the smallest budget it passes")[2]
+    certificate = result.json
+    assert certificate == load(copied_artefact).certificate.model_dump(mode="json")  # type: ignore[union-attr]
+    assert len(certificate["motion"]["streams"]) == 2 and len(certificate["reference_recoveries"]) == 4
+    for drift in certificate["drifts"]:
         assert drift["slope"] is None and drift["measured"]["slope_mm_per_1000"] != 0
         assert drift["accuracy"]["mpjpe_mm"] > 0 and len(drift["recoveries"]) == 4
 
@@ -43,8 +43,8 @@ def test_the_smallest_budget_can_be_pasted(run_cli: Callable[..., Any], copied_a
     assert again.code == 0, again.err
 
 
-def test_one_precision_is_measured_and_the_others_told_with_it(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
-    short = ("--frames", 30, "--streams", 1, *WIDE, "--json")
+def test_one_precision_is_measured_and_the_others_are_reported_too(run_cli: Callable[..., Any], copied_artefact: Path) -> None:
+    short = ("--frames", 30, "--streams", 1, *LENIENT, "--json")
     assert [d["precision"] for d in run_cli("verify", copied_artefact, "--precision", "fp16", *short).json["drifts"]] == [
         "fp16"
     ]
@@ -53,11 +53,13 @@ def test_one_precision_is_measured_and_the_others_told_with_it(run_cli: Callable
     assert "PASSED fp16 on onnxruntime-cpu" in both.err
 
 
-def test_a_window_has_no_events_to_tell_of(run_cli: Callable[..., Any], copy_artefact: Callable[[str], Path]) -> None:
-    said = run_cli("verify", copy_artefact("attention"), "--frames", 30, "--streams", 1, *WIDE, "--json")
-    assert said.code == 0 and "outlier" not in said.err and said.json["reference_recoveries"] == []
+def test_a_window_model_has_no_disturbances_to_report(
+    run_cli: Callable[..., Any], copy_artefact: Callable[[str], Path]
+) -> None:
+    result = run_cli("verify", copy_artefact("attention"), "--frames", 30, "--streams", 1, *LENIENT, "--json")
+    assert result.code == 0 and "outlier" not in result.err and result.json["reference_recoveries"] == []
 
 
-def test_inspect_tells_what_verify_told(run_cli: Callable[..., Any], certified_artefact: Path) -> None:
-    said = run_cli("inspect", certified_artefact)
-    assert "60 frames of procedural walkers" in said.err and "PASSED fp16 on onnxruntime-cpu" in said.err
+def test_inspect_reports_what_verify_reported(run_cli: Callable[..., Any], certified_artefact: Path) -> None:
+    result = run_cli("inspect", certified_artefact)
+    assert "60 frames of procedural walkers" in result.err and "PASSED fp16 on onnxruntime-cpu" in result.err

@@ -1,0 +1,89 @@
+"""A drift certificate as text, for ``verify``, ``inspect`` and ``demo``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .output import Output
+
+if TYPE_CHECKING:
+    from ...runtime.artefact.certificate import Accuracy, Budget, Certificate, Drift, Recovery, SlopeInterval
+
+
+def report_certificate(out: Output, certificate: Certificate) -> None:
+    """Print drift, accuracy and recoveries of every graph, its verdict, and the smallest budget that it passes."""
+    width = max(10, *(len(name) + 1 for name in certificate.by_name))  # of the column of names
+    _report_drift(out, certificate, width)
+    if certificate.reference_accuracy:
+        _report_accuracy(out, certificate, certificate.reference_accuracy, width)
+    if certificate.reference_recoveries:
+        _report_recoveries(out, certificate, width)
+    for drift in certificate.drifts:
+        _report_verdict(out, drift)
+
+
+def _report_drift(out: Output, certificate: Certificate, width: int) -> None:
+    out.print(f"{'drift':<{width + 2}}{'mean':>11}{'p99':>11}{'max':>11}{'per 1,000 frames (95 %)':>36}")
+    rows: list[tuple[str, Budget, SlopeInterval | None]] = [("budget", certificate.budget, None)]
+    rows += [(name, drift.measured, drift.slope) for name, drift in certificate.by_name.items()]
+    for name, row, slope in rows:
+        sizes = "".join(f"{value:>8.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
+        interval = f" ({slope.low:+.2g} to {slope.high:+.2g})" if slope else ""
+        out.print(f"  {name:<{width}}{sizes}{f'{row.slope_mm_per_1000:+.2g} mm' + interval:>36}")
+
+
+def _report_accuracy(out: Output, certificate: Certificate, reference: Accuracy, width: int) -> None:
+    out.print(f"{'accuracy':<{width + 2}}{'MPJPE':>11}{'lost':>14}{'MPJVE':>17}{'bone jitter':>17}")
+    allowed = certificate.budget.mpjpe_loss_mm
+    if allowed is not None:
+        out.print(f"  {'budget':<{width}}{'':>11}{f'{allowed:+.2g} mm':>14}")
+    rows = [("PyTorch", reference), *((name, drift.accuracy) for name, drift in certificate.by_name.items())]
+    for name, row in rows:
+        if row:
+            loss = "" if row is reference else f"{row.mpjpe_mm - reference.mpjpe_mm:+.2g} mm"
+            per_frame = "".join(f"{value:>8.2f} mm/frame" for value in (row.mpjve_mm, row.bone_jitter_mm))
+            out.print(f"  {name:<{width}}{row.mpjpe_mm:>8.2f} mm{loss:>14}{per_frame}")
+
+
+def _report_recoveries(out: Output, certificate: Certificate, width: int) -> None:
+    sides = {"PyTorch": certificate.reference_recoveries}
+    sides |= {name: drift.recoveries for name, drift in certificate.by_name.items()}
+    out.print("after a disturbance: largest distance from the undisturbed pose, frames until it stays below 1 mm")
+    out.print(f"  {'':<{width}}" + "".join(f"{recovery.disturbance:>20}" for recovery in certificate.reference_recoveries))
+    for name, recoveries in sides.items():
+        out.print(f"  {name:<{width}}" + "".join(f"{_recovery(recovery):>20}" for recovery in recoveries))
+    out.print("  mean and maximum drift from PyTorch meanwhile")
+    for name, drift in certificate.by_name.items():
+        cells = (f"{recovery.drift_mean_mm:.2g}, {recovery.drift_max_mm:.2g} mm" for recovery in drift.recoveries)
+        out.print(f"  {name:<{width}}" + "".join(f"{cell:>20}" for cell in cells))
+
+
+def _report_verdict(out: Output, drift: Drift) -> None:
+    graph = f"{drift.precision} on {drift.engine}"
+    if drift.passed:
+        out.print(f"PASSED {graph}: {drift.frames} frames of each stream; {_growth(drift)}")
+    else:
+        out.print(f"FAILED {graph}: {', '.join(drift.exceeded)}")
+    budget = drift.smallest_budget
+    if not math.isfinite(budget.max_mm):
+        out.print("  it passes no budget: the poses are not finite")
+        return
+    accuracy = "" if budget.mpjpe_loss_mm is None else f" --mpjpe-mm {budget.mpjpe_loss_mm:g}"
+    out.print(
+        f"  the smallest budget it passes: --mean-mm {budget.mean_mm:g} --p99-mm {budget.p99_mm:g} "
+        f"--max-mm {budget.max_mm:g} --slope-mm {budget.slope_mm_per_1000:g}{accuracy}"
+    )
+
+
+def _recovery(recovery: Recovery) -> str:
+    frames = f"> {recovery.frames}" if recovery.recovery_frames is None else str(recovery.recovery_frames)
+    return f"{recovery.peak_mm:.3g} mm, {frames}"
+
+
+def _growth(drift: Drift) -> str:
+    if drift.slope is None:
+        return "too few to measure whether the drift grows"
+    if not drift.slope.distinct:
+        return "no measurable growth"
+    return "the drift rises over these frames" if drift.slope.low > 0 else "the drift falls over these frames"

@@ -1,0 +1,52 @@
+"""The verdict on drifts: those just measured, and those of an earlier certificate that still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..calib.measure.budget import exceeded
+from ..runtime.artefact.certificate import CERTIFICATE, Certificate, Drift, parse_certificate
+from ..runtime.artefact.manifest import Manifest, check_file
+from ..runtime.artefact.precision import PRECISIONS
+from ..runtime.errors import ArtefactError
+from .drift import CPU_ENGINE_NAME
+
+
+def earlier_drifts(folder: Path, manifest: Manifest, certificate: Certificate, measured: Sequence[Drift]) -> list[Drift]:
+    """The drifts of the artefact's earlier certificate on other engines or of other graphs, if they still hold.
+
+    They hold if they were measured on the same motion, against the same weights, and of graphs that the artefact still has.
+
+    Args:
+        certificate: the new one, for its motion and its weights.
+        measured: what was just measured, and is not taken from the earlier certificate.
+    """
+    if CERTIFICATE not in manifest.files:
+        return []
+    try:
+        path = check_file(folder, manifest, CERTIFICATE)
+        earlier = parse_certificate(path.read_bytes(), str(path), "posemoe-edge verify")
+    except ArtefactError:
+        return []
+    if (earlier.motion, earlier.reference_sha256) != (certificate.motion, certificate.reference_sha256):
+        return []
+    graphs = {(graph.precision, manifest.files[graph.file].sha256) for graph in manifest.graphs}
+    replaced = {(drift.precision, drift.engine) for drift in measured}
+    return [
+        drift
+        for drift in earlier.drifts
+        if (drift.precision, drift.graph_sha256) in graphs and (drift.precision, drift.engine) not in replaced
+    ]
+
+
+def judge(certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
+    """The certificate with these drifts, each judged by its budget; by precision, and the CPU engine first."""
+    order: list[str] = list(PRECISIONS)
+    judged = []
+    for drift in sorted(
+        drifts, key=lambda drift: (order.index(drift.precision), drift.engine != CPU_ENGINE_NAME, drift.engine)
+    ):
+        reasons = exceeded(drift.measured, certificate.budget)
+        judged.append(drift.model_copy(update={"passed": not reasons, "exceeded": reasons}))
+    return certificate.model_copy(update={"drifts": tuple(judged), "passed": all(drift.passed for drift in judged)})
