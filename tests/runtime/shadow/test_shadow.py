@@ -42,7 +42,7 @@ class Spy:
         if self.reference is None:
             return np.zeros((*keypoints.shape[:2], 3), np.float32), ()
         poses, state = self.reference.lift(keypoints, dt_s, reset, state)
-        return poses + np.float32([self.off_m, 0, 0]), state
+        return poses + np.array([self.off_m, 0, 0], np.float32), state
 
 
 class Paused(Spy):
@@ -140,7 +140,7 @@ def test_a_reference_with_lookahead_sees_no_more_than_steps_do(
 
 def test_a_shadow_changes_no_pose(retention_artefact: Path, torch_of: Callable[..., Spy], walker_keypoints: Walk) -> None:
     def lifted(model: Model) -> list[Pose]:
-        streams, poses = [model.stream() for _ in range(3)], []
+        streams, poses = [model.stream() for _ in range(3)], list[Pose]()
         for i in range(50):
             some = {stream: walker_keypoints(50, seed=seed)[i] for seed, stream in enumerate(streams) if (i + seed) % 7}
             poses += model.step_batch(some, t=i * DT_S).values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,29 +11,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from posemoe_edge.runtime.arrays import F32
-from posemoe_edge.runtime.artefact.manifest import Graph, State, Tensor
 from posemoe_edge.runtime.state import ChunkSlots
+from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
 
 T = 3
 Frame = tuple[F32, float, bool]  # keypoints, dt in seconds, reset
 
 
-def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
-    return Tensor(name=name, dtype=dtype, shape=("B", *shape), axes=("stream",) * (1 + len(shape)), meaning="")
-
-
-STATE = {"dtype": "float32", "shape": ("B", 3), "axes": ("stream", "channel"), "initial": "zeros", "reset": ""}
-GRAPH = Graph(
-    file="x.onnx",
-    mode="chunk",
-    precision="fp32",
-    opset=20,
-    frames=T,
-    inputs=(tensor("keypoints", T, 17, 3), tensor("state", 3), tensor("dt", T), tensor("reset", dtype="bool")),
-    outputs=(tensor("pose", T, 17, 3), tensor("next_state", 3)),
-    states=(State(input="state", output="next_state", **STATE),),
-    fp32_nodes="",
-)
+GRAPH = graph_record("chunk", frames=T)
 
 
 def lift(x: F32, state: F32, dt: F32, reset: bool) -> tuple[F32, F32]:
@@ -44,34 +28,19 @@ def lift(x: F32, state: F32, dt: F32, reset: bool) -> tuple[F32, F32]:
     return (x + after + np.cumsum(dt)[:, None, None]).astype(np.float32), after
 
 
-class Numpy:
-    """An engine whose arithmetic is the same for any number of rows, bit for bit."""
-
-    name, device, metadata, zeros = "numpy", None, {}, staticmethod(np.zeros)
+class ChunkEngine(NumpyEngine):
+    """An engine of chunks; ``spoil`` overwrites one pose of every chunk."""
 
     def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.bound = 0
-        self.broken = False
+        super().__init__(self._lift_chunks)
         self.spoil: tuple[int, float] | None = None
 
-    def bind(self, inputs: dict[str, F32], outputs: dict[str, F32]) -> Callable[[], None]:
-        self.bound += 1
-        assert not any(np.may_share_memory(x, y) for x in inputs.values() for y in outputs.values())
-
-        def launch() -> None:
-            self.rows.append(len(inputs["keypoints"]))
-            for row in range(self.rows[-1]):
-                outputs["pose"][row], outputs["next_state"][row] = lift(
-                    inputs["keypoints"][row], inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
-                )
-            if self.spoil:
-                outputs["pose"][:, self.spoil[0], 5, 1] = self.spoil[1]
-            if self.broken:
-                outputs["pose"][:] = outputs["next_state"][:] = np.nan
-                raise RuntimeError("out of memory")
-
-        return launch
+    def _lift_chunks(self, inputs: Arrays, outputs: Arrays) -> None:
+        for row, x in enumerate(inputs["keypoints"]):
+            state, dt, reset = inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
+            outputs["pose"][row], outputs["next_state"][row] = lift(x, state, dt, reset)
+        if self.spoil:
+            outputs["pose"][:, self.spoil[0], 5, 1] = self.spoil[1]
 
 
 @dataclass
@@ -96,7 +65,7 @@ def answer(frames: list[Frame]) -> F32:
         x, dt = np.stack([x for x, _, _ in chunk]), np.array([dt for _, dt, _ in chunk], np.float32)
         poses, state = lift(x, state, dt, chunk[0][2])
         if start <= index < start + T:
-            return poses[index - start]
+            return np.asarray(poses[index - start])
     raise AssertionError
 
 
@@ -109,7 +78,7 @@ class Schedule(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Numpy()
+        self.engine = ChunkEngine()
         self.slots = ChunkSlots(self.engine, GRAPH)
         self.expected: dict[int, Alone] = {}
         self.saved: list[tuple[Any, Alone]] = []
@@ -188,8 +157,8 @@ def feed(slots: ChunkSlots, some: list[int], next_frame: Frame) -> F32:
     return poses
 
 
-def one_slot() -> tuple[ChunkSlots, Numpy]:
-    engine = Numpy()
+def one_slot() -> tuple[ChunkSlots, ChunkEngine]:
+    engine = ChunkEngine()
     slots = ChunkSlots(engine, GRAPH)
     assert slots.allocate() == 0
     return slots, engine

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from posemoe_edge.runtime.arrays import F32
-from posemoe_edge.runtime.artefact.manifest import Graph, State, Tensor
 from posemoe_edge.runtime.state import StepSlots, StreamState, WindowSlots
+from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
 
 T = 4
 rng = np.random.default_rng(0)
-
-
-def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
-    return Tensor(name=name, dtype=dtype, shape=("B", *shape), axes=("stream",) * (1 + len(shape)), meaning="")
-
-
-def graph(mode: str, *, answers: int = T) -> Graph:
-    state = {"dtype": "float32", "shape": ("B", 3), "axes": ("stream", "channel"), "initial": "zeros", "reset": ""}
-    step = mode == "step"
-    inputs = [tensor("keypoints", 17, 3), tensor("state", 3), tensor("dt"), tensor("reset", dtype="bool")]
-    return Graph(
-        file="x.onnx",
-        mode=mode,
-        precision="fp32",
-        opset=20,
-        frames=1 if step else T,
-        inputs=tuple(inputs) if step else (tensor("keypoints", T, 17, 3),),
-        outputs=(tensor("pose", 17, 3), tensor("next_state", 3)) if step else (tensor("pose", answers, 17, 3),),
-        states=(State(input="state", output="next_state", **state),) if step else (),
-        fp32_nodes="",
-    )
 
 
 def one_step(keypoints: F32, state: F32, dt: float, reset: bool) -> tuple[F32, F32]:
@@ -45,32 +22,24 @@ def one_step(keypoints: F32, state: F32, dt: float, reset: bool) -> tuple[F32, F
     return keypoints + after, after
 
 
-class Numpy:
-    """An engine whose arithmetic is the same for any number of rows, bit for bit."""
+def compute_step(inputs: Arrays, outputs: Arrays) -> None:
+    for row, x in enumerate(inputs["keypoints"]):
+        state, dt, reset = inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
+        outputs["pose"][row], outputs["next_state"][row] = one_step(x, state, dt, reset)
 
-    name, device, metadata, zeros = "numpy", None, {}, staticmethod(np.zeros)
 
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.broken = False
+def compute_window(inputs: Arrays, outputs: Arrays) -> None:
+    sums = np.cumsum(inputs["keypoints"], axis=1)
+    outputs["pose"][:] = sums if outputs["pose"].shape[1] == T else sums[:, T // 2 :][:, :1]
 
-    def bind(self, inputs: dict[str, F32], outputs: dict[str, F32]) -> Callable[[], None]:
-        def launch() -> None:
-            x = inputs["keypoints"]
-            self.rows.append(len(x))
-            if "state" not in inputs:
-                sums = np.cumsum(x, axis=1)
-                outputs["pose"][:] = sums if outputs["pose"].shape == x.shape else sums[:, T // 2 :][:, :1]
-                return
-            outputs["next_state"][:] = outputs["pose"][:] = np.nan  # visible to a read before the write below
-            for row in range(len(x)):
-                outputs["pose"][row], outputs["next_state"][row] = one_step(
-                    x[row], inputs["state"][row], inputs["dt"][row], bool(inputs["reset"][row])
-                )
-            if self.broken:
-                raise RuntimeError("out of memory")
 
-        return launch
+def step_slots(engine: NumpyEngine | None = None) -> StepSlots:
+    return StepSlots(engine or NumpyEngine(compute_step), graph_record("step", frames=1))
+
+
+def window_slots(engine: NumpyEngine | None = None, *, poses: int = T, latency: int = 0) -> WindowSlots:
+    graph = graph_record("window", frames=T, poses=poses)
+    return WindowSlots(engine or NumpyEngine(compute_window), graph, latency_frames=latency)
 
 
 class Schedule(RuleBasedStateMachine):
@@ -78,8 +47,8 @@ class Schedule(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Numpy()
-        self.slots = StepSlots(self.engine, graph("step"))
+        self.engine = NumpyEngine(compute_step)
+        self.slots = step_slots(self.engine)
         self.expected: dict[int, F32] = {}
         self.saved: list[tuple[StreamState, F32]] = []
 
@@ -113,7 +82,7 @@ class Schedule(RuleBasedStateMachine):
             keypoints = rng.normal(size=(17, 3)).astype(np.float32)
             dt, reset = float(rng.uniform(0.01, 1)), bool(rng.random() < 0.2)
             self.slots.put(slot, keypoints, dt, reset)
-            expected[slot] = one_step(keypoints, self.expected[slot], np.float32(dt), reset)
+            expected[slot] = one_step(keypoints, self.expected[slot], dt, reset)
         if fate == "raise":
             self.engine.broken = True
             with pytest.raises(RuntimeError):
@@ -164,7 +133,7 @@ def feed(slots: StepSlots | WindowSlots, some: list[int], *, reset: bool = False
 
 
 def test_a_larger_capacity_keeps_every_state() -> None:
-    slots = StepSlots(Numpy(), graph("step"))
+    slots = step_slots()
     live: list[int] = []
     for n in range(1, 10):
         live.append(slots.allocate())
@@ -176,7 +145,7 @@ def test_a_larger_capacity_keeps_every_state() -> None:
 
 
 def test_a_released_slot_is_cleared_for_the_next_stream() -> None:
-    slots = StepSlots(Numpy(), graph("step"))
+    slots = step_slots()
     slot = slots.allocate()
     for _ in range(3):  # so that both slabs hold something
         feed(slots, [slot])
@@ -187,7 +156,7 @@ def test_a_released_slot_is_cleared_for_the_next_stream() -> None:
 
 
 def one_step_slot() -> StepSlots:
-    slots = StepSlots(Numpy(), graph("step"))
+    slots = step_slots()
     slots.allocate()
     return slots
 
@@ -203,20 +172,18 @@ def test_a_state_copy_is_not_changed_by_later_frames() -> None:
 
 
 def test_bindings_are_made_once() -> None:
-    engine = Numpy()
-    bound = []
-    bind, engine.bind = engine.bind, lambda *args: bound.append(1) or bind(*args)  # type: ignore[method-assign]
-    slots = StepSlots(engine, graph("step"))
+    engine = NumpyEngine(compute_step)
+    slots = step_slots(engine)
     live = [slots.allocate() for _ in range(4)]
     for _ in range(50):
         feed(slots, live)
         feed(slots, [2])
-    assert len(bound) <= 4  # one of all rows and one of row 2, from each slab
+    assert engine.bound <= 4  # one of all rows and one of row 2, from each slab
 
 
 @pytest.mark.parametrize("latency", range(T))
 def test_a_window_slides_and_starts_with_its_first_frame_repeated(latency: int) -> None:
-    slots = WindowSlots(Numpy(), graph("window"), latency_frames=latency)
+    slots = window_slots(latency=latency)
     slot = slots.allocate()
     fed: list[F32] = []
     for i in range(3 * T + 1):
@@ -231,7 +198,7 @@ def test_a_window_slides_and_starts_with_its_first_frame_repeated(latency: int) 
 
 @pytest.mark.parametrize("latency", [0, 1, T // 2])
 def test_a_graph_that_gives_one_pose_of_a_window_returns_that_one(latency: int) -> None:
-    slots = WindowSlots(Numpy(), graph("window", answers=1), latency_frames=latency)
+    slots = window_slots(poses=1, latency=latency)
     slot, fed = slots.allocate(), list[F32]()
     for i in range(2 * T):
         fed.append(rng.normal(size=(17, 3)).astype(np.float32))
@@ -242,7 +209,7 @@ def test_a_graph_that_gives_one_pose_of_a_window_returns_that_one(latency: int) 
 
 
 def test_a_window_that_was_not_committed_leaves_no_trace() -> None:
-    slots, twin = (WindowSlots(Numpy(), graph("window")) for _ in range(2))
+    slots, twin = (window_slots() for _ in range(2))
     for each in (slots, twin):
         each.allocate()
     for i in range(2 * T):
@@ -258,9 +225,8 @@ def test_a_window_that_was_not_committed_leaves_no_trace() -> None:
 
 
 def test_windows_of_several_streams_are_lifted_in_one_launch_and_kept_apart() -> None:
-    engine = Numpy()
-    slots = WindowSlots(engine, graph("window"))
-    alone = WindowSlots(Numpy(), graph("window"))
+    engine = NumpyEngine(compute_window)
+    slots, alone = window_slots(engine), window_slots()
     live, live_alone = [slots.allocate() for _ in range(3)], [alone.allocate() for _ in range(3)]
     for i in range(10):
         some = [live[j] for j in range(3) if (i + j) % 3]
