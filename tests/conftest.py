@@ -1,6 +1,6 @@
-"""Small artefacts with seeded random weights, exported once for all tests and all xdist workers.
+"""Fixtures for all tests: small artefacts with seeded random weights, exported once for all xdist workers, and motion.
 
-Nobody writes into them: a test that changes one takes ``copied_artefact`` or ``copy_artefact``.
+Shared artefacts are read only: a test that modifies one uses ``copied_artefact`` or ``copy_artefact``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# The workers are as many as the cores: threads of their own would only wait for each other. Before numpy and torch come in.
+# There are as many workers as cores, so more threads would only compete. This must be set before numpy and torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -24,12 +24,13 @@ import pytest
 if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
+    from posemoe_edge.runtime.arrays import F32
     from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey
 
-# An export makes millions of objects, beside those that PyTorch has: a tenth of the time went into looking at them.
+# An export creates millions of objects beside PyTorch's: garbage collection took a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
 
-Make = Callable[[Path], object]
+WriteTo = Callable[[Path], object]
 
 WINDOW = 9
 CHUNK = 4
@@ -60,7 +61,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def tiny_model(kind: str) -> Lifter:
-    """The smallest lifter of that kind; the same weights each time."""
+    """The smallest lifter of a kind, always with the same weights."""
     import torch
     from posemoe_edge.edge.models.topology import build, config_from
 
@@ -78,27 +79,27 @@ def tiny_lifter() -> Callable[[str], Lifter]:
 
 
 @pytest.fixture(scope="session")
-def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
-    """build_once("a name", make): the file or folder that ``make(path)`` writes, by the first worker that asks. Read only."""
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, WriteTo], Path]:
+    """build_once("name", write): the file or folder that ``write(path)`` made in the first worker that needed it. Read only."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base
 
-    def once(name: str, make: Make) -> Path:
+    def build(name: str, write: WriteTo) -> Path:
         path = shared / name
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
                 draft = Path(tempfile.mkdtemp(dir=shared)) / name
-                make(draft)
+                write(draft)
                 draft.rename(path)
         return path
 
-    return once
+    return build
 
 
 @pytest.fixture(scope="session")
-def artefact_of(build_once: Callable[[str, Make], Path], tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
-    """artefact_of("dssm"): its artefact; "dssm-chunk": in chunks. Read only."""
+def artefact_of(build_once: Callable[[str, WriteTo], Path], tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
+    """artefact_of("dssm"): the artefact of ``tiny_lifter("dssm")``; "dssm-chunk": exported in chunks. Read only."""
 
     @functools.cache
     def exported(kind: str) -> Path:
@@ -121,24 +122,24 @@ def artefact_of(build_once: Callable[[str, Make], Path], tiny_lifter: Callable[[
 
 @pytest.fixture
 def retention_artefact(artefact_of: Callable[[str], Path]) -> Path:
-    """fp32 and fp16. Read only."""
+    """A retention artefact, fp32 and fp16. Read only."""
     return artefact_of("retention")
 
 
 @pytest.fixture
 def dssm_artefact(artefact_of: Callable[[str], Path]) -> Path:
-    """fp32. Read only."""
+    """A dSSM artefact, fp32. Read only."""
     return artefact_of("dssm")
 
 
 @pytest.fixture
 def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
-    """fp32, a window of 9 frames. Read only."""
+    """An attention artefact, fp32, with a window of 9 frames. Read only."""
     return artefact_of("attention")
 
 
 @pytest.fixture(scope="session")
-def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable[[str, Make], Path]) -> Path:
+def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable[[str, WriteTo], Path]) -> Path:
     def make(folder: Path) -> None:
         from posemoe_edge.edge.checkpoints import load_reference
         from posemoe_edge.edge.data.motion import walker_motion
@@ -146,14 +147,16 @@ def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable
         from posemoe_edge.runtime.artefact.certificate import Budget
 
         shutil.copytree(artefact_of("retention"), folder)
-        wide = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)  # random weights round worse than trained ones
+        wide = Budget(
+            mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100
+        )  # random weights have larger rounding errors than trained ones
         verify(folder, load_reference, *walker_motion(frames=60, streams=2), budget=wide)
 
     return build_once("certified", make)
 
 
 @pytest.fixture(scope="session")
-def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable[[str, Make], Path]) -> Path:
+def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable[[str, WriteTo], Path]) -> Path:
     """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
 
     def make(folder: Path) -> None:
@@ -173,19 +176,19 @@ def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable
 
 @pytest.fixture
 def certified_artefact(_certified_template: Path, tmp_path: Path) -> Path:
-    """A retention artefact with a certificate of 60 frames, which it passed. The test may spoil it."""
+    """A copy of a retention artefact with a certificate of 60 frames, which it passed. The test may modify it."""
     return Path(shutil.copytree(_certified_template, tmp_path / "certified"))
 
 
 @pytest.fixture
 def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting a tiny streaming model takes what was traced before: seconds less, and the same graphs."""
+    """Exports of tiny streaming models reuse the graphs of ``artefact_of``, which saves seconds for each."""
     import onnx
     import torch
     from posemoe_edge.export import artefact
     from posemoe_edge.export.passes import NAME_NODES
 
-    folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported before, by the real trace
+    folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported by the real trace
 
     def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
         assert chunk is None
@@ -201,7 +204,7 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def copy_artefact(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
-    """copy_artefact("dssm"): a copy of the artefact that the test may spoil."""
+    """copy_artefact("dssm"): a copy of the artefact that the test may modify."""
 
     def copy(mixer: str) -> Path:
         return Path(shutil.copytree(artefact_of(mixer), tmp_path / mixer))
@@ -211,27 +214,27 @@ def copy_artefact(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callabl
 
 @pytest.fixture
 def copied_artefact(copy_artefact: Callable[[str], Path]) -> Path:
-    """A retention artefact, fp32 and fp16, that the test may spoil."""
+    """A copy of the retention artefact, fp32 and fp16, that the test may modify."""
     return copy_artefact("retention")
 
 
 @pytest.fixture
 def xdg_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder for caches: one of the test's own, which is not there yet."""
+    """The user's cache folder: one of the test's own, which does not exist yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
 def make_build_key() -> Callable[..., BuildKey]:
-    """make_build_key(folder, "fp16", streams=(1, 1, 4)): a plan of that graph as Orin would build it, but for these changes."""
+    """make_build_key(folder, "fp16", streams=(1, 1, 4)): the key of a plan built on an Orin, with these changes."""
     from posemoe_edge.runtime.artefact.manifest import read_manifest
     from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, graph_sha256, this_platform
 
     def key(folder: Path, precision: Any = None, **changes: Any) -> BuildKey:
         manifest = read_manifest(folder)
         graph = manifest.graph(precision)
-        orins: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "engine": "tensorrt",
             "version": "10.3.0",
             "graph": graph.file,
@@ -242,16 +245,17 @@ def make_build_key() -> Callable[..., BuildKey]:
             "streams": (1, 1, 8),
             "flags": (),
         }
-        return BuildKey(**orins | changes)
+        return BuildKey(**fields | changes)
 
     return key
 
 
 @pytest.fixture(scope="session")
-def play_crowd(walker_keypoints: Callable[..., np.ndarray]) -> Callable[..., Iterator[list[Any]]]:
-    """play_crowd(two_models, pairs, 60, joins=12, leaves=40): people come and go in both, the same, and not all in every frame.
+def play_crowd(walker_keypoints: Callable[..., F32]) -> Callable[..., Iterator[list[Any]]]:
+    """play_crowd(two_models, pairs, 60, joins=12, leaves=40): the poses of two models for the same people.
 
-    Frame by frame the pairs of poses; ``pairs`` holds those of the streams that are there.
+    A person joins every 12 frames, one leaves in frame 40, and in each frame some are absent. Yields, for each frame, the pairs
+    of poses of those present; ``pairs`` holds the pairs of open streams.
     """
 
     def play(models: Sequence[Any], pairs: list[Any], frames: int, *, joins: int, leaves: int) -> Iterator[list[Any]]:
@@ -262,37 +266,37 @@ def play_crowd(walker_keypoints: Callable[..., np.ndarray]) -> Callable[..., Ite
             if i == leaves:
                 for stream in pairs.pop(1):
                     stream.close()
-            there = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
-            seen = [walker_keypoints(frames, seed=k)[i] for k in range(len(there))]
-            given = [dict(zip((pair[side] for pair in there), seen, strict=True)) for side in range(2)]
-            poses = [model.step_batch(each, t=i * 0.02) for model, each in zip(models, given, strict=True)]
-            yield [(poses[0][a], poses[1][b]) for a, b in there]
+            present = [pair for pair in pairs if rng.random() < 0.8] or pairs[:1]
+            keypoints = [walker_keypoints(frames, seed=k)[i] for k in range(len(present))]
+            inputs = [dict(zip((pair[side] for pair in present), keypoints, strict=True)) for side in range(2)]
+            poses = [model.step_batch(batch, t=i * 0.02) for model, batch in zip(models, inputs, strict=True)]
+            yield [(poses[0][a], poses[1][b]) for a, b in present]
 
     return play
 
 
 @pytest.fixture(scope="session")
-def walker_keypoints() -> Callable[..., np.ndarray]:
+def walker_keypoints() -> Callable[..., F32]:
     """walker_keypoints(100): (100, 17, 3) noisy keypoints of a walker at 50 Hz.
 
     walker_keypoints(100, seed=3): those of another walker. The array is read only.
     """
 
     @functools.cache
-    def keypoints(frames: int, seed: int = 0) -> np.ndarray:
+    def walk(frames: int, seed: int = 0) -> F32:
         from posemoe_edge.runtime.sources.synthetic import SyntheticSource
 
         with SyntheticSource(seed=seed, noise_px=3, frames=frames) as source:
-            made = np.stack([frame.people[0] for frame in source])
-        made.setflags(write=False)
-        return made
+            keypoints = np.stack([frame.people[0] for frame in source])
+        keypoints.setflags(write=False)
+        return keypoints
 
-    return keypoints
+    return walk
 
 
 @pytest.fixture(scope="session")
 def make_walker_clip() -> Callable[..., Clip]:
-    """make_walker_clip("a", 100, seed=1): a motion-capture clip of the procedural walker."""
+    """make_walker_clip("a", 100, seed=1): a motion-capture clip of the procedural walker, at 50 Hz."""
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.runtime.sources.walker import walk_world
 
@@ -305,7 +309,7 @@ def make_walker_clip() -> Callable[..., Clip]:
 
 @pytest.fixture
 def write_motion_file(tmp_path: Path) -> Callable[..., Path]:
-    """write_motion_file(clips): a motion-capture file of them."""
+    """write_motion_file(clips): the path of a motion-capture file that contains them."""
     from posemoe_edge.edge.data.mocap import save_clips
 
     def write(clips: list[Clip], name: str = "motion.npz") -> Path:

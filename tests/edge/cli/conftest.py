@@ -1,4 +1,4 @@
-"""The program as a user meets it: its arguments, exit code, stdout and stderr. In this process, through ``main``."""
+"""The program as a user calls it: arguments, exit code, stdout and stderr. It runs in this process, through ``main``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 @dataclass(frozen=True)
 class CliResult:
-    """What one call left behind."""
+    """The exit code, stdout and stderr of one call."""
 
     code: int
     out: str
@@ -25,15 +25,15 @@ class CliResult:
     @property
     def json(self) -> dict[str, Any]:
         """Stdout, which must be one strict JSON object and nothing else."""
-        made = json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-        assert isinstance(made, dict)
-        return made
+        record = json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert isinstance(record, dict)
+        return record
 
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the user is; no configuration in it, none in the environment."""
-    folder = tmp_path / "desk"
+    """The working directory, without a configuration file; the environment has no settings either."""
+    folder = tmp_path / "workdir"
     folder.mkdir()
     monkeypatch.chdir(folder)
     for name in [name for name in os.environ if name.startswith("POSEMOE_EDGE")]:
@@ -43,7 +43,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run_cli(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
-    """run_cli("run", "synthetic://walk", "--json"): posemoe-edge with these arguments."""
+    """run_cli("run", "synthetic://walk", "--json"): the result of posemoe-edge with these arguments."""
     from posemoe_edge.edge.cli.main import main
 
     def call(*args: object) -> CliResult:
@@ -64,17 +64,17 @@ def run_cli(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.fixture
 def tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny_lifter: Callable[[str], Any]) -> None:
-    """The presets are tiny ones: tiny-retention, tiny-dssm, tiny-attention."""
+    """Replaces the presets by tiny-retention, tiny-dssm and tiny-attention."""
     from posemoe_edge.edge import presets
 
     kinds = ("retention", "dssm", "attention")
-    made = {f"tiny-{kind}": presets.Preset(f"tiny-{kind}", tiny_lifter(kind).config, "for tests") for kind in kinds}
-    monkeypatch.setattr(presets, "PRESETS", made)
+    tiny = {f"tiny-{kind}": presets.Preset(f"tiny-{kind}", tiny_lifter(kind).config, "for tests") for kind in kinds}
+    monkeypatch.setattr(presets, "PRESETS", tiny)
 
 
 @pytest.fixture
 def zoo(retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped artefacts: one, a tiny one under the default's name."""
+    """The folder of shipped artefacts: it contains one, a tiny one under the default's name."""
     from posemoe_edge.edge.cli import demo_verb, export_verb, models_verb
     from posemoe_edge.runtime.artefact import locate
 
@@ -87,7 +87,7 @@ def zoo(retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def mixste_checkpoint(tmp_path: Path) -> Path:
-    """What MixSTE's own training leaves behind, in small: one layer of 8 channels over 4 frames, under DataParallel."""
+    """A small checkpoint as MixSTE's own training writes it: one layer of 8 channels over 4 frames, under DataParallel."""
     import torch
 
     dim, shapes = 8, {"Spatial_pos_embed": (1, 17, 8), "Temporal_pos_embed": (1, 4, 8), "Spatial_patch_to_embedding": (8, 2)}
