@@ -25,6 +25,7 @@ WITHOUT_A_CAMERA = 'posemoe-edge run "synthetic://walk?people=1"'
 
 # These containers store how many frames they hold; in the others OpenCV estimates it from the duration.
 _COUNTED = (".mp4", ".avi", ".mov")
+_LOG_LEVEL_SILENT = 0  # of cv2.setLogLevel
 _LOST = 0.95  # a file that ends before this part of its frames was cut off
 
 
@@ -173,8 +174,8 @@ def _opencv() -> Any:
 def _quiet(cv2: Any) -> Iterator[None]:
     """OpenCV and the FFmpeg inside it say nothing on stderr: what went wrong becomes our error."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read once, at FFmpeg's first file
-    log = cv2.utils.logging
-    before = log.setLogLevel(log.LOG_LEVEL_SILENT)
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has the functions at its top
+    before = log.setLogLevel(_LOG_LEVEL_SILENT)
     try:
         yield
     finally:
