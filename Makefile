@@ -20,7 +20,7 @@ demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
 test: $(READY) $(BINDINGS) $(PYCUDA)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

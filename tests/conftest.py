@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # An export creates millions of objects beside PyTorch's: garbage collection took a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
+
+# On a machine without PyTorch and ONNX, as a robot is: files that import them at their top. Others need them in fixtures.
+collect_ignore_glob = [] if find_spec("torch") and find_spec("onnx") else ["runtime/engines/*/test_builder.py"]
 
 WriteTo = Callable[[Path], object]
 
@@ -85,6 +89,8 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Write
     shared = base.parent if base.name.startswith("popen-") else base
 
     def build(name: str, write: WriteTo) -> Path:
+        for package in ("torch", "onnx"):
+            pytest.importorskip(package, reason="the tests' artefacts are exported by PyTorch")
         path = shared / name
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
