@@ -74,7 +74,7 @@ def perturbed_lifter(config: LifterConfig) -> Lifter:
         frozen = {id(buffer) for module in model.modules() for name, buffer in module.named_parameters() if "decay" in name}
         for weight in model.parameters():
             if id(weight) not in frozen:
-                weight += 0.1 * torch.randn_like(weight)
+                weight.add_(0.1 * torch.randn_like(weight))
     return model
 
 
@@ -82,7 +82,8 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
     """(T, J, 3) poses of a stream, frame by frame, computed by PyTorch alone, in the joint order of the model."""
     x = torch.from_numpy(keypoints)[None, ..., : model.config.channels]  # (1, T, J, c)
     if chunk is not None:
-        state, poses = None, []
+        state: torch.Tensor | None = None
+        poses: list[torch.Tensor] = []
         for start in range(0, FRAMES - FRAMES % chunk, chunk):
             y, state = model.chunk(x[:, start : start + chunk], state)
             poses.append(y[0])
@@ -100,7 +101,8 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
     window = model.config.window or 0
     padded = torch.cat([x[:, :1].expand(-1, window - 1, -1, -1), x], dim=1)
     windows = torch.cat([padded[:, t : t + window] for t in range(FRAMES)])  # (T, window, J, c)
-    return model(windows)[:, -1].numpy()
+    last: torch.Tensor = model(windows)[:, -1]
+    return last.numpy()
 
 
 @pytest.mark.parametrize(
@@ -141,11 +143,13 @@ def test_the_steps_of_a_lifter_with_lookahead_are_those_of_the_causal_one(
     """Both networks compute the same bit for bit, so their step graphs are the same; the test above exports one of them."""
     ahead, causal = perturbed_lifter(KINDS[name]), perturbed_lifter(KINDS[CAUSAL[name]])
     causal.load_state_dict(ahead.state_dict())
-    states = None, None
+    states: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     for frame in torch.tensor(walker_keypoints(FRAMES)[..., : ahead.config.channels])[:, None]:
-        (pose, state), (other, its) = (model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True))
-        assert pose.equal(other) and state.equal(its)
-        states = state, its
+        (pose, state), (other, causal_state) = (
+            model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True)
+        )
+        assert pose.equal(causal_pose) and state.equal(causal_state)
+        states = state, causal_state
 
 
 def test_every_published_system_has_a_preset() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -107,19 +108,33 @@ def test_any_certificate_is_drawn_without_warnings(
     assert capfd.readouterr().err == "" and not len(recwarn)
 
 
+@dataclass
+class DrawnPlot:
+    """The arguments of ``draw_lines``."""
+
+    lines: list[Lines] = field(default_factory=list)
+    heading: str = ""
+    note: str = ""
+    table: list[tuple[str, ...]] = field(default_factory=list)
+
+
 @pytest.fixture
-def plot_arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The arguments of ``draw_lines``, which draws nothing."""
-    seen: dict[str, object] = {}
-    monkeypatch.setattr(certificate_plot, "draw_lines", lambda path, lines, **texts: seen.update(texts, lines=lines))
-    return seen
+def drawn(monkeypatch: pytest.MonkeyPatch) -> DrawnPlot:
+    """The next plot's arguments; nothing is drawn."""
+    plot = DrawnPlot()
+
+    def record(path: Path, lines: list[Lines], *, heading: str, note: str, table: list[tuple[str, ...]]) -> None:
+        plot.lines, plot.heading, plot.note, plot.table = lines, heading, note, table
+
+    monkeypatch.setattr(certificate_plot, "draw_lines", record)
+    return plot
 
 
-def test_the_table_has_every_figure_of_every_graph(plot_arguments: dict[str, object]) -> None:
+def test_the_table_has_every_figure_of_every_graph(drawn: DrawnPlot) -> None:
     draw_certificate(Path("nowhere.png"), COMPLETE)
-    assert plot_arguments["heading"] == "posemoe-retention-s: drift certificate FAILED"
-    assert "3,000 frames" in str(plot_arguments["note"]) and "12.5 Hz" in str(plot_arguments["note"])
-    columns, *rows = plot_arguments["table"]  # type: ignore[misc]
+    assert drawn.heading == "posemoe-retention-s: drift certificate FAILED"
+    assert "3,000 frames" in drawn.note and "12.5 Hz" in drawn.note
+    columns, *rows = drawn.table
     table = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     assert list(table) == list(SIZES)
     assert table["fp16"]["verdict"] == "passed" and table["int8"]["verdict"] == "FAILED"
@@ -130,24 +145,25 @@ def test_the_table_has_every_figure_of_every_graph(plot_arguments: dict[str, obj
     assert table["int8"]["recovers from an outlier in"] == "> 497 frames (PyTorch 70)"
 
 
-def test_the_lines_are_the_drift_and_the_recovery_from_an_outlier(plot_arguments: dict[str, object]) -> None:
+def test_the_lines_are_the_drift_and_the_recovery_from_an_outlier(drawn: DrawnPlot) -> None:
     draw_certificate(Path("nowhere.png"), ENGINES)
-    drift_lines, outlier = plot_arguments["lines"]  # type: ignore[misc]
-    assert isinstance(drift_lines, Lines) and isinstance(outlier, Lines) and drift_lines.log and outlier.log
+    drift_lines, outlier = drawn.lines
+    assert drift_lines.log and outlier.log
     assert list(drift_lines.y) == [f"fp16 {CPU}", f"fp16 {GPU}"] and list(outlier.y) == [*drift_lines.y, "PyTorch"]
     assert drift_lines.limit == 1 and outlier.limit == 1
     x = np.asarray(drift_lines.x)
     assert 0 < x[0] < x[-1] < 3000 and np.asarray(outlier.x)[0] == 0
-    np.testing.assert_allclose(outlier.y["PyTorch"], ENGINES.reference_recoveries[0].distance_mm)
+    distance_mm = np.array(ENGINES.reference_recoveries[0].distance_mm)
+    np.testing.assert_allclose(np.asarray(outlier.y["PyTorch"]), distance_mm)
 
 
-def test_a_model_without_state_has_one_plot(plot_arguments: dict[str, object]) -> None:
+def test_a_model_without_state_has_one_plot(drawn: DrawnPlot) -> None:
     draw_certificate(Path("nowhere.png"), STATELESS)
-    assert len(plot_arguments["lines"]) == 1  # type: ignore[arg-type]
+    assert len(drawn.lines) == 1
 
 
-def test_a_distance_of_zero_is_drawn_as_a_small_one(plot_arguments: dict[str, object]) -> None:
+def test_a_distance_of_zero_is_drawn_as_a_small_one(drawn: DrawnPlot) -> None:
     """A logarithmic axis has no zero."""
     draw_certificate(Path("nowhere.png"), BROKEN)
-    (drift_lines, _) = plot_arguments["lines"]  # type: ignore[misc]
+    (drift_lines, _) = drawn.lines
     assert (np.asarray(drift_lines.y["fp16"]) == 1e-6).all() and np.isnan(np.asarray(drift_lines.y["fp32"])).all()

@@ -228,7 +228,7 @@ def test_chunks_are_refused_where_there_is_no_state_or_no_chunk(
 def test_a_reset_clears_the_state_inside_the_graph_whatever_it_holds(mixer: str, artefact_of: Find) -> None:
     graph, _ = opened(artefact_of(mixer), "fp32")
     session = onnxruntime.InferenceSession(artefact_of(mixer) / graph.file, providers=["CPUExecutionProvider"])
-    empty = np.zeros((2, *graph.states[0].shape[1:]), np.float32)
+    empty = np.zeros((2, *map(int, graph.states[0].shape[1:])), np.float32)
     frames = () if graph.mode == "step" else (graph.frames,)
     inputs = {"keypoints": np.full((2, *frames, 17, 3), 0.3, np.float32), "dt": np.full((2, *frames), 0.02, np.float32)}
     expected = session.run(None, inputs | {"state": empty, "reset": np.zeros(2, np.bool_)})

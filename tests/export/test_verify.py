@@ -286,7 +286,7 @@ def test_the_joints_of_a_certificate_are_those_of_the_model(copy_artefact: Calla
 def test_a_model_of_another_skeleton_gets_and_is_judged_by_its_own_joints(
     copy_artefact: Callable[[str], Path], tiny_lifter: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rolled_out, roll_out = [], verify_module.roll_out
+    rolled_out = []
 
     def record(*args: Any, **options: Any) -> Any:
         rolled_out.append(args[2])
