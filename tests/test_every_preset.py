@@ -145,9 +145,8 @@ def test_the_steps_of_a_lifter_with_lookahead_are_those_of_the_causal_one(
     causal.load_state_dict(ahead.state_dict())
     states: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
     for frame in torch.tensor(walker_keypoints(FRAMES)[..., : ahead.config.channels])[:, None]:
-        (pose, state), (other, causal_state) = (
-            model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True)
-        )
+        stepped = [model.step(frame, old) for model, old in zip((ahead, causal), states, strict=True)]
+        (pose, state), (causal_pose, causal_state) = stepped
         assert pose.equal(causal_pose) and state.equal(causal_state)
         states = state, causal_state
 
