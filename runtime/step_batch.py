@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,19 +50,20 @@ class BatchStep:
         """The pose of each stream; frames and errors are those of ``Stream.step``."""
         with self._lock:
             # Under the lock, since as_device_array makes the model's CUDA stream wait for the owner of the frame.
-            on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if is_on_device(x)}  # type: ignore[arg-type]
+            on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if is_on_device(x)}
             lifted = self._device_path(frames, on_gpu, t) if on_gpu else self._host_path(frames, t)
         return {stream: stream._commit(x.frame, x.xyz_m, x.xyz_m_device) for stream, x in lifted.items()}
 
     def _host_path(
-        self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: float | None, *, upload_to: Collection[Stream] = ()
+        self, frames: Mapping[Stream, Any], t: float | None, *, upload_to: Collection[Stream] = ()
     ) -> dict[Stream, LiftedFrame]:
         """Check the frames, launch them from the host, and commit the states.
 
         Args:
+            frames: keypoints on the host.
             upload_to: streams whose poses are copied to the GPU.
         """
-        accepted = {stream: stream._accept(x, t) for stream, x in frames.items()}  # type: ignore[arg-type]
+        accepted = {stream: stream._accept(x, t) for stream, x in frames.items()}
         slots = self._put(accepted, {})
         if not slots:
             return {stream: LiftedFrame(frame) for stream, frame in accepted.items()}
@@ -74,19 +76,21 @@ class BatchStep:
         return lifted
 
     def _device_path(
-        self, frames: Mapping[Stream, ArrayLike | DeviceInput], on_gpu: Mapping[Stream, DeviceArray], t: float | None
+        self, frames: Mapping[Stream, Any], on_gpu: Mapping[Stream, DeviceArray], t: float | None
     ) -> dict[Stream, LiftedFrame]:
         """Launch the frames on the GPU as if nothing were wrong with them, check them afterwards, and commit the states.
 
         If a frame on the GPU needed a change, a joint to mask, a reset or nobody seen, the launch is not committed, and all
         frames are launched again from the host.
+
+        Args:
+            frames: keypoints on either side.
+            on_gpu: those on the GPU.
         """
         device_io = self._slots.device_io
         assert device_io is not None, "_device_keypoints refuses frames on the GPU without it"
-        assumed = {
-            stream: stream._accept(PLACEHOLDER_KEYPOINTS if stream in on_gpu else x, t)  # type: ignore[arg-type]
-            for stream, x in frames.items()
-        }
+        placeholders = dict.fromkeys(on_gpu, PLACEHOLDER_KEYPOINTS)
+        assumed = {stream: stream._accept(x, t) for stream, x in {**frames, **placeholders}.items()}
         slots = self._put(assumed, on_gpu)
         poses = self._slots.launch(list(slots.values()))
         read = {stream: device_io.keypoints_read(slots[stream]) for stream in on_gpu}

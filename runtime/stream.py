@@ -176,7 +176,7 @@ class Stream:
                 expected="keypoints of the host: these joints are put into another order there",
             )
         array = as_device_array(device_io.device, keypoints)
-        if (array.shape, array.dtype) != (device_io.frame_shape, np.float32):
+        if array.shape != device_io.frame_shape or array.dtype != np.float32:
             expected = f"float32 {device_io.frame_shape}"
             raise FrameError(f"the keypoints on the GPU are {array.dtype} {array.shape}", expected=expected)
         return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class DlpackArray(Protocol):
 DeviceInput = CudaArray | DlpackArray
 
 
-def is_on_device(x: object) -> bool:
+def is_on_device(x: object) -> TypeGuard[DeviceInput]:
     """Whether ``x`` is an array in GPU memory: by DLPack's device, otherwise by ``__cuda_array_interface__``."""
     if isinstance(x, np.ndarray):
         return False

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from posemoe_edge.runtime.artefact.certificate import Certificate, parse_certificate
+from posemoe_edge.runtime import load
+from posemoe_edge.runtime.artefact.certificate import CERTIFICATE_SCHEMA, Certificate, parse_certificate
+from posemoe_edge.runtime.artefact.certificate import read_certificate as read_shipped_certificate
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import MANIFEST, MANIFEST_SCHEMA, parse_manifest, read_manifest
 from posemoe_edge.runtime.artefact.migrations import CERTIFICATE_MIGRATIONS, MANIFEST_MIGRATIONS
 from posemoe_edge.runtime.errors import ArtefactError
+
+SHIPPED = sorted(path.parent for path in ZOO.glob(f"*/{MANIFEST}"))
 
 SHAPES: dict[str, Any] = {"keypoints": ["B", 9, 17, 2], "pose": ["B", 9, 17, 3]}
 
@@ -136,6 +141,15 @@ def test_migrations_leave_no_version_out(migrations: dict[int, Any]) -> None:
     assert list(migrations) == list(range(min(migrations), max(migrations) + 1))
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in ZOO.glob(f"*/{MANIFEST}")), ids=lambda path: path.name)
-def test_every_shipped_manifest_is_read(folder: Any) -> None:
-    assert read_manifest(folder).schema_version == MANIFEST_SCHEMA
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_artefact_is_read(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert manifest.schema_version == MANIFEST_SCHEMA
+    certificate = read_shipped_certificate(folder, manifest)
+    assert certificate is not None and certificate.schema_version == CERTIFICATE_SCHEMA
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_graph_is_read_on_its_own(folder: Path) -> None:
+    for graph in read_manifest(folder).graphs:
+        assert load(folder / graph.file).manifest.schema_version == MANIFEST_SCHEMA
