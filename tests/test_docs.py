@@ -1,24 +1,34 @@
-"""The documentation is true: its marked code runs, its links lead somewhere, and the command line's page is complete.
+"""The documentation is true: marked code runs; links, paths, names of tests, record fields and options exist.
 
 A block marked ``<!-- run -->`` on the line before its fence runs in an empty folder of its own; long ones are not marked.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import posemoe_edge
 import pytest
+from posemoe_edge.calib.quantize.calibration import Calibration
 from posemoe_edge.edge.cli.main import cli
+from posemoe_edge.runtime.artefact.certificate import Certificate
+from posemoe_edge.runtime.artefact.manifest import Manifest
+from posemoe_edge.runtime.artefact.record import Record
+from posemoe_edge.runtime.engines.tensorrt.plan import SideCar
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("edge", "export", "calib", "runtime", "tests", "examples", "benchmarks", "docs", "scripts", "docker")
 MARK = "<!-- run -->"
 FENCE = re.compile(r"```(\w*)\s*")
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
@@ -73,13 +83,13 @@ def test_every_mark_stands_before_code_that_can_run(page: Path) -> None:
 
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_marked_code_runs(block: Block, tmp_path: Path) -> None:
-    folder = Path(sys.executable).parent
+    scripts = Path(sys.executable).parent
     program = [sys.executable, "-"] if block.language == "python" else ["bash", "-euo", "pipefail", "-s"]
     done = subprocess.run(
         program,
         input=block.text,
         cwd=tmp_path,
-        env=os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -88,17 +98,17 @@ def test_marked_code_runs(block: Block, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{block} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES[1:]], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(prose(page)):
         if re.match(r"[a-z]+:", target):  # the web, mail
             continue
         name, _, anchor = target.partition("#")
-        found = (page.parent / name).resolve() if name else page
-        assert found.exists(), f"{page.name} links to {target}"
-        assert found.is_relative_to(ROOT), f"{page.name} links out of the repository: {target}"
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        assert linked.is_relative_to(ROOT), f"{page.name} links out of the repository: {target}"
         if anchor:
-            assert anchor in anchors(found), f"{page.name} links to {target}"
+            assert anchor in anchors(linked), f"{page.name} links to {target}"
 
 
 def anchors(page: Path) -> set[str]:
@@ -107,42 +117,123 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_paths_exist(page: Path) -> None:
+    """Of the repository, in backticks: `runtime/pose/`, `edge/models/*.py`. NAME is a placeholder."""
+    paths = re.findall(rf"`(?:python )?((?:{'|'.join(FOLDERS)})/[\w./*-]*)[^`\n]*`", prose(page))
+    assert [path for path in paths if "NAME" not in path and not list(ROOT.glob(path.rstrip("/.")))] == []
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_modules_and_public_names_exist(page: Path) -> None:
+    """Of imports in code, whether it is marked or not."""
+    code = "\n".join(block.text for block in blocks(page) if block.language == "python")
+    for module, names in re.findall(r"^from (posemoe_edge[\w.]*) import ([\w, ]+)$", code, flags=re.MULTILINE):
+        for name in names.split(", "):
+            assert not name.startswith("_") and hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_that_are_named_exist(page: Path) -> None:
-    there = {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
-    assert set(re.findall(r"`(test_\w+)`", page.read_text())) <= there
+    existing = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert set(re.findall(r"`(test_\w+)`", page.read_text())) <= existing
+
+
+def test_public_names_are_documented() -> None:
+    text = "\n".join(page.read_text() for page in ALL_PAGES)
+    words = set(re.findall(r"\w+", "\n".join(re.findall(r"`([^`\n]+)`", text)))) | set(
+        re.findall(r"\w+", "\n".join(block.text for page in ALL_PAGES for block in blocks(page) if block.language == "python"))
+    )
+    assert set(posemoe_edge.__all__) - words == set()
+
+
+# Records: their fields are in tables whose first column is headed "field" or "side-car".
+
+RECORDS: dict[str, tuple[type[Record], ...]] = {
+    "artefact.md": (Manifest, Certificate, SideCar),
+    "calibration.md": (Calibration,),
+}
+
+
+def fields(record: type[Record]) -> set[str]:
+    """The names of a record's fields and of those of the records in it."""
+    names = set(record.model_fields)
+    for field in record.model_fields.values():
+        for kind in records_in(field.annotation):
+            names |= fields(kind)
+    return names
+
+
+def records_in(annotation: object) -> Iterator[type[Record]]:
+    """The records in a type such as ``tuple[Drift, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Record):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from records_in(argument)
+
+
+@pytest.mark.parametrize(("name", "record"), [(name, record) for name in RECORDS for record in RECORDS[name]])
+def test_every_field_of_a_record_is_documented(name: str, record: type[Record]) -> None:
+    assert fields(record) - set(re.findall(r"`(\w+)`", (ROOT / "docs" / name).read_text())) == set()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_documented_field_exists(name: str) -> None:
+    known = set.union(*(fields(record) for record in RECORDS[name]))
+    page = (ROOT / "docs" / name).read_text()
+    tables = re.findall(r"^\| (?:field|side-car) .*\n\| ?-.*\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
+    cells = [row.split("|")[1] for table in tables for row in table.splitlines()]
+    assert cells
+    assert {field for cell in cells for field in re.findall(r"`(\w+)`", cell)} - known == set()
 
 
 def verbs() -> dict[str, click.Command]:
     context = click.Context(cli)
-    found = {}
+    commands = {}
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
-        found[name] = command
-    return found
+        commands[name] = command
+    return commands
 
 
-def section(name: str) -> str:
-    """What docs/cli.md says under a verb."""
-    page = (ROOT / "docs" / "cli.md").read_text()
-    found = re.search(rf"^## {name}\b.*?(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
-    assert found, f"docs/cli.md has no section {name}"
-    return found[0]
-
-
-@pytest.mark.parametrize("name", list(verbs()))
-def test_every_option_is_explained_under_its_verb(name: str) -> None:
-    command, text = verbs()[name], section(name)
-    written = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
-    options = {
+def options(command: click.Command) -> set[str]:
+    """--model, --no-weights ... of a verb, without those that every verb has."""
+    return {
         option
         for param in command.params
         if isinstance(param, click.Option)
         for option in (*param.opts, *param.secondary_opts)
         if option.startswith("--") and option[2:] not in EACH_VERB
     }
-    assert written == options
+
+
+def section(name: str) -> str:
+    """What docs/cli.md says under a verb."""
+    page = (ROOT / "docs" / "cli.md").read_text()
+    match = re.search(rf"^## {name}\b.*?(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    assert match, f"docs/cli.md has no section {name}"
+    return match[0]
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_commands_have_the_options_that_pages_show(page: Path) -> None:
+    shown = "\n".join(block.text for block in blocks(page) if block.language == "bash").replace("\\\n", " ")
+    for name, arguments in re.findall(
+        r"posemoe-edge (\w+)([^\n#|]*)", shown + "\n" + "\n".join(re.findall(r"`([^`]+)`", prose(page)))
+    ):
+        if name in verbs():
+            assert set(OPTION.findall(arguments)) - options(verbs()[name]) - {f"--{option}" for option in EACH_VERB} == set()
+
+
+@pytest.mark.parametrize("name", list(verbs()))
+def test_every_option_is_explained_under_its_verb(name: str) -> None:
+    assert set(OPTION.findall(section(name))) == options(verbs()[name])
 
 
 def test_the_options_of_each_verb_are_explained_once() -> None:
@@ -151,13 +242,13 @@ def test_the_options_of_each_verb_are_explained_once() -> None:
         assert option in page
 
 
-def test_the_configurations_odd_names_are_the_odd_names() -> None:
+def test_keys_of_the_configuration_that_differ_from_their_options_are_documented() -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
-    told = set(re.findall(r"`(--[a-z-]+)`(?: of `\w+`)? is `(\w+)`", page))
-    odd = {
+    documented = set(re.findall(r"`(--[a-z-]+)`(?: of `\w+`)? is `(\w+)`", page))
+    differing = {
         (param.opts[0], param.name)
         for command in verbs().values()
         for param in command.params
         if isinstance(param, click.Option) and param.opts[0][2:].replace("-", "_") != param.name and param.name != "verbose"
     }
-    assert told == odd
+    assert documented == differing
