@@ -11,7 +11,7 @@ from typing import Any
 from ..runtime.artefact.locate import find_artefact
 from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest
 from ..runtime.engines import open_engine
-from ..runtime.engines.tensorrt.library import import_tensorrt, machine
+from ..runtime.engines.tensorrt.library import describe_machine, import_tensorrt
 from ..runtime.engines.tensorrt.plan import EngineName, Machine, Plan, find_plan
 from ..runtime.errors import MissingError, PoseEdgeError
 from ..runtime.platform.jetson import PlatformInfo
@@ -118,7 +118,7 @@ def tensorrt_status(engine: EngineName, capability: str | None, platform: Platfo
     try:
         folder = find_artefact(None)
         manifest = read_manifest(folder)
-        here = machine(engine, trt, capability)
+        here = describe_machine(engine, trt, capability)
         plans = [plan for graph in manifest.graphs if (plan := _find_plan(folder, manifest, graph, here))]
         if not plans:
             graph = next((graph for graph in manifest.graphs if graph.precision == "fp16"), manifest.graph())

@@ -49,19 +49,26 @@ class Registry(Generic[T]):
         noun: what is registered, in the singular: "sink".
         group: the group of entry points in which other packages register more: "posemoe_edge.sinks".
         builtin: name -> "module:attribute" of the built-in factories; the module is absolute.
+        own_entry_points: names that posemoe-edge itself registers in the group, because a layer above brings the factory.
     """
 
-    def __init__(self, noun: str, *, group: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, noun: str, *, group: str, builtin: Mapping[str, str], own_entry_points: Iterable[str] = ()) -> None:
         self.noun, self.group = noun, group
-        self._builtin = dict(builtin)
+        self._builtin, self._own = dict(builtin), tuple(own_entry_points)
 
     def __iter__(self) -> Iterator[str]:
-        """All names, the built-in ones first."""
-        yield from self._builtin
-        yield from (name for name in self._entry_points() if name not in self._builtin)
+        """All names: the built-in ones, those that posemoe-edge registers itself, those of other packages."""
+        known = (*self._builtin, *self._own)
+        yield from known
+        yield from (name for name in self._entry_points() if name not in known)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._builtin or name in self._entry_points()
+        return name in self._builtin or name in self._own or name in self._entry_points()
+
+    def check(self, name: str) -> None:
+        """Raise a ``UsageError`` if there is no factory of that name. Nothing is imported."""
+        if name not in self:
+            raise UsageError(f"no {self.noun} {name!r}{suggest(name, self)}", expected=f"one of {', '.join(self)}")
 
     def find(self, name: str, *, extra: str | None = None) -> T:
         """The factory of that name.
@@ -73,13 +80,19 @@ class Registry(Generic[T]):
             UsageError: there is none of that name.
             MissingError: its package is not installed, or what it imports is not.
         """
-        if name not in self:
-            raise UsageError(f"no {self.noun} {name!r}{suggest(name, self)}", expected=f"one of {', '.join(self)}")
+        self.check(name)
         try:
             if name in self._builtin:
                 module, _, attribute = self._builtin[name].partition(":")
                 return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
-            return self._entry_points()[name].load()  # type: ignore[no-any-return]
+            entry_point = self._entry_points().get(name)
+            if entry_point is None:
+                raise MissingError(
+                    f"nothing that is installed brings the {self.noun} {name}",
+                    expected=f"the entry point {name} in the group {self.group}",
+                    run="pip install --force-reinstall --no-deps posemoe-edge",
+                )
+            return entry_point.load()  # type: ignore[no-any-return]
         except ImportError as error:
             purpose = f"the {self.noun} {name}"
             if extra is not None:

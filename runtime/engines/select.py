@@ -1,4 +1,4 @@
-"""Which engine runs an artefact on this machine: TensorRT, else ONNX Runtime on the GPU, else on the CPU."""
+"""Selects what runs an artefact on this machine: TensorRT, otherwise ONNX Runtime on the GPU, otherwise on the CPU."""
 
 from __future__ import annotations
 
@@ -7,98 +7,133 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from ..artefact.manifest import Graph, Manifest, read_graph
+from ..artefact.certificate import Certificate, read_certificate
+from ..artefact.locate import find_artefact
+from ..artefact.manifest import Graph, Manifest, check_file, read_manifest
+from ..artefact.metadata import read_embedded_manifest
 from ..artefact.precision import Precision, gpu_order
-from ..errors import ArtefactError, MissingError, UsageError
+from ..errors import ArtefactError, MissingError
 from ..platform.nvidia import find_gpu
-from . import check_engine
-from .tensorrt.library import import_tensorrt, machine
+from .open import ENGINES
+from .tensorrt.library import this_machine
 from .tensorrt.plan import EngineName, Plan, find_plan, has_plans
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What to open: a graph of the artefact, with which engine, and TensorRT with which plan of it."""
-
-    graph: Graph
-    engine: str
-    plan: Plan | None = None
-
-
-def choose(folder: Path, manifest: Manifest, *, precision: Precision | None = None, engine: str | None = None) -> Choice:
-    """The best that there is on this machine; the log says what, and why not the others.
-
-    Nothing is imported and nobody asked of whom there is no plan, so that a machine without a GPU pays nothing.
+class Selection:
+    """What runs: one graph of an artefact, with one engine. Nothing is opened yet.
 
     Args:
-        folder: the artefact, or a lone ONNX file.
-        precision: None is that of the plan, the preferred one and fp16 before others; without a plan the preferred one.
-        engine: a name of ``ENGINES``, if it must be that one; None decides.
+        artefact: the artefact's folder, or a standalone ONNX file.
+        path: the graph's file; its size and hash are those of the manifest.
+        engine: a name in ``ENGINES``.
+        plan: the plan that TensorRT runs; None for other engines.
+        certificate: the artefact's drift certificate, if it has one.
+    """
+
+    artefact: Path
+    manifest: Manifest
+    graph: Graph
+    path: Path
+    engine: str
+    plan: Plan | None = None
+    certificate: Certificate | None = None
+
+
+def resolve(artefact: str | Path | None = None, *, precision: Precision | None = None, engine: str | None = None) -> Selection:
+    """Select the graph and the engine that run an artefact on this machine.
+
+    Args:
+        artefact: an artefact's folder, a standalone ONNX file, or the name of a shipped artefact; None is the default one.
+        precision: None selects it: see ``select_engine``.
+        engine: a name in ``ENGINES``; None selects it.
 
     Raises:
-        MissingError, ArtefactError: the engine that was asked for is not here, or none of the plans fits.
+        UsageError: there is no such engine.
+        MissingError: there is no such artefact, or the requested engine is not installed.
+        ArtefactError: the artefact is incomplete, was changed, or does not fit.
     """
-    check_engine(engine)
-    usual = manifest.graph(precision)
+    location = find_artefact(artefact)
+    if location.is_file():
+        manifest = read_embedded_manifest(location)
+        precision = manifest.graph(precision).precision  # the file is one graph: there is no other precision to select
+        graph, engine, plan = select_engine(location, manifest, precision=precision, engine=engine)
+        return Selection(location, manifest, graph, location, engine, plan)
+    manifest = read_manifest(location)
+    graph, engine, plan = select_engine(location, manifest, precision=precision, engine=engine)
+    path = check_file(location, manifest, graph.file)
+    return Selection(location, manifest, graph, path, engine, plan, read_certificate(location, manifest))
+
+
+def select_engine(
+    artefact: Path, manifest: Manifest, *, precision: Precision | None = None, engine: str | None = None
+) -> tuple[Graph, str, Plan | None]:
+    """The graph, the engine's name and, for TensorRT, the plan. The log names the reason for each engine not selected.
+
+    An engine without plans is neither imported nor initialised, so that a machine without a GPU pays nothing.
+
+    Args:
+        artefact: the folder, or a standalone ONNX file.
+        precision: None is the preferred precision, or that of a plan: the preferred one first, then fp16 before others.
+        engine: a name in ``ENGINES`` that is required; None selects one.
+
+    Raises:
+        UsageError: there is no such engine.
+        MissingError, ArtefactError: the required engine is not installed, or no plan fits this machine.
+    """
+    if engine is not None:
+        ENGINES.check(engine)
+    preferred = manifest.graph(precision)
     order = gpu_order(preferred=manifest.preferred)
-    graphs = [usual] if precision else sorted(manifest.graphs, key=lambda graph: order.index(graph.precision))
-    why_not = []
+    graphs = [preferred] if precision else sorted(manifest.graphs, key=lambda graph: order.index(graph.precision))
+    rejected = []
     for name in get_args(EngineName):
         if engine == name:
-            return _planned(folder, manifest, graphs, usual, name)
+            return _select_plan(artefact, manifest, graphs, preferred, name)
         if engine is None:
-            planned = [graph for graph in graphs if has_plans(folder, manifest, graph, name)]
-            if not planned:
-                why_not.append(f"{name}: no plan")
+            with_plans = [graph for graph in graphs if has_plans(artefact, manifest, graph, name)]
+            if not with_plans:
+                rejected.append(f"{name}: no plan")
                 continue
             try:
-                choice = _planned(folder, manifest, planned, planned[0], name)
+                graph, _, plan = _select_plan(artefact, manifest, with_plans, with_plans[0], name)
             except MissingError as error:
-                why_not.append(f"{name}: {error.what}")
+                rejected.append(f"{name}: {error.what}")
             except ArtefactError as error:
                 log.warning("%s cannot be used: %s", name, error)
-                why_not.append(f"{name}: {error.what}")
+                rejected.append(f"{name}: {error.what}")
             else:
-                log.info("%s", "; ".join([f"{name} is chosen, with {choice.plan and choice.plan.path}", *why_not]))
-                return choice
+                log.info("%s", "; ".join([f"{name} is chosen, with {plan.path}", *rejected]))
+                return graph, name, plan
     if engine is None:
-        engine, reason = _onnxruntime()
-        log.info("%s", "; ".join([f"{engine} is chosen", *why_not, *reason]))
-    return Choice(usual, engine)
+        engine, reasons = _select_onnxruntime()
+        log.info("%s", "; ".join([f"{engine} is chosen", *rejected, *reasons]))
+    return preferred, engine, None
 
 
-def plan_beside(path: Path | bytes, engine: EngineName) -> Plan:
-    """The plan of a graph's file, by the manifest in its folder."""
-    if isinstance(path, bytes):
-        raise UsageError(f"bytes for {engine}", expected="a graph's file in an artefact: plans are found beside it")
-    manifest, graph = read_graph(path)
-    choice = _planned(path.parent, manifest, [graph], graph, engine)
-    assert choice.plan is not None
-    return choice.plan
-
-
-def _planned(folder: Path, manifest: Manifest, graphs: list[Graph], usual: Graph, name: EngineName) -> Choice:
-    """The first of the graphs that has a plan which fits here. If none has, what is said is said of the usual one."""
-    gpu = find_gpu()  # first: without one there is no need to import anything
-    here = machine(name, import_tensorrt(name), gpu.capability)
+def _select_plan(
+    artefact: Path, manifest: Manifest, graphs: list[Graph], preferred: Graph, engine: EngineName
+) -> tuple[Graph, str, Plan]:
+    """The first of the graphs with a plan that fits this machine. If none has one, the error is about the preferred graph."""
+    here = this_machine(engine)
     for graph in graphs:
         try:
-            return Choice(graph, name, find_plan(folder, manifest, graph, here=here))
+            return graph, engine, find_plan(artefact, manifest, graph, here=here)
         except (MissingError, ArtefactError) as error:
             log.debug("%s", error)
-    return Choice(usual, name, find_plan(folder, manifest, usual, here=here))
+    return preferred, engine, find_plan(artefact, manifest, preferred, here=here)
 
 
-def _onnxruntime() -> tuple[str, list[str]]:
-    """On which processor ONNX Runtime runs, and why not on the GPU."""
+def _select_onnxruntime() -> tuple[str, list[str]]:
+    """ONNX Runtime's engine on the GPU or on the CPU, and the reasons against the GPU."""
     try:
         find_gpu()
         import onnxruntime
     except MissingError as error:
         return "onnxruntime", [f"onnxruntime-cuda: {error.what}"]
-    except ImportError:  # whoever opens it says what to install
+    except ImportError:  # opening the engine raises the error that names what to install
         return "onnxruntime", []
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return "onnxruntime", ["onnxruntime-cuda: the package is onnxruntime, not onnxruntime-gpu"]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from ..cuda.array import DeviceArray
 
 GapAction = Literal["none", "hold", "decay", "reset"]
 """What a stream did about the time since its last frame: nothing, held its state, let it decay, or started anew."""
@@ -30,6 +27,20 @@ class Frame:
     people: dict[int, NDArray[np.float32]]
     image: NDArray[np.uint8] | None = None
     truth_m: dict[int, NDArray[np.float32]] | None = None
+
+
+class ArrayOnDevice(Protocol):
+    """A float32 array in GPU memory: a ``cuda.DeviceArray``, read in place by torch, CuPy, Numba and pycuda."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+    def __array__(self) -> NDArray[np.float32]:
+        """A copy on the host."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +66,7 @@ class Pose:
     latency_frames: int
     gap: GapAction
     person: int = 0
-    xyz_m_device: DeviceArray | None = None
+    xyz_m_device: ArrayOnDevice | None = None
 
     def of(self, person: int) -> Pose:
         """The same pose, as that person's."""

@@ -18,10 +18,10 @@ from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.edge.torch_backend.engine import exact_fp32
 from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.verify import verify
-from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, engines, load
+from posemoe_edge.runtime import ArtefactError, MissingError, Model, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import REFERENCE, Budget
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
-from posemoe_edge.runtime.engines import open_engine
+from posemoe_edge.runtime.engines import ENGINES, open_engine
 
 SAME = 1e-6  # metres: the same operations, on memory that is aligned otherwise
 REL = 1e-4  # float32 sums in another order, over a carried state
@@ -205,7 +205,7 @@ class TestWhatCannotBeRun:
         assert load(dssm_artefact, engine="onnxruntime").engine == "onnxruntime-cpu"
 
     def test_without_the_entry_point_it_is_named(self, dssm_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engines, "FROM_ABOVE", "posemoe_edge.nothing")
+        monkeypatch.setattr(ENGINES, "group", "posemoe_edge.nothing")
         with pytest.raises(MissingError, match="the entry point torch in the group"):
             load(dssm_artefact, engine="torch")
 

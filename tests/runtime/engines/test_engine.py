@@ -83,7 +83,7 @@ def test_a_file_that_is_no_graph_is_an_error_of_the_artefact(tmp_path: Path, dat
 
 
 def test_an_engine_that_is_not_there_is_answered_with_the_nearest(retention_artefact: Path) -> None:
-    with pytest.raises(UsageError, match="no engine 'onnx'; expected onnxruntime"):
+    with pytest.raises(UsageError, match="no engine 'onnx'; expected one of onnxruntime,"):
         load(retention_artefact, engine="onnx")
 
 

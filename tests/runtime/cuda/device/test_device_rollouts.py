@@ -18,7 +18,7 @@ import pytest
 from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.cuda.driver import CudaError
-from posemoe_edge.runtime.engines import select as choice
+from posemoe_edge.runtime.engines.select import select_engine
 
 Planned = Callable[..., Path]
 Walk = Callable[..., np.ndarray]
@@ -269,10 +269,10 @@ def test_a_plan_of_fp16_is_found_without_being_asked_for(planned: Planned, monke
             "files": manifest.files | {half.file: manifest.files[manifest.graphs[0].file]},
         }
     )
-    assert choice.choose(folder, both).graph.precision == "fp32"
+    assert select_engine(folder, both)[0].precision == "fp32"
     for path in (folder / "engines").iterdir():
         path.rename(path.with_name(path.name.replace("fp32", "fp16")))
-    found = choice.choose(folder, both)
-    assert (found.graph.precision, found.engine) == ("fp16", "tensorrt") and found.plan is not None
-    assert choice.choose(folder, both, engine="onnxruntime").graph.precision == "fp32"
-    assert choice.choose(folder, both, precision="fp32").engine == "onnxruntime"
+    graph, engine, plan = select_engine(folder, both)
+    assert (graph.precision, engine) == ("fp16", "tensorrt") and plan is not None
+    assert select_engine(folder, both, engine="onnxruntime")[0].precision == "fp32"
+    assert select_engine(folder, both, precision="fp32")[1] == "onnxruntime"
