@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.state import ChunkSlots
 from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
+from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
 
 T = 3
 Frame = tuple[F32, float, bool]  # keypoints, dt in seconds, reset
@@ -73,34 +73,12 @@ def frame(rng: np.random.Generator, reset: bool = False) -> Frame:
     return rng.normal(size=(17, 3)).astype(np.float32), float(rng.uniform(0.01, 1)), reset
 
 
-class Schedule(RuleBasedStateMachine):
-    """Streams come and go in any order; each is compared with one that is lifted alone."""
+class Schedule(SlotSchedule):
+    """Each stream is compared with one that is lifted alone."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.engine = ChunkEngine()
-        self.slots = ChunkSlots(self.engine, GRAPH)
-        self.expected: dict[int, Alone] = {}
-        self.saved: list[tuple[Any, Alone]] = []
-
-    @initialize(n=st.integers(1, 3))
-    def start(self, n: int) -> None:
-        for _ in range(n):
-            self.allocate()
-
-    @precondition(lambda self: len(self.expected) < 9)
-    @rule()
-    def allocate(self) -> None:
-        slot = self.slots.allocate()
-        assert slot not in self.expected and slot <= len(self.expected)
-        self.expected[slot] = Alone()
-
-    @precondition(lambda self: len(self.expected) > 1)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.slots.release(slot)
-        del self.expected[slot]
+        super().__init__(ChunkSlots(self.engine, GRAPH), cleared=Alone())
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data(), fate=st.sampled_from(["commit"] * 6 + ["not", "raise"]), seed=st.integers(0, 999))
@@ -127,19 +105,6 @@ class Schedule(RuleBasedStateMachine):
         if fate == "commit":
             self.slots.commit(some)
             self.expected |= {slot: after for slot, (_, after) in after_launch.items()}
-
-    @precondition(lambda self: self.expected)
-    @rule(data=st.data())
-    def save(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.saved.append((self.slots.state_copy(slot), self.expected[slot]))
-
-    @precondition(lambda self: self.expected and self.saved)
-    @rule(data=st.data())
-    def load(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        state, self.expected[slot] = data.draw(st.sampled_from(self.saved))
-        self.slots.load_state(slot, state)
 
 
 TestSchedule = Schedule.TestCase

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from posemoe_edge.runtime.arrays import F32
-from posemoe_edge.runtime.state import StepSlots, StreamState, WindowSlots
+from posemoe_edge.runtime.state import StepSlots, WindowSlots
 from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
+from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
 
 T = 4
 rng = np.random.default_rng(0)
@@ -42,35 +43,12 @@ def window_slots(engine: NumpyEngine | None = None, *, poses: int = T, latency: 
     return WindowSlots(engine or NumpyEngine(compute_window), graph, latency_frames=latency)
 
 
-class Schedule(RuleBasedStateMachine):
-    """Streams come and go in any order; each state is compared with one that is computed alone."""
+class Schedule(SlotSchedule):
+    """Each state is compared with one that is computed alone."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.engine = NumpyEngine(compute_step)
-        self.slots = step_slots(self.engine)
-        self.expected: dict[int, F32] = {}
-        self.saved: list[tuple[StreamState, F32]] = []
-
-    @initialize(n=st.integers(1, 3))
-    def start(self, n: int) -> None:
-        for _ in range(n):
-            self.allocate()
-
-    @precondition(lambda self: len(self.expected) < 9)
-    @rule()
-    def allocate(self) -> None:
-        slot = self.slots.allocate()
-        assert slot not in self.expected, "a slot was allocated twice"
-        assert slot <= len(self.expected), "the lowest free slot is allocated first"
-        self.expected[slot] = np.zeros(3, np.float32)
-
-    @precondition(lambda self: len(self.expected) > 1)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.slots.release(slot)
-        del self.expected[slot]
+        super().__init__(step_slots(self.engine), cleared=np.zeros(3, np.float32))
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data(), fate=st.sampled_from(["commit", "commit", "commit", "not", "raise"]), seed=st.integers(0, 999))
@@ -96,20 +74,6 @@ class Schedule(RuleBasedStateMachine):
         if fate == "commit":
             self.slots.commit(some)
             self.expected |= {slot: after for slot, (_, after) in expected.items()}
-
-    @precondition(lambda self: self.expected)
-    @rule(data=st.data())
-    def save(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        self.saved.append((self.slots.state_copy(slot), self.expected[slot]))
-
-    @precondition(lambda self: self.expected and self.saved)
-    @rule(data=st.data())
-    def load(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.expected)))
-        state, expected = data.draw(st.sampled_from(self.saved))
-        self.slots.load_state(slot, state)
-        self.expected[slot] = expected
 
     @invariant()
     def each_state_is_its_own(self) -> None:
