@@ -1,4 +1,4 @@
-"""Networks from their weights on disk: ours, and the official ones."""
+"""Networks from weights on disk: those of this package, and official checkpoints."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from ..export.reference import beside
 from ..runtime.errors import ArtefactError, MissingError, UsageError
 from .models.lifter import Lifter
 from .models.topology import build, config_from
-from .official.families import recognise
+from .official.conversion import convert_weight
+from .official.families import match_checkpoint
 from .official.options import Options
-from .official.rename import shaped
-from .official.weights import tidied
+from .official.weights import clean_state_dict
 
 
 def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
-    """The network in eval mode, and its record (preset, config, training)."""
+    """The network in eval mode, and its record (preset, config, training).
+
+    Raises:
+        MissingError: the weights or the record are not there.
+        ArtefactError: they cannot be read, or do not belong together.
+    """
     record_path = beside(path)
-    for needed in (path, record_path):
-        if not needed.is_file():
-            raise MissingError(f"there are no weights at {needed}", expected="a .safetensors file with its .json beside it")
+    for file in (path, record_path):
+        if not file.is_file():
+            raise MissingError(f"there are no weights at {file}", expected="a .safetensors file with its .json beside it")
     try:
         record = json.loads(record_path.read_text())
         model = build(config_from(record["config"]))
@@ -57,7 +62,7 @@ def import_official(
     state_dict: Mapping[str, Tensor],
     config: Mapping[str, Any] | None = None,
     *,
-    ignored: Callable[[list[str]], None] = lambda names: None,
+    on_ignored: Callable[[list[str]], None] = lambda keys: None,
 ) -> Lifter:
     """The network of an official checkpoint, in eval mode, float32.
 
@@ -68,19 +73,19 @@ def import_official(
     Args:
         family: poseretnet, mixste (HoT's MixSTE too) or motionbert (lite or base).
         state_dict: by official names, with or without DataParallel's prefix.
-        config: the published code's options, as far as weights do not tell: num_heads (8); causal (or uncausal), joint_related
-            and gamma_divider of poseretnet; dataset (h36m or mpii3d_univ); layer_index of HoT; r and b of H2OT. A size that
-            contradicts the weights is an error, and so is a key that is nearly one of these.
-        ignored: called with the other keys, which were not read.
+        config: the published code's options that do not follow from the weights: num_heads (8); causal (or uncausal),
+            joint_related and gamma_divider of poseretnet; dataset (h36m or mpii3d_univ); layer_index of HoT; r and b of H2OT.
+            A size that contradicts the weights is an error, and so is a key that nearly has the name of one of these.
+        on_ignored: called with the keys of ``config`` that were not read.
 
     Raises:
         UsageError: no such family, or a configuration that contradicts the weights.
-        ArtefactError: weights are missing, odd, or of another shape.
+        ArtefactError: weights are missing, unknown, or of another shape.
     """
-    weights, options = tidied(state_dict), Options(config or {})
-    ours, renames = recognise(family, weights, options)
-    ignored(options.unread())
-    model = build(ours)
+    weights, options = clean_state_dict(state_dict), Options(config or {})
+    our_config, converted = match_checkpoint(family, weights, options)
+    on_ignored(options.unread_keys())
+    model = build(our_config)
     shapes = {name: weight.shape for name, weight in model.state_dict().items()}
-    model.load_state_dict({rename.ours: shaped(rename, weights, shapes[rename.ours]) for rename in renames})
+    model.load_state_dict({weight.name: convert_weight(weight, weights, shapes[weight.name]) for weight in converted})
     return model.eval()

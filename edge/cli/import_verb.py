@@ -102,7 +102,7 @@ def _import_weights(output: Output, family: str, file: Path, config: tuple[str, 
     for entry in config:
         options |= parse_config(entry)
     unread: list[str] = []
-    model = import_official(family, read_weights(file), options, ignored=unread.extend)
+    model = import_official(family, read_weights(file), options, on_ignored=unread.extend)
     if unread:
         output.warn(f"ignored options of the configuration: {', '.join(unread)}")
     preset = next((p.name for p in PRESETS.values() if p.fits(model.config)), family)

@@ -1,1 +1,1 @@
-"""Official checkpoints of the published systems, read into networks of ours."""
+"""Official checkpoints of the published systems, converted to the networks of this package."""

@@ -1,6 +1,6 @@
-"""The families of official checkpoints: the published names of weights, and what they are called here.
+"""The families of official checkpoints, by the published code that wrote them.
 
-Everything in a checkpoint must be known, and everything that is known must be there.
+Every name in a checkpoint must be known, and every weight of the network must be in it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...runtime.errors import ArtefactError, UsageError
+from ...runtime.registry import suggest
 from ..models.config import LifterConfig
-from .alternating import alternating_renames, mixste, poseretnet, scales
-from .motionbert import motionbert, motionbert_renames
+from .alternating import alternating_weights, mixste_config, poseretnet_config, xpos_scales
+from .conversion import ConvertedWeight, Weights
+from .motionbert import motionbert_config, motionbert_weights
 from .options import Options
-from .rename import Rename, Weights
+
+MOST_NAMES = 5  # in an error message
 
 
 @dataclass(frozen=True)
@@ -22,42 +25,43 @@ class Family:
     """How the checkpoints of one published code are read.
 
     Args:
-        configure: our configuration, from the official one and from the shapes of the weights.
-        renames: every weight of the network.
-        constants: official names that hold no weight, only what follows from the sizes.
+        configure: the configuration of the network, from the shapes of the weights and the published options.
+        weights: every weight of the network of a configuration.
+        constants: official names that hold no weight, but a table that follows from the sizes.
     """
 
     configure: Callable[[Weights, Options], LifterConfig]
-    renames: Callable[[Any], Iterator[Rename]]
+    weights: Callable[[Any], Iterator[ConvertedWeight]]
     constants: Callable[[Any], set[str]] = lambda config: set()
 
 
 FAMILIES = {
-    "poseretnet": Family(poseretnet, alternating_renames, scales),
-    "mixste": Family(mixste, alternating_renames),
-    "motionbert": Family(motionbert, motionbert_renames),
+    "poseretnet": Family(poseretnet_config, alternating_weights, xpos_scales),
+    "mixste": Family(mixste_config, alternating_weights),
+    "motionbert": Family(motionbert_config, motionbert_weights),
 }
 
 
-def recognise(family: str, weights: Weights, options: Options) -> tuple[LifterConfig, list[Rename]]:
-    """Our configuration of an official state dict, and what becomes of every weight in it.
+def match_checkpoint(family: str, weights: Weights, options: Options) -> tuple[LifterConfig, list[ConvertedWeight]]:
+    """The configuration of an official state dict's network, and the source of every weight of it.
 
     Raises:
         UsageError: no such family, or a configuration that contradicts the weights.
-        ArtefactError: weights are missing or odd.
+        ArtefactError: weights are missing or unknown.
     """
     if family not in FAMILIES:
-        raise UsageError(f"there is no family {family!r}", expected=f"one of {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
-    ours = known.configure(weights, options)
-    renames = list(known.renames(ours))
-    needed = [name for rename in renames for name in rename.official]
+        raise UsageError(f"there is no family {family!r}{suggest(family, FAMILIES)}", expected=f"one of {', '.join(FAMILIES)}")
+    reader = FAMILIES[family]
+    config = reader.configure(weights, options)
+    converted = list(reader.weights(config))
+    needed = [name for weight in converted for name in weight.sources]
     missing = [name for name in needed if name not in weights]
-    odd = sorted(set(weights) - set(needed) - known.constants(ours))
-    for what, names in (("lacks", missing), ("has odd keys", odd)):
+    unknown = sorted(set(weights) - set(needed) - reader.constants(config))
+    for problem, names in (("lacks", missing), ("has odd keys", unknown)):
         if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
             raise ArtefactError(
-                f"the checkpoint {what}: {', '.join(names[:5])}{more}", expected=f"the {len(needed)} weights of a {family}"
+                f"the checkpoint {problem}: {', '.join(names[:MOST_NAMES])}{more}",
+                expected=f"the {len(needed)} weights of a {family}",
             )
-    return ours, renames
+    return config, converted

@@ -1,4 +1,4 @@
-"""The weights of an official checkpoint: out of its file, and fit to be read."""
+"""Reads the weights of an official checkpoint from its file, without executing anything in it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ...runtime.errors import ArtefactError
 
-CONTAINERS = ("model_pos", "model", "state_dict")  # where the published codes keep a state dict beside other things
+CONTAINERS = ("model_pos", "model", "state_dict")  # keys under which the published codes store a state dict
 DAMAGED = (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, OSError)
 
 
-class Ignored:
-    """Stands for whatever numpy object lies beside the weights: a random state, a loss. It does nothing and holds nothing."""
+class InertObject:
+    """Takes the place of a numpy object stored beside the weights, such as a random state or a loss. It holds nothing."""
 
     def __init__(self, *args: object, **kwargs: object) -> None: ...
 
@@ -28,37 +28,46 @@ class Ignored:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint file: safetensors, or what torch.save wrote. Nothing in the file is executed."""
-    path.open("rb").close()  # what cannot be opened says so itself; from here on it is the content
+    """The state dict of a checkpoint file, written by safetensors or torch.save. Nothing in the file is executed.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ArtefactError: it is damaged, holds code, or holds no state dict.
+    """
+    path.open("rb").close()  # a file that cannot be opened raises its own OSError; errors below are about its content
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with _numpy_ignored(path):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGED as error:  # torch's own message would have the file trusted
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGED as error:  # torch's own message suggests to trust the file
         raise ArtefactError(f"{path} is damaged, or holds code", expected="tensors by name") from error
     for name in CONTAINERS:
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
-            found = found[name]
-    if not isinstance(found, dict) or not found or not all(isinstance(weight, Tensor) for weight in found.values()):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not content or not all(isinstance(weight, Tensor) for weight in content.values()):
         raise ArtefactError(f"{path} holds no state dict", expected=f"tensors by name, or one in {', '.join(CONTAINERS)}")
-    return found
+    return content
 
 
 @contextmanager
 def _numpy_ignored(path: Path) -> Iterator[None]:
-    """Where the published trainers left numpy's random state beside the weights, an inert object takes its place."""
+    """Loads the numpy objects that the published trainers stored beside the weights as inert objects."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except DAMAGED:  # torch's older format, which tells no names
+    except DAMAGED:  # torch's older format, which lists no names
         names = []
-    ours: list[Any] = [(Ignored, name) for name in names if name.startswith("numpy.") or name == "_codecs.encode"]
-    with torch.serialization.safe_globals(ours):
+    inert: list[Any] = [(InertObject, name) for name in names if name.startswith("numpy.") or name == "_codecs.encode"]
+    with torch.serialization.safe_globals(inert):
         yield
 
 
-def tidied(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """By names without DataParallel's prefix; real finite numbers alone."""
+def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors by names without DataParallel's prefix.
+
+    Raises:
+        ArtefactError: an entry that is no tensor of finite real numbers, or a weight that is there twice.
+    """
     weights: dict[str, Tensor] = {}
     for name, weight in state_dict.items():
         if not isinstance(name, str) or not isinstance(weight, Tensor):
