@@ -27,59 +27,59 @@ CENTRE = AlternatingConfig(
 
 
 @pytest.fixture
-def takes(make_walker_clip: Callable[..., Clip]) -> list[PoseSequence]:
+def sequences(make_walker_clip: Callable[..., Clip]) -> list[PoseSequence]:
     return evaluation_sequences([make_walker_clip("a", 60, seed=9), make_walker_clip("b", 25, seed=2)], noisy=True)
 
 
-def test_a_stream_is_lifted_alike_in_blocks_of_any_size(takes: list[PoseSequence]) -> None:
+def test_a_stream_is_lifted_alike_in_blocks_of_any_size(sequences: list[PoseSequence]) -> None:
     model = build(RETENTION).train()
-    whole = lift_sequence(model, takes[0], block=1000)
-    np.testing.assert_allclose(lift_sequence(model, takes[0], block=7), whole, atol=1e-4)
-    assert whole.shape == takes[0].pose_m.shape and model.training
-    assert mean_error_mm(model, takes, block=7) == pytest.approx(mean_error_mm(model, takes), rel=1e-4)
+    whole = lift_sequence(model, sequences[0], block=1000)
+    np.testing.assert_allclose(lift_sequence(model, sequences[0], block=7), whole, atol=1e-4)
+    assert whole.shape == sequences[0].pose_m.shape and model.training
+    assert mean_error_mm(model, sequences, block=7) == pytest.approx(mean_error_mm(model, sequences), rel=1e-4)
 
 
-def test_windows_are_lifted_one_after_the_other(takes: list[PoseSequence]) -> None:
-    model, take = build(WINDOW).eval(), takes[1]
-    made = lift_sequence(model, take)  # 25 frames: 9, 9 and 7
+def test_windows_are_lifted_one_after_the_other(sequences: list[PoseSequence]) -> None:
+    model, sequence = build(WINDOW).eval(), sequences[1]
+    results = lift_sequence(model, sequence)  # 25 frames: 9, 9 and 7
     with torch.no_grad():
-        second = model(torch.from_numpy(take.keypoints[None, 9:18]), torch.from_numpy(take.dt_s[None, 9:18]))[0]
+        second = model(torch.from_numpy(sequence.keypoints[None, 9:18]), torch.from_numpy(sequence.dt_s[None, 9:18]))[0]
         seen = [*range(18, 25), 24, 24]
-        last = model(torch.from_numpy(take.keypoints[None, seen]), torch.from_numpy(take.dt_s[None, seen]))[0, :7]
-    np.testing.assert_allclose(made[9:18], second, atol=1e-5)
-    np.testing.assert_allclose(made[18:], last, atol=1e-5)
-    assert len(made) == 25
+        last = model(torch.from_numpy(sequence.keypoints[None, seen]), torch.from_numpy(sequence.dt_s[None, seen]))[0, :7]
+    np.testing.assert_allclose(results[9:18], second, atol=1e-5)
+    np.testing.assert_allclose(results[18:], last, atol=1e-5)
+    assert len(results) == 25
 
 
-def test_seq2frame_is_judged_by_the_frame_that_it_answers(takes: list[PoseSequence]) -> None:
-    model, take = build(CENTRE).eval(), takes[1]
-    poses, truth = lift_sequence(model, take), target_poses(model, take)
+def test_seq2frame_is_measured_on_the_middle_frames(sequences: list[PoseSequence]) -> None:
+    model, sequence = build(CENTRE).eval(), sequences[1]
+    poses, truth = lift_sequence(model, sequence), target_poses(model, sequence)
     assert poses.shape == truth.shape == (3, 17, 3)
-    np.testing.assert_array_equal(truth, take.pose_m[[4, 13, 22]])
-    np.testing.assert_array_equal(answered_frames(model, take), [4, 13, 22])
+    np.testing.assert_array_equal(truth, sequence.pose_m[[4, 13, 22]])
+    np.testing.assert_array_equal(answered_frames(model, sequence), [4, 13, 22])
 
 
-def test_every_frame_counts_once(takes: list[PoseSequence]) -> None:
+def test_every_frame_counts_once(sequences: list[PoseSequence]) -> None:
     model = build(RETENTION)
-    errors = [np.linalg.norm(lift_sequence(model, take) - take.pose_m, axis=-1).mean(axis=-1) for take in takes]
-    assert mean_error_mm(model, takes) == pytest.approx(1000 * np.concatenate(errors).mean(), rel=1e-5)
-    still = [replace(take, pose_m=lift_sequence(model, take)) for take in takes]
+    errors = [np.linalg.norm(lift_sequence(model, sequence) - sequence.pose_m, axis=-1).mean(axis=-1) for sequence in sequences]
+    assert mean_error_mm(model, sequences) == pytest.approx(1000 * np.concatenate(errors).mean(), rel=1e-5)
+    still = [replace(sequence, pose_m=lift_sequence(model, sequence)) for sequence in sequences]
     assert mean_error_mm(model, still) == 0
 
 
 @pytest.mark.parametrize(
     ("config", "counting"), [(RETENTION, 15), (WINDOW, 15), (CENTRE, 2)], ids=["stream", "window", "centre"]
 )
-def test_frames_that_do_not_count_are_lifted_and_not_judged(
-    config: LifterConfig, counting: int, takes: list[PoseSequence]
+def test_invalid_frames_are_lifted_and_not_measured_in_torch(
+    config: LifterConfig, counting: int, sequences: list[PoseSequence]
 ) -> None:
     model = build(config).eval()
-    holes = replace(takes[1], valid=np.arange(25) >= 10)
+    holes = replace(sequences[1], valid=np.arange(25) >= 10)
     seen = answered_frames(model, holes)
-    errors = np.linalg.norm(lift_sequence(model, takes[1]) - takes[1].pose_m[seen], axis=-1).mean(axis=-1)
+    errors = np.linalg.norm(lift_sequence(model, sequences[1]) - sequences[1].pose_m[seen], axis=-1).mean(axis=-1)
     assert (seen >= 10).sum() == counting
     assert mean_error_mm(model, [holes]) == pytest.approx(1000 * errors[seen >= 10].mean(), rel=1e-5)
-    nowhere = replace(takes[0], valid=np.zeros(60, np.bool_))
+    nowhere = replace(sequences[0], valid=np.zeros(60, np.bool_))
     assert mean_error_mm(model, [holes, nowhere]) == mean_error_mm(model, [holes])
     with pytest.raises(UsageError, match="no frame of these sequences is valid"):
         mean_error_mm(model, [nowhere])

@@ -1,4 +1,4 @@
-"""posemoe-edge.toml: flags over the environment, the environment over the file, the file over the defaults."""
+"""posemoe-edge.toml: flags override the environment, the environment the file, the file the defaults."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def configure(workdir: Path, text: str) -> None:
     (workdir / "posemoe-edge.toml").write_text(text)
 
 
-def test_the_nearest_word_counts(
+def test_flags_override_the_environment_and_the_environment_the_file(
     run_cli: Call, workdir: Path, retention_artefact: Path, dssm_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def frames(*more: object) -> tuple[str, int]:
-        made = run_cli("run", "synthetic://walk", "--json", *more).json
-        return made["model"], made["frames"]
+        record = run_cli("run", "synthetic://walk", "--json", *more).json
+        return record["model"], record["frames"]
 
     configure(workdir, f'[run]\nmodel = "{retention_artefact}"\nframes = 7\n')
     assert frames() == ("tiny-retention", 7)
@@ -45,8 +45,8 @@ def test_several_sinks_may_be_configured(run_cli: Call, workdir: Path, retention
 
 def test_a_camera_may_have_a_name(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
     configure(workdir, '[cameras]\nfront = "synthetic://walk?people=2"\nback = "camera7"\n')
-    made = run_cli("run", "front", "--model", retention_artefact, "--frames", 3, "--json").json
-    assert made["people"] == 2 and made["source"] == "front"
+    record = run_cli("run", "front", "--model", retention_artefact, "--frames", 3, "--json").json
+    assert record["people"] == 2 and record["source"] == "front"
     assert "/dev/video7" in run_cli("run", "back", "--model", retention_artefact).err
 
 
@@ -60,18 +60,18 @@ def test_a_camera_may_have_a_name(run_cli: Call, workdir: Path, retention_artefa
         ("[run]\nfrmaes = 3\n", "unknown key 'frmaes'.*frames"),
     ],
 )
-def test_a_configuration_that_says_nothing_is_refused(
+def test_an_invalid_configuration_is_refused(
     text: str, message: str, run_cli: Call, workdir: Path, retention_artefact: Path
 ) -> None:
     configure(workdir, text)
-    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--json")
-    assert said.code == 2 and said.json["error"] == "UsageError"
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--json")
+    assert result.code == 2 and result.json["error"] == "UsageError"
     import re
 
-    assert re.search(message, said.err, re.DOTALL)
+    assert re.search(message, result.err, re.DOTALL)
 
 
-def test_a_table_that_is_no_verbs_is_refused(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+def test_a_table_of_an_unknown_verb_is_refused(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
     configure(workdir, "[rnu]\nframes = 3\n")
     assert run_cli("run", "synthetic://walk", "--frames", 2, "--model", retention_artefact).code == 2
 
@@ -83,6 +83,6 @@ def test_a_camera_that_is_no_text_is_refused(run_cli: Call, workdir: Path, reten
 
 def test_motion_that_only_a_configuration_names_may_be_absent(run_cli: Call, workdir: Path, copied_artefact: Path) -> None:
     configure(workdir, '[verify]\ndata = "nowhere.npz"\nframes = 30\nmean_mm = 99\np99_mm = 99\nmax_mm = 99\nslope_mm = 999\n')
-    said = run_cli("verify", copied_artefact, "--json")
-    assert said.code == 0 and said.json["motion"]["kind"] == "procedural walkers" and "instead of real motion" in said.err
+    result = run_cli("verify", copied_artefact, "--json")
+    assert result.code == 0 and result.json["motion"]["kind"] == "procedural walkers" and "instead of real motion" in result.err
     assert run_cli("verify", copied_artefact, "--data", "nowhere.npz").code == 3

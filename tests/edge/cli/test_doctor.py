@@ -1,4 +1,4 @@
-"""posemoe-edge doctor: what keeps TensorRT from being chosen, and the command for this board."""
+"""posemoe-edge doctor: why TensorRT is not used, and the command that changes it on this machine."""
 
 from __future__ import annotations
 
@@ -64,96 +64,96 @@ def planned(zoo: Path, make_build_key: Callable[..., BuildKey]) -> Path:
     return folder
 
 
-def test_without_a_gpu_it_says_so_and_what_can_still_be_done(run_cli: Call, set_up: Callable[..., None]) -> None:
+def test_without_a_gpu_doctor_shows_what_still_works(run_cli: Call, set_up: Callable[..., None]) -> None:
     set_up(tensorrt_rtx="1.7.1")
-    said = run_cli("doctor", "--json")
-    assert said.code == 0 and said.json["gpu"]["error"] == "no driver"
-    rtx = said.json["tensorrt"]["tensorrt-rtx"]
+    result = run_cli("doctor", "--json")
+    assert result.code == 0 and result.json["gpu"]["error"] == "no driver"
+    rtx = result.json["tensorrt"]["tensorrt-rtx"]
     assert not rtx["ok"] and "no GPU to run on; it builds plans" in rtx["why"] and rtx["run"].startswith("posemoe-edge build")
-    assert said.json["tensorrt"]["tensorrt"]["run"] == 'pip install "posemoe-edge[tensorrt]"'
-    assert "none    GPU     no driver" in said.err
+    assert result.json["tensorrt"]["tensorrt"]["run"] == 'pip install "posemoe-edge[tensorrt]"'
+    assert "none    GPU     no driver" in result.err
 
 
 def test_on_jetpack_6_the_systems_tensorrt_needs_an_environment_that_sees_it(
     run_cli: Call, set_up: Callable[..., None]
 ) -> None:
     set_up(ORIN, GPU)
-    said = run_cli("doctor", "--json")
-    found = said.json["tensorrt"]["tensorrt"]
-    assert "JetPack's TensorRT 10.3.0.30 belongs to the system's Python" in found["why"]
-    assert "--system-site-packages" in found["run"] and found["run"] in said.err
+    result = run_cli("doctor", "--json")
+    status = result.json["tensorrt"]["tensorrt"]
+    assert "JetPack's TensorRT 10.3.0.30 belongs to the system's Python" in status["why"]
+    assert "--system-site-packages" in status["run"] and status["run"] in result.err
 
 
-def test_a_board_is_told_with_its_power_mode_and_clocks(run_cli: Call, set_up: Callable[..., None]) -> None:
+def test_a_jetson_is_shown_with_its_power_mode_and_clocks(run_cli: Call, set_up: Callable[..., None]) -> None:
     set_up(ORIN, GPU)
-    said = run_cli("doctor", "--json")
-    assert "NVIDIA Jetson Orin NX: JetPack 6.1 to 6.2 (L4T 36.4.3), power mode 2 15W" in said.err
-    assert "Orin, sm87, 16.0 GiB shared with the processor" in said.err
-    assert "cpu clock 730 MHz, moves between 730 and 1984" in said.err and "gpu clock 918 MHz, held" in said.err
-    assert "for a measurement: sudo nvpmodel -m 3 && sudo jetson_clocks" in said.err
-    assert [clock["held"] for clock in said.json["board"]["clocks"]] == [False, True]
+    result = run_cli("doctor", "--json")
+    assert "NVIDIA Jetson Orin NX: JetPack 6.1 to 6.2 (L4T 36.4.3), power mode 2 15W" in result.err
+    assert "Orin, sm87, 16.0 GiB shared with the processor" in result.err
+    assert "cpu clock 730 MHz, moves between 730 and 1984" in result.err and "gpu clock 918 MHz, held" in result.err
+    assert "for a measurement: sudo nvpmodel -m 3 && sudo jetson_clocks" in result.err
+    assert [clock["held"] for clock in result.json["board"]["clocks"]] == [False, True]
 
 
-def test_a_jetpack_that_is_too_old_is_told(run_cli: Call, set_up: Callable[..., None]) -> None:
+def test_a_jetpack_that_is_too_old_is_reported(run_cli: Call, set_up: Callable[..., None]) -> None:
     from dataclasses import replace
 
     set_up(replace(ORIN, l4t="36.3.0", jetpack="6.0", jetpack_tensorrt="8.6"), GPU)
     assert "JetPack 6.0 brings TensorRT 8.6; flash JetPack 6.1 or newer" in run_cli("doctor").err
 
 
-def test_a_jetson_that_shows_no_gpu_is_told_its_groups(run_cli: Call, set_up: Callable[..., None]) -> None:
+def test_a_jetson_without_a_visible_gpu_is_explained_by_groups(run_cli: Call, set_up: Callable[..., None]) -> None:
     set_up(ORIN)
     assert "sudo usermod -aG video,render" in run_cli("doctor").err
     set_up(DESKTOP)
     assert "usermod" not in run_cli("doctor").err
 
 
-def test_why_the_systems_tensorrt_does_not_load_is_not_taken_for_its_absence(
+def test_a_tensorrt_that_does_not_load_is_not_reported_as_absent(
     run_cli: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(ORIN, GPU)
     monkeypatch.setattr(
         environment, "package_version", lambda imported, installed: "10.3.0"
-    )  # as where the environment sees it
+    )  # as in an environment that sees it
     assert run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]["why"] == "no tensorrt"
 
 
-def test_without_a_plan_the_command_that_builds_it_is_told(run_cli: Call, set_up: Callable[..., None], zoo: Path) -> None:
+def test_without_a_plan_the_command_that_builds_it_is_shown(run_cli: Call, set_up: Callable[..., None], zoo: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.3.0")
-    found = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert not found["ok"] and "10.3.0 is installed; there is no plan of step.fp16.onnx" in found["why"]
-    assert found["run"] == f"posemoe-edge build {zoo / 'posemoe-retention-s'} --engine tensorrt --precision fp16"
+    status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert not status["ok"] and "10.3.0 is installed; there is no plan of step.fp16.onnx" in status["why"]
+    assert status["run"] == f"posemoe-edge build {zoo / 'posemoe-retention-s'} --engine tensorrt --precision fp16"
 
 
-def test_a_plan_of_another_version_is_told_as_such(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:
+def test_a_plan_of_another_version_is_reported(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.13.3")
-    found = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert not found["ok"] and "version: built by tensorrt 10.3.0, here is 10.13.3" in found["why"]
+    status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert not status["ok"] and "version: built by tensorrt 10.3.0, here is 10.13.3" in status["why"]
 
 
 def test_with_a_plan_that_fits_tensorrt_is_ready(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.3.0")
-    said = run_cli("doctor", "--json").json
-    found = said["tensorrt"]["tensorrt"]
-    assert found == {
+    result = run_cli("doctor", "--json").json
+    status = result["tensorrt"]["tensorrt"]
+    assert status == {
         "ok": True,
         "version": "10.3.0",
         "why": "10.3.0, step.fp16.b1-1-8.trt10.3.sm87.engine",
         "run": None,
     }
-    assert said["engine"] == {"ok": True, "name": "tensorrt", "error": None} and said["ready"]
+    assert result["engine"] == {"ok": True, "name": "tensorrt", "error": None} and result["ready"]
 
 
-def test_without_either_package_for_memory_the_one_with_wheels_is_told(
+def test_without_a_cuda_package_the_one_with_wheels_is_recommended(
     run_cli: Call, set_up: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(DESKTOP, GPU, tensorrt="11.4.0")
     monkeypatch.setattr(environment, "CUDA_PACKAGES", (("no.such", "no-such"), ("nothing", "nothing")))
-    found = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert "neither cuda-bindings nor pycuda" in found["why"] and found["run"] == "pip install cuda-bindings"
+    status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert "neither cuda-bindings nor pycuda" in status["why"] and status["run"] == "pip install cuda-bindings"
     set_up(ORIN, GPU, tensorrt="10.3.0")
-    found = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert found["run"] == 'pip install "cuda-bindings==12.*"'
+    status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
+    assert status["run"] == 'pip install "cuda-bindings==12.*"'
 
 
 def test_a_desktops_clocks_are_those_of_nvidia_smi(
@@ -162,5 +162,5 @@ def test_a_desktops_clocks_are_those_of_nvidia_smi(
     set_up(DESKTOP, GPU)
     answers = {"driver": "1", "clock_mhz": "210", "most_mhz": "2520", "power_limit_w": "320.00", "persistence": "Enabled"}
     monkeypatch.setattr(environment, "ask_nvidia_smi", lambda: answers)
-    said = run_cli("doctor")
-    assert "driver 580.82" in said.err and "clock 210 of 2520 MHz, power limit 320.00 W" in said.err
+    result = run_cli("doctor")
+    assert "driver 580.82" in result.err and "clock 210 of 2520 MHz, power limit 320.00 W" in result.err

@@ -18,22 +18,22 @@ Call = Callable[..., Any]
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
-    found = torch.load(checkpoint, weights_only=True)["model_pos"]
-    assert isinstance(found, dict)
-    return found
+    weights = torch.load(checkpoint, weights_only=True)["model_pos"]
+    assert isinstance(weights, dict)
+    return weights
 
 
-def test_what_was_imported_loads_and_lifts_as_the_checkpoint(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--out", "mine", "--json")
-    assert said.code == 0 and said.json["weights"] == "mine/reference.safetensors" and said.json["family"] == "mixste"
-    assert "posemoe-edge export --weights mine/reference.safetensors" in said.err
+def test_an_imported_checkpoint_loads_and_gives_its_poses(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--out", "mine", "--json")
+    assert result.code == 0 and result.json["weights"] == "mine/reference.safetensors" and result.json["family"] == "mixste"
+    assert "posemoe-edge export --weights mine/reference.safetensors" in result.err
     model, record = load_checkpoint(workdir / "mine" / "reference.safetensors")
     expected = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2})
     x = torch.rand(2, 4, 17, 2)
     with torch.no_grad():
         assert torch.equal(model(x), expected(x))
     assert model.config == expected.config
-    assert said.json["params"] == sum(p.numel() for p in model.parameters())
+    assert result.json["params"] == sum(p.numel() for p in model.parameters())
     assert record["training"]["imported"] == "mixste" and record["training"]["config"] == {"num_heads": 2}
 
 
@@ -51,10 +51,10 @@ def test_the_configuration_may_be_a_file_and_later_ones_win(
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", ""])
-def test_a_configuration_that_is_none_is_refused(run_cli: Call, workdir: Path, mixste_checkpoint: Path, text: str) -> None:
+def test_an_unreadable_configuration_is_refused(run_cli: Call, workdir: Path, mixste_checkpoint: Path, text: str) -> None:
     (workdir / "c.json").write_text(text)
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "c.json")
-    assert said.code == 2 and "c.json" in said.err
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "c.json")
+    assert result.code == 2 and "c.json" in result.err
     assert list(workdir.iterdir()) == [workdir / "c.json"]
 
 
@@ -83,8 +83,8 @@ def test_a_checkpoint_that_does_not_fit_is_named_and_nothing_is_written(
     weights = weights_of(mixste_checkpoint)
     change(weights)
     torch.save({"model_pos": weights}, mixste_checkpoint)
-    said = run_cli("import", "mixste", mixste_checkpoint, "--json")
-    assert said.code == 4 and named in said.json["what"]
+    result = run_cli("import", "mixste", mixste_checkpoint, "--json")
+    assert result.code == 4 and named in result.json["what"]
     assert list(workdir.iterdir()) == []
 
 
@@ -100,8 +100,8 @@ class Bomb:
 
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(run_cli: Call, workdir: Path, tmp_path: Path) -> None:
     torch.save({"model_pos": Bomb(tmp_path / "boom")}, tmp_path / "evil.bin")
-    said = run_cli("import", "mixste", tmp_path / "evil.bin")
-    assert said.code == 4 and "damaged, or holds code" in said.err
+    result = run_cli("import", "mixste", tmp_path / "evil.bin")
+    assert result.code == 4 and "damaged, or holds code" in result.err
     assert not (tmp_path / "boom").exists()
 
 
@@ -114,30 +114,28 @@ def test_numpy_objects_beside_the_weights_are_left_out(run_cli: Call, workdir: P
     assert torch.equal(model.state_dict()["head.1.bias"], weights["module.head.1.bias"])
 
 
-def test_the_older_format_of_torch_is_read_too(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
+def test_the_older_format_of_torch_is_read(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
     torch.save({"model_pos": weights_of(mixste_checkpoint)}, mixste_checkpoint, _use_new_zipfile_serialization=False)
     assert run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2").code == 0
 
 
-def test_keys_that_nobody_reads_are_listed_and_near_misses_refused(
-    run_cli: Call, workdir: Path, mixste_checkpoint: Path
-) -> None:
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--config", "dropout=0.1")
-    assert said.code == 0 and "ignored options of the configuration: dropout" in said.err
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_head=2", "--json")
-    assert said.code == 2 and "'num_head'" in said.json["what"] and "num_heads" in said.json["expected"]
+def test_ignored_keys_are_listed_and_near_misses_refused(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--config", "dropout=0.1")
+    assert result.code == 0 and "ignored options of the configuration: dropout" in result.err
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_head=2", "--json")
+    assert result.code == 2 and "'num_head'" in result.json["what"] and "num_heads" in result.json["expected"]
 
 
-def test_the_command_that_it_suggests_works(
+def test_the_suggested_command_works(
     run_cli: Call, workdir: Path, mixste_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2")
-    suggested = said.err.rsplit("Next: posemoe-edge ", 1)[1].split()
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2")
+    suggested = result.err.rsplit("Next: posemoe-edge ", 1)[1].split()
     assert run_cli(*suggested).code == 0
     assert (workdir / "mixste" / "manifest.json").is_file()
 
 
-def test_it_knows_the_families_that_there_are() -> None:
+def test_import_offers_every_family() -> None:
     assert set(FAMILIES) == set(families.FAMILIES)
 
 
@@ -160,7 +158,7 @@ def test_a_known_shape_is_called_by_its_preset(
 
     config = import_official("mixste", weights_of(mixste_checkpoint), {"num_heads": 2}).config
     monkeypatch.setitem(presets.PRESETS, "mixste-tiny", presets.Preset("mixste-tiny", config, "in small"))
-    said = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
-    assert said.json["preset"] == "mixste-tiny"
+    result = run_cli("import", "mixste", mixste_checkpoint, "--config", "num_heads=2", "--json")
+    assert result.json["preset"] == "mixste-tiny"
     record = json.loads((workdir / "mixste-weights" / "reference.json").read_text())
     assert record["preset"] == "mixste-tiny" and record["config"]["topology"] == "alternating"

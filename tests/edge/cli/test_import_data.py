@@ -1,4 +1,4 @@
-"""Published data sets and motion of one's own, from the files as they come to training and evaluation."""
+"""Published data sets and BVH files, from import to training and evaluation."""
 
 from __future__ import annotations
 
@@ -102,71 +102,69 @@ def mpi3dhp(workdir: Path) -> tuple[Path, Path]:
 def test_human36m_from_the_published_files_to_its_figures(
     preset: str, run_cli: Call, h36m: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
 ) -> None:
-    said = run_cli("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
-    assert said.code == 0 and said.json["data"] == "h36m.npz" and said.json["kind"] == "h36m"
-    assert said.json["splits"] == {split: {"sequences": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
-    assert max(said.json["error_px"]["S9"]) < 0.1 and said.err.strip().endswith("posemoe-edge train --data h36m.npz")
+    result = run_cli("import", "h36m", h36m[0], "--keypoints", h36m[1], "--json")
+    assert result.code == 0 and result.json["data"] == "h36m.npz" and result.json["kind"] == "h36m"
+    assert result.json["splits"] == {split: {"sequences": 8, "frames": 8 * FRAMES // 2} for split in ("train", "test")}
+    assert max(result.json["error_px"]["S9"]) < 0.1 and result.err.strip().endswith("posemoe-edge train --data h36m.npz")
     trained = run_cli("train", preset, "--data", "h36m.npz", *SMALL)
     assert trained.code == 0 and trained.json["clips"] == 8 and trained.json["val_mpjpe_mm"] is None
     assert "8 recorded sequences" in trained.err
-    made = run_cli("eval", retention_artefact, "--data", "h36m.npz", "--json")
-    assert made.code == 0 and "as recorded" in made.err and not {"clean", "noisy"} & set(made.json)
-    found = made.json["recorded"]
-    assert list(found["mpjpe_mm_by_action"]) == ["Walking", "Photo"] and found["frames"] == made.json["frames"]
-    assert found["mpjpe_mm_of_actions"] == pytest.approx(np.mean(list(found["mpjpe_mm_by_action"].values())), abs=0.01)
-    assert "S9/Walking 1/cam3" in found["mpjpe_mm_by_clip"]
+    evaluation = run_cli("eval", retention_artefact, "--data", "h36m.npz", "--json")
+    assert evaluation.code == 0 and "as recorded" in evaluation.err and not {"clean", "noisy"} & set(evaluation.json)
+    metrics = evaluation.json["recorded"]
+    assert list(metrics["mpjpe_mm_by_action"]) == ["Walking", "Photo"] and metrics["frames"] == evaluation.json["frames"]
+    assert metrics["mpjpe_mm_of_actions"] == pytest.approx(np.mean(list(metrics["mpjpe_mm_by_action"].values())), abs=0.01)
+    assert "S9/Walking 1/cam3" in metrics["mpjpe_mm_by_clip"]
 
 
 def test_3dhp_from_the_published_files_to_its_figures(
     run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None, retention_artefact: Path
 ) -> None:
-    said = run_cli("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
-    assert said.code == 0
-    assert said.json["splits"] == {
+    result = run_cli("import", "3dhp", *mpi3dhp, "--out", "mpi.npz", "--json")
+    assert result.code == 0
+    assert result.json["splits"] == {
         "train": {"sequences": 3, "frames": 3 * FRAMES},
         "test": {"sequences": 2, "frames": 2 * FRAMES},
     }
     trained = run_cli("train", "tiny-retention", "--data", "mpi.npz", *SMALL)  # windows at first, then streams
     assert trained.code == 0 and trained.json["clip_frames"] == 3 * FRAMES
-    found = run_cli("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
-    assert found["frames"] == 2 * FRAMES and found["recorded"]["frames"] == 2 * FRAMES - FRAMES // 3
-    assert set(found["recorded"]["mpjpe_mm_by_clip"]) == {"TS1", "TS5"}
+    metrics = run_cli("eval", retention_artefact, "--data", "mpi.npz", "--flip", "--json").json
+    assert metrics["frames"] == 2 * FRAMES and metrics["recorded"]["frames"] == 2 * FRAMES - FRAMES // 3
+    assert set(metrics["recorded"]["mpjpe_mm_by_clip"]) == {"TS1", "TS5"}
 
 
-def test_the_test_sequences_alone_are_judged_at_the_rate_that_is_told(
-    run_cli: Call, workdir: Path, mpi3dhp: tuple[Path, Path]
-) -> None:
-    said = run_cli("import", "3dhp", mpi3dhp[1], "--fps", 50)
-    assert said.code == 0 and said.err.strip().endswith("posemoe-edge eval --data 3dhp.npz")
+def test_test_sequences_get_the_given_rate(run_cli: Call, workdir: Path, mpi3dhp: tuple[Path, Path]) -> None:
+    result = run_cli("import", "3dhp", mpi3dhp[1], "--fps", 50)
+    assert result.code == 0 and result.err.strip().endswith("posemoe-edge eval --data 3dhp.npz")
     assert load_recorded(workdir / "3dhp.npz")[0].sequence.dt_s[0] == pytest.approx(0.02)
 
 
-def test_test_sequences_alone_are_nothing_to_train_on(run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:
+def test_test_sequences_alone_cannot_be_trained_on(run_cli: Call, mpi3dhp: tuple[Path, Path], tiny_presets: None) -> None:
     assert run_cli("import", "3dhp", mpi3dhp[1]).code == 0
-    said = run_cli("train", "tiny-retention", "--data", "3dhp.npz", *SMALL)
-    assert said.code == 2 and said.json["what"] == "there are no clips to train on"
+    result = run_cli("train", "tiny-retention", "--data", "3dhp.npz", *SMALL)
+    assert result.code == 2 and result.json["what"] == "there are no clips to train on"
 
 
 def test_motion_of_ones_own_from_bvh_to_its_figures(
     run_cli: Call, workdir: Path, tiny_presets: None, retention_artefact: Path
 ) -> None:
     for n, name in enumerate(("anna/dance", "anna/jump", "val/walk", "test/fall")):
-        write_bvh(workdir / "takes" / f"{name}.bvh", seed=n)
-    said = run_cli("import", "bvh", "takes", "--out", "own.npz", "--json")
-    assert said.code == 0 and said.json["kind"] == "bvh"
-    assert {split: count["sequences"] for split, count in said.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
+        write_bvh(workdir / "recordings" / f"{name}.bvh", seed=n)
+    result = run_cli("import", "bvh", "recordings", "--out", "own.npz", "--json")
+    assert result.code == 0 and result.json["kind"] == "bvh"
+    assert {split: count["sequences"] for split, count in result.json["splits"].items()} == {"train": 2, "val": 1, "test": 1}
     clips = load_clips(workdir / "own.npz")
     assert {clip.fps for clip in clips} == {50} and [clip.subject for clip in clips][:2] == ["anna", "anna"]
     trained = run_cli("train", "tiny-retention", "--data", "own.npz", *SMALL)
     assert trained.code == 0 and trained.json["val_mpjpe_mm"] > 0
-    made = run_cli("eval", retention_artefact, "--data", "own.npz", "--json").json
-    assert {"clean", "noisy"} <= set(made) and list(made["noisy"]["mpjpe_mm_by_clip"]) == ["test/fall"]
+    evaluation = run_cli("eval", retention_artefact, "--data", "own.npz", "--json").json
+    assert {"clean", "noisy"} <= set(evaluation) and list(evaluation["noisy"]["mpjpe_mm_by_clip"]) == ["test/fall"]
 
 
-def test_files_of_motion_take_the_split_the_rate_and_the_size_that_are_told(run_cli: Call, workdir: Path) -> None:
+def test_bvh_files_get_the_given_split_rate_and_size(run_cli: Call, workdir: Path) -> None:
     files = [write_bvh(workdir / name, seed=n) for n, name in enumerate(("a.bvh", "b.bvh"))]
-    said = run_cli("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
-    assert said.json["data"] == "bvh.npz" and said.json["splits"]["test"]["sequences"] == 2
+    result = run_cli("import", "bvh", *files, "--split", "test", "--fps", 25, "--stature-m", 1.2, "--json")
+    assert result.json["data"] == "bvh.npz" and result.json["splits"]["test"]["sequences"] == 2
     clips = load_clips(workdir / "bvh.npz")
     assert {clip.fps for clip in clips} == {25} and 0.9 < np.ptp(clips[0].joints_m[0, :, 2]) < 1.25
 
@@ -191,35 +189,35 @@ ODD: list[tuple[str, int, str]] = [
 
 
 @pytest.mark.parametrize(("line", "code", "message"), ODD, ids=[row[0] for row in ODD])
-def test_what_cannot_be_imported_is_said_and_leaves_nothing(
+def test_a_failed_import_is_explained_and_writes_nothing(
     line: str, code: int, message: str, run_cli: Call, workdir: Path, h36m: tuple[Path, Path]
 ) -> None:
     path = write_bvh(workdir / "broken.bvh")
     path.write_text(path.read_text().replace("LeftForeArm", "Tentacle"))
     before = {path: path.read_bytes() for path in workdir.iterdir()}
-    said = run_cli("import", *line.split(), "--json")
-    assert said.code == code and message in said.err, said.err
-    assert said.json["exit_code"] == code
+    result = run_cli("import", *line.split(), "--json")
+    assert result.code == code and message in result.err, result.err
+    assert result.json["exit_code"] == code
     assert {path: path.read_bytes() for path in workdir.iterdir()} == before
 
 
 @pytest.mark.parametrize("verb", [("train", "tiny-retention"), ("eval",)])
-def test_the_published_file_itself_is_answered_with_the_import_and_that_command_works(
+def test_a_published_file_is_refused_with_a_working_import_command(
     verb: tuple[str, ...], run_cli: Call, h36m: tuple[Path, Path], tiny_presets: None, zoo: Path
 ) -> None:
-    said = run_cli(*verb, "--data", h36m[0].name, "--json")
-    assert said.code == 4 and said.json["run"].startswith("posemoe-edge import h36m data_3d_h36m.npz")
-    assert run_cli(*said.json["run"].split()[1:]).code == 0
+    result = run_cli(*verb, "--data", h36m[0].name, "--json")
+    assert result.code == 4 and result.json["run"].startswith("posemoe-edge import h36m data_3d_h36m.npz")
+    assert run_cli(*result.json["run"].split()[1:]).code == 0
 
 
-def test_an_option_of_another_kind_may_stand_in_the_configuration(run_cli: Call, workdir: Path) -> None:
+def test_the_configuration_may_set_options_of_several_kinds(run_cli: Call, workdir: Path) -> None:
     (workdir / "posemoe-edge.toml").write_text('[import]\nfps = 25\nkeypoints = "k.npz"\n')
     write_bvh(workdir / "a.bvh")
     assert run_cli("import", "bvh", "a.bvh").code == 0
     assert load_clips(workdir / "bvh.npz")[0].fps == 25
 
 
-def test_recorded_takes_have_no_validation_split(run_cli: Call, mpi3dhp: tuple[Path, Path], zoo: Path) -> None:
+def test_recorded_sequences_have_no_validation_split(run_cli: Call, mpi3dhp: tuple[Path, Path], zoo: Path) -> None:
     assert run_cli("import", "3dhp", *mpi3dhp).code == 0
-    said = run_cli("eval", "--data", "3dhp.npz", "--split", "val", "--json")
-    assert said.code == 2 and said.json["expected"] == "one of train, test"
+    result = run_cli("eval", "--data", "3dhp.npz", "--split", "val", "--json")
+    assert result.code == 2 and result.json["expected"] == "one of train, test"

@@ -1,4 +1,4 @@
-"""What all verbs have in common: exit codes, one JSON object, suggestions."""
+"""Common behaviour of all verbs: exit codes, one JSON object, suggestions."""
 
 from __future__ import annotations
 
@@ -106,43 +106,43 @@ BAD: list[tuple[str, int, str]] = [
 ]
 
 
-def test_the_tables_know_every_verb() -> None:
+def test_the_tables_contain_every_verb() -> None:
     assert set(GOOD) == set(VERBS) and all(GOOD[verb].split()[0] == verb for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", list(VERBS))
-def test_each_verb_says_one_json_object_and_text_for_people_beside_it(
+def test_each_verb_prints_one_json_object_on_stdout_and_text_on_stderr(
     verb: str, run_cli: Call, things: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if verb in ("doctor", "run"):
         monkeypatch.setattr("posemoe_edge.edge.cli.doctor_verb.list_cameras", lambda: [])
-    said = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
-    assert said.json and "error" not in said.json
-    assert said.code in ((0, 1) if verb == "demo" else (0,)), said.err  # random weights may fail the demo's budget
-    assert len(said.err.splitlines()) >= 2
-    assert "{" not in said.err
+    result = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
+    assert result.json and "error" not in result.json
+    assert result.code in ((0, 1) if verb == "demo" else (0,)), result.err  # random weights may fail the demo's budget
+    assert len(result.err.splitlines()) >= 2
+    assert "{" not in result.err
 
 
 @pytest.mark.parametrize("verb", ["doctor", "models", "eval", "run", "inspect"])
 def test_without_json_stdout_is_empty(verb: str, run_cli: Call, things: dict[str, Path]) -> None:
-    said = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()])
-    assert said.code == 0 and said.out == "" and said.err
+    result = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()])
+    assert result.code == 0 and result.out == "" and result.err
 
 
 @pytest.mark.parametrize(("line", "code", "message"), BAD, ids=[row[0] for row in BAD])
-def test_what_goes_wrong_is_said_with_its_exit_code(
+def test_errors_are_printed_with_their_exit_code(
     line: str, code: int, message: str, run_cli: Call, things: dict[str, Path]
 ) -> None:
     words = line.split()
     for thing, path in things.items():
         words = [word.replace(thing, str(path)) for word in words]
-    said = run_cli(*words, "--json")
-    assert said.code == code, said.err
-    assert message in said.err
+    result = run_cli(*words, "--json")
+    assert result.code == code, result.err
+    assert message in result.err
     if code != 1:
-        assert set(said.json) == {"error", "what", "expected", "run", "exit_code"} and said.json["exit_code"] == code
+        assert set(result.json) == {"error", "what", "expected", "run", "exit_code"} and result.json["exit_code"] == code
     else:
-        assert said.json["passed"] is False  # a check that was made is no error: its result is told whole
+        assert result.json["passed"] is False  # a failed check is no error: its whole result is printed
     plain = run_cli(*words)
     assert (plain.code, plain.out) == (code, "") and message in plain.err
 
@@ -151,24 +151,24 @@ def test_an_edited_artefact_is_exit_code_4(run_cli: Call, copied_artefact: Path)
     with (copied_artefact / "step.fp32.onnx").open("ab") as file:
         file.write(b"\0")
     for words in (("run", "synthetic://walk", "--model"), ("inspect",), ("verify",)):
-        said = run_cli(*words, copied_artefact, "--json")
-        assert said.code == 4 and said.json["error"] == "ArtefactError" and "posemoe-edge export" in said.json["run"]
+        result = run_cli(*words, copied_artefact, "--json")
+        assert result.code == 4 and result.json["error"] == "ArtefactError" and "posemoe-edge export" in result.json["run"]
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest(run_cli: Call) -> None:
-    said = run_cli("export", "posemoe-retention-xs", "--json")
-    assert said.code == 2 and said.json["expected"] == "for example posemoe-retention-s"
-    assert said.json["run"] == "posemoe-edge models"
+def test_an_unknown_preset_is_refused_with_the_nearest(run_cli: Call) -> None:
+    result = run_cli("export", "posemoe-retention-xs", "--json")
+    assert result.code == 2 and result.json["expected"] == "for example posemoe-retention-s"
+    assert result.json["run"] == "posemoe-edge models"
 
 
 def test_help_and_version_are_no_errors(run_cli: Call) -> None:
     for words in (("--help",), ("-h",), ("--version",), *[(verb, "--help") for verb in VERBS]):
-        said = run_cli(*words)
-        assert said.code == 0 and said.out
+        result = run_cli(*words)
+        assert result.code == 0 and result.out
     assert all(verb in run_cli("--help").out for verb in VERBS)
 
 
-def test_the_traceback_is_for_those_who_ask(run_cli: Call) -> None:
+def test_the_traceback_needs_verbose(run_cli: Call) -> None:
     assert "Traceback" not in run_cli("inspect", "nowhere").err
     assert "Traceback" in run_cli("inspect", "nowhere", "-v").err
 
@@ -178,11 +178,11 @@ def test_an_interrupt_is_exit_code_130(run_cli: Call, retention_artefact: Path, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("posemoe_edge.edge.cli.inspect_verb.read_manifest", interrupted)
-    said = run_cli("inspect", retention_artefact)
-    assert said.code == 130 and "interrupted" in said.err
+    result = run_cli("inspect", retention_artefact)
+    assert result.code == 130 and "interrupted" in result.err
 
 
-def test_an_interrupt_is_an_object_too(run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_a_json_object(run_cli: Call, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
@@ -190,23 +190,23 @@ def test_an_interrupt_is_an_object_too(run_cli: Call, retention_artefact: Path, 
     assert run_cli("inspect", retention_artefact, "--json").json["exit_code"] == 130
 
 
-def test_a_place_that_cannot_be_written_is_said(run_cli: Call, things: dict[str, Path], workdir: Path) -> None:
+def test_an_unwritable_path_is_an_error(run_cli: Call, things: dict[str, Path], workdir: Path) -> None:
     (workdir / "file").write_text("")
     assert run_cli("export", "tiny-retention", "--untrained", "--out", workdir / "file" / "below", "--json").code in (2, 3)
 
 
 def test_the_next_command_can_be_pasted(run_cli: Call, things: dict[str, Path]) -> None:
-    said = run_cli("inspect", things["ARTEFACT"])
-    last = said.err.strip().splitlines()[-1]
+    result = run_cli("inspect", things["ARTEFACT"])
+    last = result.err.strip().splitlines()[-1]
     assert last.startswith("Next: posemoe-edge run synthetic://walk --model ")
     assert run_cli(*last.split()[2:], "--frames", "5").code == 0
 
 
 def test_the_flow_from_training_to_a_run(run_cli: Call, things: dict[str, Path], workdir: Path) -> None:
-    """train -> export -> verify -> eval -> run, each with the command that the one before named."""
+    """train -> export -> verify -> eval -> run, each with the command that the previous verb printed."""
     assert run_cli(*GOOD["train"].replace("MOTION", str(things["MOTION"])).split(), "--json").code == 0
-    said = run_cli("export", "tiny-retention", "--weights", "tiny-retention.safetensors", "--json")
-    assert said.code == 0 and said.json["artefact"] == "tiny-retention" and said.json["precisions"] == ["fp32"]
+    result = run_cli("export", "tiny-retention", "--weights", "tiny-retention.safetensors", "--json")
+    assert result.code == 0 and result.json["artefact"] == "tiny-retention" and result.json["precisions"] == ["fp32"]
     # The replayed graph has the weights of the shared artefact, not the trained ones: verify must see that.
     assert run_cli("verify", "tiny-retention", "--frames", 40, "--json").code == 1
     refused = run_cli("run", "synthetic://walk", "--frames", 5, "--model", "tiny-retention", "--json")
@@ -220,5 +220,5 @@ def test_the_default_is_the_shipped_artefact(run_cli: Call, zoo: Path) -> None:
     assert run_cli("run", "synthetic://walk", "--frames", 5, "--json").json["model"] == "tiny-retention"
     assert run_cli("inspect", "--json").json["artefact"] == str(zoo / "posemoe-retention-s")
     shutil.rmtree(zoo)
-    said = run_cli("doctor", "--json")
-    assert said.code == 3 and said.json["ready"] is False and "no artefact" in said.json["default_artefact"]["error"]
+    result = run_cli("doctor", "--json")
+    assert result.code == 3 and result.json["ready"] is False and "no artefact" in result.json["default_artefact"]["error"]

@@ -21,9 +21,7 @@ def motion(write_motion_file: Callable[..., Path], make_walker_clip: Callable[..
     )
 
 
-def test_the_same_call_goes_on_where_the_last_one_stopped(
-    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None
-) -> None:
+def test_the_same_call_resumes_the_training(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
     call = ("train", "tiny-retention", "--data", motion, "--out", "w.safetensors", *SMALL)
     first = run_cli(*call, "--updates", 2, "--json")
     assert first.code == 0 and first.json["updates"] == 2 and first.json["runs"] == 1
@@ -34,14 +32,16 @@ def test_the_same_call_goes_on_where_the_last_one_stopped(
     assert run_cli(*call, "--updates", 3, "--fresh", "--json").json["runs"] == 1
 
 
-def test_an_unfinished_training_says_how_to_go_on(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
-    said = run_cli("train", "tiny-dssm", "--data", motion, "--updates", 10_000, "--minutes", 0.0001, *SMALL)
-    again = shlex.split(said.err.rsplit("Next:", 1)[1])
-    assert said.code == 0 and again[:3] == ["posemoe-edge", "train", "tiny-dssm"] and "10000" in again
+def test_an_unfinished_training_prints_the_command_that_resumes_it(
+    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None
+) -> None:
+    result = run_cli("train", "tiny-dssm", "--data", motion, "--updates", 10_000, "--minutes", 0.0001, *SMALL)
+    again = shlex.split(result.err.rsplit("Next:", 1)[1])
+    assert result.code == 0 and again[:3] == ["posemoe-edge", "train", "tiny-dssm"] and "10000" in again
     assert run_cli(*again[1:]).code == 0  # and so it does, with the same recipe
 
 
-def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
+def test_a_training_from_a_trunk_records_its_origin(
     run_cli: Call, workdir: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.edge import presets
@@ -51,18 +51,18 @@ def test_a_trunk_of_single_frames_begins_a_training_and_is_remembered(
     monkeypatch.setitem(presets.PRESETS, "tiny-trunk", trunk)
     call = ("--data", motion, "--updates", 1, *SMALL)
     assert run_cli("train", "tiny-trunk", *call).code == 0
-    said = run_cli("train", "tiny-retention", *call, "--from", "tiny-trunk.safetensors", "--json")
+    result = run_cli("train", "tiny-retention", *call, "--from", "tiny-trunk.safetensors", "--json")
     assert (
-        said.code == 0
-        and said.json["start"]["preset"] == "tiny-trunk"
-        and said.json["start"]["frames"] == 1 * SMALL[SMALL.index("--rows") + 1]
+        result.code == 0
+        and result.json["start"]["preset"] == "tiny-trunk"
+        and result.json["start"]["frames"] == 1 * SMALL[SMALL.index("--rows") + 1]
     )
-    said = run_cli("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
-    assert said.code == 2 and "alone" in said.err
+    result = run_cli("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
+    assert result.code == 2 and "alone" in result.err
     assert run_cli("train", "tiny-retention", *call, "--from", "nowhere.safetensors", "--fresh").code == 3
 
 
-def test_torchrun_takes_no_option_for_one_of_its_own() -> None:
+def test_no_option_is_a_prefix_of_torchruns() -> None:
     from posemoe_edge.edge.cli.train_verb import command
     from torch.distributed.run import get_args_parser
 
@@ -74,14 +74,14 @@ def test_torchrun_takes_no_option_for_one_of_its_own() -> None:
 def test_another_recipe_is_refused(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
     call = ("train", "tiny-retention", "--data", motion, "--updates", 1, *SMALL)
     assert run_cli(*call).code == 0
-    said = run_cli(*call, "--seed", 3, "--json")
-    assert said.code == 2 and "seed 0, not 3" in said.json["what"] and "--fresh" in said.json["expected"]
+    result = run_cli(*call, "--seed", 3, "--json")
+    assert result.code == 2 and "seed 0, not 3" in result.json["what"] and "--fresh" in result.json["expected"]
 
 
-def test_a_window_preset_trains_and_tensorboard_gets_its_numbers(
+def test_a_window_preset_trains_and_writes_tensorboard_events(
     run_cli: Call, workdir: Path, motion: Path, tiny_presets: None
 ) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    said = run_cli("train", "tiny-attention", "--data", motion, "--updates", 2, *SMALL, "--tensorboard", "board", "--json")
-    assert said.code == 0 and said.json["frames"] == 2 * 9
+    result = run_cli("train", "tiny-attention", "--data", motion, "--updates", 2, *SMALL, "--tensorboard", "board", "--json")
+    assert result.code == 0 and result.json["frames"] == 2 * 9
     assert next(path.name for path in (workdir / "board").iterdir()).startswith("events.out")

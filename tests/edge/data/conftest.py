@@ -55,9 +55,9 @@ def clip(clips: list[Clip]) -> Clip:
 
 @pytest.fixture
 def write_mocap(tmp_path: Path, clips: list[Clip]) -> Callable[..., Path]:
-    """Writes the clips as one file, one split each; keywords replace fields, None leaves one out."""
+    """write_mocap(field=array): a file of the clips, one in each split; keywords replace fields, None omits one."""
 
-    def write(**odd: Any) -> Path:
+    def write(**changes: Any) -> Path:
         joints_m = np.concatenate([clip.joints_m for clip in clips])
         fields: dict[str, Any] = {
             "rel": np.round((joints_m - joints_m[:, :1]) * 1e4).astype(np.int16),
@@ -72,7 +72,7 @@ def write_mocap(tmp_path: Path, clips: list[Clip]) -> Callable[..., Path]:
             "fps": np.array(50),
         }
         path = tmp_path / "motion.npz"
-        np.savez(path, **{key: value for key, value in (fields | odd).items() if value is not None})
+        np.savez(path, **{key: value for key, value in (fields | changes).items() if value is not None})
         return path
 
     return write

@@ -21,13 +21,13 @@ def keypoints(frames: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_another_body_has_symmetric_bones_within_the_ranges(clip: Clip, seed: int) -> None:
-    made = augment.reshape_body(clip.joints_m, np.random.default_rng(seed))
-    before, after = bone_vectors(clip.joints_m)[:, 1:], bone_vectors(made)[:, 1:]
+    reshaped = augment.reshape_body(clip.joints_m, np.random.default_rng(seed))
+    before, after = bone_vectors(clip.joints_m)[:, 1:], bone_vectors(reshaped)[:, 1:]
     ratio = np.linalg.norm(after, axis=-1) / np.linalg.norm(before, axis=-1)
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), rtol=1e-3)  # one factor for all frames
     np.testing.assert_allclose(ratio[0, np.array(H36M17.left) - 1], ratio[0, np.array(H36M17.right) - 1], rtol=1e-3)
     np.testing.assert_allclose(after, before * ratio[..., None], atol=1e-5)  # directions stay
-    body = made[0, 0, 2] / clip.joints_m[0, 0, 2]
+    body = reshaped[0, 0, 2] / clip.joints_m[0, 0, 2]
     assert 0.85 <= body <= 1.15
     for bones, (low, high) in augment.BONE_GROUPS.values():
         assert low - 1e-3 <= ratio[0, bones[0] - 1] / body <= high + 1e-3
@@ -48,14 +48,14 @@ def test_a_mirror_of_a_mirror_is_the_motion(clip: Clip) -> None:
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_steps_sum_to_the_time_between_frames(stride: int) -> None:
     rng = np.random.default_rng(0)
-    kept = augment.pick_frames(rng, 101, stride=stride)
-    np.testing.assert_array_equal(kept, np.arange(0, 101, stride))
-    np.testing.assert_allclose(augment.frame_steps(kept, fps=50, stride=stride), stride / 50)
-    kept = augment.pick_frames(rng, 1001, stride=stride, drop=0.3)
-    dt_s = augment.frame_steps(kept, fps=50, stride=stride)
-    assert kept[0] == 0 and dt_s[0] == pytest.approx(stride / 50) and np.diff(kept).min() >= stride
-    assert dt_s[1:].sum() == pytest.approx(kept[-1] / 50, rel=1e-4)
-    assert len(kept) / (1 + 1000 // stride) == pytest.approx(0.7, abs=0.1)
+    picked = augment.pick_frames(rng, 101, stride=stride)
+    np.testing.assert_array_equal(picked, np.arange(0, 101, stride))
+    np.testing.assert_allclose(augment.frame_steps(picked, fps=50, stride=stride), stride / 50)
+    picked = augment.pick_frames(rng, 1001, stride=stride, drop=0.3)
+    dt_s = augment.frame_steps(picked, fps=50, stride=stride)
+    assert picked[0] == 0 and dt_s[0] == pytest.approx(stride / 50) and np.diff(picked).min() >= stride
+    assert dt_s[1:].sum() == pytest.approx(picked[-1] / 50, rel=1e-4)
+    assert len(picked) / (1 + 1000 // stride) == pytest.approx(0.7, abs=0.1)
 
 
 def test_noise_has_the_detectors_size_and_lasts() -> None:
@@ -71,7 +71,7 @@ def test_noise_has_the_detectors_size_and_lasts() -> None:
     assert abs((at_keys[1:] * at_keys[:-1]).mean() / (at_keys**2).mean()) < 0.05
 
 
-def test_confidence_falls_with_the_error_and_never_says_missing() -> None:
+def test_confidence_falls_with_the_error_and_never_reaches_zero() -> None:
     error, confidence = augment.detector_noise(np.random.default_rng(0), np.zeros((9000, 17, 2), np.float32))
     size = np.linalg.norm(error, axis=-1)
     assert confidence[size < 0.002].mean() > 0.95
@@ -80,7 +80,7 @@ def test_confidence_falls_with_the_error_and_never_says_missing() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9, 10, 81])
-def test_noise_fits_takes_of_any_length(frames: int) -> None:
+def test_noise_fits_sequences_of_any_length(frames: int) -> None:
     error, confidence = augment.detector_noise(np.random.default_rng(0), np.zeros((frames, 17, 2), np.float32))
     assert error.shape == (frames, 17, 2) and confidence.shape == (frames, 17)
 
@@ -91,16 +91,16 @@ def test_a_masked_joint_is_zero_and_the_others_are_untouched() -> None:
     lost = after[..., 2] == 0
     assert (after[lost] == 0).all()
     np.testing.assert_array_equal(after[~lost], before[~lost])
-    assert before.min() > 0  # the input was left alone
+    assert before.min() > 0  # the input is not modified
 
 
-def test_joints_and_frames_go_missing_as_often_as_said() -> None:
+def test_joints_and_frames_are_missing_with_the_given_frequency() -> None:
     lost = augment.drop_joints(np.random.default_rng(0), keypoints(20_000))[..., 2] == 0
     assert lost.all(axis=1).mean() == pytest.approx(0.10, abs=0.01)
     assert lost[~lost.all(axis=1)].mean() == pytest.approx(0.05, abs=0.005)
 
 
-def test_limbs_go_missing_in_bursts() -> None:
+def test_limbs_are_missing_for_several_frames() -> None:
     lost = augment.drop_limbs(np.random.default_rng(0), keypoints(25_000))[..., 2] == 0
     arm = lost[:, augment.LIMBS[2]]
     assert (arm.all(axis=1) == arm.any(axis=1)).all() and not lost[:, [0, 7, 8, 9, 10]].any()
@@ -109,7 +109,7 @@ def test_limbs_go_missing_in_bursts() -> None:
     assert 10 <= len(starts) <= 45 and (stops - starts).min() >= 5 and np.median(stops - starts) <= 30
 
 
-def test_swaps_exchange_both_legs_or_both_arms_for_a_few_frames() -> None:
+def test_confused_sides_exchange_legs_or_arms_for_a_few_frames() -> None:
     before = keypoints(100)
     for seed in SEEDS:
         after = augment.confuse_sides(np.random.default_rng(seed), before, chance=1)
@@ -122,7 +122,7 @@ def test_swaps_exchange_both_legs_or_both_arms_for_a_few_frames() -> None:
     assert np.mean(swapped) == pytest.approx(0.01, abs=0.006)
 
 
-# Many takes at once.
+# Many sequences at once.
 
 TRANSFORMS = {
     "body": lambda rng, x: augment.reshape_body(x, rng),
@@ -137,17 +137,17 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_one_take_in_a_batch_is_treated_as_one_alone(name: str) -> None:
+def test_a_sequence_in_a_batch_of_one_is_transformed_as_alone(name: str) -> None:
     x = keypoints(20)
-    alone, batched = (TRANSFORMS[name](np.random.default_rng(5), given) for given in (x, x[None]))
+    alone, batched = (TRANSFORMS[name](np.random.default_rng(5), batch) for batch in (x, x[None]))
     np.testing.assert_array_equal(batched[0], alone)
     assert batched.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_take_of_a_batch_has_luck_of_its_own(name: str) -> None:
+def test_each_sequence_of_a_batch_is_transformed_independently(name: str) -> None:
     x = np.repeat(keypoints(20)[None], 40, axis=0)
-    made = TRANSFORMS[name](np.random.default_rng(6), x)
-    assert made.shape == x.shape and len(np.unique(made.reshape(40, -1), axis=0)) >= 2
+    reshaped = TRANSFORMS[name](np.random.default_rng(6), x)
+    assert reshaped.shape == x.shape and len(np.unique(reshaped.reshape(40, -1), axis=0)) >= 2
     if name == "mirror":
-        assert 8 <= (made != x).any(axis=(1, 2, 3)).sum() <= 32
+        assert 8 <= (reshaped != x).any(axis=(1, 2, 3)).sum() <= 32

@@ -33,13 +33,13 @@ def tree_text(bones: tuple[BvhJoint, ...]) -> str:
         bone, pad = bones[n], "\t" * depth
         end = bone.name.endswith(" end")
         word = "End Site" if end else f"{'ROOT' if bone.parent < 0 else 'JOINT'} {bone.name}"
-        made = [pad + word, pad + "{", pad + "\tOFFSET " + " ".join(f"{x:.6f}" for x in bone.offset)]
+        positions = [pad + word, pad + "{", pad + "\tOFFSET " + " ".join(f"{x:.6f}" for x in bone.offset)]
         if not end:
             words = [f"{'XYZ'[axis]}{'position' if position else 'rotation'}" for position, axis in bone.channels]
-            made.append(pad + f"\tCHANNELS {len(words)} " + " ".join(words))
+            positions.append(pad + f"\tCHANNELS {len(words)} " + " ".join(words))
         for child in children[n]:
-            made += lines(child, depth + 1)
-        return [*made, pad + "}"]
+            positions += lines(child, depth + 1)
+        return [*positions, pad + "}"]
 
     return "\n".join(["HIERARCHY", *lines(0, 0)])
 
@@ -82,14 +82,14 @@ def expected_walk(frames: int, fps: float = 50.0) -> NDArray[Any]:
 
 @pytest.mark.parametrize("axes", [Y_UP, np.eye(3)], ids=["y up", "z up"])
 @pytest.mark.parametrize("unit_m", [1.0, 0.01, 0.0254])
-def test_a_walker_comes_back_in_metres_z_up_on_the_floor(tmp_path: Path, axes: Any, unit_m: float) -> None:
+def test_a_walker_is_read_in_metres_z_up_on_the_floor(tmp_path: Path, axes: Any, unit_m: float) -> None:
     clip = load_bvh(walker(tmp_path / "walk.bvh", axes=axes, unit_m=unit_m), mapping=SAME, unit_m=unit_m, action="walk")
     assert (clip.id, clip.subject, clip.action, clip.split, clip.fps) == ("walk", "own", "walk", "train", FPS)
     assert clip.joints_m.dtype == np.float32
     np.testing.assert_allclose(clip.joints_m, expected_walk(200), atol=WRITTEN_MM / 1000)
 
 
-def test_another_rate_becomes_50_hz(tmp_path: Path) -> None:
+def test_other_rates_are_resampled_to_50_hz(tmp_path: Path) -> None:
     clip = load_bvh(walker(tmp_path / "walk.bvh", fps=120, frames=481), mapping=SAME)
     assert clip.fps == 50 and len(clip) == 201
     expected = expected_walk(201)
@@ -97,7 +97,7 @@ def test_another_rate_becomes_50_hz(tmp_path: Path) -> None:
     assert np.abs(moved[5:-5]).max() < RESAMPLED_MM / 1000
 
 
-def test_a_stature_is_a_scale(tmp_path: Path) -> None:
+def test_a_stature_scales_the_person(tmp_path: Path) -> None:
     clip = load_bvh(walker(tmp_path / "walk.bvh", unit_m=0.37), mapping=SAME, stature_m=1.8)
     assert stature(clip.joints_m.astype(np.float64)) == pytest.approx(1.8, rel=1e-3)
     legs = np.linalg.norm(clip.joints_m[:, 3] - clip.joints_m[:, 2], axis=-1)
@@ -129,7 +129,7 @@ def random_tree(seed: int) -> BvhMotion:
 @pytest.mark.parametrize("seed", range(3))
 def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
     motion = random_tree(seed)
-    made = joint_positions(motion)
+    positions = joint_positions(motion)
     for t, row in enumerate(motion.values):
         values, world = list(row), []
         for bone in motion.joints:
@@ -145,10 +145,10 @@ def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
                 step[[a, a, b, b], [a, b, a, b]] = c, -s, s, c
                 local = local @ step
             world.append(world[bone.parent] @ local if bone.parent >= 0 else local)
-        np.testing.assert_allclose(made[t], [matrix[:3, 3] for matrix in world], atol=1e-9)
+        np.testing.assert_allclose(positions[t], [matrix[:3, 3] for matrix in world], atol=1e-9)
 
 
-def test_positions_below_the_root_are_understood_in_both_habits() -> None:
+def test_positions_below_the_root_are_added_to_offsets_or_replace_them() -> None:
     turns = tuple((False, axis) for axis in (2, 0, 1))
     places = tuple((True, axis) for axis in range(3))
     bones = (BvhJoint("hip", -1, (0, 0, 0), places + turns), BvhJoint("knee", 0, (0, -40.0, 2.0), places))
@@ -169,7 +169,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read.fps == 30
 
 
-def test_habits_of_writers_are_understood(tmp_path: Path) -> None:
+def test_variants_of_the_syntax_are_read(tmp_path: Path) -> None:
     """Braces in the line, Windows' line ends, tabs, a byte order mark, lower-case channels, a colon apart."""
     text = tree_text(random_tree(0).joints).replace("\n{", " {").replace("rotation", "Rotation")
     rows = "\r\n".join("\t".join("0" for _ in range(27)) for _ in range(2))
@@ -195,9 +195,9 @@ def standing(names: dict[str, tuple[str, tuple[float, float, float]]]) -> BvhMot
 def limbs(root: str, chest: str, names: tuple[str, ...], sizes: tuple[float, ...]) -> dict[str, Any]:
     hip, knee, ankle, shoulder, elbow, wrist = names
     wide, thigh, shin, broad, upper, fore = sizes
-    made: dict[str, Any] = {}
+    positions: dict[str, Any] = {}
     for side, sign in (("Left", 1), ("Right", -1)):
-        made |= {
+        positions |= {
             side + hip: (root, (sign * wide, -3.0, 0.0)),
             side + knee: (side + hip, (0.0, -thigh, 0.0)),
             side + ankle: (side + knee, (0.0, -shin, 0.0)),
@@ -205,7 +205,7 @@ def limbs(root: str, chest: str, names: tuple[str, ...], sizes: tuple[float, ...
             side + elbow: (side + shoulder, (sign * upper, 0.0, 0.0)),
             side + wrist: (side + elbow, (sign * fore, 0.0, 0.0)),
         }
-    return made
+    return positions
 
 
 SIZES = (9.0, 42.0, 43.0, 18.0, 29.0, 26.0)
@@ -252,7 +252,7 @@ CMU = {
 
 @pytest.mark.parametrize("prefix", ["", "mixamorig:", "Actor_01:"])
 @pytest.mark.parametrize("name", FIGURES)
-def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, prefix: str) -> None:
+def test_common_skeletons_are_mapped_to_a_standing_person(tmp_path: Path, name: str, prefix: str) -> None:
     figure = {prefix + joint: (prefix + parent if parent else "", way) for joint, (parent, way) in FIGURES[name].items()}
     assert find_mapping(list(figure)).name == name
     clip = load_bvh(write(tmp_path / "stand.bvh", standing(figure)))
@@ -267,7 +267,7 @@ def test_common_rigs_are_known_and_stand_like_people(tmp_path: Path, name: str, 
         assert all(sign * at[f"{side}_{joint}"][0] > 0 for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"))
 
 
-def test_cmus_lost_bones_are_put_back() -> None:
+def test_cmus_missing_offsets_are_restored() -> None:
     joints = map_joints(standing(CMU), find_mapping(list(CMU)))[0]
     at = dict(zip(H36M17.joints, joints, strict=True))
     np.testing.assert_allclose(at["thorax"] - at["spine"], [0, 2 * 2.1 + 0.8, 0.1])  # the upper back twice, half the neck
@@ -306,7 +306,7 @@ def test_a_joint_may_be_a_mean_of_several(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mapping", SKELETON_MAPPINGS, ids=lambda mapping: mapping.name)
-def test_recipes_are_weighted_means_of_all_joints(mapping: SkeletonMapping) -> None:
+def test_mappings_are_weighted_means_for_all_joints(mapping: SkeletonMapping) -> None:
     assert set(mapping.joint_weights) == set(H36M17.joints)
     assert all(sum(row.values()) == pytest.approx(1) for row in mapping.joint_weights.values())
 
@@ -357,7 +357,7 @@ def test_clips_become_a_file_to_train_on(tmp_path: Path) -> None:
         np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=0.1e-3)
 
 
-def test_a_folder_tells_splits_and_subjects(tmp_path: Path) -> None:
+def test_folders_name_splits_and_subjects(tmp_path: Path) -> None:
     for name in ("walk.bvh", "anna/dance.BVH", "val/jump.bvh", "test/ben/fall.bvh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write(tmp_path / name, standing(FIGURES["plain"]))

@@ -44,20 +44,20 @@ def test_pixels_and_depth_lead_back_to_the_world(clip: Clip, seed: int) -> None:
     np.testing.assert_allclose(back @ camera.rotation + camera.eye_m, clip.joints_m, atol=1e-4)  # 0.1 mm: float32 pixels
 
 
-def test_a_long_path_is_filmed_from_afar(clip: Clip) -> None:
+def test_a_long_path_is_seen_from_far_away(clip: Clip) -> None:
     path = clip.joints_m.copy()
     path[..., 0] += np.linspace(-8, 8, len(path), dtype=np.float32)[:, None]
     for seed in SEEDS:
         assert sample_camera(np.random.default_rng(seed), path).sees(path)
 
 
-def test_the_search_for_a_place_ends(clip: Clip) -> None:
+def test_the_search_for_a_camera_position_terminates(clip: Clip) -> None:
     path = clip.joints_m.copy()
     path[..., 0] += np.linspace(-1e3, 1e3, len(path), dtype=np.float32)[:, None]
     assert not sample_camera(np.random.default_rng(0), path).sees(path)
 
 
-def test_a_camera_stands_as_in_a_room(clip: Clip) -> None:
+def test_a_camera_is_at_human36m_distances_and_heights(clip: Clip) -> None:
     still = np.repeat(clip.joints_m[:1], 5, axis=0)
     cameras = [sample_camera(np.random.default_rng(seed), still) for seed in range(200)]
     height = np.array([c.eye_m[2] for c in cameras])
@@ -66,20 +66,20 @@ def test_a_camera_stands_as_in_a_room(clip: Clip) -> None:
     assert np.ptp([c.focal_px for c in cameras]) <= 5 and np.min([c.centre_px for c in cameras]) >= 508
 
 
-def test_a_batch_of_cameras_films_as_each_of_them_would(clip: Clip) -> None:
+def test_a_batch_of_cameras_projects_as_each_camera_alone(clip: Clip) -> None:
     paths = np.stack([clip.joints_m[:5] + np.float32([i, 0, 0]) for i in range(6)])
     camera = sample_camera(np.random.default_rng(0), paths)
     points = camera.to_camera(paths)
     px = camera.project(points)
     assert camera.sees(paths).all() and points.shape == paths.shape and px.shape == (*paths.shape[:-1], 2)
     for i, path in enumerate(paths):
-        one = Camera(camera.rotation[i], camera.eye_m[i], camera.focal_px[i], camera.centre_px[i])
-        np.testing.assert_allclose(one.to_camera(path), points[i], atol=1e-5)
-        np.testing.assert_allclose(one.project(one.to_camera(path)), px[i], atol=1e-2)
-        assert one.sees(path)
+        alone = Camera(camera.rotation[i], camera.eye_m[i], camera.focal_px[i], camera.centre_px[i])
+        np.testing.assert_allclose(alone.to_camera(path), points[i], atol=1e-5)
+        np.testing.assert_allclose(alone.project(alone.to_camera(path)), px[i], atol=1e-2)
+        assert alone.sees(path)
 
 
-def test_a_batch_of_one_is_filmed_as_the_path_alone(clip: Clip) -> None:
+def test_a_batch_of_one_gets_the_camera_of_the_path_alone(clip: Clip) -> None:
     path = clip.joints_m.copy()
     path[..., 0] += np.linspace(-8, 8, len(path), dtype=np.float32)[:, None]  # redrawn, and then steps back
     alone, batch = sample_camera(np.random.default_rng(3), path), sample_camera(np.random.default_rng(3), path[None])

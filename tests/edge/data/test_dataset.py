@@ -1,4 +1,4 @@
-"""What --data names is told apart by what is in the file."""
+"""The kind of a dataset is recognised by the fields of its file."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 @pytest.fixture
 def recorded(tmp_path: Path, clips: list[Clip]) -> Path:
-    takes = evaluation_sequences(clips[:2], noisy=True)
+    sequences = evaluation_sequences(clips[:2], noisy=True)
     save_recorded(
         tmp_path / "recorded.bin",
-        [RecordedSequence(take, "S1", split) for take, split in zip(takes, ("train", "test"), strict=True)],
+        [RecordedSequence(sequence, "S1", split) for sequence, split in zip(sequences, ("train", "test"), strict=True)],
     )
     return tmp_path / "recorded.bin"  # whatever it is called
 
 
 def test_a_file_of_clips_gives_the_clips_of_a_split(write_mocap: Callable[..., Path], clips: list[Clip]) -> None:
     for split, clip in zip(("train", "val", "test"), clips, strict=True):
-        (found,) = open_data(write_mocap(), split)
-        assert isinstance(found, Clip) and found.id == clip.id
+        (item,) = open_data(write_mocap(), split)
+        assert isinstance(item, Clip) and item.id == clip.id
 
 
-def test_a_file_of_recorded_takes_gives_the_takes_of_a_split(recorded: Path, clips: list[Clip]) -> None:
+def test_a_file_of_recorded_sequences_gives_the_sequences_of_a_split(recorded: Path, clips: list[Clip]) -> None:
     for split, clip in zip(("train", "test"), clips[:2], strict=True):
-        (found,) = open_data(recorded, split)
-        assert isinstance(found, PoseSequence) and found.clip_id == clip.id and found.action == clip.action
+        (item,) = open_data(recorded, split)
+        assert isinstance(item, PoseSequence) and item.clip_id == clip.id and item.action == clip.action
     with pytest.raises(UsageError, match="'val'; expected one of train, test"):
         open_data(recorded, "val")
 
 
-def test_clips_are_judged_clean_and_noisy_and_recorded_takes_as_they_are(clips: list[Clip]) -> None:
+def test_clips_are_evaluated_clean_and_noisy_and_recorded_sequences_as_they_are(clips: list[Clip]) -> None:
     sets = evaluation_sets(clips[:1], seed=3)
     assert list(sets) == ["clean", "noisy"]
-    for name, takes in sets.items():
+    for name, sequences in sets.items():
         (expected,) = evaluation_sequences(clips[:1], noisy=name == "noisy", seed=3)
-        np.testing.assert_array_equal(takes[0].keypoints, expected.keypoints)
+        np.testing.assert_array_equal(sequences[0].keypoints, expected.keypoints)
     again = evaluation_sets(sets["noisy"])
     assert list(again) == ["recorded"] and again["recorded"][0] is sets["noisy"][0]
 
@@ -66,13 +66,15 @@ def test_clips_are_judged_clean_and_noisy_and_recorded_takes_as_they_are(clips: 
         ({"rel": np.zeros((3, 17, 3), np.int16)}, "lacks root, offsets"),
     ],
 )
-def test_what_is_neither_is_named_with_what_to_run(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+def test_other_files_are_refused_with_the_command_that_converts_them(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
     np.savez(tmp_path / "raw.npz", **fields)
     with pytest.raises(ArtefactError, match=message):
         open_data(tmp_path / "raw.npz", "train")
 
 
-def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
+def test_other_formats_than_npz_are_refused(tmp_path: Path) -> None:
     (tmp_path / "walk.bvh").write_text("HIERARCHY")
     with pytest.raises(ArtefactError, match=r"is a BVH; .* run: posemoe-edge import bvh .*walk\.bvh"):
         open_data(tmp_path / "walk.bvh", "train")

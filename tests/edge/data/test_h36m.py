@@ -1,4 +1,4 @@
-"""A Human3.6M of two walkers: 32 joints, bent cameras of the room's kind, files written as VideoPose3D writes them."""
+"""A synthetic Human3.6M of two walkers: 32 joints, cameras with distortion, files as VideoPose3D writes them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from posemoe_edge.edge.data.recorded import load_recorded
 from posemoe_edge.runtime.errors import ArtefactError, MissingError
 from posemoe_edge.runtime.sources.walker import walk_world
 
-FOUND_MM = 0.05  # of a camera found from float32 pixels
+FOUND_MM = 0.05  # error with a camera found from float32 pixels
 PIXEL = 1e-6  # normalised: float32
-BENT = (-0.2, 0.24, -0.002, -0.001, -0.0014)
+DISTORTION = (-0.2, 0.24, -0.002, -0.001, -0.0014)
 ACTIONS = {"S1": ("SittingDown",), "S9": ("Walking 1", "Photo 1")}
 FRAMES = 120
 
 
-def pixels_of(camera: Camera, joints_m: NDArray[Any], bent: tuple[float, ...] = BENT) -> NDArray[np.float32]:
+def pixels_of(camera: Camera, joints_m: NDArray[Any], distortion: tuple[float, ...] = DISTORTION) -> NDArray[np.float32]:
     x, y, z = np.moveaxis((joints_m.astype(np.float64) - camera.eye_m) @ camera.rotation.T.astype(np.float64), -1, 0)
     x, y = x / z, y / z
-    k1, k2, k3, p1, p2 = bent
+    k1, k2, k3, p1, p2 = distortion
     r2 = x**2 + y**2
-    grow = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
-    return (np.stack([x * grow + p1 * r2, y * grow + p2 * r2], -1) * camera.focal_px + camera.centre_px).astype(np.float32)
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
+    return (np.stack([x * radial + p1 * r2, y * radial + p2 * r2], -1) * camera.focal_px + camera.centre_px).astype(np.float32)
 
 
-class Room:
-    """The truth, and the two files."""
+class SyntheticH36M:
+    """True positions, cameras and pixels, and the two files."""
 
     def __init__(self, folder: Path) -> None:
         self.path_3d, self.path_2d, self.out = folder / "data_3d_h36m.npz", folder / "data_2d_h36m_gt.npz", folder / "h36m.npz"
@@ -51,10 +51,10 @@ class Room:
             for name, part in self.joints_m[subject].items():
                 self.world[subject][name] = np.full((FRAMES, 32, 3), 7, np.float32)
                 self.world[subject][name][:, list(H36M17_IN_FILE)] = part
-            # the views are some frames longer than the positions, as in the published files
+            # the views have some more frames than the positions, as in the published files
             self.views[subject] = {name: [pixels_of(c, part) for c in self.cameras[subject]] for name, part in parts.items()}
 
-    def write(self) -> Room:
+    def write(self) -> SyntheticH36M:
         np.savez_compressed(self.path_3d, positions_3d=np.array(self.world, dtype=object))
         meta = {"num_joints": 17, "keypoints_symmetry": [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]], "layout_name": "h36m"}
         np.savez_compressed(
@@ -86,79 +86,81 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path).write()
+def dataset(tmp_path: Path) -> SyntheticH36M:
+    return SyntheticH36M(tmp_path).write()
 
 
-def check_poses(room: Room, path: Path) -> None:
-    for one in load_recorded(path):
-        subject, action, view = one.sequence.clip_id.split("/")
-        camera = room.cameras[subject][int(view.removeprefix("cam"))]
-        points = camera.to_camera(room.joints_m[subject][action])
-        np.testing.assert_allclose(one.sequence.pose_m, points - points[:, :1], atol=FOUND_MM / 1000)
+def check_poses(dataset: SyntheticH36M, path: Path) -> None:
+    for recorded_sequence in load_recorded(path):
+        subject, action, view = recorded_sequence.sequence.clip_id.split("/")
+        camera = dataset.cameras[subject][int(view.removeprefix("cam"))]
+        points = camera.to_camera(dataset.joints_m[subject][action])
+        np.testing.assert_allclose(recorded_sequence.sequence.pose_m, points - points[:, :1], atol=FOUND_MM / 1000)
 
 
-def test_takes_are_in_the_axes_of_the_cameras_found(room: Room) -> None:
-    report = convert(room.path_3d, room.path_2d, room.out)
+def test_sequences_are_in_the_axes_of_the_found_cameras(dataset: SyntheticH36M) -> None:
+    report = convert(dataset.path_3d, dataset.path_2d, dataset.out)
     assert max(max(errors) for errors in report.error_px.values()) < 1e-2
-    recorded = load_recorded(room.out)
+    recorded = load_recorded(dataset.out)
     ids = [entry.clip_id for entry in report.saved]
-    assert [one.sequence.clip_id for one in recorded] == ids and {entry.frames for entry in report.saved} == {FRAMES}
+    assert [recorded_sequence.sequence.clip_id for recorded_sequence in recorded] == ids and {
+        entry.frames for entry in report.saved
+    } == {FRAMES}
     assert len(recorded) == 3 * 4 and "S9/Walking 1/cam2" in ids
-    check_poses(room, room.out)
-    for one in recorded:
-        subject, action, view = one.sequence.clip_id.split("/")
+    check_poses(dataset, dataset.out)
+    for recorded_sequence in recorded:
+        subject, action, view = recorded_sequence.sequence.clip_id.split("/")
         n = int(view.removeprefix("cam"))
         width_px, height_px = SIZES_PX[n]
-        pixels = room.views[subject][action][n][:FRAMES]
-        np.testing.assert_allclose(one.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
+        pixels = dataset.views[subject][action][n][:FRAMES]
+        np.testing.assert_allclose(recorded_sequence.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
         np.testing.assert_allclose(
-            one.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
+            recorded_sequence.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
         )
         assert (
-            (one.sequence.keypoints[..., 2] == 1).all()
-            and one.sequence.valid is None
-            and one.sequence.action == action.split()[0]
+            (recorded_sequence.sequence.keypoints[..., 2] == 1).all()
+            and recorded_sequence.sequence.valid is None
+            and recorded_sequence.sequence.action == action.split()[0]
         )
-        np.testing.assert_allclose(one.sequence.dt_s, 0.02)
+        np.testing.assert_allclose(recorded_sequence.sequence.dt_s, 0.02)
 
 
-def test_subjects_are_split_as_everybody_splits_them(room: Room) -> None:
-    convert(room.path_3d, room.path_2d, room.out, cameras=room.calibration())
-    assert {one.subject for one in load_recorded(room.out, "train")} == {"S1"}
-    assert {one.subject for one in load_recorded(room.out, "test")} == {"S9"}
+def test_subjects_are_split_by_the_usual_protocol(dataset: SyntheticH36M) -> None:
+    convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=dataset.calibration())
+    assert {recorded_sequence.subject for recorded_sequence in load_recorded(dataset.out, "train")} == {"S1"}
+    assert {recorded_sequence.subject for recorded_sequence in load_recorded(dataset.out, "test")} == {"S9"}
     assert {subject for subject, split in SPLIT_OF.items() if split == "test"} == {"S9", "S11"} and len(SPLIT_OF) == 7
 
 
-def test_a_detectors_file_takes_its_cameras_from_the_exact_one(room: Room) -> None:
-    found = room.noisy(4.0)
+def test_a_detectors_file_takes_its_cameras_from_the_exact_one(dataset: SyntheticH36M) -> None:
+    noisy_path = dataset.noisy(4.0)
     with pytest.raises(ArtefactError, match=r"cpn_ft_h36m_dbb\.npz is no projection .* expected cameras of data_2d_h36m_gt"):
-        convert(room.path_3d, found, room.out)
-    assert not room.out.exists()
-    report = convert(room.path_3d, found, room.out, cameras=room.path_2d)
+        convert(dataset.path_3d, noisy_path, dataset.out)
+    assert not dataset.out.exists()
+    report = convert(dataset.path_3d, noisy_path, dataset.out, cameras=dataset.path_2d)
     assert 4 < report.error_px["S9"][0] < 5.5
-    check_poses(room, room.out)
+    check_poses(dataset, dataset.out)
 
 
-def test_cameras_may_be_given(room: Room) -> None:
-    path = room.calibration()
-    convert(room.path_3d, room.path_2d, room.out, cameras=path)  # distortion is left out: the fit is judged mildly
-    check_poses(room, room.out)
+def test_cameras_are_read_from_json(dataset: SyntheticH36M) -> None:
+    path = dataset.calibration()
+    convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=path)  # without distortion, for which the limit leaves room
+    check_poses(dataset, dataset.out)
     views = json.loads(path.read_text())
     for camera in views["S9"]:
-        camera["rotation"] = np.array(camera["rotation"]).T.tolist()  # world_from_camera, a likely slip
+        camera["rotation"] = np.array(camera["rotation"]).T.tolist()  # world_from_camera, a likely mistake
     path.write_text(json.dumps(views))
     with pytest.raises(ArtefactError, match=r"cameras of .*cameras\.json miss the keypoints of S9"):
-        convert(room.path_3d, room.path_2d, room.out, cameras=path)
+        convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=path)
 
 
-def test_cameras_found_can_be_kept(room: Room, tmp_path: Path) -> None:
-    report = convert(room.path_3d, room.path_2d, room.out)
-    path = tmp_path / "kept.json"
+def test_found_cameras_are_written_and_read_back(dataset: SyntheticH36M, tmp_path: Path) -> None:
+    report = convert(dataset.path_3d, dataset.path_2d, dataset.out)
+    path = tmp_path / "cameras.json"
     write_cameras(path, report.cameras)
     again = read_cameras(path)
     np.testing.assert_array_equal(again["S9"][3].camera.rotation, report.cameras["S9"][3].camera.rotation)
-    assert convert(room.path_3d, room.path_2d, room.out, cameras=path).error_px["S1"][0] < 1e-2
+    assert convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=path).error_px["S1"][0] < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -174,23 +176,23 @@ def test_cameras_found_can_be_kept(room: Room, tmp_path: Path) -> None:
         (lambda views: views["S9"][0].update(focal_px=[1.0]), "focal_px of camera 0"),
     ],
 )
-def test_odd_cameras_are_refused(room: Room, tmp_path: Path, change: Any, message: str) -> None:
-    path = room.calibration()
+def test_invalid_cameras_are_refused(dataset: SyntheticH36M, tmp_path: Path, change: Any, message: str) -> None:
+    path = dataset.calibration()
     views = json.loads(path.read_text())
     change(views)
     path.write_text(json.dumps(views))
     with pytest.raises(ArtefactError, match=message):
-        convert(room.path_3d, room.path_2d, room.out, cameras=path)
+        convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=path)
     with pytest.raises(MissingError, match=r"nowhere\.json"):
         read_cameras(tmp_path / "nowhere.json")
 
 
 def replace_world(value: Any) -> Any:
-    return lambda room: room.world["S9"].update({"Walking 1": value})
+    return lambda dataset: dataset.world["S9"].update({"Walking 1": value})
 
 
 def replace_views(value: Any) -> Any:
-    return lambda room: room.views["S9"].update({"Walking 1": value})
+    return lambda dataset: dataset.views["S9"].update({"Walking 1": value})
 
 
 @pytest.mark.parametrize(
@@ -202,27 +204,27 @@ def replace_views(value: Any) -> Any:
         (replace_views([np.zeros((5, 17, 2), np.float32)] * 3), "views .* of S9 Walking 1; expected four"),
         (replace_views([np.zeros((200, 16, 2), np.float32)] * 4), "views .* of S9 Walking 1"),
         (replace_views([np.full((200, 17, 2), np.nan, np.float32)] * 4), "keypoints of S9 Walking 1 that are not finite"),
-        (lambda room: room.views["S9"].pop("Photo 1"), "no S9 Photo 1"),
-        (lambda room: room.world.update(S2=room.world["S1"]), "unknown subjects S2"),
-        (lambda room: room.views.update(S9={}), "not by subject and action"),
-        (lambda room: room.views.pop("S9"), "camera 0 of S9 cannot be found .* 0 points"),
+        (lambda dataset: dataset.views["S9"].pop("Photo 1"), "no S9 Photo 1"),
+        (lambda dataset: dataset.world.update(S2=dataset.world["S1"]), "unknown subjects S2"),
+        (lambda dataset: dataset.views.update(S9={}), "not by subject and action"),
+        (lambda dataset: dataset.views.pop("S9"), "camera 0 of S9 cannot be found .* 0 points"),
     ],
 )
-def test_odd_files_are_refused(room: Room, change: Any, message: str) -> None:
-    change(room)
-    room.write()
+def test_invalid_files_are_refused(dataset: SyntheticH36M, change: Any, message: str) -> None:
+    change(dataset)
+    dataset.write()
     with pytest.raises(ArtefactError, match=message):
-        convert(room.path_3d, room.path_2d, room.out)
-    assert not room.out.exists() and not list(room.out.parent.glob("*.part"))
+        convert(dataset.path_3d, dataset.path_2d, dataset.out)
+    assert not dataset.out.exists() and not list(dataset.out.parent.glob("*.part"))
 
 
-def test_views_may_not_be_shorter_than_positions(room: Room) -> None:
-    room.views["S9"]["Photo 1"][2] = room.views["S9"]["Photo 1"][2][: FRAMES - 1]
-    room.write()
+def test_views_may_not_be_shorter_than_positions(dataset: SyntheticH36M) -> None:
+    dataset.views["S9"]["Photo 1"][2] = dataset.views["S9"]["Photo 1"][2][: FRAMES - 1]
+    dataset.write()
     with pytest.raises(ArtefactError, match="S9/Photo 1/cam2 has 119 frames of keypoints and 120 of positions"):
-        convert(room.path_3d, room.path_2d, room.out)
+        convert(dataset.path_3d, dataset.path_2d, dataset.out)
 
 
-def test_the_published_files_themselves_are_not_loaded(room: Room) -> None:
+def test_the_published_files_themselves_are_not_loaded(dataset: SyntheticH36M) -> None:
     with pytest.raises(ArtefactError, match="not the data set itself"):
-        load_recorded(room.path_3d)
+        load_recorded(dataset.path_3d)

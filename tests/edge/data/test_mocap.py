@@ -27,10 +27,10 @@ def test_clips_come_back_as_they_were_stored(write_mocap: Callable[..., Path], c
 
 
 def test_clips_are_saved_as_they_are_loaded(tmp_path: Path, clips: list[Clip]) -> None:
-    given = [replace(clip, split=split) for clip, split in zip(clips, ("train", "val", "test"), strict=True)]
-    given[1] = replace(given[1], native=False, action="")
-    save_clips(tmp_path / "a.npz", given)
-    for got, stored in zip(load_clips(tmp_path / "a.npz"), given, strict=True):
+    relabelled = [replace(clip, split=split) for clip, split in zip(clips, ("train", "val", "test"), strict=True)]
+    relabelled[1] = replace(relabelled[1], native=False, action="")
+    save_clips(tmp_path / "a.npz", relabelled)
+    for got, stored in zip(load_clips(tmp_path / "a.npz"), relabelled, strict=True):
         assert replace(got, joints_m=stored.joints_m) == stored
         np.testing.assert_allclose(got.joints_m, stored.joints_m, atol=ROUNDING_M)
 
@@ -44,15 +44,13 @@ def test_clips_are_saved_as_they_are_loaded(tmp_path: Path, clips: list[Clip]) -
         (lambda clips: [replace(clips[0], joints_m=clips[0].joints_m * 10)], "more than 3.2 m from the hip"),
     ],
 )
-def test_clips_that_make_no_file_are_refused(tmp_path: Path, clips: list[Clip], change: Any, message: str) -> None:
+def test_clips_that_cannot_be_saved_are_refused(tmp_path: Path, clips: list[Clip], change: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         save_clips(tmp_path / "a.npz", change(clips))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_saving_that_breaks_off_leaves_what_was_there(
-    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any, **fields: Any) -> None:
         raise OSError("the disk is full")
 
@@ -94,7 +92,7 @@ def test_an_unknown_split_is_a_usage_error(write_mocap: Callable[..., Path]) -> 
         ({"action": np.array([None, None, None])}, "cannot be read"),  # pickled objects are refused
     ],
 )
-def test_an_odd_file_is_refused_with_its_oddity(write_mocap: Callable[..., Path], odd: dict[str, Any], message: str) -> None:
+def test_an_invalid_file_is_refused_with_the_field(write_mocap: Callable[..., Path], odd: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtefactError, match=message) as error:
         load_clips(write_mocap(**odd))
     assert "motion.npz" in error.value.what and error.value.expected
@@ -108,7 +106,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
         load_clips(path)
 
 
-def test_a_lone_array_is_not_a_motion_file(tmp_path: Path) -> None:
+def test_a_single_array_is_not_a_motion_file(tmp_path: Path) -> None:
     path = tmp_path / "lone.npy"
     np.save(path, np.zeros(3))
     with pytest.raises(ArtefactError, match="cannot be read"):
@@ -116,12 +114,12 @@ def test_a_lone_array_is_not_a_motion_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the CMU file is not beside the repository (shared/data/cmu_h36m17.npz)")
-def test_the_real_file_makes_takes() -> None:
+def test_the_real_file_makes_sequences() -> None:
     clips = load_clips(REAL)
     subjects = {split: {c.subject for c in clips if c.split == split} for split in ("train", "val", "test")}
     assert len(clips) == 302 and sum(map(len, clips)) == 181_732
     assert not subjects["train"] & (subjects["val"] | subjects["test"]) and not subjects["val"] & subjects["test"]
-    for take in evaluation_sequences([c for c in clips if c.split == "val"], noisy=True):
-        assert np.isfinite(take.keypoints).all() and np.abs(take.pose_m).max() < 1.5
+    for sequence in evaluation_sequences([c for c in clips if c.split == "val"], noisy=True):
+        assert np.isfinite(sequence.keypoints).all() and np.abs(sequence.pose_m).max() < 1.5
     chunk = next(SequenceStream([c for c in clips if c.split == "train"], rows=4, frames=81, seed=0))
     assert np.isfinite(chunk.keypoints).all() and chunk.reset[:, 0].all()

@@ -1,4 +1,4 @@
-"""What an artefact is verified on."""
+"""The motion that an artefact is verified on."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from posemoe_edge.runtime import UsageError
 
 @pytest.fixture
 def data(write_motion_file: Callable[..., Path], make_walker_clip: Callable[..., Any]) -> Path:
-    """One clip to train on and three of 40, 50 and 60 frames to test with."""
+    """One training clip, and three test clips of 40, 50 and 60 frames."""
     clips = [make_walker_clip("a", 300)]
     clips += [make_walker_clip(name, 40 + 10 * i, seed=i + 1, split="test") for i, name in enumerate("bcd")]
     return write_motion_file(clips)
 
 
-def test_streams_are_of_the_test_split_each_in_its_own_order(data: Path) -> None:
+def test_streams_play_the_test_split_each_in_its_own_order(data: Path) -> None:
     recordings, motion = real_motion(data, frames=600, streams=6)
     assert motion.frames == 600 and motion.source == "motion.npz" and motion.kind.startswith("motion capture")
     assert {clip for stream in motion.streams for clip in stream.clips} == {"b", "c", "d"}
     assert len({stream.clips[:9] for stream in motion.streams}) > 1
     for recording, stream in zip(recordings, motion.streams, strict=True):
-        assert len(recording) == 600 and np.flatnonzero(recording.reset).tolist() == [0]  # the cuts are part of the test
+        assert len(recording) == 600 and np.flatnonzero(recording.reset).tolist() == [0]  # cuts are no resets
         assert recording.cut is not None and recording.cut.sum() == len(stream.clips) - 1
         for lap in range(0, len(stream.clips) - 2, 3):
-            assert sorted(stream.clips[lap : lap + 3]) == ["b", "c", "d"]  # all of them before any comes again
+            assert sorted(stream.clips[lap : lap + 3]) == ["b", "c", "d"]  # every clip once before any is repeated
 
 
-def test_streams_go_at_different_rates(data: Path) -> None:
+def test_streams_have_different_rates(data: Path) -> None:
     recordings, motion = real_motion(data, frames=300, streams=5)
     assert [(stream.fps, stream.lost) for stream in motion.streams] == [(50, 0), (50, 0.2), (25, 0), (12.5, 0), (50, 0)]
     steps = [sorted({round(float(dt_s), 4) for dt_s in recording.dt_s}) for recording in recordings]
     assert steps[0] == [0.02] == steps[4] and steps[2] == [0.04] and steps[3] == [0.08]
     assert steps[1][:2] == [0.02, 0.04]
-    assert 0.7 < (recordings[1].dt_s < 0.03).mean() < 0.9  # a fifth is lost
+    assert 0.7 < (recordings[1].dt_s < 0.03).mean() < 0.9  # a fifth of the frames is lost
 
 
-def test_a_clip_that_comes_again_is_seen_by_another_camera(data: Path) -> None:
+def test_a_repeated_clip_is_seen_by_another_camera(data: Path) -> None:
     (recording,), motion = real_motion(data, frames=400, streams=1)
     assert recording.truth is not None and recording.cut is not None
     starts = [0, *np.flatnonzero(recording.cut).tolist()]
@@ -59,11 +59,11 @@ def test_fewer_frames_are_the_beginning_of_more(data: Path) -> None:
     np.testing.assert_array_equal(few.dt_s, many[0].dt_s[:70])
 
 
-def test_another_seed_is_another_motion_and_the_same_is_the_same(data: Path) -> None:
-    made = [real_motion(data, frames=50, streams=2, seed=seed) for seed in (3, 3, 4)]
-    np.testing.assert_array_equal(made[0][0][1].keypoints, made[1][0][1].keypoints)
-    assert made[0][1] == made[1][1] != made[2][1]
-    assert not np.array_equal(made[0][0][0].keypoints, made[2][0][0].keypoints)
+def test_the_seed_determines_the_motion(data: Path) -> None:
+    motions = [real_motion(data, frames=50, streams=2, seed=seed) for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(motions[0][0][1].keypoints, motions[1][0][1].keypoints)
+    assert motions[0][1] == motions[1][1] != motions[2][1]
+    assert not np.array_equal(motions[0][0][0].keypoints, motions[2][0][0].keypoints)
 
 
 def test_data_without_the_split_is_refused(
@@ -73,7 +73,7 @@ def test_data_without_the_split_is_refused(
         real_motion(write_motion_file([make_walker_clip("a", 50)]), frames=10)
 
 
-def test_walkers_are_several_and_known(walker_keypoints: Callable[..., np.ndarray]) -> None:
+def test_walkers_have_different_bodies_and_known_poses(walker_keypoints: Callable[..., np.ndarray]) -> None:
     recordings, motion = walker_motion(frames=80)
     assert motion.kind == "procedural walkers" and [stream.fps for stream in motion.streams] == [50, 50, 25, 12.5]
     np.testing.assert_array_equal(recordings[0].keypoints, walker_keypoints(80))
@@ -88,7 +88,7 @@ def test_walkers_are_several_and_known(walker_keypoints: Callable[..., np.ndarra
 
 
 def test_the_walkers_are_the_same_for_the_same_seed() -> None:
-    made = [walker_motion(frames=20, streams=3, seed=seed) for seed in (1, 1, 2)]
-    assert made[0][1] == made[1][1] and made[0][1].sha256 != made[2][1].sha256
-    for a, b in zip(made[0][0], made[1][0], strict=True):
+    motions = [walker_motion(frames=20, streams=3, seed=seed) for seed in (1, 1, 2)]
+    assert motions[0][1] == motions[1][1] and motions[0][1].sha256 != motions[2][1].sha256
+    for a, b in zip(motions[0][0], motions[1][0], strict=True):
         np.testing.assert_array_equal(a.keypoints, b.keypoints)

@@ -21,8 +21,8 @@ TO_3DHP = list(H36M_ORDERS["3dhp17"])
 FRAMES = 40
 
 
-def filmed(seed: int, *, fps: float = 25.0) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]:
-    """What the file holds of one view; and the pose and pixels in Human3.6M's order."""
+def view_of_walk(seed: int, *, fps: float = 25.0) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]:
+    """One view as the file stores it, and the pose and pixels in Human3.6M's order."""
     joints_m = walk_world(np.arange(FRAMES) / fps, seed=seed).astype(np.float32)
     camera: Camera = sample_camera(np.random.default_rng(seed), joints_m)
     points = camera.to_camera(joints_m)
@@ -39,58 +39,61 @@ def write(path: Path, data: Any) -> Path:
 @pytest.fixture
 def train() -> dict[str, Any]:
     return {
-        "S1 Seq1": [{"0": filmed(0)[0], "4": filmed(1)[0]}, 25],
-        "S8 Seq2": [{"8": filmed(2)[0]}, 50],
+        "S1 Seq1": [{"0": view_of_walk(0)[0], "4": view_of_walk(1)[0]}, 25],
+        "S8 Seq2": [{"8": view_of_walk(2)[0]}, 50],
     }
 
 
 @pytest.fixture
 def held_out() -> dict[str, Any]:
     valid = np.arange(FRAMES) % 2
-    return {"TS1": filmed(3)[0] | {"valid": valid.astype(np.float64)}, "TS5": filmed(4)[0] | {"valid": np.ones(FRAMES)}}
+    return {
+        "TS1": view_of_walk(3)[0] | {"valid": valid.astype(np.float64)},
+        "TS5": view_of_walk(4)[0] | {"valid": np.ones(FRAMES)},
+    }
 
 
-def test_takes_speak_human36m_in_metres(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
+def test_sequences_are_in_human36m_order_and_metres(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
     out = tmp_path / "3dhp.npz"
     saved = convert([write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)], out)
     assert [entry.clip_id for entry in saved] == ["S1/Seq1/cam0", "S1/Seq1/cam4", "S8/Seq2/cam8", "TS1", "TS5"]
-    for seed, one in enumerate(load_recorded(out)):
-        _, pose_m, pixels = filmed(seed)
-        width_px, height_px = (1920, 1080) if one.subject == "TS5" else (2048, 2048)
-        np.testing.assert_allclose(one.sequence.pose_m, pose_m, atol=POSE_M)
-        np.testing.assert_allclose(one.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
+    for seed, item in enumerate(load_recorded(out)):
+        _, pose_m, pixels = view_of_walk(seed)
+        width_px, height_px = (1920, 1080) if item.subject == "TS5" else (2048, 2048)
+        np.testing.assert_allclose(item.sequence.pose_m, pose_m, atol=POSE_M)
+        np.testing.assert_allclose(item.sequence.keypoints[..., 0], pixels[..., 0] / width_px * 2 - 1, atol=PIXEL)
         np.testing.assert_allclose(
-            one.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
+            item.sequence.keypoints[..., 1], pixels[..., 1] / width_px * 2 - height_px / width_px, atol=PIXEL
         )
-        assert (one.sequence.keypoints[..., 2] == 1).all()
+        assert (item.sequence.keypoints[..., 2] == 1).all()
 
 
-def test_rates_are_the_files_or_said(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
+def test_rates_are_the_files_or_the_given_one(tmp_path: Path, train: dict[str, Any], held_out: dict[str, Any]) -> None:
     paths = [write(tmp_path / "train.npz", train), write(tmp_path / "test.npz", held_out)]
     convert(paths, tmp_path / "a.npz")
-    steps = {one.sequence.clip_id: one.sequence.dt_s[0] for one in load_recorded(tmp_path / "a.npz")}
+    steps = {item.sequence.clip_id: item.sequence.dt_s[0] for item in load_recorded(tmp_path / "a.npz")}
     assert steps["S1/Seq1/cam4"] == pytest.approx(0.04) and steps["S8/Seq2/cam8"] == pytest.approx(0.02)
     assert steps["TS1"] == pytest.approx(0.04)
     convert(paths, tmp_path / "b.npz", fps_test=50)
     assert load_recorded(tmp_path / "b.npz", "test")[0].sequence.dt_s[0] == pytest.approx(0.02)
 
 
-def test_frames_that_do_not_count_are_kept_and_marked(tmp_path: Path, held_out: dict[str, Any]) -> None:
+def test_invalid_frames_are_kept_and_marked(tmp_path: Path, held_out: dict[str, Any]) -> None:
     held_out["TS1"]["data_3d"][0] = np.nan  # frame 0 is not valid
     held_out["TS1"]["data_2d"][2, 3] = np.nan
     convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
-    one = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
-    np.testing.assert_array_equal(one.sequence.valid, np.arange(FRAMES) % 2 == 1)
-    assert len(one.sequence) == FRAMES and one.sequence.action == "TS1" and (one.sequence.pose_m[0] == 0).all()
-    missing = one.sequence.keypoints[2][one.sequence.keypoints[2, :, 2] == 0]
+    item = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
+    np.testing.assert_array_equal(item.sequence.valid, np.arange(FRAMES) % 2 == 1)
+    assert len(item.sequence) == FRAMES and item.sequence.action == "TS1" and (item.sequence.pose_m[0] == 0).all()
+    missing = item.sequence.keypoints[2][item.sequence.keypoints[2, :, 2] == 0]
     assert len(missing) == 1 and (missing == 0).all()
 
 
-def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any]) -> None:
+def test_at_least_one_file_is_needed(tmp_path: Path, train: dict[str, Any]) -> None:
     path = write(tmp_path / "train.npz", train)
     convert([path], tmp_path / "a.npz")
-    assert {one.split for one in load_recorded(tmp_path / "a.npz")} == {"train"}
-    assert all(one.sequence.valid is None for one in load_recorded(tmp_path / "a.npz"))
+    assert {item.split for item in load_recorded(tmp_path / "a.npz")} == {"train"}
+    assert all(item.sequence.valid is None for item in load_recorded(tmp_path / "a.npz"))
     with pytest.raises(UsageError, match="neither"):
         convert([], tmp_path / "b.npz")
     with pytest.raises(UsageError, match="0 frames per second"):
@@ -115,7 +118,7 @@ def test_one_file_is_enough_and_none_is_not(tmp_path: Path, train: dict[str, Any
         (lambda held: held.update(data_2d=[1, 2]), "lacks data_2d"),
     ],
 )
-def test_odd_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], change: Any, message: str) -> None:
+def test_invalid_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], change: Any, message: str) -> None:
     change(held_out["TS1"])
     with pytest.raises(ArtefactError, match=message):
         convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
@@ -134,6 +137,6 @@ def test_odd_test_files_are_refused(tmp_path: Path, held_out: dict[str, Any], ch
         ([1], "not by sequence"),
     ],
 )
-def test_odd_training_files_are_refused(tmp_path: Path, data: Any, message: str) -> None:
+def test_invalid_training_files_are_refused(tmp_path: Path, data: Any, message: str) -> None:
     with pytest.raises(ArtefactError, match=message):
         convert([write(tmp_path / "train.npz", data)], tmp_path / "3dhp.npz")

@@ -16,7 +16,7 @@ EXPECTED = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
 class Evil:
-    """What would write a file if the pickle were obeyed."""
+    """Pickles to a call that would write a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class Evil:
 
 
 class Patch:
-    """What would change numpy's own names."""
+    """Pickles to a state that would modify numpy's own dtype."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return np.dtype, ("f4", False, False), (3, ">", None, None, None, -1, -1, 0)
@@ -60,19 +60,19 @@ def test_dictionaries_of_arrays_come_back(tmp_path: Path, protocol: int) -> None
     assert tree["mixed"][1] == 25 and tree["flags"].tolist() == [True, False]
 
 
-def test_numpys_own_writer_is_understood(tmp_path: Path) -> None:
+def test_files_of_numpys_own_writer_are_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", data=np.array({"S1": {"walk": EXPECTED}}, dtype=object))
     np.testing.assert_array_equal(read_pickled(tmp_path / "a.npz", "data")["S1"]["walk"], EXPECTED)
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_an_evil_file_runs_nothing(tmp_path: Path, protocol: int) -> None:
+def test_a_malicious_file_executes_nothing(tmp_path: Path, protocol: int) -> None:
     touched = tmp_path / "touched"
     path = write(tmp_path / "evil.npz", {"S1": Evil(touched)}, protocol=protocol)
     with pytest.raises(ArtefactError, match=r"evil\.npz cannot be read: it names (posix|nt)\.system"):
         read_pickled(path, "data")
     assert not touched.exists()
-    np.load(path, allow_pickle=True)["data"]  # what it would have done
+    np.load(path, allow_pickle=True)["data"]  # numpy itself would have executed it
     assert touched.exists()
 
 
@@ -94,7 +94,7 @@ def test_an_evil_file_runs_nothing(tmp_path: Path, protocol: int) -> None:
         b"\x80\x04]\x94h\x00a.",  # a list in itself
     ],
 )
-def test_no_other_name_or_trick_passes(tmp_path: Path, stream: bytes) -> None:
+def test_other_names_and_opcodes_are_refused(tmp_path: Path, stream: bytes) -> None:
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
     with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
@@ -103,13 +103,13 @@ def test_no_other_name_or_trick_passes(tmp_path: Path, stream: bytes) -> None:
         read_pickled(tmp_path / "odd.npz", "data")
 
 
-def test_numpys_own_types_are_left_alone(tmp_path: Path) -> None:
+def test_numpys_own_types_are_not_modified(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="cannot be read"):
         read_pickled(write(tmp_path / "patch.npz", {"a": Patch()}), "data")
     assert np.dtype("f4").isnative
 
 
-def test_what_is_no_such_file_is_named(tmp_path: Path) -> None:
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere\.npz"):
         read_pickled(tmp_path / "nowhere.npz", "data")
     np.savez(tmp_path / "plain.npz", data=EXPECTED, more=EXPECTED)

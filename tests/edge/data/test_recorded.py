@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.npz"
 
 
-def test_takes_come_back_as_they_were(path: Path) -> None:
+def test_sequences_are_read_as_they_were_written(path: Path) -> None:
     for got, stored in zip(load_recorded(path), [recorded("a", 5), recorded("b", 9, subject="S9", split="test")], strict=True):
         assert (got.sequence.clip_id, got.subject, got.sequence.action, got.split) == (
             stored.sequence.clip_id, stored.subject, stored.sequence.action, stored.split
@@ -36,29 +36,29 @@ def test_takes_come_back_as_they_were(path: Path) -> None:
             np.testing.assert_array_equal(getattr(got.sequence, name), getattr(stored.sequence, name))
 
 
-def test_a_take_of_which_all_frames_count_comes_back_so(tmp_path: Path) -> None:
+def test_a_sequence_of_valid_frames_only_is_stored_without_flags(tmp_path: Path) -> None:
     save_recorded(tmp_path / "a.npz", [recorded("a", 5, whole=True), recorded("b", 6)])
-    first, second = (one.sequence for one in load_recorded(tmp_path / "a.npz"))
+    first, second = (item.sequence for item in load_recorded(tmp_path / "a.npz"))
     assert first.valid is None and first.valid_mask.all() and len(first.valid_mask) == 5
     assert second.valid is not None and second.valid_mask is second.valid
 
 
-def test_two_takes_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_sequences_of_one_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two sequences are called a"):
         save_recorded(tmp_path / "a.npz", [recorded("a", 5), recorded("a", 6)])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
-    assert [one.sequence.clip_id for one in load_recorded(path, "test")] == ["b"]
-    assert [one.sequence.clip_id for one in load_recorded(path, subjects=["S1"])] == ["a"]
+    assert [item.sequence.clip_id for item in load_recorded(path, "test")] == ["b"]
+    assert [item.sequence.clip_id for item in load_recorded(path, subjects=["S1"])] == ["a"]
     with pytest.raises(UsageError, match="'val'; expected one of train, test"):
         load_recorded(path, "val")
     with pytest.raises(UsageError, match="no subject S2; expected S1, S9"):
         load_recorded(path, subjects=["S2"])
 
 
-def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
+def test_a_failed_conversion_keeps_the_old_file(path: Path) -> None:
     def broken() -> Iterator[RecordedSequence]:
         yield recorded("c", 5)
         raise UsageError("broken")
@@ -84,7 +84,7 @@ def test_a_conversion_that_breaks_off_leaves_what_was_there(path: Path) -> None:
         ({"dt_s.0": np.array([{}] * 5)}, "cannot be read"),  # pickled objects are refused
     ],
 )
-def test_odd_files_are_refused(path: Path, odd: dict[str, Any], message: str) -> None:
+def test_invalid_files_are_refused(path: Path, odd: dict[str, Any], message: str) -> None:
     with np.load(path) as file:
         fields = {key: file[key] for key in file} | odd
     np.savez(path, **{key: value for key, value in fields.items() if value is not None})
@@ -93,7 +93,7 @@ def test_odd_files_are_refused(path: Path, odd: dict[str, Any], message: str) ->
     assert "a.npz" in error.value.what and error.value.expected
 
 
-def test_what_is_no_such_file_is_named(tmp_path: Path) -> None:
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere\.npz"):
         load_recorded(tmp_path / "nowhere.npz")
     (tmp_path / "broken.npz").write_bytes(b"not a zip")

@@ -8,21 +8,21 @@ from posemoe_edge.edge.data.resection import resect
 from posemoe_edge.runtime.errors import UsageError
 from posemoe_edge.runtime.sources.walker import walk_world
 
-EXACT_MM = 0.02  # float32 pixels and a float32 camera; the promise is a tenth of a millimetre
-NOISY_MM = 10.0  # 1 px at 4 m is 3.5 mm, and 300 points average little of it away at the rim
-BENT = np.array([-0.2, 0.24, -0.002, -0.001, -0.0014])  # of the size of Human3.6M's
+EXACT_MM = 0.02  # float32 pixels and a float32 camera; documented is a tenth of a millimetre
+NOISY_MM = 10.0  # 1 px at 4 m is 3.5 mm; 300 points average it little at the borders of the image
+DISTORTION = np.array([-0.2, 0.24, -0.002, -0.001, -0.0014])  # of the size of Human3.6M's
 
 
-def filmed(seed: int, *, frames: int = 300) -> tuple[Camera, NDArray[np.float32], NDArray[np.float64]]:
-    """A camera, points of a walk (N, 3) and their bent pixels (N, 2), by the formula in words of its own."""
+def observed_walk(seed: int, *, frames: int = 300) -> tuple[Camera, NDArray[np.float32], NDArray[np.float64]]:
+    """A camera, points of a walk (N, 3) and their distorted pixels (N, 2), by an independent implementation of the formula."""
     path = walk_world(np.linspace(0, 60, frames), seed=seed).astype(np.float32)
     camera = sample_camera(np.random.default_rng(seed), path)
     x, y, z = ((path.reshape(-1, 3).astype(np.float64) - camera.eye_m) @ camera.rotation.T.astype(np.float64)).T
     x, y = x / z, y / z
-    k1, k2, k3, p1, p2 = BENT
+    k1, k2, k3, p1, p2 = DISTORTION
     r2 = x**2 + y**2
-    grow = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
-    pixels = np.stack([x * grow + p1 * r2, y * grow + p2 * r2], -1) * camera.focal_px + camera.centre_px
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
+    pixels = np.stack([x * radial + p1 * r2, y * radial + p2 * r2], -1) * camera.focal_px + camera.centre_px
     return camera, path.reshape(-1, 3), pixels
 
 
@@ -31,33 +31,33 @@ def worst_mm(a: Camera, b: Camera, points: NDArray[np.float32]) -> float:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_bent_camera_is_found_again(seed: int) -> None:
-    camera, points, pixels = filmed(seed)
-    found = resect(points, pixels.astype(np.float32), width_px=1000, height_px=1002)
-    assert found.median_px < 1e-3 and worst_mm(found.camera, camera, points) < EXACT_MM
-    np.testing.assert_allclose(found.distortion, BENT, atol=1e-3)
-    np.testing.assert_allclose(found.camera.focal_px, camera.focal_px, rtol=1e-5)
-    np.testing.assert_allclose(found.project(points), pixels, atol=2e-3)
+def test_a_camera_with_distortion_is_found(seed: int) -> None:
+    camera, points, pixels = observed_walk(seed)
+    result = resect(points, pixels.astype(np.float32), width_px=1000, height_px=1002)
+    assert result.median_px < 1e-3 and worst_mm(result.camera, camera, points) < EXACT_MM
+    np.testing.assert_allclose(result.distortion, DISTORTION, atol=1e-3)
+    np.testing.assert_allclose(result.camera.focal_px, camera.focal_px, rtol=1e-5)
+    np.testing.assert_allclose(result.project(points), pixels, atol=2e-3)
 
 
-def test_pixels_that_belong_elsewhere_are_left_out() -> None:
-    camera, points, pixels = filmed(0)
+def test_outliers_are_ignored() -> None:
+    camera, points, pixels = observed_walk(0)
     rng = np.random.default_rng(0)
     wrong = rng.random(len(pixels)) < 0.03
     pixels[wrong] += rng.normal(0, 150, (wrong.sum(), 2))
-    found = resect(points, pixels, width_px=1000, height_px=1002)
-    assert worst_mm(found.camera, camera, points) < EXACT_MM
+    result = resect(points, pixels, width_px=1000, height_px=1002)
+    assert worst_mm(result.camera, camera, points) < EXACT_MM
 
 
 def test_noise_is_averaged_and_reported() -> None:
-    camera, points, pixels = filmed(0)
-    found = resect(points, pixels + np.random.default_rng(0).normal(0, 1, pixels.shape), width_px=1000, height_px=1002)
-    assert 1 < found.median_px < 1.4  # the median of a Rayleigh distribution is 1.18
-    assert worst_mm(found.camera, camera, points) < NOISY_MM
+    camera, points, pixels = observed_walk(0)
+    result = resect(points, pixels + np.random.default_rng(0).normal(0, 1, pixels.shape), width_px=1000, height_px=1002)
+    assert 1 < result.median_px < 1.4  # the median of a Rayleigh distribution is 1.18
+    assert worst_mm(result.camera, camera, points) < NOISY_MM
 
 
-def test_what_determines_no_camera_is_said() -> None:
-    _, points, pixels = filmed(0)
+def test_points_that_determine_no_camera_are_refused() -> None:
+    _, points, pixels = observed_walk(0)
     with pytest.raises(UsageError, match="20 points for a camera"):
         resect(points[:20], pixels[:20], width_px=1000, height_px=1002)
     with pytest.raises(UsageError, match="finite"):

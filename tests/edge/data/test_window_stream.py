@@ -35,7 +35,7 @@ def test_a_window_is_of_one_person_and_a_batch_of_one_rate(clips: list[Clip]) ->
     assert sorted(rates) == pytest.approx([0.02, 0.08])
 
 
-def test_windows_of_clips_are_drawn_filmed_and_told_in_one_order(clips: list[Clip]) -> None:
+def test_windows_of_clips_are_drawn_and_projected_in_one_order(clips: list[Clip]) -> None:
     """Written out: the same seed gives the same windows in every version."""
     stream, rng = WindowStream(clips, rows=5, frames=9, seed=7, strides=((1, 0.5), (2, 0.5))), np.random.default_rng(7)
     for _ in range(4):
@@ -50,27 +50,27 @@ def test_windows_of_clips_are_drawn_filmed_and_told_in_one_order(clips: list[Cli
             ]
         )
         exact = rng.random(5) < 0.15
-        for rows, found in ((exact, True), (~exact, False)):
+        for rows, clean in ((exact, True), (~exact, False)):
             if rows.any():
-                keypoints, pose_m = project(joints_m[rows], rng, augment=True, noisy=not found, masked=not found)
+                keypoints, pose_m = project(joints_m[rows], rng, augment=True, noisy=not clean, masked=not clean)
                 np.testing.assert_array_equal(chunk.keypoints[rows], keypoints)
                 np.testing.assert_array_equal(chunk.pose_m[rows], pose_m)
         np.testing.assert_array_equal(chunk.dt_s, np.float32(stride / 50))
 
 
-def test_a_clip_that_is_too_short_stands_still_at_its_end(clips: list[Clip]) -> None:
+def test_a_clip_that_is_too_short_repeats_its_last_frame(clips: list[Clip]) -> None:
     stream = WindowStream(clips[1:], rows=2, frames=20, seed=0)
     chunk = next(stream)
     assert (chunk.pose_m[:, 12:] == chunk.pose_m[:, 11:12]).all()
     assert (chunk.pose_m[:, 10] != chunk.pose_m[:, 11]).any()
 
 
-def test_the_same_seed_films_the_same_windows_and_another_one_others(clips: list[Clip]) -> None:
+def test_the_seed_determines_the_windows(clips: list[Clip]) -> None:
     first, again, other = (next(WindowStream(clips, rows=3, frames=9, seed=seed)) for seed in (1, 1, (1, 2)))
     assert (first.keypoints == again.keypoints).all() and (first.keypoints != other.keypoints).any()
 
 
-def test_each_row_is_filmed_by_a_camera_of_its_own(clips: list[Clip]) -> None:
+def test_each_row_has_its_own_camera(clips: list[Clip]) -> None:
     chunk = next(WindowStream(clips[1:], rows=64, frames=1, seed=3, clean=1.0))
     up = chunk.pose_m[:, 0, 10] - chunk.pose_m[:, 0, 3]  # ankle to head, camera axes
     across = chunk.pose_m[:, 0, 14] - chunk.pose_m[:, 0, 11]
@@ -80,7 +80,7 @@ def test_each_row_is_filmed_by_a_camera_of_its_own(clips: list[Clip]) -> None:
     assert (chunk.keypoints[..., 2] == 1).all() and np.abs(chunk.keypoints[..., :2]).max() < 1.5
 
 
-def test_as_many_windows_are_clean_as_said(clips: list[Clip]) -> None:
+def test_the_given_share_of_windows_is_clean(clips: list[Clip]) -> None:
     chunk = next(WindowStream(clips, rows=400, frames=3, seed=4, clean=0.25))
     clean = (chunk.keypoints[..., 2] == 1).all(axis=(1, 2))
     assert clean.mean() == pytest.approx(0.25, abs=0.07)
@@ -91,7 +91,7 @@ def test_clips_of_several_rates_are_refused(clips: list[Clip]) -> None:
         WindowStream([clips[0], replace(clips[1], fps=30.0)], rows=1, frames=9, seed=0)
 
 
-def test_targets_are_relative_to_the_hip_and_missing_joints_are_nowhere(clips: list[Clip]) -> None:
+def test_targets_are_relative_to_the_hip_and_missing_joints_are_zero(clips: list[Clip]) -> None:
     chunk = next(WindowStream(clips, rows=16, frames=9, seed=2, clean=0.0))
     assert np.abs(chunk.pose_m[:, :, 0]).max() == 0
     missing = chunk.keypoints[..., 2] == 0
@@ -99,12 +99,12 @@ def test_targets_are_relative_to_the_hip_and_missing_joints_are_nowhere(clips: l
 
 
 @pytest.mark.parametrize(("rows", "frames"), [(0, 9), (2, 0)])
-def test_windows_of_nothing_are_refused(rows: int, frames: int, clips: list[Clip]) -> None:
+def test_empty_windows_are_refused(rows: int, frames: int, clips: list[Clip]) -> None:
     with pytest.raises(UsageError, match="windows"):
         WindowStream(clips, rows=rows, frames=frames, seed=0)
 
 
-def test_without_clips_there_is_nothing_to_film() -> None:
+def test_an_empty_dataset_is_refused() -> None:
     with pytest.raises(UsageError, match="no clips"):
         WindowStream([], rows=1, frames=9, seed=0)
 
@@ -114,42 +114,42 @@ def recorded(clips: list[Clip]) -> list[PoseSequence]:
     return evaluation_sequences(clips, noisy=True)
 
 
-def windows_of(take: PoseSequence, *, stride: int, frames: int) -> set[bytes]:
-    """Every window of a take and of its mirror image, those that stand still at the end too."""
-    made = set()
-    for keypoints, pose_m in ((take.keypoints, take.pose_m), (mirror(take.keypoints), mirror(take.pose_m))):
-        for start in range(len(take)):
-            seen = np.minimum(start + stride * np.arange(frames), len(take) - 1)
-            made.add((keypoints[seen] + 0).tobytes() + (pose_m[seen] + 0).tobytes())  # + 0: there are two zeros
-    return made
+def windows_of(sequence: PoseSequence, *, stride: int, frames: int) -> set[bytes]:
+    """Every window of a sequence and of its mirror image, also those that repeat the last frame."""
+    windows = set()
+    for keypoints, pose_m in ((sequence.keypoints, sequence.pose_m), (mirror(sequence.keypoints), mirror(sequence.pose_m))):
+        for start in range(len(sequence)):
+            seen = np.minimum(start + stride * np.arange(frames), len(sequence) - 1)
+            windows.add((keypoints[seen] + 0).tobytes() + (pose_m[seen] + 0).tobytes())  # + 0: there are two zeros
+    return windows
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_windows_of_recorded_takes_are_parts_of_them_or_of_their_mirror_images(
+def test_windows_of_recorded_sequences_are_parts_of_them_or_of_their_mirror_images(
     recorded: list[PoseSequence], stride: int
 ) -> None:
     chunk = next(WindowStream(recorded, rows=40, frames=9, seed=0, strides=((stride, 1.0),), clean=1.0))
-    there = {window for take in recorded for window in windows_of(take, stride=stride, frames=9)}
+    windows_in_dataset = {window for sequence in recorded for window in windows_of(sequence, stride=stride, frames=9)}
     for keypoints, pose_m in zip(chunk.keypoints, chunk.pose_m, strict=True):
-        assert (keypoints + 0).tobytes() + (pose_m + 0).tobytes() in there
+        assert (keypoints + 0).tobytes() + (pose_m + 0).tobytes() in windows_in_dataset
     assert chunk.reset[:, 0].all() and not chunk.reset[:, 1:].any()
     np.testing.assert_allclose(chunk.dt_s, stride / 50, rtol=1e-5)
 
 
-def test_half_of_the_recorded_windows_are_mirrored_each_by_its_own_luck(recorded: list[PoseSequence]) -> None:
+def test_half_of_the_recorded_windows_are_mirrored_independently(recorded: list[PoseSequence]) -> None:
     chunk = next(WindowStream(recorded, rows=300, frames=2, seed=0, clean=1.0))
-    plain = {take.pose_m[n].tobytes() for take in recorded for n in range(len(take))}
+    plain = {sequence.pose_m[n].tobytes() for sequence in recorded for n in range(len(sequence))}
     assert np.mean([pose_m[0].tobytes() in plain for pose_m in chunk.pose_m]) == pytest.approx(0.5, abs=0.1)
 
 
-def test_joints_of_recorded_windows_go_missing_in_all_but_the_clean_share(recorded: list[PoseSequence]) -> None:
+def test_joints_of_recorded_windows_are_missing_except_in_the_clean_share(recorded: list[PoseSequence]) -> None:
     chunk = next(WindowStream(recorded, rows=300, frames=27, seed=0, clean=0.25))
     missing = chunk.keypoints[..., 2] == 0
     assert (chunk.keypoints[missing] == 0).all()
     assert np.mean(~missing.any(axis=(1, 2))) == pytest.approx(0.25, abs=0.08)
 
 
-def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[PoseSequence]) -> None:
+def test_faster_sequences_are_sampled_at_the_slowest_rate(recorded: list[PoseSequence]) -> None:
     slow = replace(recorded[0], clip_id="slow", dt_s=2 * recorded[0].dt_s)
     chunk = next(WindowStream([recorded[0], slow], rows=60, frames=9, seed=0, clean=1.0))
     np.testing.assert_allclose(chunk.dt_s, 0.04, rtol=1e-5)
@@ -159,6 +159,6 @@ def test_a_faster_camera_is_slowed_down_to_the_slowest(recorded: list[PoseSequen
     assert any(window in at_25 for window in windows) and any(window in at_50 for window in windows)
 
 
-def test_clips_and_recorded_takes_are_not_mixed(clips: list[Clip], recorded: list[PoseSequence]) -> None:
+def test_clips_and_recorded_sequences_are_not_mixed(clips: list[Clip], recorded: list[PoseSequence]) -> None:
     with pytest.raises(UsageError, match="in one dataset"):
         WindowStream([clips[0], recorded[0]], rows=1, frames=9, seed=0)

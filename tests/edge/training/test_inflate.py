@@ -30,7 +30,7 @@ FULL: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_an_inflated_lifter_says_of_each_frame_what_the_trunk_says(name: str) -> None:
+def test_an_inflated_lifter_gives_the_poses_of_its_trunk(name: str) -> None:
     config = replace(TRUNK, **FULL[name])
     shared = {key: FULL[name][key] for key in ("feed", "ceka_feed", "tokens_of", "ceka") if key in FULL[name]}
     trunk = build(replace(TRUNK, **shared))
@@ -46,13 +46,13 @@ def test_an_inflated_lifter_says_of_each_frame_what_the_trunk_says(name: str) ->
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_an_inflated_lifter_learns_to_move(name: str) -> None:
+def test_an_inflated_lifter_learns_temporal_blocks(name: str) -> None:
     config = replace(TRUNK, **FULL[name])
     shared = {key: FULL[name][key] for key in ("feed", "ceka_feed", "tokens_of", "ceka") if key in FULL[name]}
     model = inflate(build(replace(TRUNK, **shared)), config)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     x = torch.randn(2, 7, 17, 3)
-    for _ in range(3):  # what is silent wakes first, and what is behind it after that
+    for _ in range(3):  # zero-initialised outputs learn first, then the layers before them
         optimizer.zero_grad()
         model(x).sub(torch.randn(2, 7, 17, 3)).square().mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -61,7 +61,7 @@ def test_an_inflated_lifter_learns_to_move(name: str) -> None:
     changed = x.clone()
     changed[:, 0] += 1
     with torch.no_grad():
-        assert not torch.equal(model(x)[:, 6], model(changed)[:, 6])  # the past matters now
+        assert not torch.equal(model(x)[:, 6], model(changed)[:, 6])  # the pose now depends on the past
 
 
 def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
@@ -75,10 +75,10 @@ def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
         inflate(build(TRUNK), AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=2))
 
 
-def test_a_start_of_the_same_kind_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_start_of_the_same_configuration_is_not_changed(tmp_path: Path) -> None:
     config = replace(TRUNK, mixer=RetentionConfig(), window=None)
     model = build(config)
     write_together(reference_files(tmp_path / "a.safetensors", model, preset="p", training={"frames": 7, "minutes": 1.5}))
-    found, origin = start_from(tmp_path / "a.safetensors", config)
+    loaded, origin = start_from(tmp_path / "a.safetensors", config)
     assert origin == {"preset": "p", "frames": 7, "minutes": 1.5}
-    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True))

@@ -27,13 +27,13 @@ def test_muon_steps_as_torchs_own() -> None:
 def test_a_step_is_nearly_orthogonal_whatever_the_shape() -> None:
     torch.manual_seed(0)
     for rows, columns in ((32, 32), (16, 64), (64, 16)):
-        made = orthogonal(torch.randn(3, rows, columns))
-        sizes = torch.linalg.svdvals(made)
-        assert made.shape == (3, rows, columns) and sizes.min() > 0.2 and sizes.max() < 1.4
+        orthogonalised = orthogonal(torch.randn(3, rows, columns))
+        sizes = torch.linalg.svdvals(orthogonalised)
+        assert orthogonalised.shape == (3, rows, columns) and sizes.min() > 0.2 and sizes.max() < 1.4
     assert torch.equal(orthogonal(torch.zeros(1, 4, 4)), torch.zeros(1, 4, 4))
 
 
-def test_a_matrix_without_a_gradient_stays() -> None:
+def test_a_matrix_without_a_gradient_does_not_change() -> None:
     p, q = (torch.ones(4, 4).requires_grad_() for _ in range(2))
     optimizer = Muon([p, q], lr=0.1, weight_decay=0.0)
     p.grad = torch.eye(4)

@@ -1,4 +1,4 @@
-"""Training: the loss falls, an interruption costs an interval, validation stays unseen."""
+"""Training: the loss falls, an interruption loses at most one interval, validation clips are not trained on."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def validation(make_walker_clip: Callable[..., Clip]) -> list[Clip]:
 
 
 @pytest.fixture
-def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """tick(0.5): each look at the clock finds it half a second later; training takes no real time."""
+def fake_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """fake_clock(0.5): the clock advances by half a second with each reading, so that training takes no real time."""
 
     def set_clock(step_s: float) -> None:
         now = [0.0]
@@ -90,7 +90,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(path)[0].state_dict()
 
 
-def test_the_loss_falls_and_the_weights_say_how_they_were_made(
+def test_the_loss_falls_and_the_record_tells_how_the_weights_were_made(
     tmp_path: Path, clips: list[Clip], validation: list[Clip]
 ) -> None:
     seen: list[TrainingProgress] = []
@@ -120,30 +120,30 @@ def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip
 
 
 @pytest.mark.parametrize("loss", ["posemoe", "mixste", "hummuss"])
-def test_each_papers_loss_teaches(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
+def test_each_papers_loss_falls(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
     seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
     train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, on_progress=seen.append)
     assert seen[-1].loss < seen[0].loss
 
 
-def test_validation_is_watched_and_never_trained_on(
+def test_validation_is_measured_and_never_trained_on(
     tmp_path: Path, clips: list[Clip], validation: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: set[str] = set()
     watched: set[str] = set()
     make_sequence = sequences.make_sequence
 
-    def spy(clip: Clip, rng: np.random.Generator, **options: Any) -> Any:
+    def record_ids(clip: Clip, rng: np.random.Generator, **options: Any) -> Any:
         (trained if options["augment"] else watched).add(clip.id)
         return make_sequence(clip, rng, **options)
 
-    def windows(given: list[Clip], **options: Any) -> WindowStream:
-        trained.update(clip.id for clip in given)
-        return WindowStream(given, **options)
+    def windows(dataset: list[Clip], **options: Any) -> WindowStream:
+        trained.update(clip.id for clip in dataset)
+        return WindowStream(dataset, **options)
 
-    monkeypatch.setattr(sequences, "make_sequence", spy)
-    monkeypatch.setattr(sequence_stream, "make_sequence", spy)
+    monkeypatch.setattr(sequences, "make_sequence", record_ids)
+    monkeypatch.setattr(sequence_stream, "make_sequence", record_ids)
     monkeypatch.setattr(training_batches, "WindowStream", windows)
     recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
@@ -151,15 +151,15 @@ def test_validation_is_watched_and_never_trained_on(
     without = train(TINY, clips, out=tmp_path / "b.safetensors", recipe=recipe)
     assert with_it["val_mpjpe_mm"] > 0 and without["val_mpjpe_mm"] is None
     a, b = weights_of(tmp_path / "a.safetensors"), weights_of(tmp_path / "b.safetensors")
-    assert all(torch.equal(a[name], b[name]) for name in a)  # what was watched chose nothing
+    assert all(torch.equal(a[name], b[name]) for name in a)  # validation influences nothing
 
 
 def test_the_same_seed_trains_the_same_weights(tmp_path: Path, clips: list[Clip]) -> None:
-    made = []
+    weights = []
     for i, seed in enumerate((3, 3, 4)):
         train(TINY, clips, out=tmp_path / f"{i}.safetensors", recipe=dataclasses.replace(SHORT, seed=seed))
-        made.append(weights_of(tmp_path / f"{i}.safetensors"))
-    first, again, other = made
+        weights.append(weights_of(tmp_path / f"{i}.safetensors"))
+    first, again, other = weights
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
@@ -173,43 +173,47 @@ def test_the_rate_warms_up_stays_and_falls() -> None:
 # Interruptions.
 
 
-def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path, clips: list[Clip], tick: Callable[[float], None]) -> None:
+def test_an_interrupted_training_is_resumed(tmp_path: Path, clips: list[Clip], fake_clock: Callable[[float], None]) -> None:
     out = tmp_path / "tiny.safetensors"
     recipe = dataclasses.replace(SHORT, updates=20)
-    tick(3)
+    fake_clock(3)
     first = train(TINY, clips, out=out, recipe=recipe, minutes=0.5)
     at = first["updates"]
     assert 0 < at < 20 and first["done"] == at / 20
-    kept = load_training(out, TINY.build(), dataclasses.asdict(recipe))
-    assert kept is not None and kept[1].updates == at
+    saved = load_training(out, TINY.build(), dataclasses.asdict(recipe))
+    assert saved is not None and saved[1].updates == at
     seen: list[int] = []
     second = train(TINY, clips, out=out, recipe=recipe, on_progress=lambda progress: seen.append(progress.updates))
     assert seen == list(range(at + 1, 21)) and second["runs"] == 2 and second["minutes"] > first["minutes"]
     assert [row[0] for row in second["curve"]] == [at, 20]
-    third = train(TINY, clips, out=out, recipe=recipe)  # there is nothing left to do
+    third = train(TINY, clips, out=out, recipe=recipe)  # it is complete
     assert third["updates"] == 20 and third["curve"] == second["curve"]
 
 
-def test_going_on_begins_with_what_was_there(tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_training_has_the_saved_weights_and_optimizer_states(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "tiny.safetensors"
     train(TINY, clips, out=out, recipe=dataclasses.replace(SHORT, updates=5))
-    kept = load_training(out, TINY.build(), dataclasses.asdict(SHORT))
-    assert kept is not None
-    found: dict[str, torch.Tensor] = {}
+    saved = load_training(out, TINY.build(), dataclasses.asdict(SHORT))
+    assert saved is not None
+    started_with: dict[str, torch.Tensor] = {}
 
     def look(lift: Any, model: Any, optimizers: Any, *others: Any, **options: Any) -> Any:
-        found.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
-        found.update({f"optimizer.{name}": value.clone() for name, value in train_module.optimizer_states(optimizers).items()})
+        started_with.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
+        started_with.update(
+            {f"optimizer.{name}": value.clone() for name, value in train_module.optimizer_states(optimizers).items()}
+        )
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_module, "_update", look)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, clips, out=out, recipe=SHORT)
-    assert found and all(torch.equal(found[name], kept[0][name]) for name in found)
-    assert {name.partition(".")[0] for name in kept[0]} == {"model", "average", "optimizer"}
+    assert started_with and all(torch.equal(started_with[name], saved[0][name]) for name in started_with)
+    assert {name.partition(".")[0] for name in saved[0]} == {"model", "average", "optimizer"}
 
 
-def test_a_training_may_grow_longer_but_its_recipe_stays(tmp_path: Path, clips: list[Clip]) -> None:
+def test_a_resumed_training_may_be_longer_but_not_of_another_recipe(tmp_path: Path, clips: list[Clip]) -> None:
     out = tmp_path / "tiny.safetensors"
     train(TINY, clips, out=out, recipe=SHORT)
     assert train(TINY, clips, out=out, recipe=dataclasses.replace(SHORT, updates=10))["updates"] == 10
@@ -238,8 +242,8 @@ def test_a_training_with_a_flat_configuration_is_resumed(tmp_path: Path, clips: 
     assert load_training(out, TINY.build(), dataclasses.asdict(SHORT)) is not None
 
 
-def test_what_was_learnt_is_saved_on_the_way(
-    tmp_path: Path, clips: list[Clip], validation: list[Clip], tick: Callable[[float], None]
+def test_weights_are_saved_during_the_training(
+    tmp_path: Path, clips: list[Clip], validation: list[Clip], fake_clock: Callable[[float], None]
 ) -> None:
     out = tmp_path / "tiny.safetensors"
     on_the_way: list[dict[str, Any]] = []
@@ -249,7 +253,7 @@ def test_what_was_learnt_is_saved_on_the_way(
             on_the_way.append(load_checkpoint(out)[1]["training"])
             assert on_the_way[-1]["val_mpjpe_mm"] == progress.val_mpjpe_mm
 
-    tick(3)
+    fake_clock(3)
     recipe = dataclasses.replace(SHORT, updates=15)
     record = train(TINY, clips, out=out, recipe=recipe, validation=validation, save_every_minutes=0.3, on_progress=on_progress)
     assert len(on_the_way) > 1 and 0 < on_the_way[0]["done"] < 1 and on_the_way[0]["updates"] < record["updates"]
@@ -280,15 +284,15 @@ def test_a_training_that_was_killed_loses_an_interval_at_most(
         until = time.monotonic() + 120
         while not training_path(out).is_file() and time.monotonic() < until:
             time.sleep(0.05)
-        time.sleep(0.5)  # it saves after every update: most likely it is at it
+        time.sleep(0.5)  # it saves after every update, so most likely it is saving now
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     model, record = load_checkpoint(out)
     recipe = record["training"]["recipe"]
-    kept = load_training(out, model, recipe)
-    assert model.config == preset and kept is not None
-    assert abs(kept[1].updates - record["training"]["updates"]) <= 1  # the files move into place one after the other
+    saved = load_training(out, model, recipe)
+    assert model.config == preset and saved is not None
+    assert abs(saved[1].updates - record["training"]["updates"]) <= 1  # the files are moved to their paths one after the other
 
 
 def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], write_motion_file: Callable[..., Path]) -> None:
@@ -307,7 +311,7 @@ def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], writ
     assert all(torch.isfinite(weight).all() for weight in model.state_dict().values())
 
 
-def test_training_goes_on_from_weights_that_are_there(tmp_path: Path, clips: list[Clip]) -> None:
+def test_training_starts_from_given_weights(tmp_path: Path, clips: list[Clip]) -> None:
     model = TINY.build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     recipe = dataclasses.replace(SHORT, rate=1e-6)
@@ -323,5 +327,5 @@ def test_every_weight_learns(tmp_path: Path, clips: list[Clip]) -> None:
     before = {name: value.clone() for name, value in model.named_parameters()}
     train(TINY, clips, out=tmp_path / "a.safetensors", recipe=SHORT, start=model)
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
-    # The first layer norm of a constant, and a bias in front of a softmax, have no gradient; nothing else may stand still.
+    # A layer norm of a constant and a bias before a softmax would have no gradient; this network has neither.
     assert still == []
