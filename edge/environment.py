@@ -113,7 +113,9 @@ def tensorrt_status(engine: EngineName, capability: str | None, platform: Platfo
             return status | {"why": why}
         return status | {"why": f"{why}; it builds plans for other machines", "run": "posemoe-edge build --engine tensorrt-rtx"}
     if not any(package_version(imported, installed) for imported, installed in CUDA_PACKAGES):
-        why = f"{trt.__version__} is installed, but neither cuda-bindings nor pycuda, one of which it needs for GPU memory"
+        why = (
+            f"{trt.__version__} is installed, but neither cuda-bindings nor pycuda is; one of them must allocate its GPU memory"
+        )
         return status | {"why": why, "run": platform.install_cuda}
     try:
         folder = find_artefact(None)

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from posemoe_edge.edge.data import augment
 from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.pose.skeleton import H36M17
 
 SEEDS = range(10)
 
 
-def bone_vectors(joints_m: NDArray[np.float32]) -> NDArray[np.float32]:
+def bone_vectors(joints_m: F32) -> F32:
     """(T, 17, 3), the root's being zero."""
     return joints_m - joints_m[:, [max(parent, 0) for parent in H36M17.parents]]
 
 
-def keypoints(frames: int) -> NDArray[np.float32]:
+def keypoints(frames: int) -> F32:
     return np.random.default_rng(0).uniform(0.1, 1, (frames, 17, 3)).astype(np.float32)
 
 
@@ -124,7 +126,7 @@ def test_confused_sides_exchange_legs_or_arms_for_a_few_frames() -> None:
 
 # Many sequences at once.
 
-TRANSFORMS = {
+TRANSFORMS: dict[str, Callable[[np.random.Generator, F32], F32]] = {
     "body": lambda rng, x: augment.reshape_body(x, rng),
     "mirror": lambda rng, x: augment.mirror_half(x, rng),
     "noise": lambda rng, x: np.concatenate(
@@ -147,7 +149,7 @@ def test_a_sequence_in_a_batch_of_one_is_transformed_as_alone(name: str) -> None
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_each_sequence_of_a_batch_is_transformed_independently(name: str) -> None:
     x = np.repeat(keypoints(20)[None], 40, axis=0)
-    reshaped = TRANSFORMS[name](np.random.default_rng(6), x)
-    assert reshaped.shape == x.shape and len(np.unique(reshaped.reshape(40, -1), axis=0)) >= 2
+    transformed = TRANSFORMS[name](np.random.default_rng(6), x)
+    assert transformed.shape == x.shape and len(np.unique(transformed.reshape(40, -1), axis=0)) >= 2
     if name == "mirror":
-        assert 8 <= (reshaped != x).any(axis=(1, 2, 3)).sum() <= 32
+        assert 8 <= (transformed != x).any(axis=(1, 2, 3)).sum() <= 32

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from posemoe_edge.edge.data.bvh import BvhJoint, BvhMotion, joint_positions, read_bvh
 from posemoe_edge.edge.data.bvh_clips import FPS, load_bvh, load_bvh_files, map_joints, stature
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
 from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, SkeletonMapping, custom_mapping, find_mapping
+from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources.walker import walk_world
@@ -74,10 +74,11 @@ def walker(path: Path, *, fps: float = 50.0, frames: int = 200, unit_m: float = 
     return write(path, BvhMotion(tuple(bones), np.concatenate(columns, axis=1), fps))
 
 
-def expected_walk(frames: int, fps: float = 50.0) -> NDArray[Any]:
+def expected_walk(frames: int, fps: float = 50.0) -> F64:
     walk = walk_world(np.arange(frames) / fps)
     low = np.percentile(walk[:, [3, 6], 2].min(axis=1), 3) - 0.08
-    return walk - np.array([*walk[:, 0, :2].mean(axis=0), low])
+    shifted: F64 = walk - np.array([*walk[:, 0, :2].mean(axis=0), low])
+    return shifted
 
 
 @pytest.mark.parametrize("axes", [Y_UP, np.eye(3)], ids=["y up", "z up"])
@@ -131,7 +132,8 @@ def test_forward_kinematics_is_that_of_matrices_one_by_one(seed: int) -> None:
     motion = random_tree(seed)
     positions = joint_positions(motion)
     for t, row in enumerate(motion.values):
-        values, world = list(row), []
+        values = list(row)
+        world: list[F64] = []
         for bone in motion.joints:
             local = np.eye(4)
             local[:3, 3] = bone.offset

@@ -67,7 +67,7 @@ def test_a_camera_is_at_human36m_distances_and_heights(clip: Clip) -> None:
 
 
 def test_a_batch_of_cameras_projects_as_each_camera_alone(clip: Clip) -> None:
-    paths = np.stack([clip.joints_m[:5] + np.float32([i, 0, 0]) for i in range(6)])
+    paths = np.stack([clip.joints_m[:5] + np.array([i, 0, 0], np.float32) for i in range(6)])
     camera = sample_camera(np.random.default_rng(0), paths)
     points = camera.to_camera(paths)
     px = camera.project(points)

@@ -13,6 +13,7 @@ from posemoe_edge.edge.data.camera import Camera, sample_camera
 from posemoe_edge.edge.data.h36m import H36M17_IN_FILE, SPLIT_OF, convert
 from posemoe_edge.edge.data.h36m_cameras import SIZES_PX, read_cameras, write_cameras
 from posemoe_edge.edge.data.recorded import load_recorded
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.errors import ArtefactError, MissingError
 from posemoe_edge.runtime.sources.walker import walk_world
 
@@ -23,7 +24,7 @@ ACTIONS = {"S1": ("SittingDown",), "S9": ("Walking 1", "Photo 1")}
 FRAMES = 120
 
 
-def pixels_of(camera: Camera, joints_m: NDArray[Any], distortion: tuple[float, ...] = DISTORTION) -> NDArray[np.float32]:
+def pixels_of(camera: Camera, joints_m: NDArray[Any], distortion: tuple[float, ...] = DISTORTION) -> F32:
     x, y, z = np.moveaxis((joints_m.astype(np.float64) - camera.eye_m) @ camera.rotation.T.astype(np.float64), -1, 0)
     x, y = x / z, y / z
     k1, k2, k3, p1, p2 = distortion
@@ -37,10 +38,10 @@ class SyntheticH36M:
 
     def __init__(self, folder: Path) -> None:
         self.path_3d, self.path_2d, self.out = folder / "data_3d_h36m.npz", folder / "data_2d_h36m_gt.npz", folder / "h36m.npz"
-        self.joints_m: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self.joints_m: dict[str, dict[str, F32]] = {}
         self.cameras: dict[str, list[Camera]] = {}
-        self.views: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
-        self.world: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self.views: dict[str, dict[str, list[F32]]] = {}
+        self.world: dict[str, dict[str, F32]] = {}
         for n, (subject, actions) in enumerate(ACTIONS.items()):
             t_s = np.arange((FRAMES + 7) * len(actions)) / 5
             walk = walk_world(t_s, seed=n).astype(np.float32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from posemoe_edge.edge.data.camera import Camera, sample_camera
 from posemoe_edge.edge.data.mpi3dhp import convert
 from posemoe_edge.edge.data.recorded import load_recorded
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.skeleton import H36M_ORDERS
 from posemoe_edge.runtime.sources.walker import walk_world
@@ -21,7 +22,7 @@ TO_3DHP = list(H36M_ORDERS["3dhp17"])
 FRAMES = 40
 
 
-def view_of_walk(seed: int, *, fps: float = 25.0) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]:
+def view_of_walk(seed: int, *, fps: float = 25.0) -> tuple[dict[str, NDArray[Any]], F32, F32]:
     """One view as the file stores it, and the pose and pixels in Human3.6M's order."""
     joints_m = walk_world(np.arange(FRAMES) / fps, seed=seed).astype(np.float32)
     camera: Camera = sample_camera(np.random.default_rng(seed), joints_m)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from posemoe_edge.edge.data.camera import Camera, sample_camera
 from posemoe_edge.edge.data.resection import resect
+from posemoe_edge.runtime.arrays import F32, F64
 from posemoe_edge.runtime.errors import UsageError
 from posemoe_edge.runtime.sources.walker import walk_world
 
@@ -13,7 +13,7 @@ NOISY_MM = 10.0  # 1 px at 4 m is 3.5 mm; 300 points average it little at the bo
 DISTORTION = np.array([-0.2, 0.24, -0.002, -0.001, -0.0014])  # of the size of Human3.6M's
 
 
-def observed_walk(seed: int, *, frames: int = 300) -> tuple[Camera, NDArray[np.float32], NDArray[np.float64]]:
+def observed_walk(seed: int, *, frames: int = 300) -> tuple[Camera, F32, F64]:
     """A camera, points of a walk (N, 3) and their distorted pixels (N, 2), by an independent implementation of the formula."""
     path = walk_world(np.linspace(0, 60, frames), seed=seed).astype(np.float32)
     camera = sample_camera(np.random.default_rng(seed), path)
@@ -23,10 +23,11 @@ def observed_walk(seed: int, *, frames: int = 300) -> tuple[Camera, NDArray[np.f
     r2 = x**2 + y**2
     radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
     pixels = np.stack([x * radial + p1 * r2, y * radial + p2 * r2], -1) * camera.focal_px + camera.centre_px
-    return camera, path.reshape(-1, 3), pixels
+    points: F32 = path.reshape(-1, 3)
+    return camera, points, pixels
 
 
-def worst_mm(a: Camera, b: Camera, points: NDArray[np.float32]) -> float:
+def worst_mm(a: Camera, b: Camera, points: F32) -> float:
     return 1000 * float(np.linalg.norm(a.to_camera(points) - b.to_camera(points), axis=-1).max())
 
 

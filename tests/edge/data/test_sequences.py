@@ -13,6 +13,7 @@ from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.projection import project
 from posemoe_edge.edge.data.sequence_stream import SequenceStream
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences, make_sequence
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.errors import UsageError
 
 FASTEST_M_S = 8.0  # a wrist of the stick figure, enlarged; between two sequences poses jump by far more
@@ -22,7 +23,7 @@ def exact(clip: Clip, seed: int = 0, **options: Any) -> PoseSequence:
     return make_sequence(clip, np.random.default_rng(seed), **({"augment": False, "noisy": False, "masked": False} | options))
 
 
-def root_distance_m(clip: Clip) -> NDArray[np.float32]:
+def root_distance_m(clip: Clip) -> F32:
     """(T, 17) distances from the root, which no rotation changes."""
     return np.asarray(np.linalg.norm(clip.joints_m - clip.joints_m[:, :1], axis=-1), np.float32)
 
@@ -210,7 +211,7 @@ def recorded(clips: list[Clip]) -> list[PoseSequence]:
     return evaluation_sequences(clips, noisy=True)
 
 
-def is_part(keypoints: NDArray[np.float32], pose_m: NDArray[np.float32], sequence: PoseSequence, *, stride: int = 1) -> bool:
+def is_part(keypoints: F32, pose_m: F32, sequence: PoseSequence, *, stride: int = 1) -> bool:
     """Whether these frames are consecutive frames of a sequence, or of its mirror image."""
     for candidate in (sequence, replace(sequence, keypoints=mirror(sequence.keypoints), pose_m=mirror(sequence.pose_m))):
         for start in np.flatnonzero((candidate.pose_m == pose_m[0]).all(axis=(1, 2))):
