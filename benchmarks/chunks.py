@@ -46,7 +46,7 @@ class Mode:
         model: what lifts.
         as_trained: whether its weights saw as much of the future in training.
         waits: frames that are gathered before they are answered together.
-        lift: a whole take.
+        lift: a whole sequence.
         call: one call on (1, T, J, 3) keypoints, of ``sees`` frames, that answers ``waits`` of them.
     """
 
@@ -66,10 +66,10 @@ def looking(model: Lifter, ahead: bool) -> Lifter:
     return twin.to(next(model.parameters()).device).eval()
 
 
-def slide(model: Lifter, take: PoseSequence) -> Floats:
+def slide(model: Lifter, sequence: PoseSequence) -> Floats:
     """(T, J, 3): each frame from the window that it is the newest of; the oldest frame is repeated until a window is full."""
     lift, window = SkeletonAdapter(model), model.config.window or 1
-    x = torch.from_numpy(take.keypoints).to(next(model.parameters()).device)
+    x = torch.from_numpy(sequence.keypoints).to(next(model.parameters()).device)
     seen = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
     with torch.no_grad():
         poses = [lift(x[some])[0][:, -1] for some in seen.split(max(1, TOGETHER // window))]
@@ -97,9 +97,9 @@ def modes(model: Lifter) -> list[Mode]:
     return made
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence], *, fps: float, rounds: int) -> list[Row]:
+def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence], *, fps: float, rounds: int) -> list[Row]:
     every = [(name, mode) for name, model in models.items() for mode in modes(model)]
-    seconds = timed([mode for model in models.values() for mode in modes(deepcopy(model).cpu())], takes[0], rounds)
+    seconds = timed([mode for model in models.values() for mode in modes(deepcopy(model).cpu())], sequences[0], rounds)
     step = next((taken for (_, mode), taken in zip(every, seconds, strict=True) if mode.name == "step"), None)
     rows = []
     for (name, mode), taken in zip(every, seconds, strict=True):
@@ -113,7 +113,7 @@ def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence], *, fps:
                 "mean_latency_frames": worst / 2,
                 "worst_latency_ms": round(1000 * worst / fps, 1),
                 "mean_latency_ms": round(1000 * worst / 2 / fps, 1),
-                **measures(measured(mode.model, takes, mode.lift)),
+                **measures(measured(mode.model, sequences, mode.lift)),
                 "ms_per_frame": round(1000 * taken, 3),
                 "over_step": None if step is None else round(taken / step, 3),
             }
@@ -121,21 +121,21 @@ def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence], *, fps:
     return rows
 
 
-def timed(every: Sequence[Mode], take: PoseSequence, rounds: int) -> list[float]:
+def timed(every: Sequence[Mode], sequence: PoseSequence, rounds: int) -> list[float]:
     """Seconds a frame of each mode, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    contestants = {str(i): partial(mode.call, keypoints(mode, take)) for i, mode in enumerate(every)}
+    contestants = {str(i): partial(mode.call, keypoints(mode, sequence)) for i, mode in enumerate(every)}
     with torch.inference_mode():
         seconds = interleaved(contestants, rounds=rounds)
     torch.set_num_threads(threads)
     return [seconds[str(i)] / mode.waits for i, mode in enumerate(every)]
 
 
-def keypoints(mode: Mode, take: PoseSequence) -> Tensor:
+def keypoints(mode: Mode, sequence: PoseSequence) -> Tensor:
     """(1, T, J, channels): as many frames as a call sees, the last one standing still."""
-    seen = np.arange(mode.sees).clip(max=len(take) - 1)
-    return torch.from_numpy(take.keypoints[None, seen, :, : mode.model.config.channels])
+    seen = np.arange(mode.sees).clip(max=len(sequence) - 1)
+    return torch.from_numpy(sequence.keypoints[None, seen, :, : mode.model.config.channels])
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

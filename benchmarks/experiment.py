@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 Row = dict[str, Any]
 
 MEASURES = {"mpjpe_mm": 2, "p_mpjpe_mm": 2, "mpjve_mm": 2, "pck150": 2, "auc": 2}
-"""What ``compute_metrics`` measures, and the digits of it that are reported."""
+"""The metrics of ``compute_metrics`` that are reported, with their number of digits."""
 
 INPUTS = {"exact": False, "noisy": True}
 """What is lifted -> whether it has a detector's noise."""
@@ -45,7 +45,7 @@ def parser(doc: str | None, *, split: str = "test", weights: bool = True) -> arg
         made.add_argument(
             "--weights", type=named, action="extend", nargs="+", metavar="NAME=FILE", help="default: the shipped ones"
         )
-        made.add_argument("--device", default="cpu", help="where whole takes are lifted, e.g. cuda")
+        made.add_argument("--device", default="cpu", help="where whole sequences are lifted, e.g. cuda")
     made.add_argument("--split", default=split)
     made.add_argument("--every", type=int, default=1, help="one clip of so many: neighbours are much alike")
     made.add_argument("--clips", type=int, help="the first so many alone")
@@ -112,14 +112,14 @@ def clips_of(options: argparse.Namespace, split: str | None = None) -> list[Clip
 
 
 def measured(
-    model: Lifter, takes: Sequence[PoseSequence], lift: Callable[[Lifter, PoseSequence], Floats] = lift_sequence
+    model: Lifter, sequences: Sequence[PoseSequence], lift: Callable[[Lifter, PoseSequence], Floats] = lift_sequence
 ) -> dict[str, Any]:
-    """What ``compute_metrics`` says of a model on takes."""
-    return compute_metrics(takes, [lift(model, take) for take in takes])
+    """The metrics of a model on pose sequences."""
+    return compute_metrics(sequences, [lift(model, sequence) for sequence in sequences])
 
 
 def measures(made: Mapping[str, Any]) -> Row:
-    """The columns that are reported of what ``compute_metrics`` says."""
+    """The columns of a result of ``compute_metrics`` that are reported."""
     return {key: None if made[key] is None else round(made[key], digits) for key, digits in MEASURES.items()}
 
 

@@ -33,7 +33,7 @@ SIZES = ((486, 1), (54, 9), (18, 27), (6, 81))
 """(rows, frames) of a batch, 486 frames each"""
 TRAINED = (18, 27)
 WARM_UP = 2  # updates that are not counted
-PLAYED = 1200  # frames that each row of a loader plays: takes are made whole, when they begin, and last up to 600 frames
+PLAYED = 1200  # frames that each row of a loader plays: sequences are made whole, when they begin, and last up to 600 frames
 
 
 def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
     eaten = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []
     for (kind, many, long), taken in seconds.items():
-        made = many * long / float(np.mean(taken))  # the mean: most batches of a stream cost nothing, some a whole take a row
+        made = many * long / float(np.mean(taken))  # the mean: most batches of a stream cost nothing, some a whole sequence a row
         row = {"loader": kind, "rows": many, "frames": long}
         table.append({**row, "frames_per_second": round(made), "over_training": round(made / eaten, 1)})
     return {

@@ -38,44 +38,44 @@ BURST_S = 1.0
 HOWS = ("confidence", "nothing", "held")
 
 
-def lost(take: PoseSequence, what: str, share: float) -> Mask:
+def lost(sequence: PoseSequence, what: str, share: float) -> Mask:
     """(T, J): which joints go missing."""
-    rng, (frames, joints) = clip_rng(take.clip_id, seed=2), take.keypoints.shape[:2]
+    rng, (frames, joints) = clip_rng(sequence.clip_id, seed=2), sequence.keypoints.shape[:2]
     if what == "joints":
         return rng.random((frames, joints)) < share
     if what == "frames":
         return np.broadcast_to(rng.random((frames, 1)) < share, (frames, joints))
     mask = np.zeros((frames, joints), np.bool_)
-    burst = max(1, round(BURST_S / float(take.dt_s[0])))
+    burst = max(1, round(BURST_S / float(sequence.dt_s[0])))
     for start in range(burst, frames, 2 * burst):
         mask[start : start + burst, LIMBS[rng.integers(len(LIMBS))]] = True
     return mask
 
 
-def without(take: PoseSequence, mask: Mask, how: str) -> PoseSequence:
-    """The take without those joints, told in one of the ways."""
-    keypoints = take.keypoints.copy()
+def without(sequence: PoseSequence, mask: Mask, how: str) -> PoseSequence:
+    """The sequence without those joints, which are marked as missing in one of the ways."""
+    keypoints = sequence.keypoints.copy()
     keypoints[mask] = 0
     if how == "held":
-        frame = np.where(mask, -1, np.arange(len(take))[:, None])
+        frame = np.where(mask, -1, np.arange(len(sequence))[:, None])
         last = np.maximum.accumulate(frame, axis=0)  # (T, J) the frame that saw the joint last, -1 for none
         keypoints = np.take_along_axis(keypoints, last.clip(min=0)[..., None], axis=0)
     if how != "confidence":
         keypoints[..., 2] = 1
-    return replace(take, keypoints=keypoints)
+    return replace(sequence, keypoints=keypoints)
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence]) -> list[Row]:
+def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> list[Row]:
     cases = [(what, share) for what in ("joints", "frames") for share in SHARES] + [("limb", 1.0)]
     rows = []
     for what, share in cases:
-        masks = [lost(take, what, share) for take in takes]
+        masks = [lost(sequence, what, share) for sequence in sequences]
         missing = np.concatenate(masks)
         for name, model in models.items():
             for how in HOWS:
-                given = [without(take, mask, how) for take, mask in zip(takes, masks, strict=True)]
-                poses = [lift_sequence(model, take) for take in given]
-                p, g = np.concatenate(poses), np.concatenate([take.pose_m for take in takes])
+                given = [without(sequence, mask, how) for sequence, mask in zip(sequences, masks, strict=True)]
+                poses = [lift_sequence(model, sequence) for sequence in given]
+                p, g = np.concatenate(poses), np.concatenate([sequence.pose_m for sequence in sequences])
                 of_missing = 1000 * mpjpe(p, g, valid=missing, root="align") if missing.any() else None
                 rows.append(
                     {

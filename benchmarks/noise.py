@@ -27,12 +27,12 @@ PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px
 PARTS = {"mpjpe": "MPJPE", "xy": "error along the picture", "z": "error in depth"}
 
 
-def spoiled(take: PoseSequence, sigma_px: float) -> PoseSequence:
-    """The take with white noise on x and y."""
-    keypoints = take.keypoints.copy()
-    drawn = clip_rng(take.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
+def spoiled(sequence: PoseSequence, sigma_px: float) -> PoseSequence:
+    """The sequence with white noise on x and y."""
+    keypoints = sequence.keypoints.copy()
+    drawn = clip_rng(sequence.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
     keypoints[..., :2] += np.float32(sigma_px * PX) * drawn
-    return replace(take, keypoints=keypoints)
+    return replace(sequence, keypoints=keypoints)
 
 
 def split_error(predicted: Sequence[Floats], truth: Sequence[Floats]) -> dict[str, float]:
@@ -45,14 +45,14 @@ def split_error(predicted: Sequence[Floats], truth: Sequence[Floats]) -> dict[st
     }
 
 
-def measure(models: Mapping[str, Lifter], takes: Sequence[PoseSequence]) -> list[Row]:
+def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> list[Row]:
     rows = []
     for name, model in models.items():
         exact: dict[str, float] = {}
         for sigma_px in SIGMAS_PX:
-            predicted = [lift_sequence(model, spoiled(take, sigma_px)) for take in takes]
-            errors = {"mpjpe_mm": compute_metrics(takes, predicted)["mpjpe_mm"]}
-            errors |= split_error(predicted, [take.pose_m for take in takes])
+            predicted = [lift_sequence(model, spoiled(sequence, sigma_px)) for sequence in sequences]
+            errors = {"mpjpe_mm": compute_metrics(sequences, predicted)["mpjpe_mm"]}
+            errors |= split_error(predicted, [sequence.pose_m for sequence in sequences])
             exact = exact or errors
             eroded = {f"{part}_erosion": round(errors[f"{part}_mm"] / exact[f"{part}_mm"], 3) for part in PARTS}
             rounded = {key: round(value, 2) for key, value in errors.items()}

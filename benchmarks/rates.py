@@ -25,9 +25,9 @@ CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz":
 """(stride, share of frames lost)"""
 
 
-def untold(take: PoseSequence, fps: float) -> PoseSequence:
-    """The take as if every frame had come one nominal step after the last."""
-    return replace(take, dt_s=np.full_like(take.dt_s, np.float32(1 / fps)))
+def untold(sequence: PoseSequence, fps: float) -> PoseSequence:
+    """The sequence with one nominal time step before every frame."""
+    return replace(sequence, dt_s=np.full_like(sequence.dt_s, np.float32(1 / fps)))
 
 
 def knows_time(model: Lifter) -> bool:
@@ -39,15 +39,15 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     rows = []
     for camera, (stride, lost) in CAMERAS.items():
         filmed = evaluation_sequences(clips, noisy=True, stride=stride, drop=lost)
-        takes = [take for take in filmed if len(take) > 1]
+        sequences = [sequence for sequence in filmed if len(sequence) > 1]
         for name, model in models.items():
-            blind = [untold(take, model.config.fps) for take in takes]
+            blind = [untold(sequence, model.config.fps) for sequence in sequences]
             rows.append(
                 {
                     "weights": name,
                     "camera": camera,
-                    "frames": sum(map(len, takes)),
-                    "with_dt_mm": round(measured(model, takes)["mpjpe_mm"], 2) if knows_time(model) else None,
+                    "frames": sum(map(len, sequences)),
+                    "with_dt_mm": round(measured(model, sequences)["mpjpe_mm"], 2) if knows_time(model) else None,
                     "without_dt_mm": round(measured(model, blind)["mpjpe_mm"], 2),
                 }
             )

@@ -45,11 +45,13 @@ def with_flips(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
     """A row on exact keypoints, and one on a detector's; each with the MPJPE of the mean with the mirrored person's pose."""
     rows: list[Row] = []
     for name, noisy in INPUTS.items():
-        takes = evaluation_sequences(clips, noisy=noisy)
-        poses = [lift_sequence(model, take) for take in takes]
-        others = [mirror(lift_sequence(model, replace(take, keypoints=mirror(take.keypoints)))) for take in takes]
-        both = compute_metrics(takes, [(pose + other) / 2 for pose, other in zip(poses, others, strict=True)])
-        rows.append({"input": name, **measures(compute_metrics(takes, poses)), "flip_mpjpe_mm": round(both["mpjpe_mm"], 2)})
+        sequences = evaluation_sequences(clips, noisy=noisy)
+        poses = [lift_sequence(model, sequence) for sequence in sequences]
+        others = [
+            mirror(lift_sequence(model, replace(sequence, keypoints=mirror(sequence.keypoints)))) for sequence in sequences
+        ]
+        both = compute_metrics(sequences, [(pose + other) / 2 for pose, other in zip(poses, others, strict=True)])
+        rows.append({"input": name, **measures(compute_metrics(sequences, poses)), "flip_mpjpe_mm": round(both["mpjpe_mm"], 2)})
     return rows
 
 

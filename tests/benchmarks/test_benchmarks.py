@@ -90,8 +90,8 @@ def of(result: dict[str, Any], **wanted: object) -> dict[str, Any]:
     return dict(found[0])
 
 
-def error_mm(model: Lifter, takes: list[PoseSequence]) -> float:
-    return float(compute_metrics(takes, [lift_sequence(model, take) for take in takes])["mpjpe_mm"])
+def error_mm(model: Lifter, sequences: list[PoseSequence]) -> float:
+    return float(compute_metrics(sequences, [lift_sequence(model, sequence) for sequence in sequences])["mpjpe_mm"])
 
 
 # chunks
@@ -183,19 +183,19 @@ def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: 
 
 
 def test_what_is_missing_is_told_in_three_ways(exact: list[PoseSequence]) -> None:
-    benchmark, take = module("missing"), exact[0]
-    mask = np.zeros((len(take), 17), bool)
+    benchmark, sequence = module("missing"), exact[0]
+    mask = np.zeros((len(sequence), 17), bool)
     mask[10:20, 3] = mask[:5, 7] = True
-    told, silent, held = (benchmark.without(take, mask, how).keypoints for how in ("confidence", "nothing", "held"))
-    assert not told[mask].any() and (told[~mask] == take.keypoints[~mask]).all()
+    told, silent, held = (benchmark.without(sequence, mask, how).keypoints for how in ("confidence", "nothing", "held"))
+    assert not told[mask].any() and (told[~mask] == sequence.keypoints[~mask]).all()
     assert not silent[mask][:, :2].any() and (silent[..., 2] == 1).all()
-    assert (held[10:20, 3, :2] == take.keypoints[9, 3, :2]).all() and (held[20:, 3] == take.keypoints[20:, 3]).all()
+    assert (held[10:20, 3, :2] == sequence.keypoints[9, 3, :2]).all() and (held[20:, 3] == sequence.keypoints[20:, 3]).all()
     assert not held[:5, 7, :2].any() and (held[..., 2] == 1).all()
 
 
 def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Clip]) -> None:
-    (take,) = evaluation_sequences([make_walker_clip("a", 220)], noisy=False)
-    mask = module("missing").lost(take, "limb", 1.0)
+    (sequence,) = evaluation_sequences([make_walker_clip("a", 220)], noisy=False)
+    mask = module("missing").lost(sequence, "limb", 1.0)
     seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
     assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
 
