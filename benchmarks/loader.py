@@ -63,7 +63,7 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
     eaten = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []
     for (kind, many, long), taken in seconds.items():
-        made = many * long / float(np.mean(taken))  # the mean: most batches of a stream cost nothing, some a whole sequence a row
+        made = many * long / float(np.mean(taken))  # the mean: a few batches make a whole sequence for a row
         row = {"loader": kind, "rows": many, "frames": long}
         table.append({**row, "frames_per_second": round(made), "over_training": round(made / eaten, 1)})
     return {
