@@ -109,7 +109,7 @@ def source_of(precision: Precision) -> Precision:
     """
     source = PRECISIONS[precision].made_from
     if source is None:
-        raise UsageError(f"an {precision} graph is not quantised", expected=f"one of {', '.join(QUANTISED)}")
+        raise UsageError(f"an {precision} graph is not quantised from another one", expected=f"one of {', '.join(QUANTISED)}")
     return source
 
 
