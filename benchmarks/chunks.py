@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from experiment import Floats, Row, clips_of, finish, interleaved, lifters, measured, measures, parsed, parser, told
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
-from posemoe_edge.edge.lifting import TOGETHER, SkeletonAdapter, lift_sequence
+from posemoe_edge.edge.lifting import FRAMES_PER_CALL, SkeletonAdapter, lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.runtime.plotting import Lines
@@ -72,7 +72,7 @@ def slide(model: Lifter, sequence: PoseSequence) -> Floats:
     x = torch.from_numpy(sequence.keypoints).to(next(model.parameters()).device)
     seen = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
     with torch.no_grad():
-        poses = [lift(x[some])[0][:, -1] for some in seen.split(max(1, TOGETHER // window))]
+        poses = [lift(x[some])[0][:, -1] for some in seen.split(max(1, FRAMES_PER_CALL // window))]
     return torch.cat(poses).cpu().numpy()
 
 
