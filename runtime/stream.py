@@ -98,8 +98,8 @@ class Stream:
         self._history = History()
 
     def __repr__(self) -> str:
-        slot = "closed" if self._slot is None else f"slot {self._slot}"
-        return f"<Stream of {self._manifest.preset}, {self._precision} on {self._engine}, {slot}>"
+        model = f"preset={self._manifest.preset!r}, precision={self._precision!r}, engine={self._engine!r}"
+        return f"Stream({model}, slot={self._slot})"  # a closed stream has slot None
 
     def step(self, keypoints: ArrayLike | DeviceInput, *, t: float | None = None) -> Pose:
         """Lift one frame.

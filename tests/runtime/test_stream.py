@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime import ArtefactError, FrameError, GapPolicy, Model, Pose, Stream, UsageError, load
+from posemoe_edge.runtime.arrays import F32, F64
 
 REL = 1e-4  # float32 sums in another order, over a carried state
 DT_S = 0.02
-Walk = Callable[..., np.ndarray]
+Walk = Callable[..., F32]
 
 
 @pytest.fixture
@@ -21,11 +22,19 @@ def model(retention_artefact: Path) -> Model:
     return load(retention_artefact)
 
 
-def play(stream: Stream, keypoints: np.ndarray, *, start: float = 0.0) -> list[Pose]:
+def play(stream: Stream, keypoints: F32, *, start: float = 0.0) -> list[Pose]:
     return [stream.step(frame, t=start + i * DT_S) for i, frame in enumerate(keypoints)]
 
 
-def same(a: np.ndarray, b: np.ndarray) -> None:
+def twins(model: Model, keypoints: F32) -> tuple[Stream, Stream]:
+    """Two streams that were fed the same frames."""
+    stream, twin = model.stream(), model.stream()
+    play(stream, keypoints)
+    play(twin, keypoints)
+    return stream, twin
+
+
+def same(a: F32, b: F32) -> None:
     assert np.abs(a - b).max() <= REL * np.abs(b).max()
 
 
@@ -154,7 +163,7 @@ def test_a_snapshot_fits_the_same_artefact_opened_again(retention_artefact: Path
     np.testing.assert_array_equal(a.step(walker_keypoints(6)[5], t=0.1).xyz_m, b.step(walker_keypoints(6)[5], t=0.1).xyz_m)
 
 
-def bad_frame(where: Any, value: float) -> np.ndarray:
+def bad_frame(where: Any, value: float) -> F32:
     """A valid frame with one wrong number."""
     frame = np.full((17, 3), 0.5, np.float32)
     frame[where] = value
@@ -188,10 +197,8 @@ def test_a_refused_frame_leaves_no_trace(
     mixer: str, keypoints: Any, t: float, message: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk
 ) -> None:
     model = load(artefact_of(mixer))
-    stream, twin = model.stream(), model.stream()
     frames = walker_keypoints(8)
-    for each in (stream, twin):
-        play(each, frames[:5])
+    stream, twin = twins(model, frames[:5])
     before = memory_of(stream)
     with pytest.raises(FrameError, match=message):
         stream.step(keypoints, t=t)
@@ -222,10 +229,9 @@ def test_a_pose_names_its_gap_and_a_long_gap_resets(retention_artefact: Path, wa
 
 
 def test_a_frame_with_nobody_holds_the_last_pose_and_lets_time_run_on(model: Model, walker_keypoints: Walk) -> None:
-    stream, twin = model.stream(), model.stream()
     frames = walker_keypoints(6)
-    for each in (stream, twin):
-        last = play(each, frames[:5])[-1]
+    stream, twin = twins(model, frames[:4])
+    last, _ = (each.step(frames[4], t=4 * DT_S) for each in (stream, twin))
     state = memory_of(stream)[0]
     for t in (0.10, 0.12, 0.14):
         held = stream.step(np.zeros((17, 3)), t=t)
@@ -269,9 +275,10 @@ def test_a_closed_stream_refuses_everything_and_may_be_closed_again(model: Model
 
 def test_a_stream_names_its_model(model: Model) -> None:
     stream = model.stream()
-    assert repr(stream) == "<Stream of tiny-retention, fp32 on onnxruntime-cpu, slot 0>"
+    names = "preset='tiny-retention', precision='fp32', engine='onnxruntime-cpu'"
+    assert repr(stream) == f"Stream({names}, slot=0)"
     stream.close()
-    assert repr(stream) == "<Stream of tiny-retention, fp32 on onnxruntime-cpu, closed>"
+    assert repr(stream) == f"Stream({names}, slot=None)"
 
 
 def load_fresh(model: Model, walker_keypoints: Walk) -> Pose:
@@ -285,14 +292,12 @@ def test_a_pose_that_is_not_finite_raises_and_leaves_the_state(
     mixer: str, value: float, artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(artefact_of(mixer))
-    stream, twin = model.stream(), model.stream()
     frames = walker_keypoints(8)
-    for each in (stream, twin):
-        play(each, frames[:5])
+    stream, twin = twins(model, frames[:5])
     before = memory_of(stream)
     launch = model._slots.launch
 
-    def broken(slots: Any) -> np.ndarray:
+    def broken(slots: Any) -> F32:
         poses = launch(slots)
         poses[slots[0], 3, 1] = value
         return poses
@@ -308,12 +313,10 @@ def test_a_pose_that_is_not_finite_raises_and_leaves_the_state(
 def test_an_engine_that_breaks_down_leaves_the_state(
     model: Model, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream, twin = model.stream(), model.stream()
-    for each in (stream, twin):
-        play(each, walker_keypoints(5))
+    stream, twin = twins(model, walker_keypoints(5))
     before = memory_of(stream)
 
-    def broken(slots: Any) -> np.ndarray:
+    def broken(slots: Any) -> F32:
         raise RuntimeError("the device is gone")
 
     monkeypatch.setattr(model._slots, "launch", broken)
@@ -369,7 +372,7 @@ def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path,
         np.testing.assert_array_equal(pose.score, frames[max(0, i - 3), :, 2])
 
 
-def chunked(reference: Any, frames: np.ndarray, dt_s: np.ndarray) -> np.ndarray:
+def chunked(reference: Any, frames: F32, dt_s: F32) -> F32:
     """(T, 17, 3) poses of the PyTorch model in chunks of four frames, from an empty state."""
     import torch
 
@@ -383,7 +386,7 @@ def chunked(reference: Any, frames: np.ndarray, dt_s: np.ndarray) -> np.ndarray:
     return np.concatenate(poses)
 
 
-def uneven(frames: int) -> tuple[np.ndarray, np.ndarray]:
+def uneven(frames: int) -> tuple[F32, F64]:
     """(T,) seconds between frames, and (T,) times that begin at 10 s; the first dt is the nominal one."""
     dt_s = np.random.default_rng(1).choice([0.01, 0.02, 0.033, 0.1, 0.7], frames).astype(np.float32)
     dt_s[0] = DT_S
@@ -431,11 +434,10 @@ def test_a_reset_in_the_middle_of_a_chunk_begins_another(
             assert (a.t_s, a.gap) == (b.t_s, b.gap)
 
 
-def test_nobody_seen_amid_a_chunk_is_not_in_it(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
+def test_a_frame_with_nobody_is_in_no_chunk(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
-    stream, twin = model.stream(), model.stream()
-    for each in (stream, twin):
-        last = play(each, frames[:6])[-1]
+    stream, twin = twins(model, frames[:5])
+    last, _ = (each.step(frames[5], t=5 * DT_S) for each in (stream, twin))
     held = stream.step(np.zeros((17, 3)), t=0.11)
     assert held.gap == "hold" and not held.score.any()
     np.testing.assert_array_equal(held.xyz_m, last.xyz_m)
@@ -447,9 +449,7 @@ def test_a_chunk_whose_later_pose_is_not_finite_is_refused_while_it_can_be(
     artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
-    stream, twin = model.stream(), model.stream()
-    for each in (stream, twin):
-        play(each, frames[:7])  # the next frame completes the second chunk
+    stream, twin = twins(model, frames[:7])  # the next frame completes the second chunk
     before = memory_of(stream)
     slots: Any = model._slots
     bound = slots._bound[1]

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from posemoe_edge.runtime import CheckFailedError, FrameError, GapPolicy, Model, Pose, Shadow, Stream, UsageError, load
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.certificate import Budget
 from posemoe_edge.runtime.shadow.drift import DriftHistogram
 from posemoe_edge.runtime.state import StreamState
@@ -22,7 +24,7 @@ BIN = 0.012  # a percentile is the middle of a bin this much wide to either side
 DT_S = 0.02
 WIDE = Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1)
 NONE = Budget(mean_mm=0, p99_mm=0, max_mm=0, slope_mm_per_1000=0)
-Walk = Callable[..., np.ndarray]
+Walk = Callable[..., F32]
 
 
 class Spy:
@@ -33,9 +35,7 @@ class Spy:
         self.calls: list[tuple[int, list[int], bool]] = []  # frames, which of them are resets, whether there was a state
         self.threads: set[tuple[str, int]] = set()  # name and niceness
 
-    def lift(
-        self, keypoints: np.ndarray, dt_s: np.ndarray, reset: np.ndarray, state: StreamState | None
-    ) -> tuple[np.ndarray, StreamState]:
+    def lift(self, keypoints: F32, dt_s: F32, reset: NDArray[np.bool_], state: StreamState | None) -> tuple[F32, StreamState]:
         self.calls.append((len(keypoints), np.flatnonzero(reset).tolist(), state is not None))
         self.threads.add((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, 0)))
         assert len(keypoints) == len(dt_s) == len(reset)
@@ -52,7 +52,7 @@ class Paused(Spy):
         super().__init__()
         self.began, self.go = threading.Event(), threading.Event()
 
-    def lift(self, *inputs: Any) -> tuple[np.ndarray, StreamState]:
+    def lift(self, *inputs: Any) -> tuple[F32, StreamState]:
         self.began.set()
         assert self.go.wait(30)
         return super().lift(*inputs)
@@ -89,7 +89,7 @@ def _no_thread_is_left() -> Iterator[None]:
     assert [thread.name for thread in threading.enumerate() if thread.name == "shadow"] == []
 
 
-def play(stream: Stream, keypoints: np.ndarray, *, start: float = 0.0) -> list[Pose]:
+def play(stream: Stream, keypoints: F32, *, start: float = 0.0) -> list[Pose]:
     return [stream.step(frame, t=start + i * DT_S) for i, frame in enumerate(keypoints)]
 
 
@@ -424,7 +424,7 @@ class Broken:
     def __init__(self) -> None:
         self.calls = 0
 
-    def lift(self, *inputs: Any) -> tuple[np.ndarray, StreamState]:
+    def lift(self, *inputs: Any) -> tuple[F32, StreamState]:
         self.calls += 1
         raise RuntimeError("out of memory")
 
