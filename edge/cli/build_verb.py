@@ -95,7 +95,7 @@ def command(
                 streams=streams,
                 workspace_mb=workspace_mb,
                 force=force,
-                watch=lambda phases: status.update(f"  {graph.file}: {_describe(phases)}"),
+                on_progress=lambda phases: status.update(f"  {graph.file}: {_describe(phases)}"),
             )
         if seconds is None:
             out.print(f"  {graph.file:<24} exists {megabytes(plan.record.bytes):>10}  {plan.path}")

@@ -15,7 +15,7 @@ from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.engines.tensorrt.library import import_tensorrt
-from ...runtime.engines.tensorrt.network_layers import NetworkLayer, by_kind, computing_layers, read_layers
+from ...runtime.engines.tensorrt.network_layers import NetworkLayer, computing_layers, count_by_kind, read_layers
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from .certificate_report import report_certificate
 from .inspect_compare import ENGINES, compare_sides
@@ -130,7 +130,7 @@ def _list_layers(out: Output, path: Path) -> dict[str, Any]:
     """Print how many layers of each kind run in which precision; return the counts and all layers for JSON."""
     layers, reader = _read_layers(path)
     layers = computing_layers(layers)
-    kinds = by_kind(layers)
+    kinds = count_by_kind(layers)
     out.print(f"\n{path.name}: {len(layers)} computing layers, as {reader} reads them, with the types of their outputs")
     for kind, types in kinds.items():
         out.print(f"  {kind:<24}{', '.join(f'{count} {name}' for name, count in types.items())}")

@@ -57,7 +57,7 @@ class DeviceArray:
             else:
                 device.upload(target.address, np.ascontiguousarray(np.broadcast_to(value, target.shape), self.dtype))
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         array = np.empty(self.shape, self.dtype)
         if self.nbytes:
             with self.device as device:

@@ -112,7 +112,7 @@ class Device(ABC):
         with self:
             address, free = self._allocate_pinned(size)
         memory = (ctypes.c_ubyte * size).from_address(address)
-        return np.frombuffer(self.free_with(memory, address, free), np.uint8)
+        return np.frombuffer(memoryview(self.free_with(memory, address, free)), np.uint8)
 
     def wait_for_stream(self, stream: int) -> None:
         """Work enqueued from now on runs after what another stream has pending already. The host does not wait."""

@@ -56,7 +56,8 @@ class TensorRtEngine:
         self.device = device or open_device()
         self._launches: weakref.WeakSet[_TensorRtLaunch] = weakref.WeakSet()
         self._logger = open_logger(trt)  # must outlive all that follows
-        self._runtime = self._engine = None
+        self._runtime: Any = None
+        self._engine: Any = None  # ICudaEngine
         with ExitStack() as on_error:
             on_error.callback(self.close)
             with self.device, gc_paused():

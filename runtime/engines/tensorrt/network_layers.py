@@ -1,4 +1,4 @@
-"""The layers of a graph, each with the types that it reads and writes, as TensorRT's own parser sees them."""
+"""The layers that TensorRT's parser creates for a graph, with the types that each reads and writes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from ...cuda.gc_pause import gc_paused
 from .builder import open_builder, read_network
 
-NAMES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
+TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16"}
 
 
 @dataclass(frozen=True)
 class NetworkLayer:
-    """A layer: what it is, and the types of its inputs and outputs; ``fp32``, ``fp16``, ``int8``, ``int64``, ``bool``."""
+    """A layer: its kind, and the types of its inputs and outputs: ``fp32``, ``fp16``, ``int8``, ``int64``, ``bool``."""
 
     name: str
     kind: str
@@ -26,32 +26,37 @@ class NetworkLayer:
 
 @gc_paused()
 def read_layers(trt: Any, path: Path) -> list[NetworkLayer]:
-    """What the parser makes of an ONNX file. Nothing is built, so no GPU is needed for TensorRT for RTX."""
+    """The layers that the parser creates for an ONNX file. Nothing is built, so TensorRT for RTX needs no GPU for it."""
     builder, logger = open_builder(trt)
     network, parser = read_network(trt, builder, logger, path)
-    found = []
+    layers = []
     for layer in map(network.get_layer, range(network.num_layers)):
-        reads = [tensor for tensor in map(layer.get_input, range(layer.num_inputs)) if tensor is not None]
-        writes = map(layer.get_output, range(layer.num_outputs))
-        found.append(NetworkLayer(layer.name, layer.type.name.lower(), tuple(map(_type, reads)), tuple(map(_type, writes))))
-    del parser  # it owns what the network points to
-    return found
+        inputs = [tensor for tensor in map(layer.get_input, range(layer.num_inputs)) if tensor is not None]
+        outputs = map(layer.get_output, range(layer.num_outputs))
+        kind = layer.type.name.lower()
+        layers.append(NetworkLayer(layer.name, kind, tuple(map(_type, inputs)), tuple(map(_type, outputs))))
+    del parser  # it owns memory that the network points to
+    return layers
 
 
 def computing_layers(layers: Iterable[NetworkLayer]) -> list[NetworkLayer]:
-    """Without constants, and without what only counts axes: each of these writes numbers of the network."""
-    counts = {"int32", "int64", "bool"}
-    return [each for each in layers if each.kind != "constant" and not counts.issuperset(each.writes)]
+    """The layers that write values of the network: without constants, and without shape arithmetic."""
+    shape_types = {"int32", "int64", "bool"}
+    return [
+        network_layer
+        for network_layer in layers
+        if network_layer.kind != "constant" and not shape_types.issuperset(network_layer.writes)
+    ]
 
 
-def by_kind(layers: Iterable[NetworkLayer]) -> dict[str, dict[str, int]]:
-    """How many layers of each kind write which type: ``{"normalization": {"fp32": 94}}``, the frequent kinds first."""
-    found: dict[str, Counter[str]] = {}
-    for each in layers:
-        found.setdefault(each.kind, Counter())[" ".join(dict.fromkeys(each.writes))] += 1
-    return {kind: dict(types) for kind, types in sorted(found.items(), key=lambda item: -item[1].total())}
+def count_by_kind(layers: Iterable[NetworkLayer]) -> dict[str, dict[str, int]]:
+    """How many layers of each kind write which type: ``{"normalization": {"fp32": 94}}``, the most frequent kinds first."""
+    counts: dict[str, Counter[str]] = {}
+    for network_layer in layers:
+        counts.setdefault(network_layer.kind, Counter())[" ".join(dict.fromkeys(network_layer.writes))] += 1
+    return {kind: dict(types) for kind, types in sorted(counts.items(), key=lambda item: -item[1].total())}
 
 
 def _type(tensor: Any) -> str:
     name = str(tensor.dtype.name)
-    return NAMES.get(name, name.lower())
+    return TYPES.get(name, name.lower())

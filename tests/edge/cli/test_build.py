@@ -27,9 +27,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the compiled graphs without compiling. Quantised ones fail, as some do on Orin."""
     calls: list[str] = []
 
-    def compile_(trt: Any, path: Path, graph: Graph, *, watch: Callable[..., None], **options: Any) -> bytes:
+    def compile_(trt: Any, path: Path, graph: Graph, *, on_progress: Callable[..., None], **options: Any) -> bytes:
         calls.append(graph.file)
-        watch([("Building engine", 1, 6), ("Timing", 2, 3)])
+        on_progress([("Building engine", 1, 6), ("Timing", 2, 3)])
         if graph.precision not in ("fp32", "fp16"):
             raise BuildError(f"TensorRT did not compile {graph.file}: Myelin gave up", expected="a plan")
         return f"plan of {graph.file}".encode()

@@ -77,13 +77,14 @@ def meet() -> dict[str, str]:
     """What our code says to this version, where there is no driver."""
     from posemoe_edge.runtime.engines.tensorrt import builder
     from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt, open_logger
+    from posemoe_edge.runtime.engines.tensorrt.progress import progress_monitor
     from posemoe_edge.runtime.errors import MissingError
 
     trt = import_tensorrt("tensorrt")
     logger = open_logger(trt)
     logger.log(trt.ILogger.ERROR, "an error")
     logger.log(trt.ILogger.VERBOSE, "much")
-    monitor = builder._monitor(trt, lambda phases: None)
+    monitor = progress_monitor(trt, lambda phases: None)
     monitor.phase_start("a phase", None, 2)
     goes_on = monitor.step_complete("a phase", 0)
     try:

@@ -29,7 +29,8 @@ from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 from posemoe_edge.runtime.engines.tensorrt import builder
 from posemoe_edge.runtime.engines.tensorrt.builder import BuildError, build, make_plan, open_builder, read_network
 from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt
-from posemoe_edge.runtime.engines.tensorrt.network_layers import NetworkLayer, by_kind, read_layers
+from posemoe_edge.runtime.engines.tensorrt.network_layers import NetworkLayer, count_by_kind, read_layers
+from posemoe_edge.runtime.engines.tensorrt.timing_cache import load_timing_cache, save_timing_cache
 
 Make = Callable[..., Any]
 
@@ -147,7 +148,7 @@ def test_codes_are_where_calibration_put_them_and_nowhere_else(
     kind: str, precision: Precision, trt: Any, graph_of: Make
 ) -> None:
     path, _ = graph_of(kind, precision)
-    kinds = by_kind(read_layers(trt, path))
+    kinds = count_by_kind(read_layers(trt, path))
     assert set(kinds.get("quantize", {})) == ({"int8"} if precision == "int8" else set())
     assert set(kinds.get("dequantize", {})) == ({COMPUTED[precision]} if precision in ("int8", "int8w") else set())
 
@@ -187,7 +188,7 @@ def test_layers_are_counted_by_what_they_are_and_write() -> None:
         NetworkLayer("c", "topk", (), ()),
     ]
     layers += [NetworkLayer("d", "cast", ("fp32",), ("fp16",)), NetworkLayer("e", "split", ("fp32",), ("fp32", "fp32"))]
-    assert by_kind(layers) == {"cast": {"fp16": 2, "fp32": 1}, "topk": {"": 1}, "split": {"fp32": 1}}
+    assert count_by_kind(layers) == {"cast": {"fp16": 2, "fp32": 1}, "topk": {"": 1}, "split": {"fp32": 1}}
 
 
 # --- graphs that must be refused ---------------------------------------------------------------------------------------------
@@ -330,7 +331,7 @@ def test_progress_is_told_and_the_logger_hears_the_library(trt: Any, graph_of: M
     seen: list[list[tuple[str, int, int]]] = []
     path, graph = graph_of("retention", "fp32")
     with caplog.at_level(logging.DEBUG, "posemoe_edge.runtime.engines.tensorrt.library"):
-        build(trt, path, graph, streams=(1, 1, 1), targets=("sm86",), watch=lambda phases: seen.append(list(phases)))
+        build(trt, path, graph, streams=(1, 1, 1), targets=("sm86",), on_progress=lambda phases: seen.append(list(phases)))
     assert caplog.records
     steps = [phase for phases in seen for phase in phases]
     assert len({name for name, _, _ in steps}) > 2 and all(0 <= done <= total for _, done, total in steps)
@@ -354,14 +355,14 @@ def test_an_interrupted_build_leaves_nothing(
 ) -> None:
     seen: list[Any] = []
 
-    def watch(phases: Any) -> None:
+    def on_progress(phases: Any) -> None:
         seen.append(phases)
         if len(seen) == 1:
             interrupt()
 
     manifest = read_manifest(copied_artefact)
     with pytest.raises(KeyboardInterrupt):
-        plan(copied_artefact, trt, watch=watch, precision="fp32")
+        plan(copied_artefact, trt, on_progress=on_progress, precision="fp32")
     assert seen and not (copied_artefact / "engines").exists() and not xdg_cache.exists()
     assert read_manifest(copied_artefact) == manifest
 
@@ -371,7 +372,7 @@ def test_a_second_interrupt_destroys_nothing_under_the_builder(
 ) -> None:
     """The first asks the builder to stop; until it has, it works on what must be there, whatever comes."""
     monitors, works_on, alive = list[Any](), list[Any](), list[bool]()
-    monitor_of, read = builder._monitor, builder.read_network
+    monitor_of, read = builder.progress_monitor, builder.read_network
 
     def kept_monitor(*given: Any) -> Any:
         monitors.append(monitor_of(*given))
@@ -382,7 +383,7 @@ def test_a_second_interrupt_destroys_nothing_under_the_builder(
         works_on.extend(map(weakref.ref, made))
         return made
 
-    def watch(phases: Any) -> None:
+    def on_progress(phases: Any) -> None:
         if alive:
             return
         interrupt()
@@ -392,11 +393,11 @@ def test_a_second_interrupt_destroys_nothing_under_the_builder(
         time.sleep(0.3)  # for whoever would not wait to leave
         alive.append(all(each() is not None for each in works_on))
 
-    monkeypatch.setattr(builder, "_monitor", kept_monitor)
+    monkeypatch.setattr(builder, "progress_monitor", kept_monitor)
     monkeypatch.setattr(builder, "read_network", watched_network)
     graph = read_manifest(retention_artefact).graph("fp32")
     with pytest.raises(KeyboardInterrupt):
-        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), watch=watch)
+        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), on_progress=on_progress)
     assert alive == [True] and len(works_on) == 2
 
 
@@ -410,7 +411,7 @@ def test_python_collects_no_garbage_while_the_library_may_call_back(trt: Any, re
 
     assert gc.isenabled()
     with pytest.raises(BrokenPipeError):
-        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), watch=stopping)
+        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), on_progress=stopping)
     assert collecting and not any(collecting) and gc.isenabled()
 
 
@@ -430,7 +431,7 @@ def test_what_goes_wrong_while_watching_comes_out_whole(trt: Any, retention_arte
 
     graph = read_manifest(retention_artefact).graph("fp32")
     with pytest.raises(BrokenPipeError, match="nobody reads"):
-        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), watch=broken)
+        build(trt, retention_artefact / graph.file, graph, streams=(1, 1, 1), targets=("sm86",), on_progress=broken)
 
 
 def plan(folder: Path, trt: Any, *, precision: Precision = "fp16", **options: Any) -> Any:
@@ -509,8 +510,8 @@ def test_the_timing_cache_is_kept_and_a_bad_one_is_no_obstacle(before: bytes | N
         path.write_bytes(before)
     opened, _logger = open_builder(trt)
     config = opened.create_builder_config()
-    builder.use_timing_cache(config, path)
-    builder.keep_timing_cache(config, path)
+    load_timing_cache(config, path)
+    save_timing_cache(config, path)
     assert path.stat().st_size > 0 and path.read_bytes() != before
     assert [file.name for file in path.parent.iterdir()] == ["timing.cache"]
 
@@ -522,7 +523,7 @@ def test_a_timing_cache_that_cannot_be_written_is_no_error(trt: Any, tmp_path: P
         def get_timing_cache(self) -> Any:
             raise AssertionError("not asked: there is no place for it")
 
-    builder.keep_timing_cache(Config(), tmp_path / "file" / "timing.cache")
+    save_timing_cache(Config(), tmp_path / "file" / "timing.cache")
 
 
 def test_a_library_without_a_driver_is_told_as_such() -> None:

@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[4]
 ENGINES = ROOT / "runtime" / "engines" / "tensorrt"
-SOURCES = [ENGINES / name for name in ("builder.py", "engine.py", "library.py", "network_layers.py")]
+SOURCES = sorted(ENGINES.glob("*.py"))
 WHEELS = ROOT / ".venv" / ".bindings"
 PACKAGES = (Path(__file__).parent / "bindings.txt").read_text().split()
 
