@@ -25,10 +25,13 @@ if TYPE_CHECKING:
         SourceError,
         UsageError,
     )
+    from .runtime.events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
     from .runtime.gaps import GapPolicy
     from .runtime.model import Model, load
-    from .runtime.pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
-    from .runtime.pose.types import Frame, Pose
+    from .runtime.pipeline import Pipeline
+    from .runtime.pose.keypoints import ImageSize, Keypoints
+    from .runtime.pose.types import Pose
+    from .runtime.run_stats import RunStats
     from .runtime.shadow import Shadow, ShadowReport
     from .runtime.stream import Snapshot, Stream
 
@@ -45,10 +48,13 @@ _MODULES = {
         "SourceError",
         "UsageError",
     ),
+    ".runtime.events": ("Event", "FrameRefused", "PoseFrame", "SourceBack", "SourceLost", "TrackLost", "TrackStarted"),
     ".runtime.gaps": ("GapPolicy",),
     ".runtime.model": ("Model", "load"),
-    ".runtime.pipeline": ("FrameRefused", "Pipeline", "PoseFrame", "TrackLost", "TrackStarted"),
-    ".runtime.pose.types": ("Frame", "Pose"),
+    ".runtime.pipeline": ("Pipeline",),
+    ".runtime.pose.keypoints": ("ImageSize", "Keypoints"),
+    ".runtime.pose.types": ("Pose",),
+    ".runtime.run_stats": ("RunStats",),
     ".runtime.shadow": ("Shadow", "ShadowReport"),
     ".runtime.stream": ("Snapshot", "Stream"),
 }
@@ -57,20 +63,25 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "ArtefactError",
     "CheckFailedError",
-    "Frame",
+    "Event",
     "FrameError",
     "FrameRefused",
     "GapPolicy",
+    "ImageSize",
+    "Keypoints",
     "MissingError",
     "Model",
     "Pipeline",
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "RunStats",
     "Shadow",
     "ShadowReport",
     "Snapshot",
+    "SourceBack",
     "SourceError",
+    "SourceLost",
     "Stream",
     "TrackLost",
     "TrackStarted",

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 LAP = 2000  # frames of the walk that is played over and over
 WARM_UP = 3000  # frames after which a fresh stream remembers all that an old one does
 
 
 def measure(frames: int) -> dict[str, Any]:
-    with open_source("synthetic://walk?noise=2", frames=LAP) as source:
-        keypoints = [frame.people[0] for frame in source]
+    with SyntheticSource(noise_px=2, frames=LAP) as source:
+        keypoints = [frame.keypoints[0].normalised() for frame in source]
     model = load()
     old, fresh = model.stream(), model.stream()
     block = frames // 8

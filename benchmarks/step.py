@@ -40,7 +40,7 @@ from posemoe_edge.runtime import load
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import Graph
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 MODEL = ZOO / "posemoe-retention-s"
 
@@ -132,8 +132,8 @@ def cold_start() -> dict[str, float]:
 def measure(frames: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     warm_up = 30
-    with open_source("synthetic://walk?noise=2", frames=frames + warm_up) as source:
-        keypoints = [frame.people[0] for frame in source]
+    with SyntheticSource(noise_px=2, frames=frames + warm_up) as source:
+        keypoints = [frame.keypoints[0].normalised() for frame in source]
     lifter = load(MODEL)
     stream = lifter.stream()
     model, _ = load_checkpoint(MODEL / REFERENCE)

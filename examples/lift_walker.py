@@ -11,7 +11,7 @@ import argparse
 
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.pose.skeleton import H36M17
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 RIGHT_WRIST = H36M17.joints.index("right_wrist")
 
@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--model", help="an artefact's folder; default: the shipped one")
     model = load(parser.parse_args().model)
 
-    with model.stream() as stream, open_source("synthetic://walk?noise=2", frames=50) as source:
+    with model.stream() as stream, SyntheticSource(noise_px=2, frames=50) as source:
         for n, frame in enumerate(source):
-            pose = stream.step(frame.people[0], t=frame.t_s)  # keypoints of person 0: (17, 3) x, y, score
+            pose = stream.step(frame.keypoints[0].normalised(), t=frame.t_s)  # person 0: (17, 3) x, y, score
             if n % 10 == 0:
                 x, y, z = pose.xyz_m[RIGHT_WRIST]
                 place = f"x = {x:+.2f}, y = {y:+.2f}, z = {z:+.2f} m from the hip"

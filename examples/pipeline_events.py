@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from posemoe_edge.runtime import Frame, FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted, load
-from posemoe_edge.runtime.sources.synthetic import SyntheticSource
+from posemoe_edge.runtime import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted, load
+from posemoe_edge.runtime.sources import People, SyntheticSource
 
 
 class Doorway(SyntheticSource):
     """Two walkers; one has a bad frame after half a second and is gone after one second."""
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[People]:
         for n, frame in enumerate(super().__iter__()):
             if n == 25:
-                frame.people[1][3] = np.nan
-            yield frame if n <= 50 else replace(frame, people={0: frame.people[0]})
+                frame.keypoints[1].points[3] = np.nan
+            yield frame if n <= 50 else replace(frame, keypoints={0: frame.keypoints[0]})
 
 
 def main() -> None:

@@ -13,17 +13,17 @@ import argparse
 
 import numpy as np
 from posemoe_edge.runtime import Stream, load
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="an artefact's folder; default: the shipped one")
     model = load(parser.parse_args().model)
-    frames = list(open_source("synthetic://walk", frames=60))
+    frames = list(SyntheticSource(frames=60))
 
     def lift(stream: Stream, part: slice) -> np.ndarray:
-        return np.stack([stream.step(frame.people[0], t=frame.t_s).xyz_m for frame in frames[part]])
+        return np.stack([stream.step(frame.keypoints[0].normalised(), t=frame.t_s).xyz_m for frame in frames[part]])
 
     past, future = slice(0, 50), slice(50, 60)
     stream = model.stream()

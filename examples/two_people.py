@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--model", help="an artefact's folder; default: the shipped one")
     model = load(parser.parse_args().model)
 
-    frames = list(open_source("synthetic://walk?people=2", frames=60))
+    frames = list(SyntheticSource(people=2, frames=60))
     first, second = model.stream(), None
     together = []
     for n, frame in enumerate(frames):
@@ -32,15 +32,15 @@ def main() -> None:
             second.close()  # gives the slot back
             second = None
             print(f"frame {n}: person 1 leaves")
-        keypoints = {first: frame.people[0]}
+        keypoints = {first: frame.keypoints[0].normalised()}
         if second is not None:
-            keypoints[second] = frame.people[1]
+            keypoints[second] = frame.keypoints[1].normalised()
         poses = model.step_batch(keypoints, t=frame.t_s)  # one launch for all
         together.append(poses[first].xyz_m)
     first.close()
 
     with model.stream() as alone:
-        apart = [alone.step(f.people[0], t=f.t_s).xyz_m - xyz for f, xyz in zip(frames, together, strict=True)]
+        apart = [alone.step(f.keypoints[0].normalised(), t=f.t_s).xyz_m - xyz for f, xyz in zip(frames, together, strict=True)]
     print(f"person 0 alone and in company: {1000 * np.abs(apart).max():.1f} mm apart at most")
 
 

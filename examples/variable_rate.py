@@ -13,7 +13,7 @@ Prints what each frame's time was taken for, among them:
 import argparse
 
 from posemoe_edge.runtime import GapPolicy, load
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 
 KEPT = (0, 1, 2, 4, 7, 8, 28, 30, 31, 156, 157)  # of frames at 50 Hz: a camera that stutters, then falls out twice
 
@@ -23,10 +23,10 @@ def main() -> None:
     parser.add_argument("--model", help="an artefact's folder; default: the shipped one")
     model = load(parser.parse_args().model, gaps=GapPolicy(decay_after_s=0.2, reset_after_s=2.0))
 
-    frames = list(open_source("synthetic://walk", frames=max(KEPT) + 1))
+    frames = list(SyntheticSource(frames=max(KEPT) + 1))
     with model.stream() as stream:
         for n in KEPT:
-            pose = stream.step(frames[n].people[0], t=frames[n].t_s)
+            pose = stream.step(frames[n].keypoints[0].normalised(), t=frames[n].t_s)
             print(f"dt = {pose.dt_s:.3f} s  gap: {pose.gap}")
 
 

@@ -8,30 +8,38 @@ pose = stream.step(keypoints, t=frame_time_s)
 from __future__ import annotations
 
 from .errors import ArtefactError, CheckFailedError, FrameError, MissingError, PoseEdgeError, SourceError, UsageError
+from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .gaps import GapPolicy
 from .model import Model, load
-from .pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
-from .pose.types import Frame, Pose
+from .pipeline import Pipeline
+from .pose.keypoints import ImageSize, Keypoints
+from .pose.types import Pose
+from .run_stats import RunStats
 from .shadow import Shadow, ShadowReport
 from .stream import Snapshot, Stream
 
 __all__ = [
     "ArtefactError",
     "CheckFailedError",
-    "Frame",
+    "Event",
     "FrameError",
     "FrameRefused",
     "GapPolicy",
+    "ImageSize",
+    "Keypoints",
     "MissingError",
     "Model",
     "Pipeline",
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "RunStats",
     "Shadow",
     "ShadowReport",
     "Snapshot",
+    "SourceBack",
     "SourceError",
+    "SourceLost",
     "Stream",
     "TrackLost",
     "TrackStarted",

@@ -1,4 +1,4 @@
-"""Types of numpy arrays by element type. Shapes are documented where an array is used."""
+"""Types of arrays. Shapes are documented where an array is used."""
 
 from __future__ import annotations
 
@@ -7,3 +7,5 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+ImageBgr = NDArray[np.uint8]
+"""(H, W, 3) uint8, blue first, as OpenCV reads it."""

@@ -1,104 +1,184 @@
-"""A pipeline: people come and go in a source, each gets a stream of the model, and events come out."""
+"""A pipeline: source -> detector -> tracker -> lifter -> sinks. People come and go, and each has a stream of the model."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from .errors import FrameError
+from .arrays import F32, ImageBgr
+from .detectors import Detector, open_detector
+from .errors import CheckFailedError, FrameError, UsageError
+from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
-from .pose.types import Frame, Pose
-from .sources import Source
+from .pose.keypoints import Keypoints
+from .pose.types import Pose
+from .run_stats import RunCounter, RunStats
+from .sinks import RunInfo, Sink, SinkGroup
+from .sources import CameraFrame, Source, SourceInfo, open_source
 from .stream import Stream
-
-
-@dataclass(frozen=True)
-class TrackStarted:
-    """Somebody new is seen."""
-
-    person: int
-    t_s: float
-
-
-@dataclass(frozen=True)
-class TrackLost:
-    """Somebody was not seen for longer than the gap policy remembers; what was known of them is forgotten."""
-
-    person: int
-    t_s: float
-
-
-@dataclass(frozen=True)
-class FrameRefused:
-    """A frame of somebody was refused; their stream is as it was."""
-
-    person: int
-    t_s: float
-    error: FrameError
-
-
-@dataclass(frozen=True, eq=False)
-class PoseFrame:
-    """Everybody's pose at one instant, person id -> pose."""
-
-    frame: Frame
-    poses: dict[int, Pose]
-
-
-Event = TrackStarted | TrackLost | FrameRefused | PoseFrame
+from .tracking import Tracker, open_tracker
 
 
 class Pipeline:
-    """Iterate over it for the events of a source, frame by frame.
+    """Lifts the people of a source. Iterate over it for its events, or let ``run`` pass them to sinks.
+
+    COCO-17 becomes Human3.6M-17, by the recipe that the model was trained for, and pixels are normalised just before the
+    model; up to there keypoints stay as the source or the detector gave them.
 
     Args:
-        source: an open source; it stays the caller's to close.
-        model: what lifts.
+        source: an open source, which stays the caller's to close; or a URI, which each iteration opens and closes.
+        model: lifts the people.
+        detector: finds people in pictures: a detector, or its name, ``movenet:FILE``. Needed by videos and cameras.
+        tracker: gives detections ids that last from frame to frame: a tracker, or its name. The ids of a source of
+            keypoints are kept.
+        frames: at most so many frames of a URI, None for all.
 
-    ``step_s`` is how long the model took for the last frame.
+    Raises:
+        UsageError: the source yields pictures and there is no detector.
     """
 
-    def __init__(self, source: Source, model: Model) -> None:
+    def __init__(
+        self,
+        source: Source | str,
+        model: Model,
+        *,
+        detector: Detector | str | None = None,
+        tracker: Tracker | str = "order",
+        frames: int | None = None,
+    ) -> None:
         self.source, self.model = source, model
+        self.detector = open_detector(detector) if isinstance(detector, str) else detector
+        self.tracker = open_tracker(tracker) if isinstance(tracker, str) else tracker
+        self._max_frames = frames
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
-        self.step_s = 0.0
+        if not isinstance(source, str):
+            self._check_detector(source)
 
     def __iter__(self) -> Iterator[Event]:
+        with self._opened_source() as source:
+            yield from self._events(source)
+
+    def run(self, sinks: Sequence[Sink] = (), *, on_event: Callable[[Event], None] | None = None) -> RunStats:
+        """Pass all events to sinks, and count them.
+
+        An interrupt from the keyboard and a failed check, such as that of a shadow, end the run as the end of the source does,
+        and the sinks are closed. Any other error aborts them and is raised. The error of a sink aborts that one sink.
+
+        Args:
+            sinks: they are opened, and closed or aborted.
+            on_event: called with each event, after the sinks.
+        """
+        interrupted, failed_check = False, None
+        with SinkGroup(sinks) as group, self._opened_source() as source:
+            group.open(self._run_info(source.info))
+            counter = RunCounter(self.model.latency_frames)
+            try:
+                for event in self._events(source):
+                    counter.add(event)
+                    group.write(event)
+                    if on_event is not None:
+                        on_event(event)
+            except KeyboardInterrupt:  # the only end of a camera's run: the sinks keep it
+                interrupted = True
+            except CheckFailedError as error:
+                failed_check = error
+            return counter.result(interrupted=interrupted, failed_check=failed_check)
+
+    @contextmanager
+    def _opened_source(self) -> Iterator[Source]:
+        if not isinstance(self.source, str):
+            yield self.source
+            return
+        source = open_source(self.source, frames=self._max_frames)
         try:
-            for frame in self.source:
-                yield from self._lost(frame.t_s)
-                yield from self._frame(frame)
+            self._check_detector(source)
+            yield source
+        finally:
+            source.close()
+
+    def _check_detector(self, source: Source) -> None:
+        if source.pictures and self.detector is None:
+            raise UsageError("pictures need a detector that finds the people in them", run="... --detector movenet:FILE")
+
+    def _run_info(self, source: SourceInfo) -> RunInfo:
+        graph = self.model.graph
+        return RunInfo(
+            source=source,
+            preset=self.model.manifest.preset,
+            precision=graph.precision,
+            mode=graph.mode,
+            engine=self.model.engine,
+            latency_frames=self.model.latency_frames,
+        )
+
+    def _events(self, source: Source) -> Iterator[Event]:
+        try:
+            for item in source:
+                if isinstance(item, SourceLost | SourceBack):
+                    yield item
+                    continue
+                yield from self._lose_absent(item.t_s)
+                if isinstance(item, CameraFrame):
+                    yield from self._lift(item.t_s, self._detect(item), image_bgr=item.image_bgr)
+                else:
+                    yield from self._lift(item.t_s, item.keypoints, truth_m=item.truth_m)
         finally:
             for stream in self._streams.values():
                 stream.close()
             self._streams.clear()
             self._seen_s.clear()
+            self.tracker.reset()
 
-    def _frame(self, frame: Frame) -> Iterator[Event]:
-        for person in frame.people:
+    def _detect(self, frame: CameraFrame) -> dict[int, Keypoints]:
+        """Person id -> keypoints in pixels."""
+        if self.detector is None:
+            raise UsageError("a picture from a source of keypoints", expected="a source whose pictures is True")
+        detections = self.tracker.update(self.detector.detect(frame.image_bgr), t_s=frame.t_s)
+        return {person: detection.keypoints for person, detection in detections.items()}
+
+    def _lift(
+        self,
+        t_s: float,
+        keypoints: Mapping[int, Keypoints],
+        *,
+        truth_m: Mapping[int, F32] | None = None,
+        image_bgr: ImageBgr | None = None,
+    ) -> Iterator[Event]:
+        """One frame of everybody in one launch."""
+        for person in keypoints:
             if person not in self._streams:
                 self._streams[person] = self.model.stream()
-                yield TrackStarted(person, frame.t_s)
-            self._seen_s[person] = frame.t_s
-        streams = {person: self._streams[person] for person in frame.people}
-        poses: dict[int, Pose] = {}
-        started = time.perf_counter()
-        try:
-            made = self.model.step_batch({streams[p]: keypoints for p, keypoints in frame.people.items()}, t=frame.t_s)
-            poses = {person: made[stream] for person, stream in streams.items()}
-        except FrameError:  # one by one, so that a bad frame of one person costs the others nothing
-            for person, keypoints in frame.people.items():
-                try:
-                    poses[person] = streams[person].step(keypoints, t=frame.t_s)
-                except FrameError as error:
-                    yield FrameRefused(person, frame.t_s, error)
-        self.step_s = time.perf_counter() - started
-        yield PoseFrame(frame, {person: pose.of(person) for person, pose in poses.items()})
+                yield TrackStarted(person, t_s)
+            self._seen_s[person] = t_s
+        recipe = self.model.manifest.keypoint_recipe
+        normalised = {person: points.normalised(recipe=recipe) for person, points in keypoints.items()}
+        started_s = time.perf_counter()
+        poses, refused = self._step(t_s, normalised)
+        step_s = time.perf_counter() - started_s
+        yield from refused
+        yield PoseFrame(t_s, poses, keypoints=keypoints, truth_m=truth_m, image_bgr=image_bgr, step_s=step_s)
 
-    def _lost(self, t_s: float) -> Iterator[Event]:
-        for person in [p for p, seen in self._seen_s.items() if t_s - seen >= self.model.gaps.reset_after_s]:
+    def _step(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
+        """The poses by person, and whose keypoints were refused."""
+        streams = {person: self._streams[person] for person in normalised}
+        poses: dict[int, Pose] = {}
+        refused: list[FrameRefused] = []
+        try:
+            by_stream = self.model.step_batch({streams[p]: points for p, points in normalised.items()}, t=t_s)
+            poses = {person: by_stream[stream] for person, stream in streams.items()}
+        except FrameError:  # one person at a time, so that one person's bad frame costs the others nothing
+            for person, points in normalised.items():
+                try:
+                    poses[person] = streams[person].step(points, t=t_s)
+                except FrameError as error:
+                    refused.append(FrameRefused(person, t_s, error))
+        return {person: pose.with_person(person) for person, pose in poses.items()}, refused
+
+    def _lose_absent(self, t_s: float) -> Iterator[TrackLost]:
+        """Close the streams of people who were not seen for as long as the gap policy remembers."""
+        for person in [p for p, seen_s in self._seen_s.items() if t_s - seen_s >= self.model.gaps.reset_after_s]:
             self._streams.pop(person).close()
             del self._seen_s[person]
             yield TrackLost(person, t_s)

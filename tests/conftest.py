@@ -293,7 +293,7 @@ def walker_keypoints() -> Callable[..., F32]:
         from posemoe_edge.runtime.sources.synthetic import SyntheticSource
 
         with SyntheticSource(seed=seed, noise_px=3, frames=frames) as source:
-            keypoints = np.stack([frame.people[0] for frame in source])
+            keypoints = np.stack([frame.keypoints[0].normalised() for frame in source])
         keypoints.setflags(write=False)
         return keypoints
 

@@ -44,7 +44,7 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/cuda/pycuda.py": {"pycuda"},
     "runtime/plotting/figure.py": {"matplotlib"},
     "runtime/sinks/png.py": {"matplotlib"},
-    "runtime/sources/video.py": {"cv2"},
+    "runtime/sources/opencv_capture.py": {"cv2"},
 }
 
 MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))

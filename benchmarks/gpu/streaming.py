@@ -23,7 +23,7 @@ from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import find_artefact
 from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
 from posemoe_edge.runtime.engines import Engine, open_engine
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import SyntheticSource
 from torch import Tensor
 
 from gpu.table import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
@@ -316,5 +316,5 @@ def eager_launch(model: Lifter, count: int, keypoints: Sequence[Floats], device:
 
 def walk(frames: int) -> list[Floats]:
     """A person who walks, (J, 3) a frame, as a detector sees them."""
-    with open_source("synthetic://walk?noise=2", frames=frames) as source:
-        return [frame.people[0] for frame in source]
+    with SyntheticSource(noise_px=2, frames=frames) as source:
+        return [frame.keypoints[0].normalised() for frame in source]

@@ -11,14 +11,15 @@ from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.errors import missing_extra
 from ...runtime.model import load
-from ...runtime.sinks import open_sink
-from ...runtime.sources import open_source
+from ...runtime.pipeline import Pipeline
+from ...runtime.sinks import open_sinks
 from .certificate_report import report_certificate
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
-from .run_verb import run
+from .run_verb import run_pipeline
 
 CLIP = "synthetic://walk?people=1&noise=2"
+WALK_FRAMES = 300
 STREAMS = 2
 
 
@@ -72,17 +73,17 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     stage_started = time.monotonic()
     model = load(folder, allow_failed=True)
     picture, poses = out / "walk.png", out / "walk.jsonl"
-    with open_source(CLIP, frames=300) as source, open_sink(f"png:{picture}") as png, open_sink(f"jsonl:{poses}") as jsonl:
-        summary = run(out_, model, source, [png, jsonl])
-    out_.stage("300 frames", time.monotonic() - stage_started, poses.stat().st_size)
+    pipeline = Pipeline(CLIP, model, frames=WALK_FRAMES)
+    stats = run_pipeline(out_, pipeline, open_sinks([f"png:{picture}", f"jsonl:{poses}"]), total=WALK_FRAMES).to_json()
+    out_.stage(f"{WALK_FRAMES} frames", time.monotonic() - stage_started, poses.stat().st_size)
     out_.print(
-        f"  a step took {summary['step_ms']['p50']:.2f} ms (median) on {model.engine}; state {megabytes(model.state_bytes)}"
+        f"  a step took {stats['step_ms']['p50']:.2f} ms (median) on {model.engine}; state {megabytes(model.state_bytes)}"
     )
 
     verdict = "PASSED" if certificate.passed else "FAILED"
     seconds = time.monotonic() - started
     out_.print(
-        f"\nThe certificate {verdict}; the walk was lifted with {summary['mpjpe_mm']:.1f} mm MPJPE; all in {seconds:.0f} s."
+        f"\nThe certificate {verdict}; the walk was lifted with {stats['mpjpe_mm']:.1f} mm MPJPE; all in {seconds:.0f} s."
     )
     out_.print(f"Picture: {picture}")
     result = {
@@ -93,7 +94,7 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
             "motion": motion.kind,
             "frames": frames,
         },
-        "run": summary,
+        "run": {**stats, "shadow": None},
         "picture": str(picture),
         "poses": str(poses),
         "seconds": round(seconds, 1),

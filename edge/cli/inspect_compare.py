@@ -19,7 +19,7 @@ from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.gaps import GapPolicy
 from ...runtime.plotting import Bars, check_available, draw_bars
-from ...runtime.sources import open_source
+from ...runtime.sources import People, open_source
 from .output import Output, Result
 
 if TYPE_CHECKING:
@@ -122,12 +122,17 @@ def record_person(manifest: Manifest, source: str, frames: int) -> Recording:
     gaps, nominal_s = GapPolicy(), 1 / manifest.fps
     fed: list[tuple[F32, float, bool]] = []
     person, fed_s = None, -math.inf
-    with open_source(source, frames=frames, recipe=manifest.keypoint_recipe) as opened:
+    with open_source(source, frames=frames) as opened:
+        if opened.pictures:
+            raise UsageError(f"pictures of {source}", expected="a source of keypoints: synthetic://walk or kpts:FILE.npz")
         for frame in opened:
-            person = next(iter(frame.people), None) if person is None else person
-            if person not in frame.people:
+            if not isinstance(frame, People):
                 continue
-            keypoints = np.where(frame.people[person][:, 2:] == 0, 0, frame.people[person]).astype(np.float32)
+            person = next(iter(frame.keypoints), None) if person is None else person
+            if person not in frame.keypoints:
+                continue
+            points = frame.keypoints[person].normalised(recipe=manifest.keypoint_recipe)
+            keypoints = np.where(points[:, 2:] == 0, 0, points).astype(np.float32)
             if np.isfinite(keypoints).all() and keypoints[:, 2].any():
                 reset = gaps.decide(frame.t_s - fed_s, seen=True) == "reset"
                 fed.append((keypoints, nominal_s if reset else frame.t_s - fed_s, reset))

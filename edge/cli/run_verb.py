@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
 import click
-import numpy as np
 
 from ...runtime.artefact.precision import PRECISIONS
-from ...runtime.detectors import open_detector
-from ...runtime.errors import CheckFailedError, UsageError, missing_extra
+from ...runtime.errors import UsageError, missing_extra
+from ...runtime.events import Event, FrameRefused, PoseFrame, TrackLost
 from ...runtime.model import Model, load
-from ...runtime.pipeline import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted
-from ...runtime.pose.metrics import mpjpe
+from ...runtime.pipeline import Pipeline
+from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
-from ...runtime.sinks import Sink, open_sink
-from ...runtime.sources import Source, open_source
+from ...runtime.sinks import Sink, open_sinks
+from ...runtime.sources import open_source
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
 
@@ -66,106 +64,79 @@ def command(
         raise UsageError("--json and --sink jsonl:- both want stdout", expected="one of them")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
-    uri = cameras.get(source, source)
     with ExitStack() as stack:
-        beside = stack.enter_context(_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
-        lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=beside)
-        found = open_detector(detector) if detector else None
-        opened = stack.enter_context(open_source(uri, detector=found, frames=frames, recipe=lifter.manifest.keypoint_recipe))
-        outlets = [stack.enter_context(open_sink(spec)) for spec in sink]
+        shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
+        lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
+        opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
+        pipeline = Pipeline(opened, lifter, detector=detector)
+        total = opened.info.frames
+        sinks = open_sinks(sink)
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
         if not lifter.manifest.metric:
             out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")
-        summary = run(out, lifter, opened, outlets, beside)
+        stats = run_pipeline(out, pipeline, sinks, total=total)
+        report = None
+        if shadow_run:
+            shadow_run.close()
+            report = shadow_run.report()
     data = {
         "source": source,
         "model": lifter.manifest.preset,
         "precision": lifter.graph.precision,
         "mode": lifter.graph.mode,
         "engine": lifter.engine,
-        "certificate": None if lifter.certificate is None else _certified(lifter),
+        "certificate": None if lifter.certificate is None else _certificate_summary(lifter),
         "latency_frames": lifter.latency_frames,
         "state_bytes": lifter.state_bytes,
-        **summary,
+        **stats.to_json(),
+        "shadow": json.loads(report.model_dump_json()) if report else None,
         "sinks": list(sink),
     }
-    out.print(
-        f"{summary['frames']} frames, {summary['poses']} poses of {summary['people']} people in {summary['seconds']:.2f} s"
-        + (f", {summary['refused']} frames refused" if summary["refused"] else "")
-    )
-    if summary["step_ms"]:
-        step = summary["step_ms"]
-        state = megabytes(lifter.state_bytes)
-        out.print(f"a step took {step['p50']:.2f} ms (median), {step['p99']:.2f} ms (p99); state {state} a person")
-    if summary["mpjpe_mm"] is not None:
-        out.print(f"MPJPE against the source's ground truth: {summary['mpjpe_mm']:.1f} mm")
-    report = beside.report() if beside else None
+    _print_stats(out, stats, lifter)
     if report:
-        _tell(out, report)
+        _print_shadow(out, report)
     for spec in sink:
         out.print(f"wrote {spec.partition(':')[2]}")
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
-    code = INTERRUPTED if summary["interrupted"] else 0
-    lone = model is not None and Path(model).is_file()  # there is nothing beside it to inspect
-    return Result(data, exit_code=code, next_command=None if lone else f"posemoe-edge inspect {model or ''}".rstrip())
+    code = INTERRUPTED if stats.interrupted else 0
+    standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
+    return Result(data, exit_code=code, next_command=None if standalone else f"posemoe-edge inspect {model or ''}".rstrip())
 
 
-def run(out: Output, model: Model, source: Source, sinks: Sequence[Sink], shadow: Shadow | None = None) -> dict[str, Any]:
-    """Play a source through a model into sinks; what happened, in numbers.
+def run_pipeline(out: Output, pipeline: Pipeline, sinks: Sequence[Sink], *, total: int | None) -> RunStats:
+    """Run a pipeline with a progress bar of ``total`` frames, and print the events that a person should see."""
+    with out.progress("lifting", total=total) as advance:
 
-    An interrupt ends it in good order, and so does the model's shadow, which is closed.
-    """
-    frames = poses = refused = 0
-    people: set[int] = set()
-    errors_m: list[float] = []
-    steps_ms: list[float] = []
-    started = time.perf_counter()
-    interrupted = False
-    pipeline = Pipeline(source, model)
-    with out.progress("lifting", total=source.frames) as tick:
-        try:
-            for event in pipeline:
-                if isinstance(event, PoseFrame):
-                    frames += 1
-                    poses += len(event.poses)
-                    if event.poses:
-                        steps_ms.append(1000 * pipeline.step_s)
-                    for sink in sinks:
-                        sink.write(event.frame, event.poses)
-                    for person, truth in (event.frame.truth_m or {}).items():
-                        if person in event.poses and model.latency_frames == 0:
-                            errors_m.append(mpjpe(event.poses[person].xyz_m[None], truth[None], root="align"))
-                    tick(1)
-                elif isinstance(event, TrackStarted):
-                    people.add(event.person)
-                elif isinstance(event, FrameRefused):
-                    refused += 1
-                    out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
-                elif isinstance(event, TrackLost):
-                    out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
-        except KeyboardInterrupt:  # a camera has no other end: what was seen so far is kept
-            interrupted = True
-        except CheckFailedError as error:  # the shadow's policy
-            out.warn(f"the run ends here: {error.what}")
-    seconds = time.perf_counter() - started
-    if shadow:
-        shadow.close()
-    steps = np.array(steps_ms[1:] or steps_ms)  # the first launch binds memory
-    return {
-        "frames": frames,
-        "people": len(people),
-        "poses": poses,
-        "refused": refused,
-        "interrupted": interrupted,
-        "seconds": round(seconds, 3),
-        "step_ms": {f"p{q}": round(float(np.percentile(steps, q)), 3) for q in (50, 90, 99, 100)} if len(steps) else None,
-        "mpjpe_mm": round(1000 * float(np.mean(errors_m)), 2) if errors_m else None,
-        "shadow": json.loads(shadow.report().model_dump_json()) if shadow else None,
-    }
+        def show(event: Event) -> None:
+            if isinstance(event, PoseFrame):
+                advance(1)
+            elif isinstance(event, FrameRefused):
+                out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
+            elif isinstance(event, TrackLost):
+                out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
+
+        stats = pipeline.run(sinks, on_event=show)
+    if stats.failed_check:
+        out.warn(f"the run ends here: {stats.failed_check.what}")
+    return stats
 
 
-def _shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
+def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
+    out.print(
+        f"{stats.frames} frames, {stats.poses} poses of {stats.people} people in {stats.seconds:.2f} s"
+        + (f", {stats.refused} frames refused" if stats.refused else "")
+    )
+    if stats.step_ms:
+        state = megabytes(model.state_bytes)
+        out.print(
+            f"a step took {stats.step_ms['p50']:.2f} ms (median), {stats.step_ms['p99']:.2f} ms (p99); state {state} a person"
+        )
+    if stats.mpjpe_mm is not None:
+        out.print(f"MPJPE against the source's ground truth: {stats.mpjpe_mm:.1f} mm")
+
+
+def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
     """A shadow by the artefact's own PyTorch weights."""
     try:
         from ..torch_backend.shadow import shadow_of
@@ -174,24 +145,23 @@ def _shadow(out: Output, model: str | None, share: float, policy: Policy) -> Sha
     return shadow_of(model, share=share, policy=policy, on_report=out.warn)
 
 
-def _tell(out: Output, report: ShadowReport) -> None:
-    """What a shadow found, for people."""
+def _print_shadow(out: Output, report: ShadowReport) -> None:
     dropped = f", {report.dropped_spans} dropped since PyTorch was behind" if report.dropped_spans else ""
     out.print(f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {report.spans} spans{dropped}")
     if report.drift_mm:
-        of = report.drift_mm.model_dump().items()
-        out.print(f"  drift {', '.join(f'{name} {mm:.2g}' for name, mm in of)} mm")
+        drifts = ", ".join(f"{name} {mm:.2g}" for name, mm in report.drift_mm.model_dump().items())
+        out.print(f"  drift {drifts} mm")
     allowed = f"mean {report.budget.mean_mm:g}, p99 {report.budget.p99_mm:g}, max {report.budget.max_mm:g} mm"
     if report.over_budget:
-        forgot = f", {report.resets} resets" if report.policy == "reset" else ""
-        out.warn(f"{report.over_budget} of {report.spans} spans were past the budget ({allowed}){forgot}")
+        resets = f", {report.resets} resets" if report.policy == "reset" else ""
+        out.warn(f"{report.over_budget} of {report.spans} spans were past the budget ({allowed}){resets}")
     elif report.spans:
         out.print(f"  every span within the budget ({allowed})")
     if report.error:
         out.warn(f"the shadow ended before the run: {report.error}")
 
 
-def _certified(model: Model) -> dict[str, Any]:
+def _certificate_summary(model: Model) -> dict[str, Any]:
     assert model.certificate is not None
     drift = model.drift
     return {

@@ -125,7 +125,7 @@ def _walker_stream(sampling: FrameSampling, frames: int, *, seed: int) -> Record
         needed += frames - len(picked)
     picked = picked[:frames]
     with SyntheticSource(people=1, fps=fps, seed=seed, noise_px=3.0, frames=int(picked[-1]) + 1) as source:
-        pairs = [(frame.people[0], frame.truth_m[0]) for frame in source if frame.truth_m is not None]
+        pairs = [(frame.keypoints[0].normalised(), frame.truth_m[0]) for frame in source if frame.truth_m is not None]
     keypoints, truth = (np.stack(arrays)[picked] for arrays in zip(*pairs, strict=True))
     return _recording(keypoints, frame_steps(picked, fps=fps), truth, np.zeros(frames, np.bool_))
 

@@ -1,25 +1,24 @@
-"""2D detectors: an image to people's COCO-17 keypoints."""
+"""2D detectors: a picture to people with keypoints in pixels."""
 
 from __future__ import annotations
 
-from ..errors import UsageError
-from ..registry import suggest
-from .base import Detector
+from collections.abc import Callable
 
-__all__ = ["FORMS", "Detector", "open_detector"]
+from ..registry import Registry
+from .base import Box, Detection, Detector
 
-FORMS: dict[str, str] = {"movenet": "movenet:FILE"}
-"""Name of each detector -> how a user spells it."""
+__all__ = ["DETECTORS", "Box", "Detection", "Detector", "open_detector"]
+
+DETECTORS: Registry[Callable[[str], Detector]] = Registry(
+    "detector",
+    group="posemoe_edge.detectors",
+    builtin={"movenet": "posemoe_edge.runtime.detectors.movenet:MoveNet"},
+    forms={"movenet": "movenet:FILE"},
+)
+"""Name -> factory that takes what stands behind ``NAME:``."""
 
 
 def open_detector(spec: str) -> Detector:
     """The detector that ``spec`` names, e.g. ``movenet:lightning.tflite``."""
-    name, _, rest = spec.partition(":")
-    forms = ", ".join(FORMS.values())
-    if name not in FORMS:
-        raise UsageError(f"no detector {spec!r}{suggest(name, FORMS, forms=FORMS)}", expected=f"one of {forms}")
-    if not rest:
-        raise UsageError(f"the detector {name} needs a file", expected=FORMS[name])
-    from .movenet import MoveNet
-
-    return MoveNet(rest)
+    factory, location = DETECTORS.resolve(spec)
+    return factory(location)

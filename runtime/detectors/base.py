@@ -1,24 +1,98 @@
-"""What every 2D detector looks like: a picture in, people out."""
+"""The protocol of 2D detectors: a picture in, people with keypoints in pixels out."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from ..arrays import ImageBgr
+from ..errors import FrameError
+from ..pose.keypoints import ImageSize, Keypoints
+from ..pose.skeleton import COCO17, Skeleton
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One person in a picture.
+
+    Args:
+        keypoints: in pixels, with the picture's size.
+        box_px: left, top, right, bottom.
+        score: confidence in [0, 1] that there is a person.
+    """
+
+    keypoints: Keypoints
+    box_px: Box
+    score: float
+
+    def __post_init__(self) -> None:
+        if self.keypoints.size is None:
+            raise FrameError("a detection with normalised keypoints", expected="keypoints in pixels, and the picture's size")
+        left, top, right, bottom = self.box_px
+        if not all(map(math.isfinite, self.box_px)) or left > right or top > bottom:
+            raise FrameError(f"a detection with the box {self.box_px}", expected="finite left <= right and top <= bottom")
+        if not 0 <= self.score <= 1:
+            raise FrameError(f"a detection with the score {self.score}", expected="a score in [0, 1]")
+
+    @classmethod
+    def from_coco(
+        cls, points_px: NDArray[np.floating], *, size: ImageSize, box_px: Box | None = None, score: float | None = None
+    ) -> Detection:
+        """A detection of COCO-17 keypoints.
+
+        Args:
+            points_px: (17, 3) x and y in pixels, score; a joint that was not seen has score 0.
+            size: the picture's size.
+            box_px: None encloses the joints that were seen.
+            score: None is the mean score of the joints that were seen.
+        """
+        return cls._of(Keypoints.from_coco(points_px, size=size), box_px, score)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        xy_px: ArrayLike,
+        joint_scores: ArrayLike,
+        *,
+        skeleton: Skeleton = COCO17,
+        size: ImageSize,
+        box_px: Box | None = None,
+        score: float | None = None,
+    ) -> Detection:
+        """A detection of separate arrays: (J, 2) x and y in pixels, and (J,) scores; the rest is as for ``from_coco``."""
+        return cls._of(Keypoints.from_arrays(xy_px, joint_scores, skeleton=skeleton, size=size), box_px, score)
+
+    @classmethod
+    def _of(cls, keypoints: Keypoints, box_px: Box | None, score: float | None) -> Detection:
+        # Joints that are not finite do not count here; the stream refuses such keypoints by name.
+        seen = keypoints.points[np.isfinite(keypoints.points).all(axis=1) & (keypoints.score > 0)]
+        if box_px is None:
+            corners = (*seen[:, :2].min(axis=0), *seen[:, :2].max(axis=0)) if len(seen) else (0.0, 0.0, 0.0, 0.0)
+            box_px = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
+        if score is None:
+            score = float(np.clip(seen[:, 2].mean(), 0, 1)) if len(seen) else 0.0
+        return cls(keypoints, box_px, score)
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds people in a picture."""
+    """Finds people in a picture. ``skeleton`` is that of its keypoints: COCO-17 or Human3.6M-17."""
 
-    def detect(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    skeleton: Skeleton
+
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
         """Everybody in the picture.
 
         Args:
-            image_bgr: (H, W, 3) uint8, blue first, as OpenCV reads it.
-
-        Returns:
-            for each person (17, 3): x and y in pixels, score in [0, 1], COCO-17; a joint not seen has score 0.
+            image_bgr: (H, W, 3) uint8, blue first.
+            regions: boxes in which to look, for detectors that can; None is the whole picture.
         """
         ...

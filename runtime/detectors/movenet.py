@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32, ImageBgr
 from ..errors import ArtefactError, FrameError, MissingError, missing_extra
+from ..pose.keypoints import ImageSize
+from ..pose.skeleton import COCO17, Skeleton
+from .base import Box, Detection
 
 MIN_SCORE = 0.1
-"""Joints that MoveNet believes in less than this count as not seen: it guesses a place for every joint."""
+"""Joints with a lower score count as not seen: MoveNet guesses a position for every joint."""
 
 MIN_JOINTS = 6
-"""Fewer joints seen than this are nobody: an empty wall earns one or two."""
+"""With fewer joints seen there is no person: an empty wall gets one or two."""
 
 
 class MoveNet:
     """A MoveNet SinglePose network (Lightning or Thunder) in a ``.tflite`` file.
 
-    It sees the whole picture, letterboxed to the network's square; the smart cropping of MoveNet's own demo, which
-    follows the person from frame to frame, is left out. So it serves a person who fills a good part of the picture, and
-    of several people it finds one, not always the same.
+    The network sees the whole picture, letterboxed to its square; the cropping of MoveNet's own demo, which follows the
+    person from frame to frame, is left out. So the person has to fill a good part of the picture, and of several people
+    it finds one, not always the same. With ``regions`` it finds one person in each of them.
 
     Args:
         path: the ``.tflite`` file.
         threads: threads of the interpreter.
     """
 
+    skeleton: Skeleton = COCO17
+
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
         file = Path(path)
         if not file.is_file():
             raise MissingError(f"no file {file}", expected="a MoveNet SinglePose .tflite file, as in movenet:FILE")
-        with file.open("rb") as opened:
-            head = opened.read(8)
+        with file.open("rb") as stream:
+            head = stream.read(8)
         expected = "MoveNet SinglePose: image (1, S, S, 3) in, (1, 1, 17, 3) out"
         if head[4:] != b"TFL3":
             raise ArtefactError(f"{file} is not a .tflite file", expected=expected)
@@ -48,7 +54,7 @@ class MoveNet:
         except ImportError:
             raise missing_extra("ai-edge-litert", "camera", "the detector movenet") from None
         try:
-            with _native_stderr_held():
+            with _native_stderr_discarded():
                 self._interpreter: Any = Interpreter(model_path=str(file), num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -57,35 +63,48 @@ class MoveNet:
         shape_in = tuple(int(n) for n in inputs[0]["shape"])
         shape_out = tuple(int(n) for n in outputs[0]["shape"])
         if len(inputs) != 1 or len(shape_in) != 4 or shape_in[1] != shape_in[2] or shape_out != (1, 1, 17, 3):
-            raise ArtefactError(f"{file} takes {shape_in} and gives {shape_out}", expected=expected)
+            raise ArtefactError(f"{file} has the input {shape_in} and the output {shape_out}", expected=expected)
         self._input, self._output, self._type = inputs[0]["index"], outputs[0]["index"], inputs[0]["dtype"]
         self.size_px: int = shape_in[1]
 
-    def detect(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The one person found, or nobody.
-
-        Args:
-            image_bgr: (H, W, 3) uint8.
-
-        Returns:
-            [(17, 3)] x and y in pixels, score, COCO-17; or [] if fewer than six joints were seen.
-        """
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
+        """The one person in the picture or in each region, if six joints or more are seen."""
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or image_bgr.size == 0:
             raise FrameError(f"the picture is {image_bgr.shape} {image_bgr.dtype}", expected="(H, W, 3) uint8")
+        size = ImageSize.of(image_bgr)
+        if regions is None:
+            people = [self._find_person(image_bgr)]
+        else:
+            people = [self._find_person_in(image_bgr, region) for region in regions]
+        return [Detection.from_coco(person, size=size) for person in people if np.count_nonzero(person[:, 2]) >= MIN_JOINTS]
+
+    def _find_person_in(self, image_bgr: ImageBgr, region: Box) -> F32:
+        """(17, 3) in pixels of the whole picture; all scores are 0 if the region lies outside of it."""
+        height, width = image_bgr.shape[:2]
+        left, top = max(0, math.floor(region[0])), max(0, math.floor(region[1]))
+        right, bottom = min(width, math.ceil(region[2])), min(height, math.ceil(region[3]))
+        if right <= left or bottom <= top:
+            return np.zeros((17, 3), np.float32)
+        person = self._find_person(image_bgr[top:bottom, left:right])
+        person[:, :2] += np.float32([left, top])
+        return person
+
+    def _find_person(self, image_bgr: ImageBgr) -> F32:
+        """(17, 3) x and y in pixels of this picture, score, COCO-17."""
         square, scale, left, top = letterbox(image_bgr, self.size_px)
         rgb = np.ascontiguousarray(square[None, :, :, ::-1]).astype(self._type)
         self._interpreter.set_tensor(self._input, rgb)
         self._interpreter.invoke()
-        found = self._interpreter.get_tensor(self._output)[0, 0].astype(np.float32)  # (17, 3) y, x, score, of the square
+        output = self._interpreter.get_tensor(self._output)[0, 0].astype(np.float32)  # (17, 3) y, x, score, of the square
         person = np.empty((17, 3), np.float32)
-        person[:, 0] = (found[:, 1] * self.size_px - left) / scale
-        person[:, 1] = (found[:, 0] * self.size_px - top) / scale
-        person[:, 2] = np.where(found[:, 2] < MIN_SCORE, 0.0, np.clip(found[:, 2], 0.0, 1.0))
-        return [person] if np.count_nonzero(person[:, 2]) >= MIN_JOINTS else []
+        person[:, 0] = (output[:, 1] * self.size_px - left) / scale
+        person[:, 1] = (output[:, 0] * self.size_px - top) / scale
+        person[:, 2] = np.where(output[:, 2] < MIN_SCORE, 0.0, np.clip(output[:, 2], 0.0, 1.0))
+        return person
 
 
-def letterbox(image: NDArray[np.uint8], size_px: int) -> tuple[NDArray[np.uint8], float, int, int]:
-    """The picture shrunk or grown to fit a square, centred on black.
+def letterbox(image: ImageBgr, size_px: int) -> tuple[ImageBgr, float, int, int]:
+    """The picture scaled to fit a square, centred on black.
 
     Args:
         image: (H, W, 3).
@@ -100,25 +119,25 @@ def letterbox(image: NDArray[np.uint8], size_px: int) -> tuple[NDArray[np.uint8]
         raise missing_extra("opencv-python-headless", "camera", "resizing pictures for a detector") from None
     height, width = image.shape[:2]
     scale = size_px / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    left, top = (size_px - inner[0]) // 2, (size_px - inner[1]) // 2
+    scaled = (max(1, round(width * scale)), max(1, round(height * scale)))
+    left, top = (size_px - scaled[0]) // 2, (size_px - scaled[1]) // 2
     square = np.zeros((size_px, size_px, 3), np.uint8)
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    square[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=smooth)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    square[top : top + scaled[1], left : left + scaled[0]] = cv2.resize(image, scaled, interpolation=interpolation)
     return square, scale, left, top
 
 
 @contextmanager
-def _native_stderr_held() -> Iterator[None]:
-    """Keep what native code writes to file descriptor 2: LiteRT greets there and has no switch for it."""
+def _native_stderr_discarded() -> Iterator[None]:
+    """Discard what native code writes to file descriptor 2: LiteRT logs there when it starts, and no option prevents it."""
     sys.stderr.flush()
     try:
         stderr = os.dup(2)
-    except OSError:  # no stderr at all: nothing to hold
+    except OSError:  # the process has no stderr
         yield
         return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as discarded:
+        os.dup2(discarded.fileno(), 2)
         try:
             yield
         finally:

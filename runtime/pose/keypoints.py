@@ -1,20 +1,111 @@
-"""2D keypoints as the networks take them: normalised per frame, checked before anything is fed.
+"""2D keypoints of one person: in the pixels of a picture, or normalised as the lifters take them.
 
-Normalised means x from -1 at the left edge to 1 at the right edge, and y on the same scale around the image's middle:
+Normalised means x from -1 at the left edge to 1 at the right edge, and y on the same scale around the picture's middle:
 ``x / w * 2 - 1`` and ``y / w * 2 - h / w``. Each frame is normalised by itself, never by a whole clip: that cannot stream.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import FrameError
+from ..arrays import F32
+from ..errors import FrameError, UsageError
+from ..registry import suggest
+from .skeleton import COCO17, COCO_TO_H36M, H36M17, Skeleton, coco_to_h36m
 
 
-def normalise_screen(keypoints_px: NDArray[Any], *, width_px: float, height_px: float) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class ImageSize:
+    """Width and height of a picture in pixels; a ``FrameError`` if they are not positive."""
+
+    width_px: float
+    height_px: float
+
+    def __post_init__(self) -> None:
+        _check_size(self.width_px, self.height_px)
+
+    @classmethod
+    def of(cls, image: NDArray[Any]) -> ImageSize:
+        """The size of an (H, W, ...) picture."""
+        return cls(width_px=image.shape[1], height_px=image.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """One person's keypoints in one picture. Numbers that are not finite are allowed: the stream refuses such a frame.
+
+    Args:
+        points: (J, 3) x, y, score in [0, 1], float32 or float64; a joint that was not seen has score 0.
+        skeleton: the joints' names and order.
+        size: size of the picture in whose pixels x and y are; None if x and y are normalised already.
+    """
+
+    points: NDArray[np.floating]
+    skeleton: Skeleton
+    size: ImageSize | None
+
+    def __post_init__(self) -> None:
+        expected = f"({len(self.skeleton)}, 3) x, y, score of {self.skeleton.name}"
+        if self.points.dtype not in (np.float32, np.float64):
+            raise FrameError(f"the keypoints are of type {self.points.dtype}", expected="float32 or float64")
+        if self.points.shape != (len(self.skeleton), 3):
+            raise FrameError(f"the keypoints have shape {self.points.shape}", expected=expected)
+
+    @classmethod
+    def from_coco(cls, points_px: NDArray[np.floating], *, size: ImageSize) -> Keypoints:
+        """Keypoints of COCO-17: (17, 3) x and y in pixels, score."""
+        return cls(points_px, COCO17, size)
+
+    @classmethod
+    def from_arrays(cls, xy_px: ArrayLike, score: ArrayLike, *, skeleton: Skeleton = COCO17, size: ImageSize) -> Keypoints:
+        """Keypoints of separate arrays: (J, 2) x and y in pixels, and (J,) scores."""
+        xy, scores = np.asarray(xy_px, np.float32), np.asarray(score, np.float32)
+        if xy.ndim != 2 or xy.shape[1] != 2 or scores.shape != xy.shape[:1]:
+            raise FrameError(f"the keypoints have shapes {xy.shape} and {scores.shape}", expected="(J, 2) x, y and (J,) scores")
+        return cls(np.concatenate([xy, scores[:, None]], axis=1), skeleton, size)
+
+    @classmethod
+    def from_normalised(cls, points: NDArray[np.floating], *, skeleton: Skeleton = H36M17) -> Keypoints:
+        """Keypoints that are normalised already: (J, 3) x, y, score."""
+        return cls(points, skeleton, None)
+
+    @property
+    def xy(self) -> NDArray[np.floating]:
+        """(J, 2) x and y."""
+        return self.points[:, :2]
+
+    @property
+    def score(self) -> NDArray[np.floating]:
+        """(J,) scores."""
+        return self.points[:, 2]
+
+    def normalised(self, *, recipe: str = "coco_eyes") -> F32:
+        """The keypoints as ``Stream.step`` takes them.
+
+        Args:
+            recipe: how COCO-17 becomes Human3.6M-17; the artefact's manifest names the one that it was trained for.
+
+        Returns:
+            (17, 3) float32 normalised x, y, score in Human3.6M order.
+        """
+        points = self.points
+        if self.skeleton == COCO17:
+            if recipe not in COCO_TO_H36M:
+                suggestion = suggest(recipe, COCO_TO_H36M)
+                raise UsageError(f"no keypoint recipe {recipe!r}{suggestion}", expected=" or ".join(COCO_TO_H36M))
+            points = coco_to_h36m(points, recipe)
+        elif self.skeleton != H36M17:
+            raise FrameError(f"keypoints of the skeleton {self.skeleton.name}", expected=f"{H36M17.name} or {COCO17.name}")
+        if self.size is None:
+            return points.astype(np.float32, copy=False)
+        return normalise_screen(points, width_px=self.size.width_px, height_px=self.size.height_px)
+
+
+def normalise_screen(keypoints_px: NDArray[Any], *, width_px: float, height_px: float) -> F32:
     """Pixels to normalised screen coordinates.
 
     Args:
@@ -26,15 +117,15 @@ def normalise_screen(keypoints_px: NDArray[Any], *, width_px: float, height_px: 
     """
     points = np.asarray(keypoints_px, np.float64)
     _check_size(width_px, height_px)
-    made = np.empty(points.shape, np.float32)
-    made[..., 0] = points[..., 0] / width_px * 2 - 1
-    made[..., 1] = points[..., 1] / width_px * 2 - height_px / width_px
-    made[..., 2] = points[..., 2]
-    made[points[..., 2] == 0] = 0
-    return made
+    normalised = np.empty(points.shape, np.float32)
+    normalised[..., 0] = points[..., 0] / width_px * 2 - 1
+    normalised[..., 1] = points[..., 1] / width_px * 2 - height_px / width_px
+    normalised[..., 2] = points[..., 2]
+    normalised[points[..., 2] == 0] = 0
+    return normalised
 
 
-def to_pixels(keypoints: NDArray[Any], *, width_px: float, height_px: float) -> NDArray[np.float32]:
+def to_pixels(keypoints: NDArray[Any], *, width_px: float, height_px: float) -> F32:
     """Normalised screen coordinates back to pixels: the inverse of ``normalise_screen``.
 
     Args:
@@ -46,16 +137,16 @@ def to_pixels(keypoints: NDArray[Any], *, width_px: float, height_px: float) -> 
     """
     points = np.asarray(keypoints, np.float64)
     _check_size(width_px, height_px)
-    made = np.empty(points.shape, np.float32)
-    made[..., 0] = (points[..., 0] + 1) * width_px / 2
-    made[..., 1] = (points[..., 1] + height_px / width_px) * width_px / 2
-    made[..., 2] = points[..., 2]
-    made[points[..., 2] == 0] = 0
-    return made
+    pixels = np.empty(points.shape, np.float32)
+    pixels[..., 0] = (points[..., 0] + 1) * width_px / 2
+    pixels[..., 1] = (points[..., 1] + height_px / width_px) * width_px / 2
+    pixels[..., 2] = points[..., 2]
+    pixels[points[..., 2] == 0] = 0
+    return pixels
 
 
-def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> NDArray[np.float32]:
-    """One person's keypoints in one frame, or a ``FrameError`` that names what is wrong with them.
+def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> F32:
+    """One person's normalised keypoints in one frame, or a ``FrameError`` that names what is wrong with them.
 
     Args:
         keypoints: (J, 3) normalised x, y, score; or (J, 2), which means score 1 everywhere.
@@ -66,25 +157,25 @@ def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> NDArray[np.float3
     """
     expected = f"({joints}, 3) x, y, score or ({joints}, 2) x, y"
     try:
-        given = np.asarray(keypoints, np.float32)
+        values = np.asarray(keypoints, np.float32)
     except (TypeError, ValueError) as error:
         raise FrameError(f"the keypoints are not an array of numbers ({error})", expected=expected) from None
-    if given.shape not in ((joints, 2), (joints, 3)):
-        raise FrameError(f"the keypoints have shape {given.shape}", expected=expected)
-    made = np.ones((joints, 3), np.float32)
-    made[:, : given.shape[1]] = given
-    finite = np.isfinite(made).all(axis=1)
+    if values.shape not in ((joints, 2), (joints, 3)):
+        raise FrameError(f"the keypoints have shape {values.shape}", expected=expected)
+    points = np.ones((joints, 3), np.float32)
+    points[:, : values.shape[1]] = values
+    finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         bad = int(np.argmin(finite))
         raise FrameError(
-            f"joint {bad} of the keypoints is not finite: {made[bad].tolist()}",
+            f"joint {bad} of the keypoints is not finite: {points[bad].tolist()}",
             expected="finite numbers; a missing joint is (0, 0, 0)",
         )
-    inside = (made[:, 2] >= 0) & (made[:, 2] <= 1)
-    if not inside.all():
-        bad = int(np.argmin(inside))
-        raise FrameError(f"joint {bad} of the keypoints has score {made[bad, 2]:g}", expected="scores in [0, 1]")
-    return made
+    in_range = (points[:, 2] >= 0) & (points[:, 2] <= 1)
+    if not in_range.all():
+        bad = int(np.argmin(in_range))
+        raise FrameError(f"joint {bad} of the keypoints has score {points[bad, 2]:g}", expected="scores in [0, 1]")
+    return points
 
 
 def _check_size(width_px: float, height_px: float) -> None:

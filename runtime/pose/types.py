@@ -1,4 +1,4 @@
-"""What goes in and what comes out: a ``Frame`` of 2D keypoints per person, a ``Pose`` in metres."""
+"""``Pose``: one person's joints in metres."""
 
 from __future__ import annotations
 
@@ -6,27 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import F32
 
 GapAction = Literal["none", "hold", "decay", "reset"]
-"""What a stream did about the time since its last frame: nothing, held its state, let it decay, or started anew."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """What a source yields: everybody seen at one instant.
-
-    Args:
-        t_s: capture time in seconds, on the source's own clock.
-        people: person id -> (17, 3) keypoints, Human3.6M-17, normalised x, y, score (see ``runtime.keypoints``).
-        image: (H, W, 3) uint8 BGR, where the source has pictures.
-        truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
-    """
-
-    t_s: float
-    people: dict[int, NDArray[np.float32]]
-    image: NDArray[np.uint8] | None = None
-    truth_m: dict[int, NDArray[np.float32]] | None = None
+"""What a stream did about the time since its last frame: nothing, hold the state, let it decay, or reset it."""
 
 
 class ArrayOnDevice(Protocol):
@@ -38,7 +22,7 @@ class ArrayOnDevice(Protocol):
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]: ...
 
-    def __array__(self) -> NDArray[np.float32]:
+    def __array__(self) -> F32:
         """A copy on the host."""
         ...
 
@@ -49,18 +33,18 @@ class Pose:
 
     Args:
         xyz_m: (17, 3) float32 metres relative to the hip, camera axes: x right, y down, z forward.
-        score: (17,) confidence of the 2D keypoints that it was made from.
-        t_s: time of the frame that the pose belongs to, in seconds.
-        dt_s: seconds since this person's frame before.
-        latency_frames: how many frames the pose lies behind the newest frame fed.
-        gap: what the stream did about the time since the frame before.
+        score: (17,) confidence of the 2D keypoints from which the pose was computed.
+        t_s: capture time of the frame that the pose belongs to, in seconds.
+        dt_s: seconds since this person's previous frame.
+        latency_frames: how many frames the pose lies behind the newest frame that was fed.
+        gap: what the stream did about the time since the previous frame.
         person: the person's id.
-        xyz_m_device: the same numbers on the GPU, (17, 3) float32 behind ``__cuda_array_interface__``, if the keypoints lay
-            there and were fed. The model's next launch overwrites it; read it while no other thread steps the model.
+        xyz_m_device: the same numbers on the GPU, (17, 3) float32, if the keypoints were on the GPU and were fed. The model's
+            next launch overwrites it; read it while no other thread steps the model.
     """
 
-    xyz_m: NDArray[np.float32]
-    score: NDArray[np.float32]
+    xyz_m: F32
+    score: F32
     t_s: float
     dt_s: float
     latency_frames: int
@@ -68,8 +52,8 @@ class Pose:
     person: int = 0
     xyz_m_device: ArrayOnDevice | None = None
 
-    def of(self, person: int) -> Pose:
-        """The same pose, as that person's."""
+    def with_person(self, person: int) -> Pose:
+        """The same pose under that person's id."""
         return self if person == self.person else replace(self, person=person)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,31 +1,44 @@
-"""Sinks of poses: JSON lines, pictures."""
+"""Sinks of a pipeline's events: JSON lines, pictures."""
 
 from __future__ import annotations
 
-from ..errors import UsageError
-from ..registry import suggest
-from .base import Sink
+from collections.abc import Callable, Iterable
 
-__all__ = ["FORMS", "Sink", "open_sink"]
+from ..registry import Registry
+from .base import BaseSink, RunInfo, Sink
+from .group import SinkGroup
 
-FORMS: dict[str, str] = {"jsonl": "jsonl:FILE", "png": "png:FILE"}
-"""Name of each sink -> how a user spells it."""
+__all__ = ["SINKS", "BaseSink", "RunInfo", "Sink", "SinkGroup", "open_sink", "open_sinks"]
+
+SINKS: Registry[Callable[[str], Sink]] = Registry(
+    "sink",
+    group="posemoe_edge.sinks",
+    builtin={
+        "jsonl": "posemoe_edge.runtime.sinks.jsonl:JsonLinesSink",
+        "png": "posemoe_edge.runtime.sinks.png:PngSink",
+    },
+    forms={"jsonl": "jsonl:FILE", "png": "png:FILE"},
+)
+"""Name -> factory that takes what stands behind ``NAME:``."""
 
 
 def open_sink(spec: str) -> Sink:
     """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout) or ``png:run.png``."""
-    name, _, rest = spec.partition(":")
-    if name not in FORMS:
-        suffix = spec.rpartition(".")[2].lower()
-        lacks_name = suffix in FORMS and not rest
-        suggestion = f"; did you mean {suffix}:{spec}?" if lacks_name else suggest(name, FORMS, forms=FORMS)
-        raise UsageError(f"no sink {spec!r}{suggestion}", expected=f"one of {', '.join(FORMS.values())}")
-    if not rest:
-        raise UsageError(f"the sink {name} needs a file", expected=FORMS[name])
-    if name == "jsonl":
-        from .jsonl import JsonLinesSink
+    suffix = spec.rpartition(".")[2].lower()
+    if ":" not in spec and suffix in SINKS and spec not in SINKS:
+        raise SINKS.unknown(spec, suggestion=f"; did you mean {suffix}:{spec}?")
+    factory, location = SINKS.resolve(spec)
+    return factory(location)
 
-        return JsonLinesSink(rest)
-    from .png import PngSink
 
-    return PngSink(rest)
+def open_sinks(specs: Iterable[str]) -> list[Sink]:
+    """The sinks that ``specs`` name; if one cannot be opened, the ones before it are aborted."""
+    sinks: list[Sink] = []
+    try:
+        for spec in specs:
+            sinks.append(open_sink(spec))
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    return sinks

@@ -1,21 +1,44 @@
-"""What every sink of poses looks like."""
+"""The protocol of sinks: where the events of a run go."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from ..pose.types import Frame, Pose
+from ..events import Event
+from ..sources.base import SourceInfo
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a sink is told about a run before its first event.
+
+    Args:
+        source: where the frames come from.
+        preset, precision, mode, engine: what lifts them.
+        latency_frames: how many frames a pose lies behind the newest frame.
+    """
+
+    source: SourceInfo
+    preset: str
+    precision: str
+    mode: str
+    engine: str
+    latency_frames: int
 
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes the poses of frame after frame; ``close`` keeps the result, ``abort`` throws it away.
+    """Takes the events of a run: ``open``, ``write`` for each event, then ``close`` to keep the result, or ``abort``.
 
-    As a context manager it closes at the end, and aborts on an exception.
+    ``close`` and ``abort`` may be called without ``open``, and a second call of either does nothing. As a context manager a
+    sink closes at the end and aborts on an exception.
     """
 
-    def write(self, frame: Frame, poses: dict[int, Pose]) -> None: ...
+    def open(self, run: RunInfo) -> None: ...
+
+    def write(self, event: Event) -> None: ...
 
     def close(self) -> None: ...
 
@@ -28,11 +51,17 @@ class Sink(Protocol):
     ) -> None: ...
 
 
-class BaseSink:
-    """The context manager that sinks share: kept at the end, thrown away on an exception."""
+BaseSinkT = TypeVar("BaseSinkT", bound="BaseSink")
 
-    def write(self, frame: Frame, poses: dict[int, Pose]) -> None:
-        """Take one frame's poses, person id -> pose."""
+
+class BaseSink:
+    """The context manager that sinks share: closed at the end, aborted on an exception."""
+
+    def open(self, run: RunInfo) -> None:
+        """Begin a run."""
+
+    def write(self, event: Event) -> None:
+        """Take one event; those that mean nothing to the sink are ignored."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -40,10 +69,10 @@ class BaseSink:
         raise NotImplementedError
 
     def abort(self) -> None:
-        """Throw away what was written, and leave a file that was there before as it was."""
+        """Discard what was written, and leave a file that was there before as it was."""
         raise NotImplementedError
 
-    def __enter__(self) -> Sink:
+    def __enter__(self: BaseSinkT) -> BaseSinkT:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:

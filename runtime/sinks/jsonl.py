@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..artefact.atomic import AtomicFile
-from ..pose.types import Frame, Pose
+from ..events import Event, PoseFrame
 from .base import BaseSink
 
 
@@ -20,26 +20,28 @@ class JsonLinesSink(BaseSink):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._draft = None if str(path) == "-" else AtomicFile(Path(path))
-        self._file: TextIO | None = self._draft.partial.open("w", encoding="utf-8") if self._draft else sys.stdout
+        self._file = None if str(path) == "-" else AtomicFile(Path(path))
+        self._stream: TextIO | None = self._file.partial.open("w", encoding="utf-8") if self._file else sys.stdout
 
-    def write(self, frame: Frame, poses: dict[int, Pose]) -> None:
-        """One line for each pose; on stdout it is passed on at once, for whoever reads the pipe."""
-        if self._file is None:
+    def write(self, event: Event) -> None:
+        """One line for each pose; stdout is flushed for each frame, so that a reader of the pipe gets it at once."""
+        if self._stream is None:
             raise ValueError("write to a sink that is closed")
-        for person in sorted(poses):
-            self._file.write(json.dumps(poses[person].to_json(), allow_nan=False, separators=(",", ":")) + "\n")
-        if self._draft is None:
-            self._file.flush()
+        if not isinstance(event, PoseFrame):
+            return
+        for person in sorted(event.poses):
+            self._stream.write(json.dumps(event.poses[person].to_json(), allow_nan=False, separators=(",", ":")) + "\n")
+        if self._file is None:
+            self._stream.flush()
 
     def close(self) -> None:
-        if self._file is not None and self._draft is not None:
-            self._file.close()
-            self._draft.commit()
-        self._file = None
+        if self._stream is not None and self._file is not None:
+            self._stream.close()
+            self._file.commit()
+        self._stream = None
 
     def abort(self) -> None:
-        if self._file is not None and self._draft is not None:
-            self._file.close()
-            self._draft.discard()
-        self._file = None
+        if self._stream is not None and self._file is not None:
+            self._stream.close()
+            self._file.discard()
+        self._stream = None

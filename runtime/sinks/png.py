@@ -1,35 +1,38 @@
-"""``png:FILE``: a picture of one person's run: skeletons in a row, and below them the error or the wrists over time."""
+"""``png:FILE``: a picture of one person's run: skeletons in a row, and below them the error or the wrists' height over time."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import F32
 from ..artefact.atomic import AtomicFile
 from ..errors import missing_extra
+from ..events import Event, PoseFrame
 from ..plotting import Lines, draw_skeletons
 from ..pose.metrics import mpjpe
 from ..pose.skeleton import H36M17
-from ..pose.types import Frame, Pose
 from .base import BaseSink
 
-_MOST = 4096  # moments kept: a longer run is thinned out, so that memory stays bounded
-_MEMORY = 512  # frames whose truth waits for a pose that comes late
+_MAX_SAMPLES = 4096  # a longer run is thinned out, so that memory stays bounded
+_MAX_TRUTHS = 512  # frames whose truth waits for a pose with latency
 
 
 @dataclass(frozen=True, eq=False)
-class _Moment:
+class _Sample:
+    """The person's pose at one time, (17, 3) metres each."""
+
     t_s: float
-    xyz_m: NDArray[np.float32]
-    truth_m: NDArray[np.float32] | None
+    xyz_m: F32
+    truth_m: F32 | None
 
 
 class PngSink(BaseSink):
-    """Draws the person that it saw first, when it is closed.
+    """Draws the first person of the run, when it is closed.
 
     Args:
         path: the picture.
@@ -38,83 +41,85 @@ class PngSink(BaseSink):
 
     def __init__(self, path: str | Path, *, panels: int = 6) -> None:
         try:
-            import matplotlib  # noqa: F401  (before an hour's run, not after it)
+            import matplotlib  # noqa: F401  (a missing package is an error before the run, not after it)
         except ImportError:
             raise missing_extra("matplotlib", "plot", "drawing pictures") from None
-        self._draft: AtomicFile | None = AtomicFile(Path(path))
+        self._file: AtomicFile | None = AtomicFile(Path(path))
         self._panels = panels
         self._person: int | None = None
-        self._moments: list[_Moment] = []
-        self._every, self._seen = 1, 0
-        self._truths: deque[tuple[float, dict[int, NDArray[np.float32]]]] = deque(maxlen=_MEMORY)
+        self._samples: list[_Sample] = []
+        self._stride, self._pose_count = 1, 0
+        self._truths: deque[tuple[float, Mapping[int, F32]]] = deque(maxlen=_MAX_TRUTHS)
 
-    def write(self, frame: Frame, poses: dict[int, Pose]) -> None:
-        """Remember the pose of the first person, with the truth of the frame that the pose belongs to."""
-        if self._draft is None:
+    def write(self, event: Event) -> None:
+        """Record the first person's pose, with the truth of the frame that the pose belongs to."""
+        if self._file is None:
             raise ValueError("write to a sink that is closed")
-        if frame.truth_m is not None:
-            self._truths.append((frame.t_s, frame.truth_m))
-        if self._person is None and poses:
-            self._person = min(poses)
-        if self._person not in poses:
+        if not isinstance(event, PoseFrame):
             return
-        self._seen += 1
-        if (self._seen - 1) % self._every:
+        if event.truth_m is not None:
+            self._truths.append((event.t_s, event.truth_m))
+        if self._person is None and event.poses:
+            self._person = min(event.poses)
+        if self._person not in event.poses:
             return
-        pose = poses[self._person]
+        self._pose_count += 1
+        if (self._pose_count - 1) % self._stride:
+            return
+        pose = event.poses[self._person]
         truth = next((truths.get(self._person) for t_s, truths in reversed(self._truths) if t_s == pose.t_s), None)
-        self._moments.append(_Moment(pose.t_s, pose.xyz_m.copy(), truth))
-        if len(self._moments) >= _MOST:
-            self._moments = self._moments[::2]
-            self._every *= 2
+        self._samples.append(_Sample(pose.t_s, pose.xyz_m.copy(), truth))
+        if len(self._samples) >= _MAX_SAMPLES:
+            self._samples = self._samples[::2]
+            self._stride *= 2
 
     def close(self) -> None:
-        """Draw; a run without any pose leaves no picture."""
-        draft, self._draft = self._draft, None
-        if draft is None:
+        """Draw the picture; a run without any pose leaves none."""
+        file, self._file = self._file, None
+        if file is None:
             return
-        if not self._moments:
-            draft.discard()
+        if not self._samples:
+            file.discard()
             return
         try:
-            self._draw(draft.partial)
+            self._draw(file.partial)
         except BaseException:
-            draft.discard()
+            file.discard()
             raise
-        draft.commit()
+        file.commit()
 
     def abort(self) -> None:
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            draft.discard()
+        file, self._file = self._file, None
+        if file is not None:
+            file.discard()
 
     def _draw(self, path: Path) -> None:
-        moments = self._moments
-        at = np.unique(np.linspace(0, len(moments) - 1, min(self._panels, len(moments))).round().astype(int))
-        shown = [moments[i] for i in at]
-        truths = [m.truth_m for m in shown if m.truth_m is not None]
+        samples = self._samples
+        indices = np.unique(np.linspace(0, len(samples) - 1, min(self._panels, len(samples))).round().astype(int))
+        shown = [samples[i] for i in indices]
+        truths = [sample.truth_m for sample in shown if sample.truth_m is not None]
         draw_skeletons(
             path,
             file_format="png",
-            poses=np.stack([m.xyz_m for m in shown]),
+            poses=np.stack([sample.xyz_m for sample in shown]),
             truth=np.stack(truths) if len(truths) == len(shown) else None,
-            titles=[f"{m.t_s:.2f} s" for m in shown],
-            heading=f"Person {self._person}: {self._seen} poses",
-            lines=[_error(moments) if any(m.truth_m is not None for m in moments) else _wrists(moments)],
+            titles=[f"{sample.t_s:.2f} s" for sample in shown],
+            heading=f"Person {self._person}: {self._pose_count} poses",
+            lines=[_error_lines(samples) if any(s.truth_m is not None for s in samples) else _height_lines(samples)],
         )
 
 
-def _error(moments: list[_Moment]) -> Lines:
-    """Mean distance from the truth, frame by frame, both hips at zero as in every report."""
-    error_mm = [np.nan if m.truth_m is None else 1000 * mpjpe(m.xyz_m[None], m.truth_m[None], root="align") for m in moments]
+def _error_lines(samples: list[_Sample]) -> Lines:
+    """MPJPE of each sample, with both hips moved to the origin as in every report."""
+    error_mm = [np.nan if s.truth_m is None else 1000 * mpjpe(s.xyz_m[None], s.truth_m[None], root="align") for s in samples]
     title = f"Distance from the ground truth, mean of 17 joints: {np.nanmean(error_mm):.1f} mm (MPJPE)"
-    return Lines(x=[m.t_s for m in moments], y={"MPJPE": error_mm}, title=title, y_label="mm", from_zero=True)
+    return Lines(x=[sample.t_s for sample in samples], y={"MPJPE": error_mm}, title=title, y_label="mm", from_zero=True)
 
 
-def _wrists(moments: list[_Moment]) -> Lines:
-    """How high wrists and ankles are above the hip: all that can be shown without a truth."""
+def _height_lines(samples: list[_Sample]) -> Lines:
+    """Height of wrists and ankles above the hip, for a run without a truth."""
     y = {
-        name.replace("_", " "): [-float(m.xyz_m[H36M17.joints.index(name), 1]) for m in moments]
+        name.replace("_", " "): [-float(sample.xyz_m[H36M17.joints.index(name), 1]) for sample in samples]
         for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
     }
-    return Lines(x=[m.t_s for m in moments], y=y, title="Height above the hip", y_label="m")
+    return Lines(x=[sample.t_s for sample in samples], y=y, title="Height above the hip", y_label="m")

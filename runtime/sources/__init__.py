@@ -1,9 +1,20 @@
-"""Sources of frames: synthetic people, keypoint files, videos, cameras."""
+"""Sources of pictures and of keypoints: synthetic people, keypoint files, videos, cameras."""
 
 from __future__ import annotations
 
-from .base import Source
-from .uri import open_source
-from .video import list_cameras
+from .base import BaseSource, CameraFrame, People, Source, SourceInfo
+from .camera import list_cameras
+from .synthetic import SyntheticSource
+from .uri import SOURCES, open_source
 
-__all__ = ["Source", "list_cameras", "open_source"]
+__all__ = [
+    "SOURCES",
+    "BaseSource",
+    "CameraFrame",
+    "People",
+    "Source",
+    "SourceInfo",
+    "SyntheticSource",
+    "list_cameras",
+    "open_source",
+]

@@ -1,27 +1,82 @@
-"""What every source of frames looks like."""
+"""The protocol of sources: where pictures or keypoints come from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
-from ..pose.types import Frame
+from ..arrays import F32, ImageBgr
+from ..events import SourceBack, SourceLost
+from ..pose.keypoints import ImageSize, Keypoints
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source is.
+
+    Args:
+        name: as error messages and sinks name it.
+        fps: nominal frames a second, None if unknown.
+        frames: how many frames it will yield, None if unknown or without end.
+    """
+
+    name: str
+    fps: float | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFrame:
+    """A picture, taken at ``t_s`` seconds on the source's own clock; (H, W, 3) uint8, blue first."""
+
+    t_s: float
+    image_bgr: ImageBgr
+
+    @property
+    def size(self) -> ImageSize:
+        return ImageSize.of(self.image_bgr)
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Everybody's keypoints at one instant.
+
+    Args:
+        t_s: capture time in seconds, on the source's own clock.
+        keypoints: person id -> keypoints. The ids are the source's; no tracker changes them.
+        truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
+    """
+
+    t_s: float
+    keypoints: Mapping[int, Keypoints]
+    truth_m: Mapping[int, F32] | None = None
+
+
+SourceItem = CameraFrame | People | SourceLost | SourceBack
+BaseSourceT = TypeVar("BaseSourceT", bound="BaseSource")
 
 
 @runtime_checkable
 class Source(Protocol):
-    """An iterable of frames that owns something and gives it back.
+    """An iterable of pictures or of people, in the order of their time.
 
-    ``fps`` is the nominal rate and ``frames`` the length; both are None where they are not known.
+    ``pictures`` says whether it yields ``CameraFrame``s, for which a pipeline needs a detector. It is known before a device
+    or a file is opened; ``info`` and the iteration open it.
     """
 
-    fps: float | None
-    frames: int | None
+    @property
+    def pictures(self) -> bool: ...
 
-    def __iter__(self) -> Iterator[Frame]: ...
+    @property
+    def info(self) -> SourceInfo: ...
 
-    def close(self) -> None: ...
+    def __iter__(self) -> Iterator[SourceItem]: ...
+
+    def close(self) -> None:
+        """Release the device or the file; a second call does nothing."""
+        ...
 
     def __enter__(self) -> Source: ...
 
@@ -31,18 +86,23 @@ class Source(Protocol):
 
 
 class BaseSource:
-    """The context manager that sources share: closed on the way out."""
+    """A source of keypoints that owns nothing; subclasses override what differs. A context manager that closes at the end."""
 
-    fps: float | None
-    frames: int | None
+    @property
+    def pictures(self) -> bool:
+        return False
 
-    def __iter__(self) -> Iterator[Frame]:
+    @property
+    def info(self) -> SourceInfo:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[SourceItem]:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give back what the source holds; a second call does nothing."""
+        """Release the device or the file; a second call does nothing."""
 
-    def __enter__(self) -> Source:
+    def __enter__(self: BaseSourceT) -> BaseSourceT:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:

@@ -1,4 +1,4 @@
-"""``synthetic://walk``: people who walk in front of a Human3.6M-like camera, with the truth beside the keypoints."""
+"""``synthetic://walk``: people who walk in front of a camera like those of Human3.6M, with the truth beside the keypoints."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32, F64
 from ..errors import UsageError
-from ..pose.keypoints import normalise_screen
-from ..pose.types import Frame
-from .base import BaseSource
+from ..pose.keypoints import ImageSize, Keypoints
+from ..pose.skeleton import H36M17
+from .base import BaseSource, People, SourceInfo
 from .walker import walk_world
 
-__all__ = ["CAMERA", "Camera", "SyntheticSource", "walk_world"]
-
-_BLOCK = 64  # frames made at once: numpy's cost per call is shared by them
-_NOISE_TIME_S = 0.08  # how long a detector's error lasts
-
-Float = NDArray[np.float64]
+_BLOCK_FRAMES = 64  # frames computed at once, so that numpy's cost per call is shared
+_NOISE_TIME_S = 0.08  # time constant of a detector's error
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A camera that stands still and looks at the middle of the walk.
+class SyntheticCamera:
+    """A camera that does not move and is aimed at the middle of the walk.
 
     Args:
         width_px, height_px: size of its image.
         focal_px: focal length, the same in x and y.
         centre_px: principal point x, y.
-        distance_m: how far it stands from the middle, on the world's negative y axis.
-        height_m: how high it hangs.
-        target_m: height of the point that it looks at.
+        distance_m: distance from the middle, along the world's negative y axis.
+        height_m: height above the floor.
+        target_m: height of the point that it is aimed at.
     """
 
     width_px: int = 1000
@@ -45,37 +42,41 @@ class Camera:
     target_m: float = 0.9
 
     @property
-    def camera_from_world(self) -> Float:
+    def camera_from_world(self) -> F64:
         """(3, 3) rotation: rows are the camera's x (right), y (down) and z (forward) in the world."""
         forward = np.array([0.0, self.distance_m, self.target_m - self.height_m])
         forward /= np.linalg.norm(forward)
         right = np.array([1.0, 0.0, 0.0])
         return np.stack([right, np.cross(forward, right), forward])
 
-    def to_camera(self, world_m: NDArray[np.floating]) -> Float:
+    def to_camera(self, world_m: NDArray[np.floating]) -> F64:
         """(..., 3) world metres, z up, to (..., 3) metres in camera axes."""
-        place = np.array([0.0, -self.distance_m, self.height_m])
-        return np.asarray((np.asarray(world_m, np.float64) - place) @ self.camera_from_world.T)
+        position = np.array([0.0, -self.distance_m, self.height_m])
+        return np.asarray((np.asarray(world_m, np.float64) - position) @ self.camera_from_world.T)
 
-    def project(self, camera_m: NDArray[np.floating]) -> Float:
+    def project(self, camera_m: NDArray[np.floating]) -> F64:
         """(..., 3) metres in camera axes to (..., 2) pixels, without lens distortion."""
         point = np.asarray(camera_m, np.float64)
         return np.asarray(point[..., :2] / point[..., 2:] * self.focal_px + np.asarray(self.centre_px))
 
 
-CAMERA = Camera()
+SYNTHETIC_CAMERA = SyntheticCamera()
+"""Like a camera of Human3.6M."""
 
 
 class SyntheticSource(BaseSource):
-    """Walking people, the same ones for the same seed, at exact times ``i / fps``.
+    """Walking people at exact times ``i / fps``, as a detector with Human3.6M joints would see them, and the truth.
+
+    The same seed gives the same people. Each iteration starts at the first frame.
 
     Args:
         people: how many, with ids 0, 1 ...
         fps: frames a second.
-        seed: who walks and where.
-        noise_px: standard deviation of the keypoints' error in pixels; an error lasts some 80 ms, as a detector's does.
+        seed: selects the people and their paths.
+        noise_px: standard deviation of the keypoints' error in pixels. The error is correlated over about 80 ms, as a
+            detector's is.
         frames: how many frames, None for no end.
-        camera: who looks.
+        camera: sees the people.
     """
 
     def __init__(
@@ -86,54 +87,57 @@ class SyntheticSource(BaseSource):
         seed: int = 0,
         noise_px: float = 0.0,
         frames: int | None = None,
-        camera: Camera = CAMERA,
+        camera: SyntheticCamera = SYNTHETIC_CAMERA,
     ) -> None:
         for name, value, least in (("people", people, 1), ("seed", seed, 0), ("noise", noise_px, 0)):
             if not (np.isfinite(value) and value >= least):
-                raise UsageError(f"{name}={value} makes no walk", expected=f"{name} of at least {least}")
+                raise UsageError(f"{name}={value} is not possible", expected=f"{name} of at least {least}")
         if not (np.isfinite(fps) and fps > 0):
-            raise UsageError(f"fps={fps} makes no walk", expected="fps above 0")
-        self.people, self.seed, self.noise_px, self.camera = people, seed, noise_px, camera
-        self.fps: float | None = float(fps)
-        self.frames = frames
-        self._rate = float(fps)
+            raise UsageError(f"fps={fps} is not possible", expected="fps above 0")
+        self.people, self.fps, self.seed, self.noise_px = people, float(fps), seed, noise_px
+        self.frames, self.camera = frames, camera
 
-    def __iter__(self) -> Iterator[Frame]:
-        """From the first frame on, each time."""
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo("synthetic://walk", fps=self.fps, frames=self.frames)
+
+    def __iter__(self) -> Iterator[People]:
+        image_size = ImageSize(self.camera.width_px, self.camera.height_px)
         rngs = [np.random.default_rng((self.seed, person, 1)) for person in range(self.people)]
         errors_px = [rng.normal(size=(17, 2)) * self.noise_px for rng in rngs]
-        for first in count(0, _BLOCK):
-            size = _BLOCK if self.frames is None else min(_BLOCK, self.frames - first)
-            if size <= 0:
+        for first in count(0, _BLOCK_FRAMES):
+            block = _BLOCK_FRAMES if self.frames is None else min(_BLOCK_FRAMES, self.frames - first)
+            if block <= 0:
                 return
-            t_s = np.arange(first, first + size) / self._rate
-            made = []
+            t_s = np.arange(first, first + block) / self.fps
+            walks = []
             for person in range(self.people):
-                noise_px, errors_px[person] = self._noise(rngs[person], errors_px[person], size)
-                made.append(self._person(t_s, person, noise_px))
-            for i in range(size):
-                yield Frame(
+                noise_px, errors_px[person] = self._noise(rngs[person], errors_px[person], block)
+                walks.append(self._walk(t_s, person, noise_px))
+            for i in range(block):
+                yield People(
                     t_s=float(t_s[i]),
-                    people={person: keypoints[i] for person, (keypoints, _) in enumerate(made)},
-                    truth_m={person: truth[i] for person, (_, truth) in enumerate(made)},
+                    keypoints={
+                        person: Keypoints(points_px[i], H36M17, image_size) for person, (points_px, _) in enumerate(walks)
+                    },
+                    truth_m={person: truth_m[i] for person, (_, truth_m) in enumerate(walks)},
                 )
 
-    def _person(self, t_s: Float, person: int, noise_px: Float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One person's keypoints (T, 17, 3), normalised, and truth (T, 17, 3) in metres relative to the hip."""
+    def _walk(self, t_s: F64, person: int, noise_px: F64) -> tuple[F64, F32]:
+        """One person's keypoints (T, 17, 3) in pixels, and truth (T, 17, 3) in metres relative to the hip."""
         camera_m = self.camera.to_camera(walk_world(t_s, seed=self.seed, person=person))
-        px = np.ones((len(t_s), 17, 3))
-        px[..., :2] = self.camera.project(camera_m) + noise_px
-        keypoints = normalise_screen(px, width_px=self.camera.width_px, height_px=self.camera.height_px)
-        return keypoints, (camera_m - camera_m[:, :1]).astype(np.float32)
+        points_px = np.ones((len(t_s), 17, 3))
+        points_px[..., :2] = self.camera.project(camera_m) + noise_px
+        return points_px, (camera_m - camera_m[:, :1]).astype(np.float32)
 
-    def _noise(self, rng: np.random.Generator, error_px: Float, size: int) -> tuple[Float, Float]:
-        """The next (T, 17, 2) errors, each a fading memory of the one before it, and the last of them."""
-        made_px = np.zeros((size, 17, 2))
+    def _noise(self, rng: np.random.Generator, error_px: F64, frames: int) -> tuple[F64, F64]:
+        """The next (T, 17, 2) errors of a first-order autoregressive process, and the last of them, (17, 2)."""
+        errors_px = np.zeros((frames, 17, 2))
         if self.noise_px == 0:
-            return made_px, error_px
-        keep = float(np.exp(-1 / (self._rate * _NOISE_TIME_S)))
-        fresh_px = rng.normal(size=made_px.shape) * self.noise_px * np.sqrt(1 - keep**2)
-        for i in range(size):
-            error_px = keep * error_px + fresh_px[i]
-            made_px[i] = error_px
-        return made_px, error_px
+            return errors_px, error_px
+        decay = float(np.exp(-1 / (self.fps * _NOISE_TIME_S)))
+        innovations_px = rng.normal(size=errors_px.shape) * self.noise_px * np.sqrt(1 - decay**2)
+        for i in range(frames):
+            error_px = decay * error_px + innovations_px[i]
+            errors_px[i] = error_px
+        return errors_px, error_px

@@ -1,0 +1,102 @@
+"""What a pipeline reports: people come and go, frames are refused, poses are computed, a source is lost and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .arrays import F32, ImageBgr
+from .errors import FrameError
+from .pose.keypoints import Keypoints
+from .pose.types import Pose
+
+EVENT_VERSION = 1
+"""Of the JSON form of all events: it grows when a field is renamed or removed."""
+
+
+@dataclass(frozen=True)
+class SourceLost:
+    """A source stopped delivering and will be opened again; no frames come until ``SourceBack``."""
+
+    t_s: float
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("source_lost", self.t_s, reason=self.reason)
+
+
+@dataclass(frozen=True)
+class SourceBack:
+    """A lost source delivers again."""
+
+    t_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("source_back", self.t_s)
+
+
+@dataclass(frozen=True)
+class TrackStarted:
+    """A person is seen for the first time, or again after ``TrackLost``."""
+
+    person: int
+    t_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("track_started", self.t_s, person=self.person)
+
+
+@dataclass(frozen=True)
+class TrackLost:
+    """A person was not seen for as long as the gap policy remembers; their stream is closed."""
+
+    person: int
+    t_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("track_lost", self.t_s, person=self.person)
+
+
+@dataclass(frozen=True)
+class FrameRefused:
+    """One person's keypoints in one frame were refused; their stream's state is unchanged."""
+
+    person: int
+    t_s: float
+    error: FrameError
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("frame_refused", self.t_s, person=self.person, error=str(self.error))
+
+
+@dataclass(frozen=True, eq=False)
+class PoseFrame:
+    """The poses of one frame, and what they were computed from.
+
+    Args:
+        t_s: capture time of the frame in seconds.
+        poses: person id -> pose; with a latency it belongs to an earlier frame, see ``Pose.t_s``.
+        keypoints: person id -> keypoints in this frame, also of those whose frame was refused.
+        truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
+        image_bgr: (H, W, 3) the frame's picture, where the source has pictures.
+        step_s: how long the model took, in seconds.
+    """
+
+    t_s: float
+    poses: Mapping[int, Pose]
+    keypoints: Mapping[int, Keypoints] = field(default_factory=dict)
+    truth_m: Mapping[int, F32] | None = None
+    image_bgr: ImageBgr | None = None
+    step_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The poses, without the picture and the keypoints."""
+        return _record("pose_frame", self.t_s, poses=[self.poses[person].to_json() for person in sorted(self.poses)])
+
+
+Event = SourceLost | SourceBack | TrackStarted | TrackLost | FrameRefused | PoseFrame
+
+
+def _record(event: str, t_s: float, **fields: Any) -> dict[str, Any]:
+    return {"event": event, "version": EVENT_VERSION, "t_s": round(float(t_s), 6), **fields}

@@ -1,0 +1,27 @@
+"""Trackers: detections of one frame after the other to people with ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..registry import Registry
+from .base import Tracker
+
+__all__ = ["TRACKERS", "Tracker", "open_tracker"]
+
+TRACKERS: Registry[Callable[[str], Tracker]] = Registry(
+    "tracker", group="posemoe_edge.trackers", builtin={"order": "posemoe_edge.runtime.tracking:_open_detection_order"}
+)
+"""Name -> factory that takes what stands behind ``NAME:``, or "" for a bare NAME."""
+
+
+def open_tracker(spec: str) -> Tracker:
+    """The tracker that ``spec`` names: ``order`` numbers people in the detector's order."""
+    factory, location = TRACKERS.resolve(spec)
+    return factory(location)
+
+
+def _open_detection_order(location: str) -> Tracker:
+    from .detection_order import DetectionOrderTracker
+
+    return DetectionOrderTracker()
