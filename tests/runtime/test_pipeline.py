@@ -1,26 +1,97 @@
-"""A pipeline: people come and go in a source, and events say so."""
+"""A pipeline composes source, detector, tracker, lifter and sinks, and reports events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime import Frame, FrameRefused, GapPolicy, Model, Pipeline, PoseFrame, TrackLost, TrackStarted, load
-from posemoe_edge.runtime.sources.base import BaseSource
+from numpy.typing import NDArray
+from posemoe_edge.runtime import (
+    CheckFailedError,
+    Event,
+    FrameRefused,
+    GapPolicy,
+    ImageSize,
+    Keypoints,
+    Model,
+    Pipeline,
+    PoseFrame,
+    RunStats,
+    SourceBack,
+    SourceError,
+    SourceLost,
+    TrackLost,
+    TrackStarted,
+    UsageError,
+    load,
+)
+from posemoe_edge.runtime.arrays import F32, ImageBgr
+from posemoe_edge.runtime.detectors import Box, Detection
+from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
+from posemoe_edge.runtime.sinks import BaseSink, RunInfo
+from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
+from posemoe_edge.runtime.sources.base import SourceItem
+from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
+from posemoe_edge.runtime.tracking.detection_order import DetectionOrderTracker
 
-Walk = Callable[..., np.ndarray]
+Walk = Callable[..., F32]
+PeopleAt = Callable[..., People]
 
 
-class Listed(BaseSource):
-    """A source of frames that are there already."""
+class ListSource(BaseSource):
+    """A source of items that exist already."""
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self.listed, self.fps, self.frames = frames, 50.0, len(frames)
+    def __init__(self, items: Sequence[SourceItem]) -> None:
+        self.items, self.closed = items, 0
 
-    def __iter__(self) -> Iterator[Frame]:
-        return iter(self.listed)
+    @property
+    def pictures(self) -> bool:
+        return any(isinstance(item, CameraFrame) for item in self.items)
+
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo("a list", fps=50.0, frames=len(self.items))
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        return iter(self.items)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class RecordingSink(BaseSink):
+    """Keeps the calls that it got; fails at the call named ``fails``."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.calls: list[str] = []
+        self.events: list[Event] = []
+        self.info: RunInfo | None = None
+        self.fails = fails
+
+    def _record(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self.fails:
+            raise OSError(f"{call} failed")
+
+    def open(self, run: RunInfo) -> None:
+        self.info = run
+        self._record("open")
+
+    def write(self, event: Event) -> None:
+        self.events.append(event)
+        self._record("write")
+
+    def close(self) -> None:
+        self._record("close")
+
+    def abort(self) -> None:
+        self._record("abort")
+
+    @property
+    def lifecycle(self) -> list[str]:
+        return [call for call in self.calls if call != "write"]
 
 
 @pytest.fixture
@@ -29,94 +100,237 @@ def model(retention_artefact: Path) -> Model:
 
 
 @pytest.fixture
-def frame(walker_keypoints: Walk) -> Callable[..., Frame]:
-    """frame(3, 0, 1): the frame at 0.06 s, with the people 0 and 1."""
-    return lambda i, *people: Frame(t_s=i * 0.02, people={p: walker_keypoints(100, seed=p)[i] for p in people})
+def people_at(walker_keypoints: Walk) -> PeopleAt:
+    """people_at(3, 0, 1): the frame at 0.06 s, with the people 0 and 1."""
+    return lambda i, *people: People(i * 0.02, {p: Keypoints.from_normalised(walker_keypoints(100, seed=p)[i]) for p in people})
 
 
-def told(events: Sequence[object]) -> list[tuple[str, float, tuple[int, ...]]]:
+def event_rows(events: Sequence[Event]) -> list[tuple[str, float, tuple[int, ...]]]:
     """Name, time and people of each event."""
-    rows = []
+    rows: list[tuple[str, float, tuple[int, ...]]] = []
     for event in events:
         if isinstance(event, PoseFrame):
-            rows.append(("poses", round(event.frame.t_s, 6), tuple(event.poses)))
+            people: tuple[int, ...] = tuple(event.poses)
         else:
-            assert isinstance(event, TrackStarted | TrackLost | FrameRefused)
-            rows.append((type(event).__name__, round(event.t_s, 6), (event.person,)))
+            people = (event.person,) if isinstance(event, TrackStarted | TrackLost | FrameRefused) else ()
+        rows.append((type(event).__name__, round(event.t_s, 6), people))
     return rows
 
 
-def test_people_start_are_lifted_and_are_lost(model: Model, frame: Callable[..., Frame]) -> None:
-    seen = [frame(0, 0), frame(1, 0, 1), frame(2, 1), frame(20, 1), frame(25, 1), frame(26, 1, 0)]
-    assert told(list(Pipeline(Listed(seen), model))) == [
+def test_people_start_are_lifted_and_are_lost(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(0, 0), people_at(1, 0, 1), people_at(2, 1), people_at(20, 1), people_at(25, 1), people_at(26, 1, 0)]
+    assert event_rows(list(Pipeline(ListSource(frames), model))) == [
         ("TrackStarted", 0.0, (0,)),
-        ("poses", 0.0, (0,)),
+        ("PoseFrame", 0.0, (0,)),
         ("TrackStarted", 0.02, (1,)),
-        ("poses", 0.02, (0, 1)),
-        ("poses", 0.04, (1,)),
-        ("poses", 0.4, (1,)),
-        ("poses", 0.5, (1,)),  # 0 was seen at 0.02: not half a second ago
-        ("TrackLost", 0.52, (0,)),  # what was known is forgotten ...
-        ("TrackStarted", 0.52, (0,)),  # ... and whoever comes back is new
-        ("poses", 0.52, (1, 0)),
+        ("PoseFrame", 0.02, (0, 1)),
+        ("PoseFrame", 0.04, (1,)),
+        ("PoseFrame", 0.4, (1,)),
+        ("PoseFrame", 0.5, (1,)),  # 0 was seen at 0.02: less than half a second ago
+        ("TrackLost", 0.52, (0,)),  # the stream of 0 is closed ...
+        ("TrackStarted", 0.52, (0,)),  # ... and 0 starts again
+        ("PoseFrame", 0.52, (1, 0)),
     ]
 
 
-def test_poses_are_those_of_streams_and_carry_their_person(
-    model: Model, frame: Callable[..., Frame], walker_keypoints: Walk
-) -> None:
+def test_poses_are_those_of_streams_and_carry_their_person(model: Model, people_at: PeopleAt) -> None:
     streams = {p: model.stream() for p in (3, 5)}
-    for event in Pipeline(Listed([frame(i, 3, 5) for i in range(10)]), model):
+    for event in Pipeline(ListSource([people_at(i, 3, 5) for i in range(10)]), model):
         if isinstance(event, PoseFrame):
             for person, pose in event.poses.items():
-                expected = streams[person].step(event.frame.people[person], t=event.frame.t_s)
+                expected = streams[person].step(event.keypoints[person].normalised(), t=event.t_s)
                 np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=1e-5)
                 assert pose.person == person
 
 
-def test_a_bad_frame_of_one_person_costs_the_others_nothing(model: Model, frame: Callable[..., Frame]) -> None:
-    frames = [frame(i, 0, 1) for i in range(6)]
-    bad = frames[3].people[1].copy()
+def test_a_bad_frame_of_one_person_costs_the_others_nothing(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(i, 0, 1) for i in range(6)]
+    bad = frames[3].keypoints[1].points.copy()
     bad[2] = np.nan
-    spoilt = [*frames[:3], Frame(frames[3].t_s, {0: frames[3].people[0], 1: bad}), *frames[4:]]
-    events, clean = list(Pipeline(Listed(spoilt), model)), list(Pipeline(Listed(frames), model))
+    damaged = People(frames[3].t_s, {0: frames[3].keypoints[0], 1: Keypoints.from_normalised(bad)})
+    events = list(Pipeline(ListSource([*frames[:3], damaged, *frames[4:]]), model))
+    clean = list(Pipeline(ListSource(frames), model))
     refused = [event for event in events if isinstance(event, FrameRefused)]
     assert [(event.person, round(event.t_s, 6)) for event in refused] == [(1, 0.06)] and "joint 2" in str(refused[0].error)
-    poses, expected = ([e.poses for e in each if isinstance(e, PoseFrame)] for each in (events, clean))
-    assert [set(each) for each in poses] == [{0, 1}] * 3 + [{0}] + [{0, 1}] * 2
+    poses, expected = ([e.poses for e in run if isinstance(e, PoseFrame)] for run in (events, clean))
+    assert [set(frame) for frame in poses] == [{0, 1}] * 3 + [{0}] + [{0, 1}] * 2
     for a, b in zip(poses, expected, strict=True):
         np.testing.assert_allclose(a[0].xyz_m, b[0].xyz_m, atol=1e-5)
-    assert poses[4][1].dt_s == pytest.approx(0.04)  # the refused frame was never there
+    assert poses[4][1].dt_s == pytest.approx(0.04)  # as if there had been no such frame
 
 
-def test_time_that_goes_back_is_refused_and_not_fatal(model: Model, frame: Callable[..., Frame]) -> None:
-    rows = told(list(Pipeline(Listed([frame(0, 0), frame(2, 0), frame(1, 0), frame(3, 0)]), model)))
-    assert [row[0] for row in rows] == ["TrackStarted", "poses", "poses", "FrameRefused", "poses", "poses"]
-    assert rows[4] == ("poses", 0.02, ())
+def test_time_that_goes_back_is_refused_and_not_fatal(model: Model, people_at: PeopleAt) -> None:
+    rows = event_rows(list(Pipeline(ListSource([people_at(0, 0), people_at(2, 0), people_at(1, 0), people_at(3, 0)]), model)))
+    assert [row[0] for row in rows] == ["TrackStarted", "PoseFrame", "PoseFrame", "FrameRefused", "PoseFrame", "PoseFrame"]
+    assert rows[4] == ("PoseFrame", 0.02, ())
 
 
-def test_an_empty_frame_is_a_frame(model: Model, frame: Callable[..., Frame]) -> None:
-    assert told(list(Pipeline(Listed([frame(0), frame(1)]), model))) == [("poses", 0.0, ()), ("poses", 0.02, ())]
+def test_an_empty_frame_is_a_frame(model: Model, people_at: PeopleAt) -> None:
+    rows = event_rows(list(Pipeline(ListSource([people_at(0), people_at(1)]), model)))
+    assert rows == [("PoseFrame", 0.0, ()), ("PoseFrame", 0.02, ())]
 
 
-def test_slots_are_released_however_the_run_ends(model: Model, frame: Callable[..., Frame]) -> None:
+def test_slots_are_released_however_it_ends(model: Model, people_at: PeopleAt) -> None:
     for _ in range(5):
-        for event in Pipeline(Listed([frame(i, 0, 1, 2) for i in range(5)]), model):
-            if isinstance(event, PoseFrame) and event.frame.t_s > 0.03:
+        for event in Pipeline(ListSource([people_at(i, 0, 1, 2) for i in range(5)]), model):
+            if isinstance(event, PoseFrame) and event.t_s > 0.03:
                 break
     assert model._slots._allocator.capacity == 4 and len(model._slots._allocator._free) == 4
 
 
-def test_it_says_how_long_a_step_took(model: Model, frame: Callable[..., Frame]) -> None:
-    pipeline = Pipeline(Listed([frame(i, 0) for i in range(3)]), model)
-    assert pipeline.step_s == 0
-    for event in pipeline:
-        assert not isinstance(event, PoseFrame) or 0 < pipeline.step_s < 1
+def test_it_says_how_long_a_step_took(model: Model, people_at: PeopleAt) -> None:
+    for event in Pipeline(ListSource([people_at(i, 0) for i in range(3)]), model):
+        assert not isinstance(event, PoseFrame) or 0 < event.step_s < 1
 
 
-def test_a_source_that_goes_on_may_be_played_in_two_rounds(model: Model, frame: Callable[..., Frame]) -> None:
-    source = Listed([frame(0, 0), frame(1, 0)])
+def test_a_source_that_continues_may_be_iterated_twice(model: Model, people_at: PeopleAt) -> None:
+    source = ListSource([people_at(0, 0), people_at(1, 0)])
     pipeline = Pipeline(source, model)
     list(pipeline)
-    source.listed = [frame(60, 1)]
-    assert [row[0] for row in told(list(pipeline))] == ["TrackStarted", "poses"]
+    source.items = [people_at(60, 1)]
+    assert [row[0] for row in event_rows(list(pipeline))] == ["TrackStarted", "PoseFrame"]
+    assert source.closed == 0  # an open source stays the caller's
+
+
+def test_a_lost_source_is_passed_on(model: Model, people_at: PeopleAt) -> None:
+    source = ListSource([people_at(0, 0), SourceLost(0.1, "unplugged"), SourceBack(0.3), people_at(20, 0)])
+    assert [row[0] for row in event_rows(list(Pipeline(source, model)))] == [
+        "TrackStarted",
+        "PoseFrame",
+        "SourceLost",
+        "SourceBack",
+        "PoseFrame",
+    ]
+
+
+class TwoPeopleDetector:
+    """Two people in pixels, in COCO-17."""
+
+    skeleton: Skeleton = COCO17
+
+    def __init__(self, points_px: NDArray[np.floating]) -> None:
+        self.points_px = points_px  # (P, 17, 3)
+
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
+        return [Detection.from_coco(points, size=ImageSize.of(image_bgr)) for points in self.points_px]
+
+
+@pytest.fixture
+def coco_px() -> F32:
+    """(2, 17, 3) two people in a picture of 640 x 480."""
+    points_px = np.random.default_rng(3).uniform(100, 400, (2, 17, 3)).astype(np.float32)
+    points_px[..., 2] = 0.8
+    return points_px
+
+
+def test_pictures_go_through_the_detector_the_recipe_and_normalisation(model: Model, coco_px: F32) -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    source = ListSource([CameraFrame(i * 0.02, image) for i in range(3)])
+    frames = [e for e in Pipeline(source, model, detector=TwoPeopleDetector(coco_px)) if isinstance(e, PoseFrame)]
+    assert [set(frame.poses) for frame in frames] == [{0, 1}] * 3 and frames[0].image_bgr is image
+    np.testing.assert_array_equal(frames[0].keypoints[1].points, coco_px[1])  # still in pixels
+    h36m = coco_to_h36m(coco_px[1], model.manifest.keypoint_recipe)
+    h36m[:, 0], h36m[:, 1] = h36m[:, 0] / 320 - 1, h36m[:, 1] / 320 - 0.75
+    np.testing.assert_allclose(
+        frames[0].poses[1].xyz_m, model.stream().step(h36m, t=0).xyz_m, atol=1e-4
+    )  # normalised in float32 here, in float64 there
+
+
+def test_the_tracker_names_the_people(model: Model, coco_px: F32) -> None:
+    class LastFirstTracker(DetectionOrderTracker):
+        resets = 0
+
+        def update(self, detections: Sequence[Detection], *, t_s: float) -> dict[int, Detection]:
+            return {7: detections[-1]}
+
+        def reset(self) -> None:
+            self.resets += 1
+
+    tracker = LastFirstTracker()
+    source = ListSource([CameraFrame(0.0, np.zeros((480, 640, 3), np.uint8))])
+    pipeline = Pipeline(source, model, detector=TwoPeopleDetector(coco_px), tracker=tracker)
+    assert event_rows(list(pipeline)) == [("TrackStarted", 0.0, (7,)), ("PoseFrame", 0.0, (7,))]
+    assert tracker.resets == 1
+
+
+def test_pictures_need_a_detector(model: Model) -> None:
+    with pytest.raises(UsageError, match="pictures need a detector"):
+        Pipeline(ListSource([CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))]), model)
+
+
+def test_a_uri_is_opened_and_closed(model: Model, tmp_path: Path, walker_keypoints: Walk) -> None:
+    save_keypoints(tmp_path / "walk.npz", keypoints=walker_keypoints(20), fps=50)
+    pipeline = Pipeline(source=f"kpts:{tmp_path / 'walk.npz'}", model=model, frames=5)
+    assert pipeline.run().frames == pipeline.run().frames == 5
+    with pytest.raises(SourceError, match="no file"):
+        Pipeline("nowhere.mp4", model).run()
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(UsageError, match="pictures need a detector"):  # known before the file is opened
+        Pipeline(str(tmp_path / "a.mp4"), model).run()
+
+
+def test_a_run_writes_all_events_and_counts_them(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(0, 0), people_at(1, 0, 1), people_at(1, 0), people_at(40, 0)]
+    sinks, seen = [RecordingSink(), RecordingSink()], list[Event]()
+    stats = Pipeline(ListSource(frames), model).run(sinks, on_event=seen.append)
+    for sink in sinks:
+        assert sink.lifecycle == ["open", "close"] and sink.events == seen
+        assert sink.info is not None and sink.info.source.name == "a list" and sink.info.mode == "step"
+    assert (stats.frames, stats.people, stats.poses, stats.refused) == (4, 2, 4, 1)
+    assert stats.step_ms is not None and stats.step_ms["p50"] <= stats.step_ms["p100"] and stats.mpjpe_mm is None
+    assert not stats.interrupted and stats.failed_check is None
+
+
+def test_a_run_is_measured_against_the_truth(model: Model) -> None:
+    stats = Pipeline("synthetic://walk?people=2", model, frames=4).run()
+    assert stats.mpjpe_mm is not None and stats.mpjpe_mm > 0 and stats.to_json()["mpjpe_mm"] == round(stats.mpjpe_mm, 2)
+
+
+def run_with(
+    frames: Sequence[People], model: Model, sinks: Sequence[RecordingSink], error: BaseException | None
+) -> RunStats | Exception:
+    """The statistics of a run whose source raises an error after its frames, or the error that the run raises."""
+
+    class Failing(ListSource):
+        def __iter__(self) -> Iterator[SourceItem]:
+            yield from self.items
+            if error is not None:
+                raise error
+
+    try:
+        return Pipeline(Failing(frames), model).run(sinks)
+    except (OSError, SourceError) as raised:
+        return raised
+
+
+def test_an_error_of_the_source_aborts_the_sinks(model: Model, people_at: PeopleAt) -> None:
+    sink, error = RecordingSink(), SourceError("unplugged")
+    assert run_with([people_at(0, 0)], model, [sink], error) is error and sink.lifecycle == ["open", "abort"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), CheckFailedError("drifted")])
+def test_an_interrupt_and_a_failed_check_keep_what_was_written(model: Model, people_at: PeopleAt, error: BaseException) -> None:
+    sink = RecordingSink()
+    stats = run_with([people_at(0, 0)], model, [sink], error)
+    assert sink.lifecycle == ["open", "close"]
+    assert isinstance(stats, RunStats)
+    assert stats.interrupted == isinstance(error, KeyboardInterrupt)
+    assert stats.failed_check is (error if isinstance(error, CheckFailedError) else None)
+
+
+@pytest.mark.parametrize("call", ["open", "write", "close"])
+def test_a_sink_that_fails_loses_nothing_of_another_one(model: Model, people_at: PeopleAt, call: str) -> None:
+    first, failing, last = RecordingSink(), RecordingSink(call), RecordingSink()
+    raised = run_with([people_at(0, 0), people_at(1, 0)], model, [first, failing, last], None)
+    assert isinstance(raised, OSError) and str(raised) == f"{call} failed"
+    assert first.lifecycle == last.lifecycle == ["open", "close"] and failing.calls[-2:] == [call, "abort"]
+    assert len(first.events) == len(last.events) == {"open": 0, "write": 1, "close": 3}[call]
+
+
+def test_events_are_plain_json(model: Model, people_at: PeopleAt) -> None:
+    records: list[Mapping[str, object]] = [
+        event.to_json() for event in Pipeline(ListSource([people_at(0, 0), people_at(0, 0)]), model)
+    ]
+    assert [record["event"] for record in records] == ["track_started", "pose_frame", "frame_refused", "pose_frame"]
+    assert all(record["version"] == 1 and record["t_s"] == 0 for record in records)
+    assert SourceLost(1.0, "gone").to_json() == {"event": "source_lost", "version": 1, "t_s": 1.0, "reason": "gone"}

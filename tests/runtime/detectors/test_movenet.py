@@ -1,4 +1,4 @@
-"""Detectors: named by a spec, and MoveNet's joints come back in the pixels of the picture."""
+"""Detectors: selected by name, and MoveNet's joints are in the pixels of the picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.detectors import Detector, open_detector
 from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNet, letterbox
 from posemoe_edge.runtime.errors import ArtefactError, FrameError, MissingError, UsageError
+from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.skeleton import COCO17
 
 MODEL = Path(__file__).resolve().parents[3].parent / "shared" / "assets" / "movenet_singlepose_lightning_int8.tflite"
@@ -26,8 +27,8 @@ def movenet() -> MoveNet:
     return MoveNet(MODEL)
 
 
-def figure(width: int, height: int, *, left: int, top: int, tall: int) -> NDArray[np.uint8]:
-    """A drawn person, from the front, on a plain ground: head, trunk and limbs as thick strokes."""
+def figure(width: int, height: int, *, left: int, top: int, tall: int) -> ImageBgr:
+    """A drawn person, from the front, on a plain background: head, trunk and limbs as thick strokes."""
     cv2 = pytest.importorskip("cv2")
     image = np.full((height, width, 3), (200, 205, 190), np.uint8)
 
@@ -52,24 +53,37 @@ def figure(width: int, height: int, *, left: int, top: int, tall: int) -> NDArra
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (360, 640), (300, 300)])
-def test_a_drawn_person_is_found_where_it_stands(movenet: MoveNet, width: int, height: int) -> None:
+def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNet, width: int, height: int) -> None:
     tall = round(0.8 * min(width, height))
     left, top = width // 2, (height - tall) // 2
     people = movenet.detect(figure(width, height, left=left, top=top, tall=tall))
     assert isinstance(movenet, Detector) and len(people) == 1
-    person = people[0]
+    assert people[0].keypoints.skeleton == movenet.skeleton == COCO17
+    assert people[0].keypoints.size == ImageSize(width, height)
+    person = people[0].keypoints.points
+    seen_px = person[person[:, 2] > 0, :2]
+    np.testing.assert_allclose(people[0].box_px, [*seen_px.min(0), *seen_px.max(0)])
     assert person.shape == (17, 3) and person.dtype == np.float32
     assert ((person[:, 2] == 0) | (person[:, 2] >= MIN_SCORE)).all() and person[:, 2].max() <= 1
     for pair, x, y in (("shoulder", 0, 0.2), ("hip", 0, 0.51), ("knee", 0, 0.74)):
-        # The middle of left and right, since a drawing does not tell front from back. A tenth of the person is much, but a
-        # swapped axis or a wrong margin misses by more.
+        # The middle of left and right, since front and back look the same in a drawing. The tolerance of a tenth of the
+        # person is wide, but a swapped axis or a wrong margin gives a larger error.
         both = person[[COCO17.joints.index(f"{side}_{pair}") for side in ("left", "right")]]
         assert both[:, 2].min() > 0.15, pair
-        found = both[:, :2].mean(0)
-        assert np.hypot(found[0] - left - x * tall, found[1] - top - y * tall) < 0.1 * tall, pair
+        middle = both[:, :2].mean(0)
+        assert np.hypot(middle[0] - left - x * tall, middle[1] - top - y * tall) < 0.1 * tall, pair
 
 
-def test_an_empty_picture_is_nobody(movenet: MoveNet) -> None:
+def test_regions_are_searched_one_by_one(movenet: MoveNet) -> None:
+    picture = figure(640, 480, left=160, top=60, tall=360)
+    region = (20.0, 20.0, 320.0, 460.0)
+    whole, part = movenet.detect(picture[20:460, 20:320]), movenet.detect(picture, regions=[region, (700.0, 0.0, 800.0, 9.0)])
+    assert len(whole) == len(part) == 1  # nobody is in a region outside of the picture
+    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + 20, atol=1e-3)
+    assert part[0].keypoints.size == ImageSize(640, 480) and movenet.detect(picture, regions=[]) == []
+
+
+def test_nobody_is_in_an_empty_picture(movenet: MoveNet) -> None:
     for shade in (0, 128, 255):
         assert movenet.detect(np.full((200, 300, 3), shade, np.uint8)) == []
 
@@ -80,7 +94,7 @@ def test_a_picture_of_another_kind_is_refused(movenet: MoveNet) -> None:
             movenet.detect(bad)  # type: ignore[arg-type]
 
 
-def test_loading_says_nothing_on_stderr(movenet: MoveNet, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_writes_nothing_to_stderr(movenet: MoveNet, capfd: pytest.CaptureFixture[str]) -> None:
     open_detector(f"movenet:{MODEL}").detect(np.zeros((32, 32, 3), np.uint8))
     captured = capfd.readouterr()
     assert captured.err == "" and captured.out == ""
@@ -89,7 +103,7 @@ def test_loading_says_nothing_on_stderr(movenet: MoveNet, capfd: pytest.CaptureF
 @pytest.mark.parametrize(
     ("height", "width", "margins"), [(480, 640, (0, 24)), (640, 480, (24, 0)), (96, 96, (0, 0)), (1, 400, (0, 95))]
 )
-def test_letterboxing_keeps_the_shape_of_things(height: int, width: int, margins: tuple[int, int]) -> None:
+def test_letterboxing_keeps_proportions(height: int, width: int, margins: tuple[int, int]) -> None:
     pytest.importorskip("cv2")
     square, scale, left, top = letterbox(np.full((height, width, 3), 255, np.uint8), 192)
     assert square.shape == (192, 192, 3) and (left, top) == margins and scale == 192 / max(height, width)
@@ -107,12 +121,12 @@ def test_letterboxing_keeps_the_shape_of_things(height: int, width: int, margins
         ("movenet:", "needs a file"),
     ],
 )
-def test_a_detector_that_is_not_there_is_answered_with_those_that_are(spec: str, message: str) -> None:
+def test_an_unknown_detector_is_an_error_that_names_the_known_ones(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_detector(spec)
 
 
-def test_a_missing_file_and_a_foreign_file_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_foreign_file_are_different_errors(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no file .*nowhere\.tflite"):
         open_detector(f"movenet:{tmp_path / 'nowhere.tflite'}")
     (tmp_path / "text.tflite").write_text("no network in here")

@@ -1,4 +1,4 @@
-"""Sinks: a file appears whole or not at all, and pictures can be drawn."""
+"""Sinks: a file appears complete or not at all, and pictures can be drawn."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from posemoe_edge.runtime.errors import FrameError, MissingError, UsageError
+from posemoe_edge.runtime.events import PoseFrame, TrackStarted
 from posemoe_edge.runtime.plotting import Lines, draw_lines, draw_skeletons
-from posemoe_edge.runtime.pose.types import Frame, Pose
-from posemoe_edge.runtime.sinks import Sink, open_sink
+from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.sinks import RunInfo, Sink, open_sink, open_sinks
 from posemoe_edge.runtime.sinks import png as png_module
-from posemoe_edge.runtime.sources import open_source
+from posemoe_edge.runtime.sources import People, SyntheticSource
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def poses_of(frame: Frame, *, t_s: float | None = None) -> dict[int, Pose]:
-    """What a perfect model would say, all but the hip 10 mm to the right."""
+def poses_of(frame: People, *, t_s: float | None = None) -> dict[int, Pose]:
+    """The poses of a model whose joints, except the hip, are all 10 mm too far to the right."""
     assert frame.truth_m is not None
     shift = np.zeros((17, 3), np.float32)
     shift[1:, 0] = 0.01
@@ -38,26 +39,35 @@ def poses_of(frame: Frame, *, t_s: float | None = None) -> dict[int, Pose]:
     }
 
 
-FRAMES = list(open_source("synthetic://walk?people=2", frames=30))
+def pose_frame(frame: People, poses: dict[int, Pose] | None = None) -> PoseFrame:
+    """The event of a frame, with these poses or those of ``poses_of``."""
+    return PoseFrame(frame.t_s, poses_of(frame) if poses is None else poses, truth_m=frame.truth_m)
+
+
+SOURCE = SyntheticSource(people=2, frames=30)
+FRAMES = list(SOURCE)
+RUN = RunInfo(SOURCE.info, preset="a model", precision="fp32", mode="step", engine="onnxruntime", latency_frames=0)
 
 
 def write_all(sink: Sink) -> None:
+    sink.write(TrackStarted(0, 0.0))  # which neither of the sinks writes
     for frame in FRAMES:
-        sink.write(frame, poses_of(frame))
+        sink.write(pose_frame(frame))
 
 
 def test_a_pose_is_plain_numbers_to_a_tenth_of_a_millimetre() -> None:
-    made = json.loads(json.dumps(poses_of(FRAMES[3])[1].to_json()))
-    assert made["person"] == 1 and made["t_s"] == 0.06 and made["gap"] == "none" and len(made["score"]) == 17
-    assert all(round(v, 4) == v for joint in made["xyz_m"] for v in joint)
-    np.testing.assert_allclose(made["xyz_m"], poses_of(FRAMES[3])[1].xyz_m, atol=5.1e-5)
+    record = json.loads(json.dumps(poses_of(FRAMES[3])[1].to_json()))
+    assert record["person"] == 1 and record["t_s"] == 0.06 and record["gap"] == "none" and len(record["score"]) == 17
+    assert all(round(v, 4) == v for joint in record["xyz_m"] for v in joint)
+    np.testing.assert_allclose(record["xyz_m"], poses_of(FRAMES[3])[1].xyz_m, atol=5.1e-5)
 
 
 def test_json_lines_hold_one_person_and_frame_each(tmp_path: Path) -> None:
     with open_sink(f"jsonl:{tmp_path / 'poses.jsonl'}") as sink:
         assert isinstance(sink, Sink)
+        sink.open(RUN)
         write_all(sink)
-        assert not (tmp_path / "poses.jsonl").exists()  # not before it is whole
+        assert not (tmp_path / "poses.jsonl").exists()  # not before it is complete
     lines = [json.loads(line) for line in (tmp_path / "poses.jsonl").read_text().splitlines()]
     assert [(r["t_s"], r["person"]) for r in lines] == [(round(f.t_s, 6), p) for f in FRAMES for p in (0, 1)]
     assert [p.name for p in tmp_path.iterdir()] == ["poses.jsonl"]
@@ -66,7 +76,7 @@ def test_json_lines_hold_one_person_and_frame_each(tmp_path: Path) -> None:
 
 def test_json_lines_go_to_stdout_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
     with open_sink("jsonl:-") as sink:
-        sink.write(FRAMES[0], poses_of(FRAMES[0]))
+        sink.write(pose_frame(FRAMES[0]))
         assert len(capsys.readouterr().out.splitlines()) == 2
     print("still open")
     assert capsys.readouterr().out == "still open\n"
@@ -108,7 +118,7 @@ def test_a_picture_is_drawn_at_the_end(tmp_path: Path) -> None:
 def test_a_run_without_poses_leaves_no_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
-        sink.write(FRAMES[0], {})
+        sink.write(pose_frame(FRAMES[0], {}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,7 +128,7 @@ def test_a_late_pose_is_compared_with_its_own_frame(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: drawn.extend(options["lines"]))
     with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
         for late, now in zip(FRAMES, FRAMES[4:], strict=False):
-            sink.write(now, poses_of(late, t_s=late.t_s))
+            sink.write(pose_frame(now, poses_of(late, t_s=late.t_s)))
     error_mm = np.asarray(drawn[0].y["MPJPE"])
     assert np.isnan(error_mm[:4]).all()  # their frames were never shown to the sink
     np.testing.assert_allclose(error_mm[4:], 10 * 16 / 17, atol=1e-3)
@@ -126,13 +136,13 @@ def test_a_late_pose_is_compared_with_its_own_frame(tmp_path: Path, monkeypatch:
 
 def test_a_long_run_is_thinned_out_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(png_module, "_MOST", 64)
-    kept: list[float] = []
-    monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: kept.extend(options["lines"][0].x))
+    monkeypatch.setattr(png_module, "_MAX_SAMPLES", 64)
+    times_s: list[float] = []
+    monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: times_s.extend(options["lines"][0].x))
     with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
         for i in range(1000):
-            sink.write(FRAMES[0], poses_of(FRAMES[0], t_s=float(i)))
-    assert 32 <= len(kept) <= 64 and len(set(np.diff(kept))) == 1
+            sink.write(pose_frame(FRAMES[0], poses_of(FRAMES[0], t_s=float(i))))
+    assert 32 <= len(times_s) <= 64 and len(set(np.diff(times_s))) == 1
 
 
 @pytest.mark.parametrize(
@@ -144,16 +154,22 @@ def test_a_long_run_is_thinned_out_evenly(tmp_path: Path, monkeypatch: pytest.Mo
         ("png:", "needs a file"),
     ],
 )
-def test_a_sink_that_is_not_there_is_answered_with_those_that_are(spec: str, message: str) -> None:
+def test_an_unknown_sink_is_an_error_that_names_the_known_ones(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_sink(spec)
 
 
-def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="run: mkdir -p"):
         open_sink(f"jsonl:{tmp_path / 'nowhere' / 'poses.jsonl'}")
     with pytest.raises(UsageError, match="is a folder"):
         open_sink(f"jsonl:{tmp_path}")
+
+
+def test_of_several_sinks_none_is_left_half_open(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no sink 'nothing:x'"):
+        open_sinks([f"jsonl:{tmp_path / 'poses.jsonl'}", "nothing:x"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,16 +180,16 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("n", "truth", "plots"), [(1, False, 0), (3, True, 1), (9, True, 2)])
-def test_skeletons_of_any_number_are_drawn_without_a_word(
+def test_skeletons_of_any_number_are_drawn_without_a_warning(
     tmp_path: Path, n: int, truth: bool, plots: int, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     pytest.importorskip("matplotlib")
-    people = np.stack([f.people[0] for f in FRAMES[:n]])
+    points = np.stack([frame.keypoints[0].normalised() for frame in FRAMES[:n]])
     plot = Lines(x=np.arange(5), y={"a": np.arange(5), "b": [1, 2, np.nan, 0, 1]}, title="t", limit=3)
     draw_skeletons(
         tmp_path / "a.png",
-        poses=people,
-        truth=people + 0.1 if truth else None,
+        poses=points,
+        truth=points + 0.1 if truth else None,
         titles=["x"] * n,
         heading="h",
         lines=[plot] * plots,

@@ -1,12 +1,13 @@
-"""The walker is a person: of constant bones, upright, on its feet, knees the right way."""
+"""The walker moves like a person: constant bones, upright, feet on the floor, knees bent forward."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.pose.skeleton import H36M17
-from posemoe_edge.runtime.sources.synthetic import CAMERA, walk_world
-from posemoe_edge.runtime.sources.walker import Walker
+from posemoe_edge.runtime.sources.synthetic import SYNTHETIC_CAMERA
+from posemoe_edge.runtime.sources.walker import Walker, walk_world
 
 T_S = np.arange(0, 20, 0.02)
 SEEDS = range(8)
@@ -16,8 +17,8 @@ def joint(name: str) -> int:
     return H36M17.joints.index(name)
 
 
-def forward(world_m: np.ndarray) -> np.ndarray:
-    """(T, 2) where the body looks to: square to the line from the right hip to the left one."""
+def forward(world_m: F64) -> F64:
+    """(T, 2) direction in which the body faces: orthogonal to the line from the right hip to the left one."""
     across = world_m[:, joint("left_hip"), :2] - world_m[:, joint("right_hip"), :2]
     ahead = np.stack([across[:, 1], -across[:, 0]], -1)
     return ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
@@ -47,17 +48,17 @@ def test_knees_bend_forward_and_elbows_bend_the_arm_forward(seed: int, side: str
     world_m = walk_world(T_S, seed=seed)
     ahead = forward(world_m)
 
-    def before_the_line(upper: str, middle: str, lower: str) -> np.ndarray:
+    def ahead_of_line(upper: str, middle: str, lower: str) -> F64:
         ends = (world_m[:, joint(f"{side}_{upper}")] + world_m[:, joint(f"{side}_{lower}")]) / 2
         return ((world_m[:, joint(f"{side}_{middle}")] - ends)[:, :2] * ahead).sum(-1)
 
-    knee_m = before_the_line("hip", "knee", "ankle")
+    knee_m = ahead_of_line("hip", "knee", "ankle")
     assert knee_m.min() > -0.005 and knee_m.max() > 0.12  # straight at most, well bent in the swing
-    assert before_the_line("shoulder", "elbow", "wrist").max() < 0.005
+    assert ahead_of_line("shoulder", "elbow", "wrist").max() < 0.005
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_it_walks_where_it_looks(seed: int) -> None:
+def test_it_walks_in_the_direction_that_it_faces(seed: int) -> None:
     world_m = walk_world(T_S, seed=seed)
     step_m = np.diff(world_m[:, 0, :2], axis=0)
     speed_m_s = np.linalg.norm(step_m, axis=-1) / 0.02
@@ -71,14 +72,14 @@ def test_arms_and_legs_swing_against_each_other(seed: int) -> None:
     world_m = walk_world(T_S, seed=seed)
     ahead = forward(world_m)
 
-    def reach(end: str) -> np.ndarray:
+    def reach(end: str) -> F64:
         return ((world_m[:, joint(end)] - world_m[:, 0])[:, :2] * ahead).sum(-1)
 
     assert np.corrcoef(reach("left_wrist"), reach("right_ankle"))[0, 1] > 0.5
     assert np.corrcoef(reach("left_ankle"), reach("right_ankle"))[0, 1] < -0.5
 
 
-def test_the_standing_foot_slides_far_slower_than_the_body_goes() -> None:
+def test_the_standing_foot_is_far_slower_than_the_body() -> None:
     world_m = walk_world(T_S, seed=0)
     speed = np.linalg.norm(np.diff(world_m[..., :2], axis=0), axis=-1) / 0.02
     ankles = world_m[1:, [3, 6], 2]
@@ -87,7 +88,7 @@ def test_the_standing_foot_slides_far_slower_than_the_body_goes() -> None:
 
 
 def test_motion_is_smooth() -> None:
-    # Three times gravity is what a swinging foot's ankle sees; a jump at 50 Hz would read hundreds.
+    # The ankle of a swinging foot reaches three times gravity; a jump at 50 Hz would give hundreds of m/s^2.
     acceleration = np.diff(walk_world(T_S, seed=3), 2, axis=0) / 0.02**2
     assert np.linalg.norm(acceleration, axis=-1).max() < 60
 
@@ -107,16 +108,16 @@ def test_people_of_one_seed_differ_in_stature_pace_and_path() -> None:
 
 def test_everybody_stays_in_the_picture_upright() -> None:
     for seed in range(20):
-        camera_m = CAMERA.to_camera(walk_world(np.arange(0, 30, 0.1), seed=seed))
-        px = CAMERA.project(camera_m)
+        camera_m = SYNTHETIC_CAMERA.to_camera(walk_world(np.arange(0, 30, 0.1), seed=seed))
+        px = SYNTHETIC_CAMERA.project(camera_m)
         assert camera_m[..., 2].min() > 2
-        assert px.min() > 0 and px[..., 0].max() < CAMERA.width_px and px[..., 1].max() < CAMERA.height_px
+        assert px.min() > 0 and px[..., 0].max() < SYNTHETIC_CAMERA.width_px and px[..., 1].max() < SYNTHETIC_CAMERA.height_px
         assert np.all(px[:, joint("head"), 1] < px[:, joint("hip"), 1])
 
 
 def test_the_camera_keeps_distances_and_is_right_handed() -> None:
-    rotation = CAMERA.camera_from_world
+    rotation = SYNTHETIC_CAMERA.camera_from_world
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1)
-    middle = CAMERA.to_camera(np.array([0.0, 0.0, CAMERA.target_m]))
-    np.testing.assert_allclose(CAMERA.project(middle), CAMERA.centre_px)
+    middle = SYNTHETIC_CAMERA.to_camera(np.array([0.0, 0.0, SYNTHETIC_CAMERA.target_m]))
+    np.testing.assert_allclose(SYNTHETIC_CAMERA.project(middle), SYNTHETIC_CAMERA.centre_px)
