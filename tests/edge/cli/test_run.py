@@ -176,7 +176,7 @@ def test_a_run_that_fails_half_way_keeps_what_it_wrote(
 
 def test_a_shadow_needs_the_reference_weights(run_cli: Call, copied_artefact: Path) -> None:
     lone = run_cli("run", "synthetic://walk", "--model", copied_artefact / "step.fp32.onnx", "--shadow", 1, "--json")
-    assert lone.code == 4 and "a lone graph" in lone.json["what"] and "posemoe-edge export" in lone.json["run"]
+    assert lone.code == 4 and "a standalone ONNX file" in lone.json["what"] and "posemoe-edge export" in lone.json["run"]
     (copied_artefact / "reference.safetensors").write_bytes(b"others")
     changed = run_cli("run", "synthetic://walk", "--model", copied_artefact, "--shadow", 1, "--json")
     assert changed.code == 4 and "reference.safetensors" in changed.json["what"]
