@@ -24,7 +24,7 @@ TOPOLOGIES: dict[str, tuple[type[LifterConfig], type[Lifter]]] = {
     "frame": (FrameConfig, FrameLifter),
 }
 
-# Settings of a mixer as the flat records of version 1 name them, and their names in the mixer's own configuration.
+# The settings of mixers by their names in flat records (manifests of schema 1), and in the mixers' own configurations.
 FLAT_MIXER_FIELDS = {
     "held": "zoh_gain",
     "distances": "distances",
@@ -81,8 +81,8 @@ def mixer_config_from(record: Mapping[str, Any]) -> MixerConfig:
 def nest_mixer(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record whose ``mixer`` holds the mixer's own settings, from one of either shape.
 
-    Records of version 1 were flat: ``mixer`` was a name, and the settings of all mixers stood beside it, in use or not. Those
-    of the mixer in use move into it, the others are dropped.
+    Records of a manifest of schema 1 are flat: ``mixer`` is a name, and the settings of all mixers stand
+    beside it, in use or not. Those of the mixer in use move into it, the others are dropped.
     """
     fields = dict(record)
     kind = fields.get("mixer")

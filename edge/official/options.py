@@ -80,7 +80,10 @@ class Options:
         for name in names:
             suggestion = suggest(name, self._read, cutoff=0.7)
             if suggestion:
-                raise UsageError(f"the configuration has an unknown key {name!r}{suggestion}")
+                raise UsageError(
+                    f"the configuration has an unknown key {name!r}{suggestion}",
+                    expected=f"one of {', '.join(sorted(self._read))}",
+                )
         return names
 
     def _get(self, key: str, default: Any) -> Any:

@@ -12,6 +12,7 @@ import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.dssm import DSSMConfig
+from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.mixer import MixerConfig
 from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
 from posemoe_edge.edge.models.retention import RetentionConfig
@@ -31,7 +32,7 @@ def tiny(mixer: str = "dssm", seed: int = 0) -> PoseMoE:
     return PoseMoE(PoseMoEConfig(mixer=SMALL_MIXERS[mixer], dim=8, heads=2, layers=1, window=window))
 
 
-def assert_same(model: PoseMoE, other: PoseMoE) -> None:
+def assert_same(model: Lifter, other: Lifter) -> None:
     assert model.config == other.config
     weights, others = model.state_dict(), other.state_dict()
     assert weights.keys() == others.keys()

@@ -13,6 +13,7 @@ import pytest
 import torch
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build, config_from
+from posemoe_edge.export.lifter import ExportableLifter
 from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.trace import DTYPES, ChunkGraph, StepGraph, WindowGraph, interface
 from torch import Tensor
@@ -35,41 +36,42 @@ WINDOWS: dict[str, dict[str, Any]] = {
 }
 
 
-class Watch(TorchDispatchMode):
-    """Operations that a captured stream would not survive."""
+class CaptureCheck(TorchDispatchMode):
+    """Records operations that a CUDA graph cannot capture."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.seen, self.foul = 0, set[str]()
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations, self.faults = 0, set[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        results = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         masks = any(x.dtype == torch.bool for x in tree_leaves(args[1:]) if isinstance(x, Tensor))
         sized_by_data = torch.Tag.dynamic_output_shape in func.tags and (func is not torch.ops.aten.index.Tensor or masks)
         if torch.Tag.data_dependent_output in func.tags or sized_by_data:
-            self.foul.add(f"{func} waits for the host")
-        if not all(x.is_meta for x in [*given, *tree_leaves(made)] if isinstance(x, Tensor)):
-            self.foul.add(f"{func} has to do with the host's memory")
-        self.seen += 1
-        return made
+            self.faults.add(f"{func} waits for the host")
+        if not all(x.is_meta for x in [*tensors, *tree_leaves(results)] if isinstance(x, Tensor)):
+            self.faults.add(f"{func} uses the host's memory")
+        self.operations += 1
+        return results
 
 
-def watched(model: Lifter, *, chunk: int | None = None, rows: int = 2) -> Watch:
+def checked(model: ExportableLifter, *, chunk: int | None = None, rows: int = 2) -> CaptureCheck:
     """One call of what is exported of a model."""
     module = WindowGraph(model) if model.state_shape is None else (StepGraph if chunk is None else ChunkGraph)(model)
     module = module.eval().to("meta")
     inputs, outputs, _ = interface(model, chunk)
-    given = {t.name: torch.zeros(rows, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype], device="meta") for t in inputs}
-    with torch.no_grad(), Watch() as watch:
-        made = module(**given)
-    shapes = [tuple(y.shape) for y in (made if isinstance(made, tuple) else (made,))]
+    zeros = {t.name: torch.zeros(rows, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype], device="meta") for t in inputs}
+    check = CaptureCheck()
+    with torch.no_grad(), check:
+        results = module(**zeros)
+    shapes = [tuple(y.shape) for y in (results if isinstance(results, tuple) else (results,))]
     assert shapes == [(rows, *t.shape[1:]) for t in outputs]
-    return watch
+    return check
 
 
 def fresh(model: Lifter) -> Lifter:
-    """Of the same kind, since a model that has gone to meta does not come back."""
+    """A new model of the same kind: a model on meta tensors has lost its weights."""
     return build(model.config).eval()
 
 
@@ -80,23 +82,23 @@ def test_a_stream_neither_waits_for_the_host_nor_asks_for_its_memory(
     kind: str, chunk: int | None, half: bool, tiny_lifter: Callable[[str], Lifter]
 ) -> None:
     model = fresh(tiny_lifter(kind))
-    watch = watched(to_fp16(model) if half else model, chunk=chunk)
-    assert watch.seen > 50 and not watch.foul
+    check = checked(to_fp16(model) if half else model, chunk=chunk)
+    assert check.operations > 50 and not check.faults
 
 
 @pytest.mark.parametrize("kind", WINDOWS)
 def test_nor_does_a_window(kind: str) -> None:
-    watch = watched(build(config_from(SMALL | WINDOWS[kind])).eval())
-    assert watch.seen > 20 and not watch.foul
+    check = checked(build(config_from(SMALL | WINDOWS[kind])).eval())
+    assert check.operations > 20 and not check.faults
 
 
 def test_single_frames_do_not_either() -> None:
-    watch = watched(build(config_from({"topology": "frame", "dim": 16, "layers": 2})).eval())
-    assert watch.seen > 5 and not watch.foul
+    check = checked(build(config_from({"topology": "frame", "dim": 16, "layers": 2})).eval())
+    assert check.operations > 5 and not check.faults
 
 
 @pytest.mark.parametrize(
-    "foul",
+    "faulty",
     [
         lambda x: x + torch.from_numpy(torch.zeros(3).numpy()).to(x.device),
         lambda x: x[x > 0],
@@ -106,14 +108,14 @@ def test_single_frames_do_not_either() -> None:
     ],
     ids=["a constant of the host", "a mask", "where it is not zero", "a tensor elsewhere", "an index of the host"],
 )
-def test_the_watch_sees_what_it_should(foul: Callable[[Tensor], Tensor]) -> None:
+def test_the_check_finds_each_fault(faulty: Callable[[Tensor], Tensor]) -> None:
     x = torch.zeros(3, device="meta")
-    with torch.no_grad(), Watch() as watch:
+    with torch.no_grad(), CaptureCheck() as check:
         try:
-            foul(x)
+            faulty(x)
         except (RuntimeError, NotImplementedError):
             return  # meta tensors refuse it by themselves
-    assert watch.foul
+    assert check.faults
 
 
 def test_who_asks_for_a_number_gets_an_error() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from posemoe_edge.edge.models.attention import AttentionConfig
-from posemoe_edge.edge.models.frame import FrameConfig, FrameLifter
+from posemoe_edge.edge.models.frame import FrameBlock, FrameConfig, FrameLifter
 from posemoe_edge.runtime.errors import UsageError
 from torch.nn import functional as F
 
@@ -16,6 +16,7 @@ def test_a_frame_is_lifted_by_itself() -> None:
     x = torch.randn(3, 1, 17, 3, dtype=torch.float64)
     features = model.embed(x.flatten(-2))
     for block in model.blocks:
+        assert isinstance(block, FrameBlock)
         inner = F.gelu(F.layer_norm(features, (16,), block.norm.weight, block.norm.bias))
         features = features + block.down(F.gelu(block.up(inner)))
     expected = model.head(features).unflatten(-1, (17, 3))

@@ -42,7 +42,7 @@ def make(module: nn.Module) -> Any:
     module.double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for weight in module.parameters():
-        weight += 0.1 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        weight.add_(0.1 * torch.randn(weight.shape, generator=generator, dtype=torch.float64))
     return module
 
 
@@ -68,18 +68,22 @@ def apart(got: Tensor, expected: Tensor | Array) -> float:
 
 
 def gelu(x: Array) -> Array:
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    activated: Array = x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return activated
 
 
 def linear(layer: nn.Linear, x: Array) -> Array:
-    y = x @ layer.weight.numpy().T
-    return y if layer.bias is None else y + layer.bias.numpy()
+    y: Array = x @ layer.weight.numpy().T
+    if layer.bias is not None:
+        y = y + layer.bias.numpy()
+    return y
 
 
 def normed(norm: nn.LayerNorm, x: Array) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.eps)
-    return scaled * norm.weight.numpy() + norm.bias.numpy()
+    y: Array = scaled * norm.weight.numpy() + norm.bias.numpy()
+    return y
 
 
 def filtered(dssm: DSSM, u: Array, elapsed: Array) -> Array:
@@ -206,7 +210,7 @@ def scaled(model: Lifter, by: float) -> Lifter:
         if isinstance(module, GatedTime):
             for dssm in module.modules():
                 if isinstance(dssm, DSSM):
-                    dssm.log_step += math.log(by)
+                    dssm.log_step.add_(math.log(by))
     return other
 
 

@@ -68,7 +68,7 @@ def test_streams_of_a_batch_count_alike() -> None:
 
 def test_a_perfect_pose_has_a_finite_gradient() -> None:
     got = poses((1, 2, 3), (1, 2, 3)).requires_grad_()
-    (losses.posemoe_loss(got, got.detach()) + losses.velocity_loss(got, got.detach())).backward()  # type: ignore[no-untyped-call]
+    (losses.posemoe_loss(got, got.detach()) + losses.velocity_loss(got, got.detach())).backward()
     assert got.grad is not None and got.grad.isfinite().all()
 
 

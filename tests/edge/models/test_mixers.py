@@ -200,13 +200,13 @@ def test_a_staircase_equals_its_chunks(kind: str, stream: Stream, size: int) -> 
 
 
 @recurrent
-def test_the_rows_of_a_packed_recall_are_the_mixers_own(kind: str) -> None:
+def test_packed_states_decay_as_each_alone(kind: str) -> None:
     mixers, stream = [make(kind, seed=seed) for seed in range(3)], varying(1)
     states = [Stream(1, seed=seed).state(mixer) for seed, mixer in enumerate(mixers)]
-    recalled = type(mixers[0]).decay_state(mixers, torch.stack(states, dim=1), stream.timing())
+    decayed = type(mixers[0]).decay_state(mixers, torch.stack(states, dim=1), stream.timing())
     for n, (mixer, state) in enumerate(zip(mixers, states, strict=True)):
         alone = type(mixer).decay_state([mixer], state[:, None], stream.timing())[:, 0]
-        torch.testing.assert_close(recalled[:, n], alone, rtol=0, atol=0)
+        torch.testing.assert_close(decayed[:, n], alone, rtol=0, atol=0)
 
 
 # Forgetting.
@@ -216,7 +216,7 @@ def test_the_rows_of_a_packed_recall_are_the_mixers_own(kind: str) -> None:
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("run", [whole, steps])
 @pytest.mark.parametrize("at", [0, 2])
-def test_a_reset_forgets_even_what_is_not_finite(
+def test_a_reset_clears_a_state_that_is_not_finite(
     kind: str, poison: float, run: Callable[[Mixer, Stream, Tensor], tuple[Tensor, Tensor]], at: int
 ) -> None:
     mixer, stream = make(kind), varying(5, resets=[at])
@@ -305,7 +305,7 @@ def test_attention_is_softmax_over_the_window() -> None:
     assert_close(Attention(HEADS)(*stream.qkv(), stream.timing()), expected, EXACT)
 
 
-def test_attention_has_no_memory() -> None:
+def test_attention_has_no_state() -> None:
     mixer, stream = Attention(HEADS), Stream(1)
     (q, k, v), state = stream.qkv(), torch.zeros(2, 1)
     assert mixer.state_shape is None
@@ -357,7 +357,8 @@ def retention_by_hand(stream: Stream, chunk_size: int, *, zoh_gain: bool) -> NDA
                     score += turned.real * zeta ** (apart / 512)
                 gain = (1 - gamma ** dt[b, m]) / math.sqrt(width) if zoh_gain else 1.0
                 y[b, n, j, h] += gamma ** abs(apart) * score * gain * v[b, m, j, h]
-    return y.reshape(rows, frames, joints, -1)
+    outputs: NDArray[np.float64] = y.reshape(rows, frames, joints, -1)
+    return outputs
 
 
 @pytest.mark.parametrize("stream", [Stream(7), varying(7), varying(7, resets=[2, 3])], ids=["uniform", "varying", "reset"])
@@ -401,7 +402,7 @@ def test_decays_are_the_formula_of_their_distances(name: str) -> None:
         np.testing.assert_allclose(decay[joint], expected, atol=DIGITS)
 
 
-def test_two_silent_frames_age_a_memory_as_one_of_twice_the_time() -> None:
+def test_two_silent_frames_decay_a_state_as_one_of_twice_the_time() -> None:
     mixer, silence = make("retention"), torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
     state = Stream(1).state(mixer)
     short, long = (Stream(1, np.array([[dt_s], [3 * dt_s]])).timing() for dt_s in (0.03, 0.06))
@@ -427,7 +428,7 @@ def test_a_call_with_many_long_gaps_is_finite_and_what_its_steps_are(dtype: torc
     assert_close(end, state, 1e-6)
 
 
-def test_a_memory_does_not_depend_on_the_age_of_its_stream() -> None:
+def test_a_state_does_not_depend_on_the_age_of_its_stream() -> None:
     frames, recent, piece = 20_000, 4_000, 500  # gamma^4000 < 1e-13 for these joints
     torch.manual_seed(0)
     qkv = torch.randn(3, 1, frames, 2, 4)

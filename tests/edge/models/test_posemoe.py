@@ -15,7 +15,7 @@ from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
 from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.modes import ForwardMode
-from posemoe_edge.edge.models.posemoe import ABLATIONS, Part, PoseMoE, PoseMoEConfig, PoseRouter
+from posemoe_edge.edge.models.posemoe import ABLATIONS, EncoderLayer, Part, PoseMoE, PoseMoEConfig, PoseRouter
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention, RetentionConfig
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.errors import UsageError
@@ -52,7 +52,7 @@ def stirred(module: M) -> M:
     """In float64, without gradients, every weight moved at random."""
     module.double().requires_grad_(False)
     for weight in module.parameters():
-        weight += 0.1 * torch.randn_like(weight)
+        weight.add_(0.1 * torch.randn_like(weight))
     return module
 
 
@@ -365,7 +365,9 @@ def test_a_window_model_is_the_papers_equations() -> None:
     feature, f_pose = model.embed(x[0]), model.embed_pose(x[0])  # (T, J, C)
     f_2d, f_depth = feature + model.position_2d[:3], feature + model.position_depth[:3]
     (layer,) = model.encoder
+    assert isinstance(layer, EncoderLayer) and isinstance(layer.router, PoseRouter)
     expert, depth = layer.expert_2d, layer.expert_depth
+    assert isinstance(depth.compress, nn.Linear) and isinstance(depth.compress_tokens, nn.Linear)
     f_2d = attend(0, expert.joint_self, expert.feed[0], f_2d)  # (3)
     f_2d = attend(0, expert.joint_cross, expert.feed[1], f_2d, f_pose)  # (4)
     f_2d = attend(1, expert.time_self, expert.feed[2], f_2d)  # (5)
@@ -410,7 +412,8 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
         return retention_maps(q[0], k[0], dt, gamma)
 
     def applied(maps: Tensor, values: Tensor) -> Tensor:
-        return (maps @ values[0].unflatten(-1, (HEADS, -1)).permute(1, 2, 0, 3)).permute(2, 0, 1, 3).flatten(-2)[None]
+        output: Tensor = (maps @ values[0].unflatten(-1, (HEADS, -1)).permute(1, 2, 0, 3)).permute(2, 0, 1, 3).flatten(-2)[None]
+        return output
 
     to_depth, to_2d = with_map(ceka.cross_2d, f_2d, f_depth), with_map(ceka.cross_depth, f_depth, f_2d)
     _, pass_to_depth = ceka.cross_2d.with_map(f_2d, mode, f_depth)

@@ -50,7 +50,7 @@ def stirred(module: M) -> M:
     """In float64, without gradients, every weight away from its start."""
     module.double().requires_grad_(False)
     for weight in module.parameters():
-        weight += 0.1 * torch.randn_like(weight)
+        weight.add_(0.1 * torch.randn_like(weight))
     return module
 
 

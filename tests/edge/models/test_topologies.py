@@ -14,7 +14,7 @@ import pytest
 import torch
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.attention import AttentionConfig
-from posemoe_edge.edge.models.config import MIXER_CONFIGS, LifterConfig, MixerKind
+from posemoe_edge.edge.models.config import LifterConfig, MixerKind
 from posemoe_edge.edge.models.dssm import DSSM, DSSMConfig, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
 from posemoe_edge.edge.models.frame import FrameConfig
@@ -23,7 +23,7 @@ from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.models.retention import RetentionConfig
-from posemoe_edge.edge.models.topology import TOPOLOGIES, build, config_from
+from posemoe_edge.edge.models.topology import TOPOLOGIES, build, config_from, mixer_config_from
 from posemoe_edge.edge.presets import PRESETS
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.errors import UsageError
@@ -79,7 +79,7 @@ def make(name: str, **changed: Any) -> Lifter:
     model = build(dataclasses.replace(ALL[name], **changed)).double().eval().requires_grad_(False)
     for weight_name, weight in model.named_parameters():
         if not weight_name.endswith("mixer.decay"):
-            weight += 0.1 * torch.randn_like(weight)
+            weight.add_(0.1 * torch.randn_like(weight))
     return model
 
 
@@ -446,7 +446,7 @@ def test_a_dual_stream_starts_with_equal_shares() -> None:
 def test_attention_and_dssm_in_both_directions_are_windowed(
     topology: str, mixer: MixerKind, ahead: bool, expected: bool
 ) -> None:
-    made: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 1, "mixer": MIXER_CONFIGS[mixer](), "lookahead": ahead}
+    made: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 1, "mixer": mixer_config_from({"kind": mixer}), "lookahead": ahead}
     if mixer == "dssm" and ahead:
         if topology == "moe":
             pytest.skip("PoseMoE has no blocks in both directions")
@@ -581,13 +581,13 @@ FLAT = {
         ("attention", AttentionConfig()),
     ],
 )
-def test_the_flat_record_of_version_1_is_read(kind: str, mixer: MixerConfig) -> None:
+def test_a_flat_record_is_read(kind: str, mixer: MixerConfig) -> None:
     window = WINDOW if kind == "attention" else None
     expected = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2, window=window)
     assert config_from(FLAT | {"mixer": kind, "window": window}) == expected
 
 
-def test_the_flat_record_of_a_lifter_without_a_mixer_is_read() -> None:
+def test_a_flat_record_without_a_mixer_is_read() -> None:
     record = {"topology": "frame", "mixer": "none", "dim": 16, "layers": 1, "held": True, "state_size": 16}
     assert config_from(record) == FrameConfig(dim=16, layers=1)
 
