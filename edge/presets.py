@@ -1,4 +1,4 @@
-"""Presets: named configurations of lifters, with what their papers say of them."""
+"""Presets: named configurations of lifters, with the figures that their papers print."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DEFAULT_PRESET = "posemoe-retention-s"
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints of a system.
+    """The figures that a paper prints for a system.
 
     Args:
-        paper, where: which one, and in which tables.
+        paper, where: the paper, and its tables.
         params, macs: as printed; ``macs`` of ``frames`` frames (half of what is printed as FLOPs).
-        counts: what is in ``macs``: "thop", or "linear" layers alone.
-        figures: what was measured, in millimetres and percent, by the paper's own name for it.
-        remark: what to know before comparing.
+        counts: the convention of ``macs``: "thop", or "linear" layers alone.
+        figures: accuracies in millimetres and percent, by the paper's names.
+        remark: a difference to consider in comparisons.
     """
 
     paper: str
@@ -51,10 +51,10 @@ class Preset:
     """A named configuration.
 
     Args:
-        name: as the command line spells it.
+        name: on the command line.
         config: of the network.
-        note: one line for people.
-        published: of the system that it is, if it is one.
+        note: a description in one line.
+        published: the figures of the published system that it reproduces, if it does.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Preset:
         return build(self.config)
 
     def fits(self, config: LifterConfig) -> bool:
-        """Whether a network of that configuration is this preset, in whatever units it answers."""
+        """Whether a network of that configuration is this preset, whatever the units of its poses."""
         return replace(config, units=self.config.units) == self.config
 
 
@@ -91,7 +91,7 @@ OURS.append(
     Preset(
         "posemoe-frame-s",
         PoseMoEConfig(mixer=None, window=1, **SIZES["s"]),
-        "PoseMoE without time: one frame in, one pose out; what the others of its size learn to move from",
+        "PoseMoE without time: one frame in, one pose out; the training of the others of its size starts from it",
     )
 )
 OURS.append(

@@ -52,7 +52,7 @@ def saved(tmp_path: Path) -> Path:
 
 @contextmanager
 def no_file_beyond(size: int) -> Iterator[None]:
-    """As on a full disk: the system refuses to write more than so many bytes of a file."""
+    """Simulates a full disk: writing more than ``size`` bytes to a file fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -62,7 +62,7 @@ def no_file_beyond(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mixer", SMALL_MIXERS)
-def test_a_checkpoint_comes_back_bit_by_bit(mixer: str, tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_bit_by_bit(mixer: str, tmp_path: Path) -> None:
     model = tiny(mixer)
     save_reference(tmp_path / "weights.safetensors", model, preset="tiny", training={"updates": 7})
     loaded, record = load_checkpoint(tmp_path / "weights.safetensors")
@@ -93,7 +93,7 @@ def test_truncated_weights_do_not_load(saved: Path, length: int) -> None:
 
 
 def edit(**config: Any) -> Callable[[str], str]:
-    """Replaces fields of the configuration; None takes one away."""
+    """Replaces fields of the configuration; None removes one."""
 
     def edited(text: str) -> str:
         record = json.loads(text)

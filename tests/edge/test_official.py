@@ -1,4 +1,4 @@
-"""Official checkpoints, against what the official code made of them and against formulas written out by official names."""
+"""Official checkpoints, against the outputs of the official code and against formulas written out by official names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def run(model: Lifter, x: Tensor, chunk_size: int | None = None) -> Tensor:
 
 
 def published_memory(state: Tensor, last: int) -> Tensor:
-    """A memory of ours, (B, d, d, J, H), as the published code keeps it: (H, B J, d, d).
+    """A state of ours, (B, d, d, J, H), as the published code stores it: (H, B J, d, d).
 
     Ours has its keys at the last frame's time and pairs half a head apart; there they are at the stream's own times, where
     the last frame has the number ``last``, and pairs lie side by side.
@@ -88,7 +88,7 @@ def published_memory(state: Tensor, last: int) -> Tensor:
     return beside.permute(4, 0, 3, 1, 2).flatten(1, 2)
 
 
-# What the official code computed.
+# Outputs of the official code.
 
 
 @pytest.mark.parametrize("name", POSERETNETS)
@@ -105,8 +105,8 @@ def test_poseretnet_gives_the_published_numbers(name: str) -> None:
         poses, state = in_chunks(model, x.double(), size)
         assert apart(run(model, x.double(), size), expected[f"parallel_f64.chunk{size}"]) < SAME
         assert apart(poses, expected[f"chunkwise_f64.chunk{size}"]) < SAME
-        memory = published_memory(state[:, 0], x.shape[1] - 1)
-        assert apart(memory, expected[f"final_state_f64.chunk{size}.layer0"]) < SAME
+        state = published_memory(state[:, 0], x.shape[1] - 1)
+        assert apart(state, expected[f"final_state_f64.chunk{size}.layer0"]) < SAME
 
 
 def test_poseretnet_steps_give_the_published_numbers() -> None:
@@ -165,11 +165,11 @@ def test_a_checkpoint_of_h2ot_runs_unpruned_too() -> None:
     assert apart(run(model.double(), expected["input"].double()), expected["mixste_unpruned_f64"]) < SAME
 
 
-# Checkpoints made here, by official names.
+# Checkpoints built for the tests, by official names.
 
 
 class Checkpoint(Weights):
-    """A state dict that fills itself, name by name."""
+    """Builds a state dict of random weights, name by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class Checkpoint(Weights):
         self.linear(f"{block}.{mlp}.fc2", ratio * DIM, DIM)
 
     def retention(self, block: str, gammas: Tensor) -> None:
-        """``gammas``: (H, J), or (H,) where they are not of joints."""
+        """``gammas``: (H, J), or (H,) where all joints share them."""
         self.norm(f"{block}.norm1")
         for head, gamma in enumerate(gammas):
             for part in "QKV":
@@ -219,45 +219,45 @@ def gammas_of(distances: str) -> Tensor:
 
 def alternating(*, gammas: Tensor | None = None, hot: bool = False, depth: int = DEPTH) -> Checkpoint:
     """A MixSTE, a HoT around it, or with ``gammas`` a PoseRetNet."""
-    made = Checkpoint()
-    made.linear("Spatial_patch_to_embedding", 2, DIM)
-    made.add("Spatial_pos_embed", 1, JOINTS, DIM)
+    checkpoint = Checkpoint()
+    checkpoint.linear("Spatial_patch_to_embedding", 2, DIM)
+    checkpoint.add("Spatial_pos_embed", 1, JOINTS, DIM)
     if gammas is None:
-        made.add("Temporal_pos_embed", 1, FRAMES, DIM)
+        checkpoint.add("Temporal_pos_embed", 1, FRAMES, DIM)
     for layer in range(depth):
-        made.attention(f"STEblocks.{layer}")
-        made.feed(f"STEblocks.{layer}")
+        checkpoint.attention(f"STEblocks.{layer}")
+        checkpoint.feed(f"STEblocks.{layer}")
         if gammas is None:
-            made.attention(f"TTEblocks.{layer}")
+            checkpoint.attention(f"TTEblocks.{layer}")
         else:
-            made.retention(f"TTEblocks.{layer}", gammas)
-        made.feed(f"TTEblocks.{layer}")
+            checkpoint.retention(f"TTEblocks.{layer}", gammas)
+        checkpoint.feed(f"TTEblocks.{layer}")
     for norm in ("Spatial_norm", "Temporal_norm", "head.0"):
-        made.norm(norm)
-    made.linear("head.1", DIM, 3)
+        checkpoint.norm(norm)
+    checkpoint.linear("head.1", DIM, 3)
     if hot:
-        made.add("pos_embed_token", 1, HOT_FRAMES, DIM)
-        made.add("x_token", 1, FRAMES, DIM)
+        checkpoint.add("pos_embed_token", 1, HOT_FRAMES, DIM)
+        checkpoint.add("x_token", 1, FRAMES, DIM)
         for part in ("linear_q", "linear_k", "linear_v", "proj"):
-            made.linear(f"cross_attention.{part}", DIM, DIM)
-    return made
+            checkpoint.linear(f"cross_attention.{part}", DIM, DIM)
+    return checkpoint
 
 
 def motionbert(ratio: int = 2) -> Checkpoint:
-    made, representation = Checkpoint(), 24
-    made.linear("joints_embed", 3, DIM)
-    made.add("pos_embed", 1, JOINTS, DIM)
-    made.add("temp_embed", 1, FRAMES, 1, DIM)
+    checkpoint, representation = Checkpoint(), 24
+    checkpoint.linear("joints_embed", 3, DIM)
+    checkpoint.add("pos_embed", 1, JOINTS, DIM)
+    checkpoint.add("temp_embed", 1, FRAMES, 1, DIM)
     for layer in range(DEPTH):
         for order in ("st", "ts"):
             for axis in "st":
-                made.attention(f"blocks_{order}.{layer}", f"attn_{axis}", f"norm1_{axis}")
-                made.feed(f"blocks_{order}.{layer}", f"mlp_{axis}", f"norm2_{axis}", ratio)
-        made.linear(f"ts_attn.{layer}", 2 * DIM, 2)
-    made.norm("norm")
-    made.linear("pre_logits.fc", DIM, representation)
-    made.linear("head", representation, 3)
-    return made
+                checkpoint.attention(f"blocks_{order}.{layer}", f"attn_{axis}", f"norm1_{axis}")
+                checkpoint.feed(f"blocks_{order}.{layer}", f"mlp_{axis}", f"norm2_{axis}", ratio)
+        checkpoint.linear(f"ts_attn.{layer}", 2 * DIM, 2)
+    checkpoint.norm("norm")
+    checkpoint.linear("pre_logits.fc", DIM, representation)
+    checkpoint.linear("head", representation, 3)
+    return checkpoint
 
 
 MADE: dict[str, Callable[[], Checkpoint]] = {
@@ -354,20 +354,20 @@ class ByHand:
         return self.head((query + self.linear("cross_attention.proj", self.attended(q, k, v))).transpose(1, 2))
 
     def poseretnet(self, x: Tensor, chunk_size: int, *, causal: bool, mode: str) -> tuple[Tensor, list[Tensor]]:
-        """Poses, and the memories that the chunk form ends with, one (H, B J, d, d) for each layer."""
-        memories: list[Tensor] = []
+        """Poses, and the states that the chunk form ends with, one (H, B J, d, d) for each layer."""
+        states: list[Tensor] = []
 
         def over_time(block: str, x: Tensor) -> Tensor:
             normed = self.norm(f"{block}.norm1", x)
             run = self.parallel if mode == "parallel" else self.chunkwise
-            heads, memory = zip(*(run(block, head, normed, chunk_size, causal) for head in range(HEADS)), strict=True)
-            memories.append(torch.stack(memory))
+            heads, state = zip(*(run(block, head, normed, chunk_size, causal) for head in range(HEADS)), strict=True)
+            states.append(torch.stack(state))
             group = F.group_norm(torch.cat(heads, -1).flatten(0, 2), HEADS, eps=1e-5).view_as(x)
             read = group * self[f"{block}.attn.group_norm.weight"] + self[f"{block}.attn.group_norm.bias"]
             gate = normed @ self[f"{block}.attn.W_G"]
             return self.feed(block, x + (gate * torch.sigmoid(gate) * read) @ self[f"{block}.attn.W_O"])
 
-        return self.head(self.alternating(x, over_time)), memories
+        return self.head(self.alternating(x, over_time)), states
 
     def projected(self, block: str, head: int, x: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q, k, v of one head, (B, J, T, d), with xPos at the frames' absolute numbers; and gamma, (J, 1, 1)."""
@@ -384,8 +384,8 @@ class ByHand:
         return ((q @ k.transpose(-2, -1) * decay) @ v).transpose(1, 2), torch.zeros(())
 
     def chunkwise(self, block: str, head: int, x: Tensor, chunk_size: int, causal: bool) -> tuple[Tensor, Tensor]:
-        """A short last chunk is padded with zeros, and its memory decays to the padded end."""
-        memory = x.new_zeros(len(x), JOINTS, DIM // HEADS, DIM // HEADS)
+        """A short last chunk is padded with zeros, and its state decays to the padded end."""
+        state = x.new_zeros(len(x), JOINTS, DIM // HEADS, DIM // HEADS)
         outputs = []
         for start in range(0, x.shape[1], chunk_size):
             part = x[:, start : start + chunk_size]
@@ -394,11 +394,11 @@ class ByHand:
             r = torch.arange(chunk_size, dtype=torch.float64)
             decay = gamma ** (r[:, None] - r).abs()
             decay = decay.tril() if causal else decay
-            y = (q @ k.transpose(-2, -1) * decay) @ v + gamma ** (r[:, None] + 1) * (q @ memory)
+            y = (q @ k.transpose(-2, -1) * decay) @ v + gamma ** (r[:, None] + 1) * (q @ state)
             left = gamma ** (chunk_size - 1 - r[:, None])
-            memory = gamma**chunk_size * memory + (k * left).transpose(-2, -1) @ v
+            state = gamma**chunk_size * state + (k * left).transpose(-2, -1) @ v
             outputs.append(y[:, :, : part.shape[1]])
-        return torch.cat(outputs, dim=2).transpose(1, 2), memory.flatten(0, 1)
+        return torch.cat(outputs, dim=2).transpose(1, 2), state.flatten(0, 1)
 
     def motionbert(self, x: Tensor) -> Tensor:
         x = self.linear("joints_embed", x) + self["pos_embed"] + self["temp_embed"][:, : x.shape[1]]
@@ -412,7 +412,7 @@ class ByHand:
 
 
 def xpos(x: Tensor, number: Tensor, sign: int) -> Tensor:
-    """xPos as published: pairs side by side turn by the frame's number, queries (1) shrink and keys (-1) grow."""
+    """xPos as published: adjacent pairs rotate by the frame's number, queries (1) shrink and keys (-1) grow."""
     width = x.shape[-1]
     pair = torch.arange(width // 2, dtype=torch.float64)
     angle = number * 10000.0 ** (-pair / (width // 2))
@@ -460,18 +460,18 @@ def test_poseretnet_is_the_official_one_by_hand(distances: str, causal: bool, si
     model = imported("poseretnet", weights, causal=causal, joint_related=distances != "uniform", **DATASET[distances]).double()
     x, by_hand = keypoints(), ByHand(weights)
     parallel, _ = by_hand.poseretnet(x, size, causal=causal, mode="parallel")
-    chunkwise, memories = by_hand.poseretnet(x, size, causal=causal, mode="chunkwise")
+    chunkwise, states = by_hand.poseretnet(x, size, causal=causal, mode="chunkwise")
     poses, state = in_chunks(model, x, size)
-    assert apart(chunkwise, parallel) < SAME  # the hand agrees with itself, the last chunk of 5 is short
+    assert apart(chunkwise, parallel) < SAME  # both forms by hand agree; the last chunk of 5 is short
     assert apart(run(model, x, size), parallel) < SAME
     assert apart(poses, parallel) < SAME
-    if FRAMES % size == 0:  # a published memory is decayed to the end of a padded chunk, ours is at the last frame
-        for layer, memory in enumerate(memories):
-            assert apart(published_memory(state[:, layer], FRAMES - 1), memory) < SAME
+    if FRAMES % size == 0:  # a published state is decayed to the end of a padded chunk, ours is at the last frame
+        for layer, state in enumerate(states):
+            assert apart(published_memory(state[:, layer], FRAMES - 1), state) < SAME
 
 
 def test_the_group_norms_epsilon_counts_where_retention_is_faint() -> None:
-    """As in a network that has just been made: there the variance of a head is smaller than 1e-5."""
+    """As in a network that has just been initialised: there the variance of a head is smaller than 1e-5."""
     weights = MADE["poseretnet"]()
     faint = {name: weight * 1e-3 if name.endswith("W_Q") else weight for name, weight in weights.items()}
     x = keypoints()
@@ -491,11 +491,11 @@ def test_one_call_of_many_chunks_and_chunks_of_any_length_give_the_same_poses() 
     assert apart(state, after) < SAME and apart(end, after) < SAME
 
 
-# What a checkpoint says of itself, and what it may not say.
+# Checkpoints that are recognised, and those that are refused.
 
 
 @pytest.mark.parametrize(("ratio", "name"), [(2, "base"), (4, "lite")])
-def test_the_weights_tell_motionberts_apart(ratio: int, name: str) -> None:
+def test_lite_and_base_motionbert_differ_by_their_weights(ratio: int, name: str) -> None:
     config = imported("motionbert", motionbert(ratio)).config
     assert isinstance(config, DualStreamConfig), name
     assert (config.mlp_ratio, config.dim, config.representation, config.window) == (ratio, DIM, 24, FRAMES)
@@ -512,7 +512,7 @@ def test_the_weights_and_the_options_are_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("distances", ["h36m17", "3dhp17"])
-def test_decays_of_joints_tell_the_skeleton(distances: str) -> None:
+def test_the_skeleton_follows_from_the_decays_of_joints(distances: str) -> None:
     weights = alternating(gammas=gammas_of(distances))
     assert imported("poseretnet", weights).config.skeleton == distances
     (other,) = {"h36m17", "3dhp17"} - {distances}
@@ -561,7 +561,7 @@ def test_every_missing_weight_is_named(kind: str) -> None:
             continue
         weights = MADE[kind]()
         del weights[name]
-        # Without its tokens a HoT is a MixSTE, whose other tokens are odd.
+        # Without its tokens a HoT is a MixSTE, whose other tokens are unknown.
         message = "has odd keys" if name == "pos_embed_token" else name.rsplit(".", 1)[0].replace(".", r"\.")
         with pytest.raises(ArtefactError, match=message):
             imported(kind, weights)
@@ -643,7 +643,7 @@ def test_decays_that_were_trained_apart_are_refused() -> None:
         imported("poseretnet", weights)
 
 
-def test_h2ot_around_motionbert_is_told_by_its_options() -> None:
+def test_h2ot_around_motionbert_follows_from_the_options() -> None:
     model, x = imported("motionbert", r=[6, 3], b=[0, 1]), keypoints(3).float()
     assert model.config.pruning == Pruning(keep=(6, 3), layers=(0, 1))
     assert run(model, x).shape == (2, FRAMES, JOINTS, 3)

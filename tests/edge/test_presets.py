@@ -17,7 +17,7 @@ def parameters(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_preset_is_what_its_name_says(name: str) -> None:
+def test_a_preset_has_the_mixer_of_its_name(name: str) -> None:
     preset = find_preset(name)
     assert preset.name == name and preset.config.mixer_kind == name.split("-")[1] and preset.note
 
@@ -27,28 +27,28 @@ def test_every_preset_is_named_once_and_the_default_is_one() -> None:
     assert all(name == preset.name for name, preset in PRESETS.items())
 
 
-def test_ours_have_no_paper_and_the_papers_say_which() -> None:
+def test_our_presets_have_no_paper_and_published_ones_name_theirs() -> None:
     assert all(preset.published is None for preset in OURS)
     for preset in PAPERS:
         assert preset.published is None or (preset.published.paper and preset.published.where and preset.note)
     assert [preset.name for preset in PAPERS if preset.published is None] == ["posemoe-h2ot-243"]
 
 
-# How far our count may lie from the printed one. PoseRetNet's misses weights, as its remark says.
+# Relative difference allowed between our count and the printed one. PoseRetNet's print omits weights, see its remark.
 NEAR = {"posemoe": 0.01, "hummuss": 0.01, "mixste": 0.001, "motionbert": 0.001}
 
 
 @pytest.mark.parametrize("name", [preset.name for preset in PAPERS if preset.published and preset.published.params])
-def test_a_published_system_has_the_parameters_that_are_printed(name: str) -> None:
+def test_a_published_system_has_the_printed_parameters(name: str) -> None:
     preset = find_preset(name)
     with torch.device("meta"):
-        found = sum(p.numel() for p in build(preset.config).parameters())
+        count = sum(p.numel() for p in build(preset.config).parameters())
     assert preset.published is not None and preset.published.params is not None
     family = name.split("-")[0]
     if family == "poseretnet":
-        assert abs(found - 8 * 5 * 512**2 - preset.published.params) < 0.1e6 and "raw weights" in preset.published.remark
+        assert abs(count - 8 * 5 * 512**2 - preset.published.params) < 0.1e6 and "raw weights" in preset.published.remark
     else:
-        assert abs(found / preset.published.params - 1) < NEAR[family]
+        assert abs(count / preset.published.params - 1) < NEAR[family]
 
 
 @pytest.mark.parametrize("preset", PAPERS, ids=lambda preset: preset.name)
@@ -73,7 +73,7 @@ def test_a_small_preset_lifts_a_frame(mixer: str) -> None:
     assert y.shape[-2:] == (17, 3) and y.isfinite().all()
 
 
-def test_looking_ahead_is_all_that_sets_it_apart() -> None:
+def test_the_lookahead_preset_differs_by_lookahead_alone() -> None:
     ahead, causal = find_preset("posemoe-retention-ahead-s"), find_preset("posemoe-retention-s")
     assert ahead.config == replace(causal.config, lookahead=True) and not causal.config.lookahead
 
@@ -84,7 +84,7 @@ def test_looking_ahead_is_all_that_sets_it_apart() -> None:
         ("posemoe-retension-s", "posemoe-retention-s"),
         ("posemoe-dssm", "posemoe-dssm-"),
         ("attention-m", "posemoe-attention-m"),
-        ("x", "posemoe-"),  # nothing is near: still one that exists
+        ("x", "posemoe-"),  # no name is near: any existing one
         ("", "posemoe-"),
     ],
 )

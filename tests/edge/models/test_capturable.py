@@ -1,4 +1,4 @@
-"""What no CUDA graph could be captured of is in no network: to wait for a number, or to bring one from the host.
+"""No network contains what a CUDA graph cannot capture: waiting for a value, or copying one from the host.
 
 On meta tensors nothing is computed, so whoever asks for a value gets an error; and every operation is watched for memory that
 lies elsewhere. That proves nothing about kernels.
@@ -57,7 +57,7 @@ class CaptureCheck(TorchDispatchMode):
 
 
 def checked(model: ExportableLifter, *, chunk: int | None = None, rows: int = 2) -> CaptureCheck:
-    """One call of what is exported of a model."""
+    """The operations of one call of the module that is exported of a model."""
     module = WindowGraph(model) if model.state_shape is None else (StepGraph if chunk is None else ChunkGraph)(model)
     module = module.eval().to("meta")
     inputs, outputs, _ = interface(model, chunk)
@@ -78,7 +78,7 @@ def fresh(model: Lifter) -> Lifter:
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("chunk", [None, 4, 70], ids=["step", "chunk", "long chunk"])
 @pytest.mark.parametrize("kind", ["retention", "dssm", "lookahead", "gated", "3dhp"])
-def test_a_stream_neither_waits_for_the_host_nor_asks_for_its_memory(
+def test_a_stream_neither_waits_for_the_host_nor_uses_its_memory(
     kind: str, chunk: int | None, half: bool, tiny_lifter: Callable[[str], Lifter]
 ) -> None:
     model = fresh(tiny_lifter(kind))
@@ -114,10 +114,10 @@ def test_the_check_finds_each_fault(faulty: Callable[[Tensor], Tensor]) -> None:
         try:
             faulty(x)
         except (RuntimeError, NotImplementedError):
-            return  # meta tensors refuse it by themselves
+            return  # meta tensors raise the error themselves
     assert check.faults
 
 
-def test_who_asks_for_a_number_gets_an_error() -> None:
+def test_reading_a_meta_tensor_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="meta"):
         float(torch.zeros(3, device="meta").max())

@@ -1,4 +1,4 @@
-"""What lifters cost, against what their papers print and what was measured on their published code."""
+"""The cost of lifters, against the figures of their papers and measurements of their published code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from posemoe_edge.edge.presets import find_preset
 
 FRAMES, JOINTS = 243, 17
 
-# What is printed, or was measured and written down, is rounded to the last digit given.
+# Printed and measured figures are rounded to their last digit.
 GIGA_3 = 0.0005e9
 GIGA_2 = 0.0052e9  # one row of H2OT's seventeen, 153.885 by our count, is printed as 153.89
 
@@ -103,32 +103,32 @@ def test_decays_are_the_parameters_that_poseretnet_does_not_train() -> None:
     ],
 )
 def test_macs_are_counted_as_on_the_published_code(preset: str, thop: float, everything: float) -> None:
-    found = counted(of(preset))
-    assert abs(found.thop - thop) < GIGA_3 and abs(found.all - everything) < GIGA_3
+    macs = counted(of(preset))
+    assert abs(macs.thop - thop) < GIGA_3 and abs(macs.all - everything) < GIGA_3
 
 
 def pooled(channels: int) -> int:
-    """What thop counts for TPC's mean over joints: 17 additions and a division for each number that comes of it."""
+    """thop's count for TPC's mean over joints: 17 additions and a division for each number of the result."""
     return (JOINTS + 1) * FRAMES * channels
 
 
 def test_macs_of_hot_are_the_published_ones() -> None:
-    found = counted(of("mixste-hot-243"))
-    assert abs(found.thop + pooled(512) - 84.004e9) < GIGA_3
+    macs = counted(of("mixste-hot-243"))
+    assert abs(macs.thop + pooled(512) - 84.004e9) < GIGA_3
     distances = FRAMES * FRAMES * 512  # tpc's are one product here, and sums of squares in the published code
-    assert abs(found.all - distances - 88.089e9) < GIGA_3
+    assert abs(macs.all - distances - 88.089e9) < GIGA_3
 
 
 def test_another_reading_of_posemoe_costs_what_it_was_measured_to() -> None:
-    found = counted(of("posemoe-h36m-243", **WIDE))
-    assert abs(found.thop - 66.348e9) < GIGA_3
+    macs = counted(of("posemoe-h36m-243", **WIDE))
+    assert abs(macs.thop - 66.348e9) < GIGA_3
 
 
 def test_the_printed_macs_of_poseretnet_lack_its_raw_weights() -> None:
-    found = counted(of("poseretnet-h36m-243"))
+    macs = counted(of("poseretnet-h36m-243"))
     raw = 8 * 5 * 512**2 * FRAMES * JOINTS  # W_Q, W_K, W_V, W_G and W_O of each layer, at each frame and joint
-    assert abs(found.thop - raw - 104.385e9) < GIGA_3
-    assert round((found.thop - raw) / FRAMES / 1e6) == 430  # as printed, of each frame
+    assert abs(macs.thop - raw - 104.385e9) < GIGA_3
+    assert round((macs.thop - raw) / FRAMES / 1e6) == 430  # as printed, of each frame
 
 
 TABLE_4 = {
@@ -155,8 +155,8 @@ TABLE_4 = {
 
 @pytest.mark.parametrize(("r", "b"), list(TABLE_4), ids=str)
 def test_flops_of_h2ot_are_the_printed_ones(r: tuple[int, ...], b: tuple[int, ...]) -> None:
-    found = counted(of("mixste-243", pruning=Pruning(keep=r, layers=b)))
-    assert abs(2 * found.linear - TABLE_4[r, b] * 1e9) < GIGA_2
+    macs = counted(of("mixste-243", pruning=Pruning(keep=r, layers=b)))
+    assert abs(2 * macs.linear - TABLE_4[r, b] * 1e9) < GIGA_2
 
 
 @pytest.mark.parametrize(
@@ -198,33 +198,33 @@ def test_pruned_presets_are_the_rows_of_the_tables(pruned: str, preset: str, pru
 def test_macs_of_a_small_mixste_are_counted_by_hand(frames: int) -> None:
     dim, layers, ratio = 16, 2, 3
     config = AlternatingConfig(mixer=AttentionConfig(), window=9, dim=dim, heads=2, layers=layers, mlp_ratio=ratio, channels=2)
-    found, tokens = count_macs(config, frames), frames * JOINTS
+    macs, tokens = count_macs(config, frames), frames * JOINTS
     block = (4 + 2 * ratio) * dim * dim  # queries, keys, values, output; the feed-forward up and down
     linear = tokens * (2 * dim + 2 * layers * block + 3 * dim)
     norms = tokens * dim * (2 * layers * 3 + 1)  # two in a block and one after it, and the head's
     maps = layers * 2 * dim * (frames * JOINTS**2 + JOINTS * frames**2)  # q k' and its product with v
-    assert found == Macs(linear, linear + 4 * norms, linear + maps)
+    assert macs == Macs(linear, linear + 4 * norms, linear + maps)
 
 
 def test_macs_of_a_small_motionbert_are_counted_by_hand() -> None:
     dim, frames, representation = 16, 5, 24
     config = DualStreamConfig(mixer=AttentionConfig(), window=9, dim=dim, heads=2, layers=1, representation=representation)
-    found, tokens = count_macs(config, frames), frames * JOINTS
+    macs, tokens = count_macs(config, frames), frames * JOINTS
     linear = tokens * (3 * dim + 4 * 8 * dim * dim + 2 * 2 * dim + dim * representation + 3 * representation)
     maps = 2 * 2 * dim * (frames * JOINTS**2 + JOINTS * frames**2)
-    assert found == Macs(linear, linear + 4 * tokens * dim * (4 * 2 + 1), linear + maps)
+    assert macs == Macs(linear, linear + 4 * tokens * dim * (4 * 2 + 1), linear + maps)
 
 
 @pytest.mark.parametrize("mixer", [RetentionConfig(), DSSMConfig(state_size=4)], ids=["retention", "dssm"])
 def test_a_step_reads_and_writes_its_state_once(mixer: MixerConfig) -> None:
     config = AlternatingConfig(mixer=mixer, dim=16, heads=2, layers=2)
-    found = count_macs(config, 1)
+    macs = count_macs(config, 1)
     numbers = 8 * 8 * JOINTS * 2 if mixer.kind == "retention" else JOINTS * 16 * 4
     maps = 2 * 2 * 16 * JOINTS**2  # over joints, of two layers
-    assert found.all - found.linear == maps + 2 * 2 * numbers
+    assert macs.all - macs.linear == maps + 2 * 2 * numbers
 
 
-# Descriptions.
+# The cost of a lifter.
 
 
 @pytest.mark.parametrize(
@@ -235,23 +235,23 @@ def test_a_step_reads_and_writes_its_state_once(mixer: MixerConfig) -> None:
         ("poseretnet-h36m-243", "step", 1, 0, 4 * 4_456_448),
     ],
 )
-def test_a_description_says_what_a_lifter_costs(preset: str, mode: str, frames: int, latency: int, state: int) -> None:
+def test_the_cost_of_a_lifter(preset: str, mode: str, frames: int, latency: int, state: int) -> None:
     config = of(preset)
-    told, call = lifter_cost(config), count_macs(config, frames)
-    assert (told["mode"], told["frames"], told["latency_frames"], told["state_bytes"]) == (mode, frames, latency, state)
-    assert (told["macs_linear"], told["macs_thop"], told["macs_all"]) == (call.linear, call.thop, call.all)
-    assert (told["topology"], told["mixer"], told["params"]) == (config.topology, config.mixer_kind, parameters(config))
-    assert told["macs_per_frame"] == call.all
+    cost, call = lifter_cost(config), count_macs(config, frames)
+    assert (cost["mode"], cost["frames"], cost["latency_frames"], cost["state_bytes"]) == (mode, frames, latency, state)
+    assert (cost["macs_linear"], cost["macs_thop"], cost["macs_all"]) == (call.linear, call.thop, call.all)
+    assert (cost["topology"], cost["mixer"], cost["params"]) == (config.topology, config.mixer_kind, parameters(config))
+    assert cost["macs_per_frame"] == call.all
 
 
-def test_a_description_of_a_long_call_still_says_what_a_frame_costs() -> None:
+def test_the_cost_of_a_frame_does_not_depend_on_the_length_of_a_call() -> None:
     config = AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
-    told = lifter_cost(config, frames=9)
-    assert told["frames"] == 9 and told["macs_all"] == count_macs(config, 9).all
-    assert told["macs_per_frame"] == count_macs(config, 1).all < told["macs_all"]
+    cost = lifter_cost(config, frames=9)
+    assert cost["frames"] == 9 and cost["macs_all"] == count_macs(config, 9).all
+    assert cost["macs_per_frame"] == count_macs(config, 1).all < cost["macs_all"]
 
 
-def test_a_description_counts_a_memory_in_bytes_of_float32() -> None:
+def test_a_state_is_counted_in_bytes_of_float32() -> None:
     config = DualStreamConfig(mixer=DSSMConfig(state_size=4), block="gated", dim=16, heads=2, layers=1)
     assert lifter_cost(config)["state_bytes"] == 4 * 2 * JOINTS * (16 // config.reduction) * 4
 

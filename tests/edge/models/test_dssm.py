@@ -1,4 +1,4 @@
-"""What is DSSM's own: both ways to weigh pairs of frames, and when each is taken."""
+"""Both ways in which DSSM weights pairs of frames, and when each is used."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def stepped(dssm: DSSM, u: Tensor, state: Tensor, timing: Timing) -> Tensor:
     return torch.stack(answers, dim=1)
 
 
-@pytest.mark.parametrize("forgetful", [False, True], ids=["long memories", "memories that are gone within a call"])
-@pytest.mark.parametrize("one_clock", [False, True], ids=["a timing each", "one timing"])
-def test_a_call_equals_its_steps_however_fast_it_forgets(forgetful: bool, one_clock: bool) -> None:
+@pytest.mark.parametrize("decays_fast", [False, True], ids=["long memories", "memories that are gone within a call"])
+@pytest.mark.parametrize("one_timing", [False, True], ids=["a timing each", "one timing"])
+def test_a_call_equals_its_steps_however_fast_it_decays(decays_fast: bool, one_timing: bool) -> None:
     torch.manual_seed(0)
     dssm = DSSM(4, joints=3, size=4).double()
-    if forgetful:
+    if decays_fast:
         with torch.no_grad():
             dssm.log_rate[:] = torch.tensor([6.0, -1.0])  # e^6 a step: its inverse over a call is beyond any float
     u, state = torch.randn(2, FRAMES, 3, 4).double(), torch.randn(2, *dssm.state_shape).double()
-    elapsed = torch.rand(1 if one_clock else 2, FRAMES).double() * 3 + 0.1
-    reset = None if one_clock else torch.rand(2, FRAMES) < 0.1
+    elapsed = torch.rand(1 if one_timing else 2, FRAMES).double() * 3 + 0.1
+    reset = None if one_timing else torch.rand(2, FRAMES) < 0.1
     timing = Timing(elapsed, reset)
-    assert dssm._invertible(timing) != forgetful
+    assert dssm._invertible(timing) != decays_fast
     one = torch.ones_like(u)
     torch.testing.assert_close(dssm.chunk(one, one, u, state, timing)[0], stepped(dssm, u, state, timing), atol=1e-9, rtol=0)
 
 
-def test_gradients_stay_finite_up_to_the_limit_of_the_quick_way() -> None:
+def test_gradients_stay_finite_up_to_the_limit_of_invertible_decays() -> None:
     dssm = DSSM(4, joints=3, size=4)
     fastest = 59.0 / (FRAMES - 1) / dssm.log_step.detach().exp().max()
     with torch.no_grad():
@@ -54,6 +54,6 @@ def test_gradients_stay_finite_up_to_the_limit_of_the_quick_way() -> None:
     exact = DSSM(4, joints=3, size=4).double()
     exact.load_state_dict(dssm.state_dict())
     ones = torch.ones_like(u).double()
-    want = exact.forward(ones, ones, u.double(), Timing(torch.ones(2, FRAMES).double()))
+    expected = exact.forward(ones, ones, u.double(), Timing(torch.ones(2, FRAMES).double()))
     got = dssm.forward(torch.ones_like(u), torch.ones_like(u), u, timing)
-    torch.testing.assert_close(got.double(), want, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(got.double(), expected, atol=1e-4, rtol=1e-3)

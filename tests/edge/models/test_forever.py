@@ -1,4 +1,4 @@
-"""Streams that never end: NC-RetNet counts frames from the beginning of its stream, and dies of it after twelve minutes."""
+"""Long streams: NC-RetNet counts frames from the beginning of its stream, and overflows after twelve minutes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WIDTH = 64  # d of the published network
 LIMIT = 512 * np.log(np.finfo(np.float32).max) / -np.log(0.4 / 1.4)  # zeta_0^(-p / 512) leaves float32: frame 36,260
 
 SAME = 1e-10  # float64: the same numbers, summed in another order
-ROUNDING = 1e-4  # float32, of the largest value: rounding is forgotten as fast as the frames are, and doesn't add up
+ROUNDING = 1e-4  # float32, of the largest value: rounding errors decay with the frames and do not add up
 
 CHUNK, FRAMES, CALL = 9, 1_000_000, 90
-FORGOTTEN = 20_000  # gamma^20000 < 1e-68 for the slowest head of a joint at distance 1: nothing before them is left
-SPREAD = 1.5  # the largest value of a stretch, of the largest of another one: the same noise goes through both
+FORGOTTEN = 20_000  # gamma^20000 < 1e-68 for the slowest head of a joint at distance 1: nothing older is left
+SPREAD = 1.5  # ratio of the largest values of two stretches, which have the same noise as input
 
 
 def published(
     q: Tensor, k: Tensor, v: Tensor, sizes: list[int], gamma: float, *, first: int, causal: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """NC-RetNet's chunk form of one head, in the precision of q: (T, d) outputs from (T, d), and the memory (d, d).
+    """NC-RetNet's chunk form of one head, in the precision of q: (T, d) outputs from (T, d), and the state (d, d).
 
     xPos turns pairs of channels (i, i + d/2 here) by the frame's number in its stream, which begins with ``first``.
     """
@@ -46,7 +46,7 @@ def published(
         cos, sin = (number * theta).cos(), (number * theta).sin()
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1) * (zeta ** (sign * number / 512)).repeat(1, 2)
 
-    memory, outputs, start = q.new_zeros(width, width), [], 0
+    state, outputs, start = q.new_zeros(width, width), [], 0
     for size in sizes:
         span = slice(start, start + size)
         number = first + torch.arange(start, start + size, dtype=q.dtype)[:, None]
@@ -54,14 +54,14 @@ def published(
         queries, keys = turned(q[span], number, 1), turned(k[span], number, -1)
         decay = gamma ** (r[:, None] - r).abs()
         scores = queries @ keys.T * (decay.tril() if causal else decay)
-        outputs.append(scores @ v[span] + gamma ** (r[:, None] + 1) * (queries @ memory))
-        memory = gamma**size * memory + (keys * gamma ** (size - 1 - r[:, None])).T @ v[span]
+        outputs.append(scores @ v[span] + gamma ** (r[:, None] + 1) * (queries @ state))
+        state = gamma**size * state + (keys * gamma ** (size - 1 - r[:, None])).T @ v[span]
         start += size
-    return torch.cat(outputs), memory
+    return torch.cat(outputs), state
 
 
 def ours(mixer: Retention, q: Tensor, k: Tensor, v: Tensor, sizes: list[int], *, causal: bool = False) -> tuple[Tensor, Tensor]:
-    """The same of one row, joint and head by a mixer that has been told no frame's number."""
+    """The same of one row, joint and head by a mixer without frame numbers."""
     assert mixer.state_shape is not None
     state, outputs = q.new_zeros(1, *mixer.state_shape), []
     for start, end in pairwise(np.cumsum([0, *sizes]).tolist()):
@@ -84,11 +84,11 @@ def mixer_of(width: int, dtype: torch.dtype) -> tuple[Retention, float]:
 
 
 def apart(got: Tensor, expected: Tensor) -> float:
-    """Of the largest value."""
+    """The largest difference, relative to the largest value."""
     return float((got.double() - expected.double()).abs().max() / expected.abs().max())
 
 
-# The published form and its end.
+# The published form and its overflow.
 
 
 def test_the_published_form_overflows_after_twelve_minutes_where_ours_goes_on() -> None:
@@ -99,7 +99,7 @@ def test_the_published_form_overflows_after_twelve_minutes_where_ours_goes_on() 
     alive = theirs.isfinite().all(-1)
     dies = first + int(alive.int().argmin())
     assert not alive.all() and LIMIT - 60 <= dies <= LIMIT + 1
-    assert not alive[dies - first :].any()  # and it never comes back
+    assert not alive[dies - first :].any()  # and it stays so
     y, state = ours(mixer, q, k, v, sizes)
     assert y.isfinite().all() and state.isfinite().all()
     wide, _ = published(q.double(), k.double(), v.double(), sizes, gamma, first=first)
@@ -110,7 +110,7 @@ def test_ours_is_the_same_number_at_any_age_of_the_stream() -> None:
     parts, sizes = qkv(30, 8, torch.float64), [9, 9, 9, 3]
     mixer, gamma = mixer_of(8, torch.float64)
     y, _ = ours(mixer, *parts, sizes)
-    for first in (0, 1_000, 30_000, 200_000):  # float64 lives to frame 290,000
+    for first in (0, 1_000, 30_000, 200_000):  # float64 is finite to frame 290,000
         expected, _ = published(*parts, sizes, gamma, first=first)
         assert apart(y, expected) < SAME
 
@@ -126,13 +126,13 @@ def test_ours_is_the_published_form_while_that_lives(sizes: list[int], first: in
     parts = qkv(sum(sizes), 8, torch.float64, seed)
     mixer, gamma = mixer_of(8, torch.float64)
     y, state = ours(mixer, *parts, sizes, causal=causal)
-    expected, memory = published(*parts, sizes, gamma, first=first, causal=causal)
+    expected, state = published(*parts, sizes, gamma, first=first, causal=causal)
     assert apart(y, expected) < SAME
-    last = first + sum(sizes) - 1  # ours keeps keys at the last frame's time, the published memory at the stream's
+    last = first + sum(sizes) - 1  # ours keeps keys at the last frame's time, the published state at the stream's
     pair = torch.arange(4, dtype=torch.float64)
     turning = torch.polar(((2 * pair + 3.2) / 11.2) ** (-last / 512), last * 10000.0 ** (-pair / 4))
     keys = torch.complex(*state.chunk(2, dim=0)) * turning[:, None]
-    assert apart(torch.cat([keys.real, keys.imag]), memory) < SAME
+    assert apart(torch.cat([keys.real, keys.imag]), state) < SAME
 
 
 # A network, for five and a half hours at 50 Hz.
@@ -153,7 +153,7 @@ def noise(call: int) -> Tensor:
 
 
 def test_a_stream_of_a_million_frames_is_as_exact_as_a_young_one() -> None:
-    """float64 starts late, from an empty memory: what it misses is worth gamma^FORGOTTEN of one frame, nothing at all."""
+    """float64 starts late, from an empty state: the frames before count gamma^FORGOTTEN of one frame, which is 0."""
     narrow, exact = lifter(torch.float32), lifter(torch.float64)
     calls, late = FRAMES // CALL + 1, (FRAMES - FORGOTTEN) // CALL
     assert exact.state_shape is not None and 0.9921875**FORGOTTEN < 1e-68
@@ -174,20 +174,20 @@ def test_a_stream_of_a_million_frames_is_as_exact_as_a_young_one() -> None:
     assert np.isfinite(largest).all() and max(largest[tenth:]) < SPREAD * max(largest[:tenth])
 
 
-# Nothing in a call knows how old its stream is.
+# A call does not depend on the age of its stream.
 
 
 class Recorded(TorchDispatchMode):
-    """The operations of a call, and the shapes of what they made."""
+    """The operations of a call, and the shapes of their outputs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[tuple[str, tuple[int, ...]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        self.seen.append((str(func), tuple(made.shape) if isinstance(made, Tensor) else ()))
-        return made
+        output = func(*args, **(kwargs or {}))
+        self.seen.append((str(func), tuple(output.shape) if isinstance(output, Tensor) else ()))
+        return output
 
 
 def called(model: Lifter, mode: str, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,6 +214,6 @@ def test_a_call_does_the_same_work_with_the_same_tables_at_any_age(mode: str) ->
     assert after.keys() == tables.keys() and all(torch.equal(table, after[name]) for name, table in tables.items())
 
 
-def test_a_call_is_told_no_frames_number() -> None:
-    told = {name for mode in (Lifter.step, Lifter.chunk) for name in inspect.signature(mode).parameters}
-    assert told == {"self", "x", "state", "dt", "reset", "chunk_size"}
+def test_a_call_takes_no_frame_number() -> None:
+    parameters = {name for method in (Lifter.step, Lifter.chunk) for name in inspect.signature(method).parameters}
+    assert parameters == {"self", "x", "state", "dt", "reset", "chunk_size"}

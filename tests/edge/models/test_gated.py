@@ -1,4 +1,4 @@
-"""HumMUSS's gated blocks against the paper's equations, with the filters run one place after the other."""
+"""HumMUSS's gated blocks against the paper's equations, with the filters run position by position."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ GOLDEN = Path(__file__).parents[4] / "shared" / "reference" / "golden" / "s4d_ke
 FPS, FRAMES, JOINTS, DIM = 50.0, 7, 5, 8
 
 SAME = 1e-10  # float64: the same numbers, summed in another order
-FLOAT32 = 1e-6  # initial values are made in float32
+FLOAT32 = 1e-6  # initial values are computed in float32
 
 Array = NDArray[Any]
 
 
 def config(*, both: bool, window: int = FRAMES, **others: Any) -> DualStreamConfig:
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "mixer": DSSMConfig(state_size=4), "block": "gated", "dim": DIM, "heads": 2, "layers": 1, "joints": JOINTS,
         "reduction": 2, "lookahead": both, "window": window if both else None, "positions": False,
     }  # fmt: skip
-    return DualStreamConfig(**(made | others))
+    return DualStreamConfig(**(fields | others))
 
 
 def make(module: nn.Module) -> Any:
-    """In float64, every weight away from its start."""
+    """In float64, every weight moved away from its initial value."""
     module.double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     for weight in module.parameters():
@@ -51,14 +51,14 @@ def features(frames: int = FRAMES) -> Tensor:
 
 
 def spaced(frames: int = FRAMES) -> Array:
-    """(2, T) seconds since the frame before, uneven. The last is the nominal one, for as long as the last frame lasts too."""
+    """(2, T) seconds since the frame before, uneven. The last one is nominal, as is the duration of the last frame."""
     dt_s = np.random.default_rng(0).uniform(0.005, 0.1, (2, frames))
     dt_s[:, -1] = 1 / FPS
     return dt_s
 
 
 def apart(got: Tensor, expected: Tensor | Array) -> float:
-    """Of the largest value."""
+    """The largest difference, relative to the largest value."""
     wanted = torch.as_tensor(expected)
     assert got.shape == wanted.shape
     return float((got - wanted).abs().max() / wanted.abs().max())
@@ -87,7 +87,7 @@ def normed(norm: nn.LayerNorm, x: Array) -> Array:
 
 
 def filtered(dssm: DSSM, u: Array, elapsed: Array) -> Array:
-    """A diagonal state space over (L, C), one place after the other, each held for its own time (L,)."""
+    """A diagonal state space over (L, C), position by position, each held for its own time (L,)."""
     step = np.exp(dssm.log_step.numpy())[:, None]  # (C, 1)
     a = -np.exp(dssm.log_rate.numpy()) + 1j * dssm.frequency.numpy()  # (C or 1, N/2)
     c = dssm.read[0].numpy() + 1j * dssm.read[1].numpy()
@@ -100,25 +100,25 @@ def filtered(dssm: DSSM, u: Array, elapsed: Array) -> Array:
     return np.stack(y)
 
 
-def block(made: GatedBlock, x: Array, elapsed: Array, until: Array) -> Array:
-    """(L, C) through equations of 4.1 or 4.2; ahead, a place stands for ``elapsed``, backwards for ``until`` the next one."""
-    x_n = normed(made.norm, x)
-    x_id = gelu(linear(made.identity, x_n))
-    x_f = linear(made.ahead_out, filtered(made.ahead, gelu(linear(made.ahead_in, x_n)), elapsed))
-    if not made.both:
-        return x + linear(made.out, x_f * x_id)
-    flipped = gelu(linear(made.back_in, x_n[::-1]))
-    x_b = linear(made.back_out, filtered(made.back.dssm, flipped, until[::-1]))[::-1]
-    x_cb = gelu(linear(made.combine, x_f * x_b))
-    return x + linear(made.out, x_cb * x_id)
+def block(gated: GatedBlock, x: Array, elapsed: Array, until: Array) -> Array:
+    """(L, C) through equations of 4.1 or 4.2; forwards a position lasts ``elapsed``, backwards ``until`` the next one."""
+    x_n = normed(gated.norm, x)
+    x_id = gelu(linear(gated.identity, x_n))
+    x_f = linear(gated.ahead_out, filtered(gated.ahead, gelu(linear(gated.ahead_in, x_n)), elapsed))
+    if not gated.both:
+        return x + linear(gated.out, x_f * x_id)
+    flipped = gelu(linear(gated.back_in, x_n[::-1]))
+    x_b = linear(gated.back_out, filtered(gated.back.dssm, flipped, until[::-1]))[::-1]
+    x_cb = gelu(linear(gated.combine, x_f * x_b))
+    return x + linear(gated.out, x_cb * x_id)
 
 
-def over_time(made: GatedBlock, x: Tensor, elapsed: Array) -> Array:
-    """Every row and joint on its own."""
+def over_time(gated: GatedBlock, x: Tensor, elapsed: Array) -> Array:
+    """Every row and joint separately."""
     y = np.zeros_like(x.numpy())
     for row, joint in np.ndindex(len(x), JOINTS):
         times = elapsed[row]
-        y[row, :, joint] = block(made, x[row, :, joint].numpy(), times, np.append(times[1:], 1.0))
+        y[row, :, joint] = block(gated, x[row, :, joint].numpy(), times, np.append(times[1:], 1.0))
     return y
 
 
@@ -129,37 +129,37 @@ def over_time(made: GatedBlock, x: Tensor, elapsed: Array) -> Array:
 @pytest.mark.parametrize("both", [True, False], ids=["both", "ahead"])
 @pytest.mark.parametrize("time", ["uniform", "varying"])
 def test_a_block_over_time_is_its_equations(bias: bool, both: bool, time: str) -> None:
-    made, x = make(GatedTime(config(both=both, bias=bias, expansion=3))), features()
+    gated, x = make(GatedTime(config(both=both, bias=bias, expansion=3))), features()
     elapsed = np.ones((2, FRAMES)) if time == "uniform" else spaced() * FPS
     timing = Timing(torch.from_numpy(elapsed), chunk_size=FRAMES if both else 1, uniform=time == "uniform")
-    assert apart(made(x, ForwardMode(timing)), over_time(made, x, elapsed)) < SAME
+    assert apart(gated(x, ForwardMode(timing)), over_time(gated, x, elapsed)) < SAME
 
 
 @pytest.mark.parametrize("both", [True, False], ids=["both", "ahead"])
 def test_a_block_over_joints_has_both_directions_always(both: bool) -> None:
-    made, x = make(GatedJoints(config(both=both))), features()
+    gated, x = make(GatedJoints(config(both=both))), features()
     ones = np.ones(JOINTS)
-    expected = np.stack([[block(made, frame.numpy(), ones, ones) for frame in row] for row in x])
-    assert made.both and apart(made(x), expected) < SAME
-    assert apart(made(x[:, 0]), expected[:, 0]) < SAME  # a step's features have no frames
+    expected = np.stack([[block(gated, frame.numpy(), ones, ones) for frame in row] for row in x])
+    assert gated.both and apart(gated(x), expected) < SAME
+    assert apart(gated(x[:, 0]), expected[:, 0]) < SAME  # a step's features have no frames
 
 
 @pytest.mark.parametrize(("expansion", "reduction"), [(1, 1), (2, 4), (3, 2)])
 def test_widths_are_multiples_and_fractions_of_the_channels(expansion: int, reduction: int) -> None:
     for both in (True, False):
-        made = GatedTime(config(both=both, expansion=expansion, reduction=reduction))
-        assert made.identity.weight.shape == (expansion * DIM, DIM) and made.out.weight.shape == (DIM, expansion * DIM)
-        assert made.ahead_in.weight.shape == (DIM // reduction, DIM)
-        assert made.ahead_out.weight.shape == ((DIM if both else expansion * DIM), DIM // reduction)
-        assert len(made.ahead.log_step) == DIM // reduction
+        gated = GatedTime(config(both=both, expansion=expansion, reduction=reduction))
+        assert gated.identity.weight.shape == (expansion * DIM, DIM) and gated.out.weight.shape == (DIM, expansion * DIM)
+        assert gated.ahead_in.weight.shape == (DIM // reduction, DIM)
+        assert gated.ahead_out.weight.shape == ((DIM if both else expansion * DIM), DIM // reduction)
+        assert len(gated.ahead.log_step) == DIM // reduction
 
 
 def test_a_causal_block_steps_as_it_runs() -> None:
-    made, x, times = make(GatedTime(config(both=False))), features(), torch.from_numpy(spaced() * FPS)
-    expected, state = made(x, ForwardMode(Timing(times))), torch.zeros(2, 1, *made.ahead.state_shape, dtype=torch.float64)
+    gated, x, times = make(GatedTime(config(both=False))), features(), torch.from_numpy(spaced() * FPS)
+    expected, state = gated(x, ForwardMode(Timing(times))), torch.zeros(2, 1, *gated.ahead.state_shape, dtype=torch.float64)
     for n in range(FRAMES):
-        mode = StepMode(Timing(times[:, n : n + 1]), state, [made.ahead])
-        assert apart(made(x[:, n], mode), expected[:, n]) < SAME
+        mode = StepMode(Timing(times[:, n : n + 1]), state, [gated.ahead])
+        assert apart(gated(x[:, n], mode), expected[:, n]) < SAME
         state = mode.packed_state()
 
 
@@ -181,7 +181,7 @@ def test_backwards_takes_queries_and_keys_of_its_own_frames() -> None:
     assert apart(ReverseDSSM(dssm)(q, k, v, timing), q * ReverseDSSM(dssm)(ones, ones, k * v, timing)) < SAME
 
 
-def test_backwards_has_no_memory() -> None:
+def test_a_reverse_dssm_has_no_state() -> None:
     mixer, u = ReverseDSSM(DSSM(DIM, JOINTS, 4)), features()
     assert mixer.state_shape is None
     with pytest.raises(UsageError, match="dssm has no state"):
@@ -192,9 +192,9 @@ def test_backwards_has_no_memory() -> None:
 
 
 def test_a_held_input_is_the_same_at_half_the_frame_rate_in_both_directions() -> None:
-    """Ahead, a frame of twice the time leaves what two equal frames leave; backwards it is met where the first of them was."""
+    """A frame of twice the duration equals two equal frames: forwards after the second, backwards after the first of them."""
     dssm, slow = make(DSSM(DIM, JOINTS, 4)), features()
-    slow[:, -1] = 0  # nothing tells how long a window's last frame lasts
+    slow[:, -1] = 0  # the duration of a window's last frame is unknown
     fast, one = slow.repeat_interleave(2, dim=1), torch.ones((), dtype=torch.float64)
     at_half, at_full = Timing(torch.full((1, FRAMES), 2.0).double()), Timing(torch.ones(1, 2 * FRAMES).double())
     assert apart(dssm(one, one, slow, at_half), dssm(one, one, fast, at_full)[:, 1::2]) < SAME
@@ -223,7 +223,7 @@ def test_another_frame_rate_scales_the_step_of_every_filter_over_time(both: bool
     assert apart(model(x, dt), scaled(model, by)(x)) < SAME
 
 
-# The filters' start and their two ways of summing.
+# Initial values of the filters, and their two ways of summing.
 
 
 def frequencies(size: int, modes: str) -> Array:

@@ -10,10 +10,10 @@ ROUNDING = 1e-6  # float32
 
 
 def poses(*frames: tuple[float, float, float]) -> Tensor:
-    """(1, T, 17, 3): the root as given, all else at the origin."""
-    made = torch.zeros(1, len(frames), 17, 3)
-    made[0, :, 0] = torch.tensor(frames)
-    return made
+    """(1, T, 17, 3): the root at ``frames``, all other joints at the origin."""
+    poses = torch.zeros(1, len(frames), 17, 3)
+    poses[0, :, 0] = torch.tensor(frames)
+    return poses
 
 
 # Predicted roots, true roots, and by hand: the 2D loss (19), the depth loss (20), the velocity loss.
@@ -21,7 +21,7 @@ TABLE = [
     ([(0, 0, 0)], [(3, 4, 0)], 5 / 17, 0, None),  # a distance, not a sum of axes
     ([(0, 0, 0)], [(0, 0, -2)], 0, 2 / 17, None),  # depth is no part of 2D, and has no sign
     ([(3, 4, 1), (0, 0, 0)], [(0, 0, 0), (0, 0, 3)], 5 / 34, 4 / 34, (9 + 16 + 16) ** 0.5 / 17),  # means over frames and joints
-    ([(1, 1, 1), (2, 2, 2)], [(0, 0, 0), (1, 1, 1)], 2**0.5 / 17, 1 / 17, 0),  # wrong by a constant: no wrong motion
+    ([(1, 1, 1), (2, 2, 2)], [(0, 0, 0), (1, 1, 1)], 2**0.5 / 17, 1 / 17, 0),  # a constant error is no error of motion
 ]
 
 
@@ -43,7 +43,7 @@ def test_losses_are_the_papers(
 @pytest.mark.parametrize(("joint", "weight"), [(0, 1), (2, 2.5), (8, 1), (11, 1.5), (12, 4), (16, 4)])
 def test_smoothness_weighs_the_square_of_each_joints_motion(joint: int, weight: float) -> None:
     moving = torch.zeros(1, 3, 17, 3)
-    moving[0, 1:, joint] = torch.tensor([1.0, 2.0, 2.0])  # moves once, by 3, then stands
+    moving[0, 1:, joint] = torch.tensor([1.0, 2.0, 2.0])  # one motion of 3, then none
     assert losses.smoothness_loss(moving).item() == pytest.approx(weight * 9 / (2 * 17 * 3), rel=ROUNDING)  # per coordinate
 
 
@@ -92,7 +92,7 @@ def test_hummuss_loss_is_squared_errors_of_places_and_motion() -> None:
 
 
 @pytest.mark.parametrize("loss", list(LOSSES))
-def test_every_loss_is_zero_where_all_is_right_and_still_and_knows_one_frame(loss: str) -> None:
+def test_every_loss_is_zero_for_a_still_exact_pose_and_takes_one_frame(loss: str) -> None:
     still = torch.randn(2, 1, 17, 3).expand(-1, 4, -1, -1)
     assert LOSSES[loss](still, still, torch.zeros(2, 4, dtype=torch.bool)) == 0
     one = torch.randn(2, 1, 17, 3)
@@ -104,7 +104,7 @@ def test_no_loss_sees_motion_into_another_take(loss: str) -> None:
     torch.manual_seed(0)
     target = torch.randn(1, 4, 17, 3)
     predicted, reset = target.clone(), torch.tensor([[True, False, True, False]])
-    predicted[:, 2:] += 5.0  # two takes, each wrong by a constant
+    predicted[:, 2:] += 5.0  # two sequences, each wrong by a constant
     apart = LOSSES[loss](predicted, target, reset)
     together = LOSSES[loss](predicted, target, torch.zeros_like(reset))
     assert apart < together

@@ -27,12 +27,12 @@ FPS = 50.0
 DISTANCES = (4.0, 1.0, 0.5)
 JOINTS, DIM, HEADS = len(DISTANCES), 8, 2
 
-# What the forms may differ by, relative to the largest value: they sum the same numbers in another order.
+# Tolerances between the forms, relative to the largest value: they sum the same numbers in another order.
 SAME = {torch.float64: 1e-10, torch.float32: 1e-5}
 EXACT = 1e-12  # float64, one formula written twice
 CONSTANTS = 1e-6  # decays and angles are kept in float32 and multiplied by times of some hundred frames
 DIGITS = 1.1e-7  # seven printed digits, and a float32 each
-LONG = 1e-4  # float32 after 20,000 frames: rounding is forgotten as fast as the frames are, and doesn't add up
+LONG = 1e-4  # float32 after 20,000 frames: rounding errors decay with the frames and do not add up
 
 recurrent = pytest.mark.parametrize("kind", ["retention", "published", "dssm"])
 reproducible = settings(max_examples=40, deadline=None, derandomize=True)
@@ -41,7 +41,7 @@ any_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids
 
 @dataclass(frozen=True)
 class Stream:
-    """How the frames of a stream are spaced, where it is reset and where a run over it is interrupted."""
+    """The spacing of a stream's frames, its resets, and the frames at which it is cut into chunks."""
 
     frames: int
     dt_s: NDArray[np.float64] | None = None  # (rows or 1, T), None at the nominal rate
@@ -51,7 +51,7 @@ class Stream:
     rows: int = 2
 
     def timing(self, dtype: torch.dtype = torch.float64, span: slice = slice(None), chunk_size: int = 1) -> Timing:
-        """The timing of some of its frames, as a lifter makes it."""
+        """The timing of some of its frames, as a lifter computes it."""
         reset = None if self.reset is None else torch.from_numpy(self.reset)[:, span]
         if self.dt_s is None:
             return Timing(torch.ones(1, self.frames, dtype=dtype)[:, span], reset, chunk_size, uniform=True)
@@ -59,15 +59,15 @@ class Stream:
 
     def qkv(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
         """Random q, k, v, (B, T, J, C)."""
-        made = torch.randn(3, self.rows, self.frames, JOINTS, DIM, generator=torch.Generator().manual_seed(self.seed))
-        q, k, v = made.to(dtype)
+        values = torch.randn(3, self.rows, self.frames, JOINTS, DIM, generator=torch.Generator().manual_seed(self.seed))
+        q, k, v = values.to(dtype)
         return q, k, v
 
     def state(self, mixer: Mixer, dtype: torch.dtype = torch.float64) -> Tensor:
-        """A random state to start from."""
+        """A random initial state."""
         assert mixer.state_shape is not None
-        made = torch.randn(self.rows, *mixer.state_shape, generator=torch.Generator().manual_seed(self.seed + 1))
-        return made.to(dtype)
+        state = torch.randn(self.rows, *mixer.state_shape, generator=torch.Generator().manual_seed(self.seed + 1))
+        return state.to(dtype)
 
     @property
     def spans(self) -> Iterable[slice]:
@@ -95,14 +95,14 @@ def streams(draw: st.DrawFn) -> Stream:
 
 
 def varying(frames: int, *, longest_s: float = 0.5, resets: Iterable[int] = (), cuts: tuple[int, ...] = ()) -> Stream:
-    """Two rows of uneven spacing, each its own; both are reset before the given frames."""
+    """Two rows of uneven spacing, different in each; both are reset before the frames ``resets``."""
     dt_s = np.random.default_rng(0).uniform(0.001, longest_s, (2, frames))
     reset = np.isin(np.arange(frames), list(resets))[None].repeat(2, 0)
     return Stream(frames, dt_s, reset if reset.any() else None, cuts)
 
 
 def make(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Mixer:
-    """Retention with held keys, NC-RetNet's own ("published"), or dssm."""
+    """Retention with ``zoh_gain``, NC-RetNet's own ("published"), or dssm."""
     torch.manual_seed(seed)
     mixer: Mixer = (
         DSSM(DIM, JOINTS, size=4) if kind == "dssm" else Retention(DIM, HEADS, DISTANCES, zoh_gain=kind == "retention")
@@ -120,7 +120,7 @@ def whole(mixer: Mixer, stream: Stream, state: Tensor, chunk_size: int = 1) -> t
 
 
 def chunks(mixer: Mixer, stream: Stream, state: Tensor, chunk_size: int = 1) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk, as the stream is cut."""
+    """Chunk by chunk, at the stream's cuts."""
     y = []
     for span in stream.spans:
         q, k, v = (x[:, span] for x in stream.qkv(state.dtype))
@@ -209,7 +209,7 @@ def test_packed_states_decay_as_each_alone(kind: str) -> None:
         torch.testing.assert_close(decayed[:, n], alone, rtol=0, atol=0)
 
 
-# Forgetting.
+# Resets and decay.
 
 
 @recurrent
@@ -240,7 +240,7 @@ def test_a_reset_of_one_row_leaves_the_others(kind: str, run: Callable[[Mixer, S
     assert_close(got, torch.stack([kept[0], forgotten[1]]), EXACT)
 
 
-# What a frame can change.
+# Which outputs a frame affects.
 
 
 @recurrent
@@ -385,11 +385,11 @@ def test_decays_follow_the_weights_of_a_checkpoint() -> None:
     assert isinstance(slower, Retention) and isinstance(mixer, Retention)
     slower.decay.copy_(mixer.decay.sqrt())
     state = stream.state(mixer)
-    silence = torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
+    zeros = torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
     timing = Stream(1, np.array([[0.06]])).timing()
-    _, once = mixer.step(silence, silence, silence, state, timing)
-    _, half = slower.step(silence, silence, silence, state, timing)
-    faded = (half.square().sum((1, 2)) / once.square().sum((1, 2))).sqrt()  # (B, J, H), turned alike
+    _, once = mixer.step(zeros, zeros, zeros, state, timing)
+    _, half = slower.step(zeros, zeros, zeros, state, timing)
+    faded = (half.square().sum((1, 2)) / once.square().sum((1, 2))).sqrt()  # (B, J, H), rotated alike
     assert_close(faded, (mixer.decay.double() ** -1.5).expand(2, -1, -1), CONSTANTS)
 
 
@@ -403,12 +403,12 @@ def test_decays_are_the_formula_of_their_distances(name: str) -> None:
 
 
 def test_two_silent_frames_decay_a_state_as_one_of_twice_the_time() -> None:
-    mixer, silence = make("retention"), torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
+    mixer, zeros = make("retention"), torch.zeros(2, JOINTS, DIM, dtype=torch.float64)
     state = Stream(1).state(mixer)
     short, long = (Stream(1, np.array([[dt_s], [3 * dt_s]])).timing() for dt_s in (0.03, 0.06))
-    _, once = mixer.step(silence, silence, silence, state, short)
-    y_twice, twice = mixer.step(silence + 1, silence, silence, once, short)
-    y_long, at_once = mixer.step(silence + 1, silence, silence, state, long)
+    _, once = mixer.step(zeros, zeros, zeros, state, short)
+    y_twice, twice = mixer.step(zeros + 1, zeros, zeros, once, short)
+    y_long, at_once = mixer.step(zeros + 1, zeros, zeros, state, long)
     assert_close(twice, at_once, EXACT)
     assert_close(y_twice, y_long, EXACT)
 
@@ -424,7 +424,7 @@ def test_a_call_with_many_long_gaps_is_finite_and_what_its_steps_are(dtype: torc
     y, end = mixer.chunk(q, k, v, state, timing)
     for frame in range(8):
         one, state = mixer.step(q[:, frame], k[:, frame], v[:, frame], state, timing.slice_frames(slice(frame, frame + 1)))
-        assert_close(y[:, frame], one, 1e-6)  # after 10,000 frames the slowest memory keeps 2e-9 of itself
+        assert_close(y[:, frame], one, 1e-6)  # after 10,000 frames the slowest state keeps 2e-9 of itself
     assert_close(end, state, 1e-6)
 
 
@@ -455,7 +455,7 @@ def test_a_state_does_not_depend_on_the_age_of_its_stream() -> None:
 
 
 def golden() -> tuple[DSSM, dict[str, Tensor]]:
-    """S4D's minimal kernel, written down by its published code; (B, H, L) there is (B, T, 1, C) here."""
+    """S4D's minimal kernel, recorded from its published code; its (B, H, L) is our (B, T, 1, C)."""
     if not GOLDEN.is_file():
         pytest.skip(f"the reference vectors are not beside this repository ({GOLDEN.name})")
     with np.load(GOLDEN) as file:

@@ -41,7 +41,7 @@ streaming = pytest.mark.parametrize("kind", ["retention", "dssm"])
 
 
 def make(kind: str, seed: int = 0, **others: Any) -> PoseMoE:
-    """A tiny lifter in float64 whose every weight is away from its start, so that none hides behind a zero."""
+    """A tiny lifter in float64. No weight has its initial value, so that zeros hide no error."""
     torch.manual_seed(seed)
     window = WINDOW if kind == "attention" else None
     config = PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=DIM, heads=HEADS, layers=1, window=window, **others)
@@ -57,40 +57,42 @@ def stirred(module: M) -> M:
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
-    """What a lifter is called with: (B, T, J, 3) keypoints, (B, T) seconds since the frame before, (B, T) resets."""
+class CallInputs:
+    """The inputs of a call: (B, T, J, 3) keypoints, (B, T) seconds since the frame before, (B, T) resets."""
 
     x: Tensor
     dt: Tensor | None = None
     reset: Tensor | None = None
 
-    def during(self, span: slice | int) -> Call:
-        return Call(*(None if part is None else part[:, span] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
+    def during(self, span: slice | int) -> CallInputs:
+        return CallInputs(*(None if part is None else part[:, span] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
 
 
-def call(time: str = "uniform", resets: str = "none", frames: int = FRAMES) -> Call:
+def call(time: str = "uniform", resets: str = "none", frames: int = FRAMES) -> CallInputs:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.uniform(-1, 1, (ROWS, frames, 17, 3)))
     varying = torch.from_numpy(rng.uniform(0.001, 0.5, (ROWS, frames)))
     reset = torch.zeros(ROWS, frames, dtype=torch.bool)
     reset[0, :1] = reset[1, 4:6] = True
     dt = {"uniform": None, "constant": torch.full_like(varying, 1 / 30), "varying": varying}[time]
-    return Call(x, dt, reset if resets == "some" else None)
+    return CallInputs(x, dt, reset if resets == "some" else None)
 
 
-def in_chunks(model: PoseMoE, made: Call, state: Tensor, cuts: Iterable[int] = (), size: int = 1) -> tuple[Tensor, Tensor]:
+def in_chunks(
+    model: PoseMoE, inputs: CallInputs, state: Tensor, cuts: Iterable[int] = (), size: int = 1
+) -> tuple[Tensor, Tensor]:
     poses = []
-    for start, end in pairwise((0, *cuts, made.x.shape[1])):
-        part = made.during(slice(start, end))
+    for start, end in pairwise((0, *cuts, inputs.x.shape[1])):
+        part = inputs.during(slice(start, end))
         pose, state = model.chunk(part.x, state, part.dt, part.reset, chunk_size=size)
         poses.append(pose)
     return torch.cat(poses, dim=1), state
 
 
-def in_steps(model: PoseMoE, made: Call, state: Tensor) -> tuple[Tensor, Tensor]:
+def in_steps(model: PoseMoE, inputs: CallInputs, state: Tensor) -> tuple[Tensor, Tensor]:
     poses = []
-    for n in range(made.x.shape[1]):
-        frame = made.during(n)
+    for n in range(inputs.x.shape[1]):
+        frame = inputs.during(n)
         pose, state = model.step(frame.x, state, frame.dt, frame.reset)
         poses.append(pose)
     return torch.stack(poses, dim=1), state
@@ -113,90 +115,90 @@ def assert_close(got: Tensor, expected: Tensor, tolerance: float) -> None:
 @pytest.mark.parametrize("time", ["uniform", "constant", "varying"])
 @pytest.mark.parametrize("resets", ["none", "some"])
 def test_forward_equals_chunks_and_steps(kind: str, time: str, resets: str) -> None:
-    model, made = make(kind), call(time, resets)
-    expected = model(made.x, made.dt, made.reset)
-    _, after = in_steps(model, made, model.initial_state(ROWS))
+    model, inputs = make(kind), call(time, resets)
+    expected = model(inputs.x, inputs.dt, inputs.reset)
+    _, after = in_steps(model, inputs, model.initial_state(ROWS))
     for cuts in [(), (1,), (3, 4, 7), range(1, FRAMES)]:
-        poses, state = in_chunks(model, made, model.initial_state(ROWS), cuts)
+        poses, state = in_chunks(model, inputs, model.initial_state(ROWS), cuts)
         assert_close(poses, expected, SAME)
         assert_close(state, after, SAME)
-    assert_close(in_steps(model, made, model.initial_state(ROWS))[0], expected, SAME)
+    assert_close(in_steps(model, inputs, model.initial_state(ROWS))[0], expected, SAME)
 
 
 @streaming
 @pytest.mark.parametrize("resets", ["none", "some"])
 def test_chunks_equal_steps_from_any_state(kind: str, resets: str) -> None:
-    model, made = make(kind), call("varying", resets)
+    model, inputs = make(kind), call("varying", resets)
     state = random_state(model)
-    expected, after = in_steps(model, made, state)
+    expected, after = in_steps(model, inputs, state)
     for cuts in [(), (2, 6)]:
-        poses, end = in_chunks(model, made, state, cuts)
+        poses, end = in_chunks(model, inputs, state, cuts)
         assert_close(poses, expected, SAME)
         assert_close(end, after, SAME)
 
 
 @streaming
 def test_a_staircase_equals_its_chunks(kind: str) -> None:
-    model, made = make(kind), call("varying", "some")
-    poses, _ = in_chunks(model, made, model.initial_state(ROWS), cuts=(4, 8), size=4)
-    assert_close(poses, model(made.x, made.dt, made.reset, chunk_size=4), SAME)
+    model, inputs = make(kind), call("varying", "some")
+    poses, _ = in_chunks(model, inputs, model.initial_state(ROWS), cuts=(4, 8), size=4)
+    assert_close(poses, model(inputs.x, inputs.dt, inputs.reset, chunk_size=4), SAME)
 
 
 @streaming
 def test_no_time_is_the_nominal_time_and_no_reset_is_none(kind: str) -> None:
-    model, made = make(kind), call()
-    nominal = Call(
-        made.x, torch.full((ROWS, FRAMES), 1 / FPS, dtype=torch.float64), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
+    model, inputs = make(kind), call()
+    nominal = CallInputs(
+        inputs.x, torch.full((ROWS, FRAMES), 1 / FPS, dtype=torch.float64), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
     )
-    assert_close(model(nominal.x, nominal.dt, nominal.reset), model(made.x), SAME)
-    assert_close(in_steps(model, nominal, model.initial_state(ROWS))[0], model(made.x), SAME)
+    assert_close(model(nominal.x, nominal.dt, nominal.reset), model(inputs.x), SAME)
+    assert_close(in_steps(model, nominal, model.initial_state(ROWS))[0], model(inputs.x), SAME)
 
 
-# State.
+# The state.
 
 
 @streaming
 def test_the_state_is_one_tensor_that_starts_empty(kind: str) -> None:
     model = make(kind)
     assert model.state_shape is not None
-    memories, *inner = model.state_shape
+    states, *inner = model.state_shape
     assert tuple(inner) == model.config.build_mixer().state_shape
-    assert memories == 3 + 2 + 2 * 3  # an encoder layer; cross-attention; own and twice aggregated, of both experts
+    assert states == 3 + 2 + 2 * 3  # an encoder layer; cross-attention; own and twice aggregated, of both experts
     state = model.initial_state(5)
     assert state.shape == (5, *model.state_shape) and not state.any()
 
 
 @streaming
-def test_a_reset_forgets_even_what_is_not_finite(kind: str) -> None:
-    model, made = make(kind), call("varying")
+def test_a_reset_clears_a_posemoe_state_that_is_not_finite(kind: str) -> None:
+    model, inputs = make(kind), call("varying")
     reset = torch.zeros(ROWS, FRAMES, dtype=torch.bool)
     reset[:, 0] = True
-    made, state = Call(made.x, made.dt, reset), model.initial_state(ROWS)
-    expected, after = in_steps(model, made, state)
-    for poses, end in (in_steps(model, made, state * math.nan), in_chunks(model, made, state + math.inf)):
+    inputs, state = CallInputs(inputs.x, inputs.dt, reset), model.initial_state(ROWS)
+    expected, after = in_steps(model, inputs, state)
+    for poses, end in (in_steps(model, inputs, state * math.nan), in_chunks(model, inputs, state + math.inf)):
         assert_close(poses, expected, SAME)
         assert_close(end, after, SAME)
 
 
 @streaming
 def test_streams_of_a_batch_do_not_touch_each_other(kind: str) -> None:
-    model, made = make(kind), call("varying", "some")
+    model, inputs = make(kind), call("varying", "some")
     state = random_state(model)
-    expected, after = in_steps(model, made, state)
+    expected, after = in_steps(model, inputs, state)
     for row in range(ROWS):
-        alone = Call(*(part[row : row + 1] for part in (made.x, made.dt, made.reset)))  # type: ignore[index]
+        alone = CallInputs(*(part[row : row + 1] for part in (inputs.x, inputs.dt, inputs.reset)))  # type: ignore[index]
         poses, end = in_steps(model, alone, state[row : row + 1])
         assert_close(poses, expected[row : row + 1], EXACT)
         assert_close(end, after[row : row + 1], EXACT)
-    assert_close(model(made.x, made.dt, made.reset)[:1], model(made.x[:1], made.dt[:1], made.reset[:1]), EXACT)  # type: ignore[index]
+    assert_close(model(inputs.x, inputs.dt, inputs.reset)[:1], model(inputs.x[:1], inputs.dt[:1], inputs.reset[:1]), EXACT)  # type: ignore[index]
 
 
 @streaming
 def test_a_pose_depends_on_the_past_and_not_on_the_future(kind: str) -> None:
-    model, made = make(kind), call()
-    later = made.x.clone()
+    model, inputs = make(kind), call()
+    later = inputs.x.clone()
     later[:, 5] += 1
-    before, after = model(made.x), model(later)
+    before, after = model(inputs.x), model(later)
     torch.testing.assert_close(after[:, :5], before[:, :5], rtol=EXACT, atol=EXACT)
     assert ((after - before).abs().amax(dim=(0, 2, 3))[5:] > 1e-6).all()
 
@@ -206,9 +208,9 @@ def test_a_pose_depends_on_the_past_and_not_on_the_future(kind: str) -> None:
 
 @pytest.mark.parametrize("frames", [1, 5, WINDOW])
 def test_a_window_may_be_short(frames: int) -> None:
-    model, made = make("attention"), call(frames=frames)
-    assert model(made.x).shape == (ROWS, frames, 17, 3)
-    assert_close(model(made.x)[:1], model(made.x[:1]), EXACT)
+    model, inputs = make("attention"), call(frames=frames)
+    assert model(inputs.x).shape == (ROWS, frames, 17, 3)
+    assert_close(model(inputs.x)[:1], model(inputs.x[:1]), EXACT)
 
 
 def test_a_window_may_not_be_longer_than_the_model() -> None:
@@ -267,7 +269,7 @@ def test_the_router_gives_each_branch_shares_of_both_experts() -> None:
         logits = torch.cat([f_2d, f_depth], -1) @ router.gate.weight[rows].T + router.gate.bias[rows]
         share = logits.exp() / logits.exp().sum(-1, keepdim=True)
         assert_close(got, share[..., :1] * f_2d + share[..., 1:] * f_depth, EXACT)
-    for got in router(f_2d, f_2d):  # shares sum to 1
+    for got in router(f_2d, f_2d):  # weights sum to 1
         assert_close(got, f_2d, EXACT)
 
 
@@ -421,7 +423,7 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
     values = torch.randn(1, 6, 17, DIM, dtype=torch.float64)
     assert_close(pass_to_depth(pass_to_2d(values)), applied(to_depth @ to_2d, values), CONSTANTS)
 
-    # (16) to (18) of the branch, with a norm per head and a gate where the softmax stood.
+    # (16) to (18) of the branch, with a norm per head and a gate in place of the softmax.
     expert = ceka.expert_2d
     q, k, v, gate = expert.project(f_2d)
     share = torch.sigmoid(expert.mu)
@@ -429,11 +431,11 @@ def test_two_passes_of_a_mixer_are_the_product_of_its_maps(uniform: bool) -> Non
     heads = F.layer_norm(fused.unflatten(-1, (HEADS, -1)), (DIM // HEADS,)).flatten(-2)
     read = (heads * expert.readout.weight + expert.readout.bias) * F.silu(gate)
     got = expert(f_2d, mode, lambda values: pass_to_depth(pass_to_2d(values)))
-    assert_close(got, f_2d + read, 100 * CONSTANTS)  # the norm enlarges what is small
+    assert_close(got, f_2d + read, 100 * CONSTANTS)  # the norm enlarges small values
 
 
 def test_the_decoder_aggregates_both_ways() -> None:
-    """The whole block over time: (14) leads from 2D over depth back, (15) the other way round."""
+    """The whole block over time: (14) maps 2D through depth back to 2D, (15) the reverse."""
     torch.manual_seed(0)
     ceka = stirred(StreamingCrossExpert(DIM, HEADS, 2, lambda: Retention(DIM, HEADS)))
     mode = ForwardMode(Timing(torch.ones(1, 6, dtype=torch.float64)))
@@ -446,7 +448,7 @@ def test_the_decoder_aggregates_both_ways() -> None:
     assert_close(got[1], ceka.feed[3](ceka.expert_depth(f_depth, mode, lambda v: to_2d(to_depth(v)))), EXACT)
 
 
-# Readings of the paper, and its ablations: each is what it says, and streams.
+# Readings of the paper, and its ablations: each follows its equations, and streams.
 
 READINGS: dict[str, dict[str, Any]] = {
     "the defaults": {},
@@ -475,7 +477,7 @@ variants = pytest.mark.parametrize("variant", list(VARIANTS))
 
 
 def variant_of(kind: str, variant: str) -> PoseMoE:
-    """Two layers, so that what is of each layer differs from what is of the model."""
+    """Two layers, so that a part of each layer differs from a part of the model."""
     torch.manual_seed(0)
     window = WINDOW if kind == "attention" else None
     config = PoseMoEConfig(mixer=SMALL_MIXERS[kind], dim=DIM, heads=HEADS, layers=2, window=window, **VARIANTS[variant])
@@ -496,10 +498,10 @@ def lifted_by_hand(model: PoseMoE, x: Tensor) -> Tensor:
     c, frames = model.config, len(x)
     parts: tuple[Part, ...]
 
-    def block(axis: int, parts: tuple[Part, ...], made: Any, feeds: Any, at: int, *features: Tensor) -> Tensor:
-        """Attention number ``at`` of an expert, if it is there, and what is fed after it."""
+    def block(axis: int, parts: tuple[Part, ...], attention_block: Any, feeds: Any, at: int, *features: Tensor) -> Tensor:
+        """Attention number ``at`` of an expert, if it has it, and the feed-forward after it."""
         if c.has(parts[at]):
-            features = (over(axis, lambda *f: attention(made, *f)[0], *features), *features[1:])
+            features = (over(axis, lambda *f: attention(attention_block, *f)[0], *features), *features[1:])
         pair = parts[at // 2 * 2 : at // 2 * 2 + 2] if len(parts) == 4 else parts[at : at + 1]
         last = parts[at] == pair[-1]
         fed = {"each": c.has(parts[at]), "pair": last and any(c.has(part) for part in pair), "none": False}[c.feed]
@@ -549,7 +551,7 @@ def lifted_by_hand(model: PoseMoE, x: Tensor) -> Tensor:
 
 
 @variants
-def test_a_variant_is_what_it_says(variant: str) -> None:
+def test_a_variant_follows_its_equations(variant: str) -> None:
     model, x = variant_of("attention", variant), call(frames=3).x[:1]
     assert_close(model(x)[0], lifted_by_hand(model, x[0]), SAME)
 
@@ -563,16 +565,16 @@ def test_a_variant_without_weights_of_its_own_changes_the_poses(variant: str) ->
 
 @variants
 def test_a_variant_streams(variant: str) -> None:
-    model, made = variant_of("retention", variant), call("varying", "some")
-    expected = model(made.x, made.dt, made.reset)
-    poses, after = in_steps(model, made, model.initial_state(ROWS))
+    model, inputs = variant_of("retention", variant), call("varying", "some")
+    expected = model(inputs.x, inputs.dt, inputs.reset)
+    poses, after = in_steps(model, inputs, model.initial_state(ROWS))
     assert_close(poses, expected, SAME)
-    poses, state = in_chunks(model, made, model.initial_state(ROWS), cuts=(3, 4, 7))
+    poses, state = in_chunks(model, inputs, model.initial_state(ROWS), cuts=(3, 4, 7))
     assert_close(poses, expected, SAME)
     assert_close(state, after, SAME)
 
 
-# What a part leaves in a state dict: its own weights, and those of the feed-forward after it.
+# The weights of a part in a state dict: its own, and those of the feed-forward after it.
 WEIGHTS_OF = {
     "joint_self_2d": ("expert_2d.joint_self.", "expert_2d.feed.0."),
     "joint_cross_2d": ("expert_2d.joint_cross.", "expert_2d.feed.1."),
@@ -655,15 +657,15 @@ def test_a_reading_that_is_not_there_is_refused(wrong: dict[str, Any]) -> None:
 
 @streaming
 def test_half_precision_steps_with_a_wide_state(kind: str) -> None:
-    made = call("varying", "some")
-    made = Call(made.x.float(), made.dt.float(), made.reset)  # type: ignore[union-attr]
+    inputs = call("varying", "some")
+    inputs = CallInputs(inputs.x.float(), inputs.dt.float(), inputs.reset)  # type: ignore[union-attr]
     model = make(kind).float()
     state = model.initial_state(ROWS)
-    expected, _ = in_steps(model, made, state)
+    expected, _ = in_steps(model, inputs, state)
     model.half()
     for module in model.modules():
         if isinstance(module, Mixer):
             module.float()
-    poses, after = in_steps(model, made, state)
+    poses, after = in_steps(model, inputs, state)
     assert after.dtype == poses.dtype == torch.float32 and poses.isfinite().all() and after.isfinite().all()
     assert 0 < (poses - expected).abs().mean() < HALF * expected.abs().mean()

@@ -1,4 +1,4 @@
-"""H2OT's pruning and recovery, against equations 1 to 5 of the paper done by brute force."""
+"""H2OT's pruning and recovery, against equations 1 to 5 of the paper, by brute force."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ topology = pytest.mark.parametrize("kind", list(TOPOLOGIES))
 
 
 def stirred(module: M) -> M:
-    """In float64, without gradients, every weight away from its start."""
+    """In float64, without gradients, every weight moved away from its initial value."""
     module.double().requires_grad_(False)
     for weight in module.parameters():
         weight.add_(0.1 * torch.randn_like(weight))
@@ -69,7 +69,7 @@ def around(by: Any, *, keep: tuple[int, ...] = (KEEP,), layers: tuple[int, ...] 
 
 
 def chosen(pruning: Pruning, x: Tensor, keypoints: Tensor, qk: tuple[Tensor, Tensor] | None = None) -> list[Array]:
-    """The frames that stay after each stage, (B, r) each, of features (B, T, J, C) and the last attention's q and k."""
+    """The frames kept after each stage, (B, r) each, of features (B, T, J, C) and the last attention's q and k."""
     mode = PrunedMode(Timing(torch.ones(1, x.shape[1])), Pruner(pruning, DIM, HEADS, x.shape[1]), keypoints)
     kept: list[Array] = []
     taken = x
@@ -113,7 +113,7 @@ def tpc_by_hand(x: Array, keep: int) -> Array:
 
 
 def tpa_by_hand(q: Array, k: Array, keep: int) -> Array:
-    """(T, J, C): what each frame is given by all others, a mean over joints and heads."""
+    """(T, J, C): the attention that each frame receives from all frames, a mean over joints and heads."""
     score = np.zeros(len(q))
     for joint in range(JOINTS):
         for head in np.split(np.arange(DIM), HEADS):
@@ -169,7 +169,7 @@ def test_a_second_stage_chooses_among_the_survivors(by: str, seed: int) -> None:
 @pytest.mark.parametrize("by", ["tpc", "tpmo"])
 @pytest.mark.parametrize("seed", range(10))
 def test_of_equal_frames_the_earlier_stay(by: str, seed: int) -> None:
-    """A person who holds still, and a camera that repeats frames: whole numbers, each frame twice."""
+    """A still person and a camera that repeats frames: whole numbers, each frame twice."""
     x, keypoints = (part.repeat_interleave(2, 1)[:, :WINDOW] for part in inputs(whole, seed)[:2])
     (kept,) = chosen(around(by), x, keypoints)
     for row in range(ROWS):
@@ -200,7 +200,7 @@ def test_rows_choose_for_themselves_and_the_same_again(by: str, draw: Drawn) -> 
 
 @chooser
 @pytest.mark.parametrize("seed", range(3))
-def test_the_middle_frame_stays_where_it_is_asked_for(by: str, seed: int) -> None:
+def test_the_middle_frame_is_kept_for_seq2frame(by: str, seed: int) -> None:
     x, keypoints, qk = inputs(random, seed)
     for kept in chosen(around(by, keep=(4, 1), layers=(1, 2), output="centre"), x, keypoints, qk):
         assert (kept == WINDOW // 2).sum(1).tolist() == [1] * ROWS
@@ -268,7 +268,7 @@ def test_poses_are_interpolated_at_their_own_times(ties: Any) -> None:
     kept = sampled_frames(WINDOW, pruning)
     assert np.ptp(np.diff(kept)) > 0  # not evenly spaced
     weights, line = interpolation(WINDOW, pruning), np.array(kept, float) * 3 - 2
-    np.testing.assert_allclose(weights @ line, np.arange(WINDOW) * 3.0 - 2, atol=SAME)  # a line stays one
+    np.testing.assert_allclose(weights @ line, np.arange(WINDOW) * 3.0 - 2, atol=SAME)  # a line stays a line
     for frame, row in enumerate(weights):
         after = next(n for n, at in enumerate(kept) if at >= frame)
         expected = np.zeros(len(kept))
@@ -305,12 +305,12 @@ def test_tra_learns_queries_that_start_at_zero_and_tri_learns_nothing() -> None:
 
 def make(kind: str, pruning: Pruning | None, layers: int = 3) -> Lifter:
     torch.manual_seed(0)
-    made: dict[str, Any] = {"mixer": AttentionConfig(), "window": WINDOW, "dim": DIM, "heads": HEADS, "layers": layers}
-    return stirred(build(TOPOLOGIES[kind](pruning=pruning, **made))).eval()
+    fields: dict[str, Any] = {"mixer": AttentionConfig(), "window": WINDOW, "dim": DIM, "heads": HEADS, "layers": layers}
+    return stirred(build(TOPOLOGIES[kind](pruning=pruning, **fields))).eval()
 
 
 class Taking(ForwardMode):
-    """A forward that takes frames (B, r) of its features before each layer, as it is told, and answers with what is left."""
+    """A forward that takes frames (B, r) of its features before each layer and returns the poses of those that remain."""
 
     def __init__(self, taken: dict[int, Tensor]) -> None:
         super().__init__(Timing(torch.ones(1, WINDOW, dtype=torch.float64)))
@@ -324,7 +324,7 @@ class Taking(ForwardMode):
 
 
 class Recorded(PrunedMode):
-    """What a pruned forward took at each layer, among the frames that there were."""
+    """Records the frames that a pruned forward keeps at each layer, among those before it."""
 
     def __init__(self, model: Lifter, x: Tensor) -> None:
         assert model.pruner is not None
@@ -423,7 +423,7 @@ def test_a_pruned_network_takes_whole_windows(kind: str, frames: int) -> None:
 
 
 class Silent(Mixer):
-    """A mixer that is no attention."""
+    """A mixer other than attention."""
 
     kind = "silent"
 
@@ -435,7 +435,7 @@ class Silent(Mixer):
         return v
 
 
-def test_only_attention_tells_what_is_attended() -> None:
+def test_only_attention_records_what_is_attended() -> None:
     mode = PrunedMode(
         Timing(torch.ones(1, WINDOW)), Pruner(around("tpmo"), DIM, HEADS, WINDOW), random(0, 1, WINDOW, JOINTS, 3)
     )
@@ -443,7 +443,7 @@ def test_only_attention_tells_what_is_attended() -> None:
     assert torch.equal(mode.mix(Silent(), x, x, x), x) and mode.attended is None
 
 
-# What cannot be pruned.
+# Refused prunings.
 
 
 @pytest.mark.parametrize(
@@ -478,7 +478,7 @@ def test_only_attention_tells_what_is_attended() -> None:
     ],
 )
 @topology
-def test_a_pruning_that_cannot_be_is_refused(kind: str, wrong: dict[str, Any], message: str) -> None:
+def test_an_invalid_pruning_is_refused(kind: str, wrong: dict[str, Any], message: str) -> None:
     right: dict[str, Any] = {"keep": (7,), "layers": (0,)}
     make(kind, Pruning(**right))
     with pytest.raises(UsageError, match=message):

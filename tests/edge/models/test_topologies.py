@@ -1,4 +1,4 @@
-"""Every topology with every mixer: one network in three forms, whatever it is made of."""
+"""Every topology with every mixer: one network in three forms, whatever its parts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ every = pytest.mark.parametrize("name", list(ALL))
 
 
 def make(name: str, **changed: Any) -> Lifter:
-    """In float64, every weight away from its start, so that none hides behind a zero. Decays stay decays."""
+    """In float64, no weight at its initial value, so that zeros hide no error. Decays stay between 0 and 1."""
     torch.manual_seed(0)
     model = build(dataclasses.replace(ALL[name], **changed)).double().eval().requires_grad_(False)
     for weight_name, weight in model.named_parameters():
@@ -84,49 +84,49 @@ def make(name: str, **changed: Any) -> Lifter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
-    """What a lifter is called with: keypoints, seconds since the frame before, resets."""
+class CallInputs:
+    """The inputs of a call: keypoints, seconds since the frame before, resets."""
 
     x: Tensor
     dt: Tensor | None = None
     reset: Tensor | None = None
 
-    def during(self, span: slice | int) -> Call:
-        return Call(*(None if part is None else part[:, span] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
+    def during(self, span: slice | int) -> CallInputs:
+        return CallInputs(*(None if part is None else part[:, span] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
 
-    def row(self, row: int) -> Call:
-        return Call(*(None if part is None else part[row : row + 1] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
+    def row(self, row: int) -> CallInputs:
+        return CallInputs(*(None if part is None else part[row : row + 1] for part in (self.x, self.dt, self.reset)))  # type: ignore[arg-type]
 
 
-def call(time: str = "uniform", resets: str = "none", frames: int = FRAMES) -> Call:
+def call(time: str = "uniform", resets: str = "none", frames: int = FRAMES) -> CallInputs:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.uniform(-1, 1, (ROWS, frames, 17, 3)))
     varying = torch.from_numpy(rng.uniform(0.001, 0.5, (ROWS, frames)))
     reset = torch.zeros(ROWS, frames, dtype=torch.bool)
     reset[0, :1] = reset[1, 4:6] = True
-    return Call(x, varying if time == "varying" else None, reset if resets == "some" else None)
+    return CallInputs(x, varying if time == "varying" else None, reset if resets == "some" else None)
 
 
-def forward(model: Lifter, made: Call, size: int | None = None) -> Tensor:
-    y: Tensor = model(made.x, made.dt, made.reset, chunk_size=size)
+def forward(model: Lifter, inputs: CallInputs, size: int | None = None) -> Tensor:
+    y: Tensor = model(inputs.x, inputs.dt, inputs.reset, chunk_size=size)
     return y
 
 
 def in_chunks(
-    model: Lifter, made: Call, state: Tensor | None = None, cuts: Iterable[int] = (), size: int | None = None
+    model: Lifter, inputs: CallInputs, state: Tensor | None = None, cuts: Iterable[int] = (), size: int | None = None
 ) -> tuple[Tensor, Tensor]:
     poses, state = [], model.initial_state(ROWS) if state is None else state
-    for start, end in pairwise((0, *cuts, made.x.shape[1])):
-        part = made.during(slice(start, end))
+    for start, end in pairwise((0, *cuts, inputs.x.shape[1])):
+        part = inputs.during(slice(start, end))
         pose, state = model.chunk(part.x, state, part.dt, part.reset, chunk_size=size)
         poses.append(pose)
     return torch.cat(poses, dim=1), state
 
 
-def in_steps(model: Lifter, made: Call, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    poses, state = [], model.initial_state(len(made.x)) if state is None else state
-    for n in range(made.x.shape[1]):
-        frame = made.during(n)
+def in_steps(model: Lifter, inputs: CallInputs, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    poses, state = [], model.initial_state(len(inputs.x)) if state is None else state
+    for n in range(inputs.x.shape[1]):
+        frame = inputs.during(n)
         pose, state = model.step(frame.x, state, frame.dt, frame.reset)
         poses.append(pose)
     return torch.stack(poses, dim=1), state
@@ -139,11 +139,11 @@ def assert_close(got: Tensor, expected: Tensor, tolerance: float = SAME) -> None
 
 
 def changed_frames(model: Lifter, frame: int, size: int | None = None) -> Tensor:
-    """(T,) how much each pose moves when one frame's keypoints do."""
-    made = call()
-    later = made.x.clone()
+    """(T,) the change of each pose when the keypoints of one frame change."""
+    inputs = call()
+    later = inputs.x.clone()
     later[:, frame] += 1
-    return (forward(model, Call(later), size) - forward(model, made, size)).abs().amax(dim=(0, 2, 3))
+    return (forward(model, CallInputs(later), size) - forward(model, inputs, size)).abs().amax(dim=(0, 2, 3))
 
 
 # Three forms, one network.
@@ -153,22 +153,22 @@ def changed_frames(model: Lifter, frame: int, size: int | None = None) -> Tensor
 @pytest.mark.parametrize("time", ["uniform", "varying"])
 @pytest.mark.parametrize("resets", ["none", "some"])
 def test_forward_equals_chunks_and_steps(name: str, time: str, resets: str) -> None:
-    model, made = make(name), call(time, resets)
-    expected = forward(model, made)
-    poses, after = in_steps(model, made)
+    model, inputs = make(name), call(time, resets)
+    expected = forward(model, inputs)
+    poses, after = in_steps(model, inputs)
     assert_close(poses, expected)
     for cuts in [(), (1,), (3, 4, 7)]:
-        poses, state = in_chunks(model, made, cuts=cuts)
+        poses, state = in_chunks(model, inputs, cuts=cuts)
         assert_close(poses, expected)
         assert_close(state, after)
 
 
 @streaming
 def test_chunks_equal_steps_from_any_state(name: str) -> None:
-    model, made = make(name), call("varying", "some")
+    model, inputs = make(name), call("varying", "some")
     state = torch.randn_like(model.initial_state(ROWS))
-    expected, after = in_steps(model, made, state)
-    poses, end = in_chunks(model, made, state, cuts=(2, 6))
+    expected, after = in_steps(model, inputs, state)
+    poses, end = in_chunks(model, inputs, state, cuts=(2, 6))
     assert_close(poses, expected)
     assert_close(end, after)
 
@@ -178,10 +178,10 @@ def test_chunks_equal_steps_from_any_state(name: str) -> None:
 @pytest.mark.parametrize("resets", ["none", "some"])
 @pytest.mark.parametrize("size", [2, 4, FRAMES])
 def test_a_staircase_equals_its_chunks(name: str, time: str, resets: str, size: int) -> None:
-    model, made = make(name), call(time, resets)
-    expected = forward(model, made, size)
-    cut_up, after = in_chunks(model, made, cuts=range(size, FRAMES, size))
-    at_once, end = in_chunks(model, made, size=size)
+    model, inputs = make(name), call(time, resets)
+    expected = forward(model, inputs, size)
+    cut_up, after = in_chunks(model, inputs, cuts=range(size, FRAMES, size))
+    at_once, end = in_chunks(model, inputs, size=size)
     assert_close(cut_up, expected)
     assert_close(at_once, expected)
     assert_close(end, after)
@@ -189,36 +189,36 @@ def test_a_staircase_equals_its_chunks(name: str, time: str, resets: str, size: 
 
 @lookahead
 def test_a_staircase_of_single_frames_equals_steps(name: str) -> None:
-    model, made = make(name), call("varying", "some")
-    poses, _ = in_steps(model, made)
-    assert_close(poses, forward(model, made, 1))
+    model, inputs = make(name), call("varying", "some")
+    poses, _ = in_steps(model, inputs)
+    assert_close(poses, forward(model, inputs, 1))
     causal = make(name, lookahead=False)
-    assert_close(poses, forward(causal, made))
+    assert_close(poses, forward(causal, inputs))
 
 
 @lookahead
-def test_one_chunk_is_as_long_as_the_call_unless_it_is_told(name: str) -> None:
-    model, made = make(name), call()
-    assert_close(forward(model, made), forward(model, made, FRAMES), EXACT)
-    assert (forward(model, made) - forward(model, made, 3)).abs().max() > 1e-6
+def test_a_chunk_is_as_long_as_the_call_by_default(name: str) -> None:
+    model, inputs = make(name), call()
+    assert_close(forward(model, inputs), forward(model, inputs, FRAMES), EXACT)
+    assert (forward(model, inputs) - forward(model, inputs, 3)).abs().max() > 1e-6
 
 
 @streaming
 def test_a_causal_lifter_is_the_same_whatever_the_chunk_size(name: str) -> None:
-    model, made = make(name), call()
-    assert_close(forward(model, made, 4), forward(model, made), EXACT)
+    model, inputs = make(name), call()
+    assert_close(forward(model, inputs, 4), forward(model, inputs), EXACT)
 
 
 @every
 def test_no_time_is_the_nominal_time_and_no_reset_is_none(name: str) -> None:
-    model, made = make(name), call()
-    nominal = Call(
-        made.x, torch.full((ROWS, FRAMES), 1 / FPS, dtype=torch.float64), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
+    model, inputs = make(name), call()
+    nominal = CallInputs(
+        inputs.x, torch.full((ROWS, FRAMES), 1 / FPS, dtype=torch.float64), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
     )
-    assert_close(forward(model, nominal), forward(model, made))
+    assert_close(forward(model, nominal), forward(model, inputs))
 
 
-# What a frame can change.
+# Which poses a frame affects.
 
 
 @streaming
@@ -240,43 +240,43 @@ def test_a_pose_of_a_window_depends_on_all_of_it(name: str) -> None:
 
 @every
 def test_rows_do_not_touch_each_other(name: str) -> None:
-    model, made = make(name), call("varying", "some")
-    both = forward(model, made)
+    model, inputs = make(name), call("varying", "some")
+    both = forward(model, inputs)
     for row in range(ROWS):
-        assert_close(forward(model, made.row(row)), both[row : row + 1], SAME)
-    spoilt = made.x.clone()
+        assert_close(forward(model, inputs.row(row)), both[row : row + 1], SAME)
+    spoilt = inputs.x.clone()
     spoilt[1] = torch.nan
-    assert_close(forward(model, Call(spoilt, made.dt, made.reset))[:1], both[:1], EXACT)
+    assert_close(forward(model, CallInputs(spoilt, inputs.dt, inputs.reset))[:1], both[:1], EXACT)
 
 
 @streaming
 def test_rows_of_a_state_do_not_touch_each_other(name: str) -> None:
-    model, made = make(name), call("varying", "some")
+    model, inputs = make(name), call("varying", "some")
     state = torch.randn_like(model.initial_state(ROWS))
-    expected, after = in_steps(model, made, state)
+    expected, after = in_steps(model, inputs, state)
     for row in range(ROWS):
-        poses, end = in_steps(model, made.row(row), state[row : row + 1])
+        poses, end = in_steps(model, inputs.row(row), state[row : row + 1])
         assert_close(poses, expected[row : row + 1], SAME)
         assert_close(end, after[row : row + 1], SAME)
 
 
 @streaming
-def test_a_reset_forgets_even_what_is_not_finite(name: str) -> None:
-    model, made = make(name), call("varying")
+def test_a_reset_clears_a_lifter_state_that_is_not_finite(name: str) -> None:
+    model, inputs = make(name), call("varying")
     reset = torch.zeros(ROWS, FRAMES, dtype=torch.bool)
     reset[:, 0] = True
-    made, state = Call(made.x, made.dt, reset), model.initial_state(ROWS)
-    expected, after = in_steps(model, made, state)
-    for poses, end in (in_steps(model, made, state * torch.nan), in_chunks(model, made, state + torch.inf)):
+    inputs, state = CallInputs(inputs.x, inputs.dt, reset), model.initial_state(ROWS)
+    expected, after = in_steps(model, inputs, state)
+    for poses, end in (in_steps(model, inputs, state * torch.nan), in_chunks(model, inputs, state + torch.inf)):
         assert_close(poses, expected)
         assert_close(end, after)
 
 
-# Memories.
+# States.
 
 
 @every
-def test_there_is_one_memory_for_each_block_over_time(name: str) -> None:
+def test_there_is_one_state_for_each_block_over_time(name: str) -> None:
     model = make(name)
     if name in WINDOWED:
         assert model.state_shape is None
@@ -294,9 +294,9 @@ def test_there_is_one_memory_for_each_block_over_time(name: str) -> None:
 
 @streaming
 def test_a_stream_begins_with_an_empty_state(name: str) -> None:
-    model, made = make(name), call()
-    assert_close(model.step(made.x[:, 0])[0], in_steps(model, made)[0][:, 0], EXACT)
-    assert_close(model.chunk(made.x)[0], in_chunks(model, made)[0], EXACT)
+    model, inputs = make(name), call()
+    assert_close(model.step(inputs.x[:, 0])[0], in_steps(model, inputs)[0][:, 0], EXACT)
+    assert_close(model.chunk(inputs.x)[0], in_chunks(model, inputs)[0], EXACT)
 
 
 @windowed
@@ -325,14 +325,14 @@ def test_a_window_may_be_short_and_not_longer_than_the_model(name: str) -> None:
 
 @streaming
 def test_half_precision_steps_with_a_wide_state(name: str) -> None:
-    model, made = make(name).float(), call("varying", "some")
-    made = Call(made.x.float(), made.dt.float() if made.dt is not None else None, made.reset)
-    expected, _ = in_steps(model, made)
+    model, inputs = make(name).float(), call("varying", "some")
+    inputs = CallInputs(inputs.x.float(), inputs.dt.float() if inputs.dt is not None else None, inputs.reset)
+    expected, _ = in_steps(model, inputs)
     model.half()
     for module in model.modules():
         if isinstance(module, Mixer):
             module.float()
-    poses, after = in_steps(model, made)
+    poses, after = in_steps(model, inputs)
     assert after.dtype == poses.dtype == torch.float32 and poses.isfinite().all() and after.isfinite().all()
     assert 0 < (poses - expected).abs().mean() < HALF * expected.abs().mean()
 
@@ -341,18 +341,18 @@ def test_half_precision_steps_with_a_wide_state(name: str) -> None:
 
 
 def test_a_reset_parts_a_window_as_two_windows_are_parted() -> None:
-    model, made = make("dual_stream gated both"), call("varying")
-    assert made.dt is not None
-    dt, reset = made.dt.clone(), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
-    dt[:, 4], reset[:, 4] = 1 / FPS, True  # a reset forgets the time before it too
-    parts = [forward(model, Call(made.x, dt).during(span)) for span in (slice(0, 4), slice(4, FRAMES))]
-    assert_close(forward(model, Call(made.x, made.dt, reset)), torch.cat(parts, dim=1))
+    model, inputs = make("dual_stream gated both"), call("varying")
+    assert inputs.dt is not None
+    dt, reset = inputs.dt.clone(), torch.zeros(ROWS, FRAMES, dtype=torch.bool)
+    dt[:, 4], reset[:, 4] = 1 / FPS, True  # at a reset the time before the frame does not count
+    parts = [forward(model, CallInputs(inputs.x, dt).during(span)) for span in (slice(0, 4), slice(4, FRAMES))]
+    assert_close(forward(model, CallInputs(inputs.x, inputs.dt, reset)), torch.cat(parts, dim=1))
 
 
 @windowed
 def test_attention_does_not_know_time_and_both_directions_do(name: str) -> None:
-    model, made = make(name), call("varying", "some")
-    moved = (forward(model, made) - forward(model, Call(made.x))).abs().max()
+    model, inputs = make(name), call("varying", "some")
+    moved = (forward(model, inputs) - forward(model, CallInputs(inputs.x))).abs().max()
     assert moved == 0 if model.config.mixer_kind == "attention" else moved > 1e-6
 
 
@@ -367,12 +367,12 @@ def test_blocks_over_time_have_both_directions_of_a_window(name: str) -> None:
 
 
 def block(model: Lifter, path: str, *features: Any) -> Tensor:
-    made: Tensor = model.get_submodule(path)(*features)
-    return made
+    output: Tensor = model.get_submodule(path)(*features)
+    return output
 
 
 class OneCall:
-    """The form of a plain forward, to call a network's blocks with."""
+    """The execution mode of a plain forward, for calls of single blocks."""
 
     def __init__(self, model: Lifter, frames: int) -> None:
         self.timing = model._timing(torch.zeros(1, frames, 17, 3), None, None, None)
@@ -384,23 +384,23 @@ class OneCall:
 
 def test_alternating_is_its_blocks_by_turns() -> None:
     for name in ("alternating attention", "alternating retention published", "alternating gated"):
-        model, made = make(name), call()
+        model, inputs = make(name), call()
         mode = OneCall(model, FRAMES)
-        x = F.linear(made.x, model.embed.weight, model.embed.bias) + model.get_parameter("position")
+        x = F.linear(inputs.x, model.embed.weight, model.embed.bias) + model.get_parameter("position")
         for layer in range(model.config.layers):
             x = block(model, "norm_joints", block(model, f"over_joints.{layer}", x))
             if layer == 0 and model.config.window is not None:
                 x = x + model.get_parameter("position_time")[:FRAMES]
             x = block(model, "norm_time", block(model, f"over_time.{layer}", x, mode))
-        assert_close(forward(model, made), block(model, "head", x), EXACT)
+        assert_close(forward(model, inputs), block(model, "head", x), EXACT)
 
 
 def test_dual_stream_weighs_both_orders() -> None:
     for name in ("dual_stream attention", "dual_stream retention", "dual_stream gated", "dual_stream gated both"):
-        model, made = make(name), call()
+        model, inputs = make(name), call()
         assert isinstance(model, DualStream)
         mode = OneCall(model, FRAMES)
-        x = F.linear(made.x, model.embed.weight, model.embed.bias)
+        x = F.linear(inputs.x, model.embed.weight, model.embed.bias)
         if name != "dual_stream gated" and name != "dual_stream gated both":
             x = x + model.get_parameter("position")
         if name == "dual_stream attention":
@@ -412,19 +412,19 @@ def test_dual_stream_weighs_both_orders() -> None:
             logits = block(model, f"{path}.weigh", torch.cat([st, ts], -1)).exp()
             x = (st * logits[..., :1] + ts * logits[..., 1:]) / logits.sum(-1, keepdim=True)
         x = torch.tanh(block(model, "represent", block(model, "norm", x)))
-        assert_close(forward(model, made), block(model, "head", x), EXACT)
+        assert_close(forward(model, inputs), block(model, "head", x), EXACT)
 
 
 def test_a_dual_stream_starts_with_equal_shares() -> None:
     torch.manual_seed(0)
-    model, made = build(WINDOWED["dual_stream attention"]).double().eval(), call()
+    model, inputs = build(WINDOWED["dual_stream attention"]).double().eval(), call()
     assert isinstance(model, DualStream)
     swapped = build(model.config).double().eval()
     swapped.load_state_dict(model.state_dict())
     with torch.no_grad():
         for layer in swapped.get_submodule("layers").children():
             layer.get_parameter("weigh.bias").copy_(torch.tensor([1.5, 1.5]))
-        assert_close(forward(model, made), forward(swapped, made), EXACT)
+        assert_close(forward(model, inputs), forward(swapped, inputs), EXACT)
         assert (model.get_parameter("layers.0.weigh.bias") == 0.5).all()
 
 
@@ -446,16 +446,22 @@ def test_a_dual_stream_starts_with_equal_shares() -> None:
 def test_attention_and_dssm_in_both_directions_are_windowed(
     topology: str, mixer: MixerKind, ahead: bool, expected: bool
 ) -> None:
-    made: dict[str, Any] = {"dim": 16, "heads": 2, "layers": 1, "mixer": mixer_config_from({"kind": mixer}), "lookahead": ahead}
+    fields: dict[str, Any] = {
+        "dim": 16,
+        "heads": 2,
+        "layers": 1,
+        "mixer": mixer_config_from({"kind": mixer}),
+        "lookahead": ahead,
+    }
     if mixer == "dssm" and ahead:
         if topology == "moe":
             pytest.skip("PoseMoE has no blocks in both directions")
-        made["block"] = "gated"
+        fields["block"] = "gated"
     right, wrong = (WINDOW, None) if expected else (None, WINDOW)
-    config = TOPOLOGIES[topology][0](topology=topology, window=right, **made)  # type: ignore[arg-type]
+    config = TOPOLOGIES[topology][0](topology=topology, window=right, **fields)  # type: ignore[arg-type]
     assert config.windowed is expected
     with pytest.raises(UsageError, match="a window for attention"):
-        TOPOLOGIES[topology][0](topology=topology, window=wrong, **made)  # type: ignore[arg-type]
+        TOPOLOGIES[topology][0](topology=topology, window=wrong, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("topology", MIXING)
@@ -478,10 +484,10 @@ def test_attention_and_dssm_in_both_directions_are_windowed(
         ({"pruning": Pruning(keep=(3,), layers=(0,))}, "pruning of retention"),
     ],
 )
-def test_a_lifter_that_cannot_be_is_refused(topology: str, changed: dict[str, Any], message: str) -> None:
-    made: dict[str, Any] = {"mixer": RetentionConfig(), "dim": 16, "heads": 2, "layers": 1}
+def test_an_invalid_lifter_is_refused(topology: str, changed: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {"mixer": RetentionConfig(), "dim": 16, "heads": 2, "layers": 1}
     with pytest.raises(UsageError, match=message):
-        TOPOLOGIES[topology][0](**(made | changed))
+        TOPOLOGIES[topology][0](**(fields | changed))
 
 
 @pytest.mark.parametrize("config", [AlternatingConfig, DualStreamConfig])
@@ -491,7 +497,7 @@ def test_a_block_of_another_kind_is_refused(config: Any) -> None:
 
 
 @pytest.mark.parametrize(("mixer", "window"), [(AttentionConfig(), 9), (RetentionConfig(), None)])
-def test_gated_blocks_are_made_of_dssm(mixer: MixerConfig, window: int | None) -> None:
+def test_gated_blocks_are_built_from_dssm(mixer: MixerConfig, window: int | None) -> None:
     with pytest.raises(UsageError, match="gated"):
         AlternatingConfig(mixer=mixer, block="gated", dim=16, heads=2, layers=1, window=window)
 
@@ -526,7 +532,7 @@ def test_uniform_distances_go_with_any_number_of_joints() -> None:
         (AttentionConfig, {"kind": "retention"}, "no kind 'retention'; expected one of attention"),
     ],
 )
-def test_a_mixer_that_cannot_be_is_refused(config: Any, fields: dict[str, Any], message: str) -> None:
+def test_an_invalid_mixer_is_refused(config: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config(**fields)
 
@@ -548,7 +554,7 @@ RECORDED = ALL | PRUNED | {f"preset {name}": preset.config for name, preset in P
 
 
 @pytest.mark.parametrize("name", list(RECORDED))
-def test_a_configuration_comes_back_from_its_record(name: str) -> None:
+def test_a_configuration_is_read_from_its_record(name: str) -> None:
     config = RECORDED[name]
     record = dataclasses.asdict(config)
     assert config_from(record) == config  # with tuples
@@ -562,7 +568,7 @@ def test_a_record_without_a_topology_is_a_posemoes() -> None:
     assert config_from(record) == PRUNED["without"]
 
 
-def test_a_record_of_no_topology_is_refused() -> None:
+def test_a_record_of_an_unknown_topology_is_refused() -> None:
     with pytest.raises(UsageError, match="'ring'"):
         config_from({"topology": "ring"})
 
@@ -607,7 +613,7 @@ def test_the_shipped_weights_are_of_their_preset(path: Path) -> None:
         ({"kind": "retention", "state_size": 4}, "a configuration with state_size; expected fields of retention"),
     ],
 )
-def test_a_record_of_no_mixer_is_refused(mixer: object, message: str) -> None:
+def test_a_record_of_an_unknown_mixer_is_refused(mixer: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config_from({"topology": "alternating", "mixer": mixer, "dim": 16, "heads": 2, "layers": 1})
 
