@@ -150,7 +150,8 @@ def test_batch_length_does_not_change_the_stream_and_a_second_loop_continues_it(
 def jumps(stream: SequenceBatch) -> NDArray[np.bool_]:
     """(rows, n - 1): where a pose moves faster than a person can."""
     step_m = np.linalg.norm(np.diff(stream.pose_m, axis=1), axis=-1).max(axis=-1)
-    return step_m / stream.dt_s[:, 1:] > FASTEST_M_S
+    too_fast: NDArray[np.bool_] = step_m / stream.dt_s[:, 1:] > FASTEST_M_S
+    return too_fast
 
 
 def test_resets_are_exactly_where_the_person_changes(clips: list[Clip]) -> None:
