@@ -118,7 +118,8 @@ def test_nobody_imports_a_floor_by_its_bare_name(path: Path) -> None:
     assert not {name for name, _, _ in imports(path) if name.partition(".")[0] in FLOORS}
 
 
-LEAN = [path for path in MODULES if path.relative_to(ROOT).parts[:2] in {("edge", p) for p in ("cli", "data", "evaluation.py")}]
+LEAN_PARTS = {("edge", part) for part in ("cli", "data", "environment.py", "evaluation.py")}
+LEAN = [path for path in MODULES if path.relative_to(ROOT).parts[:2] in LEAN_PARTS]
 
 
 @pytest.mark.parametrize("path", LEAN, ids=[str(path.relative_to(ROOT)) for path in LEAN])
@@ -126,7 +127,8 @@ def test_a_verb_pays_for_torch_when_it_needs_it(path: Path) -> None:
     """The command line and what evaluates through the runtime start without torch, whatever their floor."""
     part = path.relative_to(ROOT).parts
     heavy = {"torch", "onnx", "onnxsim", "safetensors", "matplotlib", "cv2"}
-    lean = ("posemoe_edge.runtime", "posemoe_edge.edge.cli", "posemoe_edge.edge.data", "posemoe_edge.edge.evaluation")
+    lean_modules = ("cli", "data", "environment", "evaluation")
+    lean = ("posemoe_edge.runtime", *(f"posemoe_edge.edge.{module}" for module in lean_modules))
     surprising = {
         name
         for name, later, typing in imports(path)
