@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.calib.graph.editor import GraphEditor
 from posemoe_edge.runtime.arrays import F32
 
-X = np.float32([[1, -2, 3]])
+X: F32 = np.array([[1, -2, 3]], np.float32)
 
 
 def small_model() -> onnx.ModelProto:
@@ -85,7 +85,7 @@ def test_a_renamed_output_lets_an_inserted_node_take_its_place() -> None:
     editor = GraphEditor(small_model())
     relu = editor.nodes[1]
     raw = editor.rename_output(relu, "positive", "positive.raw")
-    half = editor.add_initializer("half", np.float32([0.5]))
+    half = editor.add_initializer("half", np.array([0.5], np.float32))
     editor.insert_after(relu, helper.make_node("Mul", [raw, half], ["positive"]))
     np.testing.assert_array_equal(run(editor.build())[0], np.maximum(X, 0) + X)
 

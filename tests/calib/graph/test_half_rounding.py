@@ -1,4 +1,4 @@
-"""Half rounding on a CPU: as the ONNX reference rounds, and not as ONNX Runtime flatters."""
+"""Half rounding on a CPU: as the ONNX reference evaluator rounds, not as ONNX Runtime computes FP16 graphs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
 def session(proto: onnx.ModelProto) -> Run:
-    made = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda inputs: made.run(None, inputs)
+    runtime = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda inputs: list(runtime.run(None, inputs))
 
 
 def evaluator(proto: onnx.ModelProto) -> Run:
-    made = ReferenceEvaluator(proto)
-    return lambda inputs: made.run(None, inputs)
+    reference = ReferenceEvaluator(proto)
+    return lambda inputs: list(reference.run(None, inputs))
 
 
 def roll(run: Run, keypoints: np.ndarray) -> np.ndarray:
@@ -49,9 +49,9 @@ def drift(
 ) -> dict[str, float]:
     """Mean millimetres from the fp32 graph, closed loop, of three ways to compute the fp16 graph."""
     keypoints = walker_keypoints(FRAMES)
-    wide = roll(session(onnx.load(artefact_of("retention") / "step.fp32.onnx")), keypoints)
+    fp32_poses = roll(session(onnx.load(artefact_of("retention") / "step.fp32.onnx")), keypoints)
     ways = {"reference": evaluator(half), "rounded": session(round_to_half(half)), "plain": session(half)}
-    return {name: 1000 * float(np.linalg.norm(roll(run, keypoints) - wide, axis=-1).mean()) for name, run in ways.items()}
+    return {name: 1000 * float(np.linalg.norm(roll(run, keypoints) - fp32_poses, axis=-1).mean()) for name, run in ways.items()}
 
 
 def test_a_rounded_graph_drifts_as_the_reference_does(drift: dict[str, float]) -> None:
@@ -60,46 +60,46 @@ def test_a_rounded_graph_drifts_as_the_reference_does(drift: dict[str, float]) -
 
 
 def test_onnx_runtime_alone_shows_half_precision_better_than_it_is(drift: dict[str, float]) -> None:
-    assert drift["plain"] < 0.9 * drift["rounded"]  # what the rounding is there for
+    assert drift["plain"] < 0.9 * drift["rounded"]  # so ONNX Runtime alone hides a part of the drift
 
 
-def test_a_rounded_graph_has_no_half_tensor_but_between_its_casts(half: onnx.ModelProto) -> None:
+def test_a_rounded_graph_has_half_tensors_only_between_its_casts(half: onnx.ModelProto) -> None:
     rounded = round_to_half(half)
     onnx.checker.check_model(rounded, full_check=True)
     assert is_half(half) and not is_half(rounded)
     inferred = onnx.shape_inference.infer_shapes(rounded, strict_mode=True, data_prop=True).graph
-    halves = {v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
-    assert halves and all(name.endswith(".half") for name in halves)
+    half_values = {v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    assert half_values and all(name.endswith(".half") for name in half_values)
     for before, after in ((half.graph.input, rounded.graph.input), (half.graph.output, rounded.graph.output)):
         assert [v.SerializeToString() for v in before] == [v.SerializeToString() for v in after]
 
 
 def test_every_number_of_a_half_tensor_is_a_half(half: onnx.ModelProto, walker_keypoints: Callable[..., np.ndarray]) -> None:
     inferred = onnx.shape_inference.infer_shapes(half, strict_mode=True, data_prop=True).graph
-    halves = [v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
+    half_values = [v.name for v in inferred.value_info if v.type.tensor_type.elem_type == TensorProto.FLOAT16]
     rounded = round_to_half(half)
     kinds = {name: node.op_type for node in half.graph.node for name in node.output}
-    assert {"MatMul", "Add", "Mul", "Gelu", "Cast", "Transpose", "Split"} <= {kinds[name] for name in halves}
+    assert {"MatMul", "Add", "Mul", "Gelu", "Cast", "Transpose", "Split"} <= {kinds[name] for name in half_values}
     del rounded.graph.output[:]
-    rounded.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in halves)
+    rounded.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in half_values)
     inputs = {
         "keypoints": walker_keypoints(1),
         "state": np.random.default_rng(0).normal(size=(1, 11, 8, 8, 17, 2)).astype(np.float32),
         "dt": np.full(1, 0.02, np.float32),
         "reset": np.zeros(1, np.bool_),
     }
-    for name, value in zip(halves, session(rounded)(inputs), strict=True):
+    for name, value in zip(half_values, session(rounded)(inputs), strict=True):
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, value.astype(np.float16).astype(np.float32), err_msg=f"{kinds[name]} {name}")
 
 
-def test_the_weights_are_the_halves_that_they_were(half: onnx.ModelProto) -> None:
+def test_the_weights_keep_their_half_values(half: onnx.ModelProto) -> None:
     rounded = {w.name: numpy_helper.to_array(w) for w in round_to_half(half).graph.initializer}
     for weight in half.graph.initializer:
         np.testing.assert_array_equal(rounded[weight.name], numpy_helper.to_array(weight))
 
 
-def test_the_graph_that_was_given_is_left_alone(half: onnx.ModelProto) -> None:
+def test_the_given_graph_is_not_changed(half: onnx.ModelProto) -> None:
     before = half.SerializeToString()
     round_to_half(half)
     assert half.SerializeToString() == before
@@ -138,7 +138,7 @@ def test_a_sum_is_rounded_to_the_nearest_half_and_ties_to_even(value: float, exp
 def quantised_product(
     activations: np.ndarray, weight: np.ndarray, x_scale: np.float16, w_scale: np.ndarray, *, both: bool = True
 ) -> np.ndarray:
-    """(rows, outputs) of one product in a half-precision graph: codes of the weight, and of the activations too or not."""
+    """(rows, outputs) of one product in a half-precision graph: the weight in INT8, and the activations too if ``both``."""
     initializers = [
         numpy_helper.from_array(np.asarray(x_scale), "x.scale"),
         numpy_helper.from_array(np.zeros((), np.int8), "zero"),
@@ -150,8 +150,8 @@ def quantised_product(
         helper.make_node("QuantizeLinear", ["x.half", "x.scale", "zero"], ["x.codes"]),
         helper.make_node("DequantizeLinear", ["x.codes", "x.scale", "zero"], ["x.back"]),
         helper.make_node("DequantizeLinear", ["w.codes", "w.scale"], ["w.back"], axis=1),
-        helper.make_node("MatMul", ["x.back" if both else "x.half", "w.back"], ["made"]),
-        helper.make_node("Cast", ["made"], ["y"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x.back" if both else "x.half", "w.back"], ["product"]),
+        helper.make_node("Cast", ["product"], ["y"], to=TensorProto.FLOAT),
     ]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(activations.shape))
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [len(activations), weight.shape[1]])
@@ -164,7 +164,7 @@ def quantised_product(
 
 @pytest.mark.parametrize("furthest", [20, 127])
 def test_an_int8_product_is_exact_but_for_its_result(furthest: int) -> None:
-    """Integers are summed, the sum is scaled, and that is rounded to half: codes at their limit overflow nothing."""
+    """Integers are summed, the sum is scaled and rounded to half: the largest INT8 values do not overflow."""
     rng = np.random.default_rng(furthest)
     codes = rng.integers(-furthest, furthest + 1, (8, 64), dtype=np.int8)
     weight = rng.integers(-furthest, furthest + 1, (64, 32), dtype=np.int8)
@@ -173,20 +173,20 @@ def test_an_int8_product_is_exact_but_for_its_result(furthest: int) -> None:
     activations = codes.astype(np.float32) * np.float32(x_scale)
     sums = codes.astype(np.int64) @ weight.astype(np.int64)
     exact = sums * (np.float64(x_scale) * w_scale.astype(np.float64))
-    made = quantised_product(activations, weight, x_scale, w_scale)
-    np.testing.assert_array_equal(made, exact.astype(np.float16).astype(np.float32))
-    # Had the inputs been rounded, most results would be others.
-    halves = (codes * x_scale).astype(np.float64) @ (weight * w_scale).astype(np.float64)
-    assert (made != halves.astype(np.float16)).mean() > 0.2
+    product = quantised_product(activations, weight, x_scale, w_scale)
+    np.testing.assert_array_equal(product, exact.astype(np.float16).astype(np.float32))
+    # If the inputs were rounded to half too, most results would differ.
+    half_values = (codes * x_scale).astype(np.float64) @ (weight * w_scale).astype(np.float64)
+    assert (product != half_values.astype(np.float16)).mean() > 0.2
 
 
 def test_a_weight_in_int8_under_half_arithmetic_is_a_half() -> None:
-    """Nothing but the weight is quantised: the product takes what it is in half precision."""
+    """Only the weight is quantised: the product reads it in half precision."""
     rng = np.random.default_rng(0)
     weight, w_scale = rng.integers(-127, 128, (64, 32), dtype=np.int8), rng.uniform(0.001, 0.02, 32).astype(np.float16)
     activations = rng.normal(size=(8, 64)).astype(np.float16).astype(np.float32)
-    made = quantised_product(activations, weight, np.float16(1), w_scale, both=False)
-    halves = activations.astype(np.float64) @ (weight * w_scale).astype(np.float64)
-    np.testing.assert_allclose(made, halves, rtol=2**-11, atol=1e-6)  # sums are FP32: a tie may fall to the other side
-    codes = activations.astype(np.float64) @ (weight * w_scale.astype(np.float64))
-    assert np.abs(made - codes).mean() > 1.1 * np.abs(made - halves).mean()
+    product = quantised_product(activations, weight, np.float16(1), w_scale, both=False)
+    half_values = activations.astype(np.float64) @ (weight * w_scale).astype(np.float64)
+    np.testing.assert_allclose(product, half_values, rtol=2**-11, atol=1e-6)  # sums are FP32: a tie may round to the other side
+    unrounded = activations.astype(np.float64) @ (weight * w_scale.astype(np.float64))
+    assert np.abs(product - unrounded).mean() > 1.1 * np.abs(product - half_values).mean()

@@ -1,4 +1,4 @@
-"""Layers: which products may go to INT8, called the same in every precision."""
+"""Layers: which products may go to INT8, with the same name in every precision."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def layers_of(folder: Path, precision: Precision) -> tuple[LinearLayer, ...]:
     return find_layers(onnx.load(str(folder / read_manifest(folder).graph(precision).file)))
 
 
-def test_both_precisions_call_their_layers_the_same(retention_artefact: Path) -> None:
-    wide, half = (layers_of(retention_artefact, precision) for precision in ("fp32", "fp16"))
-    assert [layer.name for layer in half] == [layer.name for layer in wide]
-    assert len({layer.name for layer in wide}) == len(wide) > 20
+def test_both_precisions_name_their_layers_alike(retention_artefact: Path) -> None:
+    fp32, fp16 = (layers_of(retention_artefact, precision) for precision in ("fp32", "fp16"))
+    assert [layer.name for layer in fp16] == [layer.name for layer in fp32]
+    assert len({layer.name for layer in fp32}) == len(fp32) > 20
 
 
 @pytest.mark.parametrize("kind", ["retention", "dssm", "attention", "gated", "lookahead-chunk"])
-def test_nothing_that_carries_or_steers_is_a_layer(kind: str, artefact_of: Callable[[str], Path]) -> None:
-    found = layers_of(artefact_of(kind), "fp32")
-    assert found
-    for layer in found:
+def test_state_gates_heads_and_norms_are_no_layers(kind: str, artefact_of: Callable[[str], Path]) -> None:
+    layers = layers_of(artefact_of(kind), "fp32")
+    assert layers
+    for layer in layers:
         assert not set(layer.name.split(".")) & set(NEVER), layer.name
 
 
@@ -41,10 +41,10 @@ def test_layers_have_the_names_of_the_modules_that_they_come_from(retention_arte
     } <= names
 
 
-def test_a_narrow_product_is_left_alone(retention_artefact: Path) -> None:
+def test_a_narrow_product_is_no_layer(retention_artefact: Path) -> None:
     path = retention_artefact / read_manifest(retention_artefact).graph().file
     model = onnx.load(str(path))
     narrow = {w.name for w in model.graph.initializer if len(w.dims) == 2 and min(w.dims) < MIN_WIDTH}
     products = {node.input[1] for node in model.graph.node if node.op_type in ("MatMul", "Gemm")}
-    assert narrow & products, "there is one to leave alone"
+    assert narrow & products, "otherwise nothing is tested here"
     assert not narrow & {layer.weight for layer in find_layers(model)}

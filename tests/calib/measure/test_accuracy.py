@@ -22,51 +22,51 @@ def truth(recording: Recording) -> np.ndarray:
     return recording.truth.copy()
 
 
-def test_the_truth_has_no_error_and_neither_has_it_elsewhere() -> None:
+def test_the_truth_has_no_error_wherever_its_root_is() -> None:
     recording = walker(50)
-    made = measure_accuracy([truth(recording) + np.float32(3)], [recording])  # both roots are put at zero
-    assert made is not None
-    assert made.mpjpe_mm == pytest.approx(0, abs=1e-3) and made.mpjve_mm == pytest.approx(0, abs=1e-3)
-    assert made.bone_jitter_mm == pytest.approx(0, abs=1e-3)
+    measured = measure_accuracy([truth(recording) + np.float32(3)], [recording])  # both roots are put at zero
+    assert measured is not None
+    assert measured.mpjpe_mm == pytest.approx(0, abs=1e-3) and measured.mpjve_mm == pytest.approx(0, abs=1e-3)
+    assert measured.bone_jitter_mm == pytest.approx(0, abs=1e-3)
 
 
 def test_every_frame_of_all_recordings_counts_once() -> None:
     long, short = walker(90), walker(30, seed=1)
     wrong = truth(short)
-    wrong[:, 5] += np.float32([0.0, 0.017, 0])  # one joint of 17, by 17 mm, always: no velocity
-    made = measure_accuracy([truth(long), wrong], [long, short])
-    assert made is not None
-    assert made.mpjpe_mm == pytest.approx(1.0 * 30 / 120, rel=1e-3) and made.mpjve_mm == pytest.approx(0, abs=1e-3)
+    wrong[:, 5] += np.array([0, 0.017, 0], np.float32)  # one joint of 17, by 17 mm, always: no velocity
+    measured = measure_accuracy([truth(long), wrong], [long, short])
+    assert measured is not None
+    assert measured.mpjpe_mm == pytest.approx(1.0 * 30 / 120, rel=1e-3) and measured.mpjve_mm == pytest.approx(0, abs=1e-3)
 
 
-def test_what_shakes_has_velocity_and_its_bones_jitter() -> None:
+def test_shaking_poses_have_a_velocity_error_and_bone_jitter() -> None:
     recording = walker(40)
-    made = truth(recording)
-    made[::2, 10] += (made[::2, 10] - made[::2, 9]) * np.float32(0.1)  # the head of every other frame: a tenth further out
-    bone_mm = 1000 * float(np.linalg.norm(made[1, 10] - made[1, 9]))
-    measured = measure_accuracy([made], [recording])
+    poses = truth(recording)
+    poses[::2, 10] += (poses[::2, 10] - poses[::2, 9]) * np.float32(0.1)  # the head of every other frame: a tenth further out
+    bone_mm = 1000 * float(np.linalg.norm(poses[1, 10] - poses[1, 9]))
+    measured = measure_accuracy([poses], [recording])
     assert measured is not None
     assert measured.bone_jitter_mm == pytest.approx(0.1 * bone_mm / 16, rel=1e-3)
     assert measured.mpjve_mm == pytest.approx(0.1 * bone_mm / 17, rel=0.02)  # the head turns a little meanwhile
 
 
 @pytest.mark.parametrize("border", ["cut", "reset"])
-def test_from_one_person_to_the_next_is_no_motion(border: str) -> None:
-    """A memory lags behind: at a cut, the first pose is still half the other's."""
+def test_the_step_from_one_person_to_the_next_is_no_motion(border: str) -> None:
+    """The state lags behind: at a cut, the first pose is still half the other person's."""
     first, second = walker(20), walker(20, seed=5)
     joined = np.concatenate([truth(first), truth(second)])
     lagging = joined.copy()
     lagging[20:] = lagging[20:] + (joined[19] - joined[20]) / 2
     recording = replace(walker(40), truth=joined)
     at = np.arange(40) == 20
-    told = replace(recording, **{border: at})
-    with_border, without = (measure_accuracy([lagging], [one]) for one in (told, recording))
+    marked = replace(recording, **{border: at})
+    with_border, without = (measure_accuracy([lagging], [each]) for each in (marked, recording))
     assert with_border is not None and without is not None
     assert with_border.mpjpe_mm == pytest.approx(without.mpjpe_mm)
     assert with_border.mpjve_mm == pytest.approx(0, abs=1e-3) and without.mpjve_mm > 1
 
 
-def test_without_the_truth_there_is_no_accuracy() -> None:
+def test_without_a_truth_there_is_no_accuracy() -> None:
     recording = walker(10)
     poses = truth(recording)
     assert measure_accuracy([poses, poses], [recording, replace(recording, truth=None)]) is None

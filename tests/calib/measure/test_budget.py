@@ -16,14 +16,14 @@ NOTHING = Budget(mean_mm=0, p99_mm=0, max_mm=0, slope_mm_per_1000=0, mpjpe_loss_
 
 
 def measured(drift: np.ndarray) -> Budget:
-    """What one stream's (T, J) drift amounts to."""
+    """One stream's (T, J) drift in the terms of a budget."""
     return summarise_drift(drift[None])[0]
 
 
 def test_drift_is_the_distance_of_each_joint_in_millimetres() -> None:
     reference = np.random.default_rng(0).normal(size=(5, 17, 3)).astype(np.float32)
     poses = reference.copy()
-    poses[2, 3] += np.float32([0.003, 0.004, 0])
+    poses[2, 3] += np.array([0.003, 0.004, 0], np.float32)
     drift = drift_mm(poses, reference)
     assert drift.shape == (5, 17) and drift[2, 3] == pytest.approx(5, rel=1e-3)
     assert np.count_nonzero(drift) == 1
@@ -55,7 +55,7 @@ def test_the_99th_percentile_is_over_frames_and_joints() -> None:
     assert (measured(drift).p99_mm, measured(drift).max_mm) == (1, 1000)
 
 
-def test_what_accuracy_lost_is_what_is_more_than_before() -> None:
+def test_the_mpjpe_loss_is_the_increase_of_the_error() -> None:
     before, after = (Accuracy(mpjpe_mm=mm, mpjve_mm=9, bone_jitter_mm=3) for mm in (45.0, 45.75))
     drift = np.ones((1, 50, 17))
     assert summarise_drift(drift, before=before, after=after)[0].mpjpe_loss_mm == 0.75
@@ -63,26 +63,26 @@ def test_what_accuracy_lost_is_what_is_more_than_before() -> None:
     assert summarise_drift(drift, before=before)[0].mpjpe_loss_mm is None
 
 
-def test_what_is_not_known_or_not_asked_for_is_not_judged() -> None:
+def test_an_unknown_figure_and_a_missing_limit_are_not_judged() -> None:
     unknown = NOTHING.model_copy(update={"mpjpe_loss_mm": None})
     assert exceeded(unknown, NOTHING) == () and smallest_budget(unknown).mpjpe_loss_mm is None
     assert exceeded(NOTHING.model_copy(update={"mpjpe_loss_mm": 1e9}), unknown) == ()
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_what_is_over_the_budget_is_named_with_both_numbers(field: str) -> None:
+def test_an_exceeded_limit_is_named_with_both_numbers(field: str) -> None:
     budget = Budget(mean_mm=1, p99_mm=2, max_mm=3, slope_mm_per_1000=4, mpjpe_loss_mm=5)
     assert exceeded(budget, budget) == ()  # the limit itself is allowed
     over = budget.model_copy(update={field: 7.125})
     assert exceeded(over, budget) == (f"{field} 7.125 > {getattr(budget, field):.4g}",)
 
 
-def test_all_that_is_over_is_named_in_order() -> None:
+def test_all_exceeded_limits_are_named_in_order() -> None:
     much = Budget(mean_mm=9, p99_mm=99, max_mm=999, slope_mm_per_1000=9, mpjpe_loss_mm=9)
     assert [reason.split()[0] for reason in exceeded(much, DEFAULT_BUDGET)] == list(FIELDS)
 
 
-def test_a_drift_that_shrinks_is_no_drift() -> None:
+def test_a_negative_slope_exceeds_nothing() -> None:
     assert exceeded(NOTHING.model_copy(update={"slope_mm_per_1000": -50.0}), NOTHING) == ()
 
 
@@ -102,21 +102,21 @@ def test_a_single_nan_pose_fails_the_whole_recording() -> None:
     assert [reason.split()[0] for reason in reasons][:3] == ["mean_mm", "p99_mm", "max_mm"]
 
 
-# Below a picometre nobody measures, and 10**-308 has no two digits.
+# Nobody measures below a picometre, and 10**-308 has no two digits.
 numbers = st.floats(min_value=1e-9, max_value=1e9)
 
 
 @given(mean=numbers, p99=numbers, most=numbers, slope=st.one_of(numbers, numbers.map(lambda x: -x), st.just(0.0)))
 def test_the_smallest_budget_is_passed_by_what_it_was_made_of(mean: float, p99: float, most: float, slope: float) -> None:
-    made = Budget(mean_mm=mean, p99_mm=p99, max_mm=most, slope_mm_per_1000=slope, mpjpe_loss_mm=-slope)
-    budget = smallest_budget(made)
-    assert exceeded(made, budget) == ()
+    figures = Budget(mean_mm=mean, p99_mm=p99, max_mm=most, slope_mm_per_1000=slope, mpjpe_loss_mm=-slope)
+    budget = smallest_budget(figures)
+    assert exceeded(figures, budget) == ()
     again = Budget(**{field: float(f"{getattr(budget, field):g}") for field in FIELDS})  # as the command line prints it
-    assert exceeded(made, again) == ()
+    assert exceeded(figures, again) == ()
     for field in FIELDS:
-        have, allowed = getattr(made, field), getattr(budget, field)
+        value, allowed = getattr(figures, field), getattr(budget, field)
         assert float(f"{allowed:.1e}") == allowed, "two digits"
-        assert allowed == 0 if have <= 0 else allowed <= have * 1.1 * (1 + 1e-9), "no more than a tenth above"
+        assert allowed == 0 if value <= 0 else allowed <= value * 1.1 * (1 + 1e-9), "no more than a tenth above"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from posemoe_edge.calib.graph.layers import LinearLayer, find_layers
 from posemoe_edge.calib.measure.observer import TensorStats
@@ -28,8 +29,8 @@ def small_graph(half: bool, *, gemm: bool = False) -> onnx.ModelProto:
     """norm -> product -> GELU -> product, as the export writes it: x (B, 16) float32 -> y (B, 16) float32."""
     kind, dtype = (TensorProto.FLOAT16, np.float16) if half else (TensorProto.FLOAT, np.float32)
     second = SECOND.T if gemm else SECOND
-    held = {"weight": WEIGHT, "bias": BIAS, "second": second}
-    initializers = [numpy_helper.from_array(array.astype(dtype), name) for name, array in held.items()]
+    weights = {"weight": WEIGHT, "bias": BIAS, "second": second}
+    initializers = [numpy_helper.from_array(array.astype(dtype), name) for name, array in weights.items()]
     initializers += [
         numpy_helper.from_array(array.astype(np.float32), name) for name, array in (("nw", NORM_WEIGHT), ("nb", NORM_BIAS))
     ]
@@ -50,23 +51,24 @@ def small_graph(half: bool, *, gemm: bool = False) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def run(model: onnx.ModelProto, x: np.ndarray, *outputs: str) -> list[np.ndarray]:
+def run(model: onnx.ModelProto, x: NDArray[Any], *outputs: str) -> list[NDArray[Any]]:
     model = onnx.load_from_string(model.SerializeToString())
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(list(outputs) or ["y"], {"x": x})
+    results: list[NDArray[Any]] = session.run(list(outputs) or ["y"], {"x": x})
+    return results
 
 
-def rows(seed: int = 1, count: int = 400) -> np.ndarray:
+def rows(seed: int = 1, count: int = 400) -> NDArray[Any]:
     return np.random.default_rng(seed).normal(size=(count, K)).astype(np.float32)
 
 
-def off(found: np.ndarray, exact: np.ndarray) -> float:
-    """The error as a share of what is exact."""
-    return float(np.abs(found - exact).mean() / np.abs(exact).mean())
+def relative_error(actual: NDArray[Any], exact: NDArray[Any]) -> float:
+    """The mean absolute error, relative to the mean absolute exact value."""
+    return float(np.abs(actual - exact).mean() / np.abs(exact).mean())
 
 
-def code_small(model: onnx.ModelProto) -> tuple[tuple[LinearLayer, ...], dict[str, QuantizedLinear]]:
+def quantize_small(model: onnx.ModelProto) -> tuple[tuple[LinearLayer, ...], dict[str, QuantizedLinear]]:
     layers, observed = find_layers(model), {}
     for layer in layers:
         observed[layer.name] = TensorStats(calls=1)
@@ -77,108 +79,113 @@ def code_small(model: onnx.ModelProto) -> tuple[tuple[LinearLayer, ...], dict[st
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("gemm", [False, True], ids=["matmul", "gemm"])
 def test_the_graph_still_computes_nearly_the_same(half: bool, gemm: bool) -> None:
-    wide = small_graph(False, gemm=gemm)
-    _, coded = code_small(wide)
+    fp32 = small_graph(False, gemm=gemm)
+    _, quantized = quantize_small(fp32)
     model = small_graph(half, gemm=gemm)
-    made = insert_qdq(model, find_layers(model), coded)
-    onnx.checker.check_model(made, full_check=True)
-    exact, found = run(wide, rows(2))[0], run(made, rows(2))[0]
-    assert 0 < off(found, exact) < 0.02
+    rewritten = insert_qdq(model, find_layers(model), quantized)
+    onnx.checker.check_model(rewritten, full_check=True)
+    exact, actual = run(fp32, rows(2))[0], run(rewritten, rows(2))[0]
+    assert 0 < relative_error(actual, exact) < 0.02
 
 
 def test_a_product_sums_integers_exactly() -> None:
     model = small_graph(False)
-    layers, coded = code_small(model)
-    made = insert_qdq(model, layers[:1], coded)
-    one, x = coded["up"], rows(3)
-    by_name = {w.name: numpy_helper.to_array(w) for w in made.graph.initializer}
-    node = next(node for node in made.graph.node if node.op_type == "QuantizeLinear")
-    levelled, codes, summed = run(made, x, node.input[0], node.output[0], "sum")
-    near = np.clip(np.round(levelled / one.activation_scale), -127, 127)
-    assert (codes == near).mean() > 0.999 and np.abs(codes - near).max() <= 1  # a tie may go either way
-    integers = codes.astype(np.int64) @ one.qweight.astype(np.int64)
-    np.testing.assert_allclose(
-        summed, integers * one.activation_scale * one.weight_scale + one.bias + by_name["bias"], rtol=1e-4, atol=1e-4
-    )
+    layers, quantized = quantize_small(model)
+    rewritten = insert_qdq(model, layers[:1], quantized)
+    up, x = quantized["up"], rows(3)
+    by_name = {w.name: numpy_helper.to_array(w) for w in rewritten.graph.initializer}
+    node = next(node for node in rewritten.graph.node if node.op_type == "QuantizeLinear")
+    smoothed, int8_values, summed = run(rewritten, x, node.input[0], node.output[0], "sum")
+    nearest = np.clip(np.round(smoothed / up.activation_scale), -127, 127)
+    assert (int8_values == nearest).mean() > 0.999 and np.abs(int8_values - nearest).max() <= 1  # a tie may round either way
+    integers = int8_values.astype(np.int64) @ up.qweight.astype(np.int64)
+    assert up.bias is not None
+    expected = integers * up.activation_scale * up.weight_scale + up.bias + by_name["bias"]
+    np.testing.assert_allclose(summed, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_what_it_writes_follows_the_rules_of_tensorrt(precision: Any, retention_artefact: Path) -> None:
+def test_the_graph_follows_the_rules_of_tensorrt(precision: Any, retention_artefact: Path) -> None:
     path = retention_artefact / read_manifest(retention_artefact).graph(precision).file
     model = onnx.load(str(path))
     layers = find_layers(model)
-    alone = {name: quantize_weights(weight) for name, weight in linear_weights(model, layers).items()}
-    coded = {name: replace(one, amax=1.0) for name, one in alone.items()}
-    made = insert_qdq(model, layers, coded)
-    onnx.checker.check_model(made, full_check=True)
-    held = {w.name: w for w in made.graph.initializer}
-    by_output = {name: node for node in made.graph.node for name in node.output}
+    weights_only = {name: quantize_weights(weight) for name, weight in linear_weights(model, layers).items()}
+    quantized = {name: replace(layer, amax=1.0) for name, layer in weights_only.items()}
+    rewritten = insert_qdq(model, layers, quantized)
+    onnx.checker.check_model(rewritten, full_check=True)
+    initializers = {w.name: w for w in rewritten.graph.initializer}
+    by_output = {name: node for node in rewritten.graph.node for name in node.output}
     expected = TensorProto.FLOAT if precision == "fp32" else TensorProto.FLOAT16
     pairs = 0
-    for node in made.graph.node:
+    for node in rewritten.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            scale = held[node.input[1]]
+            scale = initializers[node.input[1]]
             assert scale.data_type == expected and (numpy_helper.to_array(scale) > 0).all()
             if len(node.input) > 2:  # per tensor
-                zero = numpy_helper.to_array(held[node.input[2]])
+                zero = numpy_helper.to_array(initializers[node.input[2]])
                 assert zero.dtype == np.int8 and zero == 0 and not scale.dims
             else:  # a weight, by its outputs
-                codes = held[node.input[0]]
+                int8_values = initializers[node.input[0]]
                 axis = next(a.i for a in node.attribute if a.name == "axis")
-                assert codes.data_type == TensorProto.INT8 and list(scale.dims) == [codes.dims[axis]]
+                assert int8_values.data_type == TensorProto.INT8 and list(scale.dims) == [int8_values.dims[axis]]
         if node.op_type == "QuantizeLinear":
-            takers = [other for other in made.graph.node if node.output[0] in other.input]
-            assert [other.op_type for other in takers] == ["DequantizeLinear"]
+            readers = [other for other in rewritten.graph.node if node.output[0] in other.input]
+            assert [other.op_type for other in readers] == ["DequantizeLinear"]
         if node.op_type == "DequantizeLinear":
-            takers = [other for other in made.graph.node if node.output[0] in other.input]
-            assert {other.op_type for other in takers} <= {"MatMul", "Gemm"}, "codes go into products, and nowhere else"
+            readers = [other for other in rewritten.graph.node if node.output[0] in other.input]
+            assert {other.op_type for other in readers} <= {"MatMul", "Gemm"}, (
+                "quantised tensors go into products, and nowhere else"
+            )
         if node.op_type in ("MatMul", "Gemm") and node.name in {layer.node for layer in layers}:
             pairs += 1
             assert by_output[node.input[0]].op_type == by_output[node.input[1]].op_type == "DequantizeLinear"
     assert pairs == len(layers) > 20
     before = {(node.op_type, tuple(node.output)) for node in model.graph.node}
-    assert before <= {(node.op_type, tuple(node.output)) for node in made.graph.node}, "nothing else has changed"
+    assert before <= {(node.op_type, tuple(node.output)) for node in rewritten.graph.node}, "the other nodes are unchanged"
 
 
-def test_levelling_goes_into_the_norm_where_it_can() -> None:
+def test_smoothing_is_folded_into_a_norm_that_only_the_layer_reads() -> None:
     model = small_graph(True)
-    _, coded = code_small(small_graph(False))
-    assert all(one.alpha is not None for one in coded.values()), "otherwise nothing is tested here"
-    made = insert_qdq(model, find_layers(model), coded)
-    assert {node.name for node in made.graph.node if node.op_type in ("Sub", "Mul")} == {"down/level/Sub", "down/level/Mul"}
+    _, quantized = quantize_small(small_graph(False))
+    assert all(layer.alpha is not None for layer in quantized.values()), "otherwise nothing is tested here"
+    rewritten = insert_qdq(model, find_layers(model), quantized)
+    assert {node.name for node in rewritten.graph.node if node.op_type in ("Sub", "Mul")} == {
+        "down/level/Sub",
+        "down/level/Mul",
+    }
 
 
-def test_a_norm_that_others_read_too_is_left_alone() -> None:
+def test_a_norm_with_other_readers_is_not_changed() -> None:
     model = small_graph(False)
     model.graph.output.append(helper.make_tensor_value_info("normed", TensorProto.FLOAT, ["B", K]))
-    layers, coded = code_small(small_graph(False))
-    made = insert_qdq(model, layers, coded)
-    np.testing.assert_array_equal(run(made, rows(4), "normed")[0], run(small_graph(False), rows(4), "normed")[0])
+    layers, quantized = quantize_small(small_graph(False))
+    rewritten = insert_qdq(model, layers, quantized)
+    np.testing.assert_array_equal(run(rewritten, rows(4), "normed")[0], run(small_graph(False), rows(4), "normed")[0])
 
 
-def test_weights_alone_keep_the_activations_as_they_are() -> None:
+def test_quantised_weights_alone_leave_the_activations_as_they_are() -> None:
     model = small_graph(False)
     layers = find_layers(model)
-    made = insert_qdq(model, layers, {name: quantize_weights(w) for name, w in linear_weights(model, layers).items()})
-    assert "QuantizeLinear" not in {node.op_type for node in made.graph.node}
-    assert made.ByteSize() < model.ByteSize()
-    assert 0 < off(run(made, rows(5))[0], run(model, rows(5))[0]) < 0.01
+    rewritten = insert_qdq(model, layers, {name: quantize_weights(w) for name, w in linear_weights(model, layers).items()})
+    assert "QuantizeLinear" not in {node.op_type for node in rewritten.graph.node}
+    assert rewritten.ByteSize() < model.ByteSize()
+    assert 0 < relative_error(run(rewritten, rows(5))[0], run(model, rows(5))[0]) < 0.01
 
 
-def test_two_layers_with_one_weight_get_codes_each() -> None:
+def test_two_layers_with_the_same_weight_get_an_int8_weight_each() -> None:
     model = small_graph(False)
     again = helper.make_node("MatMul", ["narrow", "weight"], ["twin"], "twin/MatMul")
     model.graph.node.insert(3, again)
     model.graph.output.append(helper.make_tensor_value_info("twin", TensorProto.FLOAT, ["B", N]))
-    layers, coded = code_small(model)
-    made = insert_qdq(model, layers, coded)
-    onnx.checker.check_model(made, full_check=True)
-    assert 0 < off(run(made, rows(6), "twin")[0], run(model, rows(6), "twin")[0]) < 0.02
-    assert "weight" not in {w.name for w in made.graph.initializer}
+    layers, quantized = quantize_small(model)
+    rewritten = insert_qdq(model, layers, quantized)
+    onnx.checker.check_model(rewritten, full_check=True)
+    assert 0 < relative_error(run(rewritten, rows(6), "twin")[0], run(model, rows(6), "twin")[0]) < 0.02
+    assert "weight" not in {w.name for w in rewritten.graph.initializer}
 
 
-def test_the_original_is_not_touched(retention_artefact: Path, artefact_of: Callable[[str], Path]) -> None:
+def test_the_given_model_is_not_changed(retention_artefact: Path, artefact_of: Callable[[str], Path]) -> None:
     model = small_graph(True)
     before = model.SerializeToString()
-    insert_qdq(model, find_layers(model), code_small(small_graph(False))[1])
+    insert_qdq(model, find_layers(model), quantize_small(small_graph(False))[1])
     assert model.SerializeToString() == before
