@@ -1,1 +1,1 @@
-"""What machine this is: the Jetson, the NVIDIA driver and GPU."""
+"""The machine that runs us: a Jetson's files, the NVIDIA driver and its GPU."""

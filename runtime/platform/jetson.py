@@ -1,4 +1,4 @@
-"""The machine as its files tell it: which Jetson, which JetPack, which power mode and clocks. No tool is run."""
+"""What the system's files say about the platform: the Jetson, its JetPack, power mode and clocks. No tool is run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path("/")
 
-# L4T release, from that one on -> JetPack, and the TensorRT that comes with it.
+# From this L4T release on: the JetPack, and the TensorRT that it contains.
 JETPACKS = (
     ((39, 0), "7.2", "10.16"),
     ((38, 4), "7.1", "10.13"),
@@ -23,7 +23,7 @@ PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "python3-libnvinfer", "tensorrt
 
 @dataclass(frozen=True)
 class ClockRange:
-    """A clock now, and between which ends it moves; equal ends mean that it is held (jetson_clocks)."""
+    """A clock's frequency and its limits. It is held, by jetson_clocks for example, if the limits are equal."""
 
     name: str
     now_mhz: float
@@ -37,7 +37,16 @@ class ClockRange:
 
 @dataclass(frozen=True)
 class PlatformInfo:
-    """What a machine is. ``l4t`` is Jetson Linux's release; ``packages`` what Debian's database says of NVIDIA's packages."""
+    """The platform; a field is None if the system does not say.
+
+    Args:
+        model: the Jetson's name.
+        l4t: Jetson Linux's release.
+        jetpack_tensorrt: the TensorRT that the JetPack contains.
+        clocks: the first CPU core's and the GPU's.
+        packages: the versions of NVIDIA's installed Debian packages.
+        full_power: the number of the power mode without limits; each Jetson numbers its modes differently.
+    """
 
     model: str | None
     l4t: str | None
@@ -48,7 +57,7 @@ class PlatformInfo:
     clocks: tuple[ClockRange, ...]
     memory_bytes: int | None
     packages: dict[str, str]
-    full_power: int | None = None  # the mode that caps nothing has another number on every board
+    full_power: int | None = None
 
     @property
     def jetson(self) -> bool:
@@ -56,24 +65,24 @@ class PlatformInfo:
 
     @property
     def too_old(self) -> bool:
-        """A JetPack whose TensorRT does not read our graphs."""
+        """Whether the JetPack's TensorRT cannot read our graphs."""
         return bool(self.jetpack_tensorrt and self.jetpack_tensorrt.startswith("8"))
 
     @property
     def hold_clocks(self) -> str:
-        """The command before a measurement."""
+        """The command that holds the clocks, to be run before a measurement."""
         mode = "" if self.full_power is None else f"sudo nvpmodel -m {self.full_power} && "
         return f"{mode}sudo jetson_clocks"
 
     @property
     def install_cuda(self) -> str:
-        """The command that brings cuda-bindings, and no more: on a Jetson an extra's TensorRT would hide JetPack's."""
+        """The command that installs cuda-bindings alone: on a Jetson, an extra's TensorRT would hide JetPack's."""
         if not self.jetson:
             return "pip install cuda-bindings"
         return f'pip install "cuda-bindings=={12 if _numbers(self.l4t) < (38,) else 13}.*"'
 
     def install(self, engine: str) -> str:
-        """The command that brings this board an engine's library."""
+        """The command that installs an engine's library on this platform."""
         if self.too_old:
             return "flash JetPack 6.1 or newer: TensorRT 8 does not read these graphs"
         if not self.jetson or engine != "tensorrt":
@@ -83,7 +92,7 @@ class PlatformInfo:
 
 
 def read_platform(root: Path = ROOT) -> PlatformInfo:
-    """What the files below ``root`` say of this machine; what is not there is None."""
+    """The platform according to the files below ``root``."""
     packages = _packages(root)
     l4t = _l4t(root, packages)
     jetpack, tensorrt = None, None
@@ -95,7 +104,7 @@ def read_platform(root: Path = ROOT) -> PlatformInfo:
     model = _text(root / "proc/device-tree/model")
     driver = re.search(r"Module\s+(?:for \S+\s+)?([\d.]+)", _text(root / "proc/driver/nvidia/version") or "")
     modes = _power_modes(root)
-    named = {name: number for number, name in modes.items()}
+    numbers = {name: number for number, name in modes.items()}
     memory = re.search(r"MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "")
     return PlatformInfo(
         model=model if model and "NVIDIA" in model else None,
@@ -107,7 +116,7 @@ def read_platform(root: Path = ROOT) -> PlatformInfo:
         clocks=tuple(_clocks(root)),
         memory_bytes=int(memory[1]) * 1024 if memory else None,
         packages=packages,
-        full_power=named.get("MAXN_SUPER", named.get("MAXN")),
+        full_power=numbers.get("MAXN_SUPER", numbers.get("MAXN")),
     )
 
 
@@ -116,43 +125,43 @@ def _numbers(l4t: str | None) -> tuple[int, ...]:
 
 
 def _l4t(root: Path, packages: dict[str, str]) -> str | None:
-    """Jetson Linux's release: of its own file, else of its core package."""
-    found = re.search(r"R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", _text(root / "etc/nv_tegra_release") or "")
-    if found:
-        return f"{found[1]}.{found[2]}"
+    """Jetson Linux's release, from its release file, otherwise from its core package."""
+    release = re.search(r"R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", _text(root / "etc/nv_tegra_release") or "")
+    if release:
+        return f"{release[1]}.{release[2]}"
     core = re.match(r"\d+\.\d+(\.\d+)?", packages.get("nvidia-l4t-core", ""))
     return core[0] if core else None
 
 
 def _packages(root: Path) -> dict[str, str]:
-    """The versions of NVIDIA's packages that are installed."""
-    found = {}
+    """The versions of NVIDIA's installed packages."""
+    versions = {}
     for entry in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         name = re.search(r"^Package: (\S+)$", entry, re.MULTILINE)
         version = re.search(r"^Version: (\S+)$", entry, re.MULTILINE)
         if name and version and name[1] in PACKAGES and re.search(r"^Status: .* installed$", entry, re.MULTILINE):
-            found[name[1]] = version[1]
-    return found
+            versions[name[1]] = version[1]
+    return versions
 
 
 def _power_modes(root: Path) -> dict[int, str]:
-    """nvpmodel's table of this board."""
+    """nvpmodel's table of power modes: number -> name."""
     table = re.findall(r"POWER_MODEL ID=(\d+) NAME=(\S+)", _text(root / "etc/nvpmodel.conf") or "")
     return {int(number): name for number, name in table}
 
 
 def _power_mode(root: Path, modes: dict[int, str]) -> str | None:
-    """nvpmodel's mode: its number as it was set, or as the board starts if it never was; and its name."""
-    known = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
-    known = known or re.search(r"PM_CONFIG DEFAULT=(\d+)", _text(root / "etc/nvpmodel.conf") or "")
-    if not known:
+    """nvpmodel's current mode, or its default if none was ever set: the number, and the name if known."""
+    mode = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    mode = mode or re.search(r"PM_CONFIG DEFAULT=(\d+)", _text(root / "etc/nvpmodel.conf") or "")
+    if not mode:
         return None
-    number = int(known[1])
+    number = int(mode[1])
     return f"{number} {modes[number]}" if number in modes else str(number)
 
 
 def _clocks(root: Path) -> list[ClockRange]:
-    """Of the first processor core and of the GPU."""
+    """The clocks of the first CPU core and of the GPU."""
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     clocks = [_clock("cpu", [cpu / f"scaling_{what}_freq" for what in ("cur", "min", "max")], 1e3)]
     for folder in sorted((root / "sys/class/devfreq").glob("*")):
@@ -170,7 +179,7 @@ def _clock(name: str, files: list[Path], unit: float) -> ClockRange | None:
 
 
 def _text(path: Path) -> str | None:
-    """A file's text; None if there is none to read."""
+    """A file's text; None if it cannot be read."""
     try:
         return path.read_bytes().decode(errors="replace").strip("\0\n ")
     except OSError:

@@ -76,12 +76,12 @@ def find_gpu(library: str = LIBCUDA) -> Gpu:
 
 
 def ask_nvidia_smi() -> dict[str, str] | None:
-    """What a desktop's tool says of driver, clocks and power; None where it is not there or does not answer."""
+    """Driver, clocks and power limit according to nvidia-smi; None if the tool is missing or fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [tool, f"--query-gpu={','.join(QUERIES.values())}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
@@ -90,7 +90,7 @@ def ask_nvidia_smi() -> dict[str, str] | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    answers = [answer.strip() for answer in done.stdout.partition("\n")[0].split(",")]
-    if done.returncode or len(answers) != len(QUERIES):
+    values = [value.strip() for value in process.stdout.partition("\n")[0].split(",")]
+    if process.returncode or len(values) != len(QUERIES):
         return None
-    return dict(zip(QUERIES, answers, strict=True))
+    return dict(zip(QUERIES, values, strict=True))

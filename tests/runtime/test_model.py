@@ -1,20 +1,26 @@
-"""A model: opened from a folder, a file or a name, and shared by streams that come and go."""
+"""Model: opened from a folder, a standalone file or a name, and shared by streams that join and leave."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from posemoe_edge.runtime import ArtefactError, FrameError, MissingError, Model, Stream, UsageError, load
+from posemoe_edge.runtime import ArtefactError, CheckFailedError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime import model as model_module
 from posemoe_edge.runtime.artefact import locate
-from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
+from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
+from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest, write_manifest
+from posemoe_edge.runtime.engines import BoundInference, Engine, resolve
+from posemoe_edge.runtime.engines.buffers import Buffers
 
 ONE_OR_MANY = 1e-5  # metres: the same sums, blocked otherwise for other batch sizes
 Walk = Callable[..., np.ndarray]
@@ -32,21 +38,23 @@ def test_a_path_may_be_text(retention_artefact: Path, as_text: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["step.fp32", "step.fp16"])
-def test_a_lone_onnx_file_knows_what_it_is(retention_artefact: Path, tmp_path: Path, name: str, walker_keypoints: Walk) -> None:
-    lone = Path(shutil.copy(retention_artefact / f"{name}.onnx", tmp_path / "lone.onnx"))
-    model, whole = load(lone), load(retention_artefact, precision=name[-4:])
+def test_a_standalone_onnx_file_carries_its_manifest(
+    retention_artefact: Path, tmp_path: Path, name: str, walker_keypoints: Walk
+) -> None:
+    standalone = Path(shutil.copy(retention_artefact / f"{name}.onnx", tmp_path / "standalone.onnx"))
+    model, whole = load(standalone), load(retention_artefact, precision=name[-4:])
     assert model.graph == whole.graph and model.certificate is None
     a, b = model.stream(), whole.stream()
     for i, frame in enumerate(walker_keypoints(5)):
         np.testing.assert_array_equal(a.step(frame, t=i * 0.02).xyz_m, b.step(frame, t=i * 0.02).xyz_m)
 
 
-def test_a_lone_file_has_no_other_precision(retention_artefact: Path) -> None:
+def test_a_standalone_file_has_no_other_precision(retention_artefact: Path) -> None:
     with pytest.raises(ArtefactError, match="has no fp16 graph; expected one of fp32"):
         load(retention_artefact / "step.fp32.onnx", precision="fp16")
 
 
-def test_somebody_elses_onnx_file_is_refused(tmp_path: Path) -> None:
+def test_an_onnx_file_without_a_manifest_is_refused(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     x, y = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
@@ -112,7 +120,7 @@ def test_a_batch_is_the_same_as_steps_one_by_one(
 
 
 @pytest.fixture(scope="module")
-def lone_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]]:
+def single_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]]:
     folder = artefact_of("retention")
     return folder, [load(folder) for _ in range(8)]
 
@@ -126,9 +134,9 @@ def lone_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]]:
     )
 )
 def test_streams_that_join_and_leave_in_any_order_are_each_alone(
-    moves: list[tuple[str, int]], lone_models: tuple[Path, list[Model]], walker_keypoints: Walk
+    moves: list[tuple[str, int]], single_models: tuple[Path, list[Model]], walker_keypoints: Walk
 ) -> None:
-    folder, lone = lone_models
+    folder, singles = single_models
     shared = load(folder)
     live: dict[Stream, tuple[Stream, int]] = {}
     seeds, t = iter(range(100)), 0.0
@@ -136,7 +144,7 @@ def test_streams_that_join_and_leave_in_any_order_are_each_alone(
         rng = np.random.default_rng(draw)
         some = [stream for stream in live if rng.random() < 0.6]
         if move == "join" and len(live) < 6:
-            live[shared.stream()] = (lone[len(live)].stream(), next(seeds) % 5)
+            live[shared.stream()] = (singles[len(live)].stream(), next(seeds) % 5)
         elif move == "leave" and some:
             live.pop(some[0])[0].close()
             some[0].close()
@@ -170,7 +178,7 @@ def test_one_bad_frame_in_a_batch_refuses_all(retention_artefact: Path, walker_k
             assert a.dt_s == b.dt_s
 
 
-def test_those_who_hold_are_answered_beside_those_who_are_seen(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_streams_that_hold_and_streams_that_are_fed_share_a_batch(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     a, b = model.stream(), model.stream()
     first = model.step_batch({a: walker_keypoints(1)[0], b: walker_keypoints(1, seed=1)[0]}, t=0)
@@ -186,7 +194,7 @@ def test_growth_keeps_what_streams_remember(retention_artefact: Path, walker_key
     first, others = model.stream(), []
     for i, frame in enumerate(walker_keypoints(20)):
         if i % 2:
-            others.append(model.stream())  # 1, 2, 4, 8, 16 seats
+            others.append(model.stream())  # 1, 2, 4, 8, 16 slots
             others[-1].step(walker_keypoints(1, seed=9)[0], t=i * 0.02)
         np.testing.assert_array_equal(first.step(frame, t=i * 0.02).xyz_m, alone.step(frame, t=i * 0.02).xyz_m)
 
@@ -228,10 +236,10 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
 ) -> None:
     fed: list[np.ndarray] = []
 
-    class Eyes:
-        """An engine that shows what it was given."""
+    class RecordingEngine:
+        """An engine that records the keypoints of each launch."""
 
-        name, device, metadata, zeros = "eyes", None, {}, staticmethod(np.zeros)
+        name, device, metadata, zeros = "recording", None, {}, staticmethod(np.zeros)
 
         @property
         def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
@@ -249,7 +257,7 @@ def test_a_model_of_two_channels_is_fed_without_the_score(
     keypoints = graph.inputs[0].model_copy(update={"shape": ("B", 17, 2)})
     graph = graph.model_copy(update={"inputs": (keypoints, *graph.inputs[1:])})
     write_manifest(copied_artefact, manifest.model_copy(update={"channels": 2, "graphs": (graph,)}))
-    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: Eyes())
+    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: RecordingEngine())
     frame = walker_keypoints(1)[0].copy()
     frame[5] = (0.7, 0.7, 0)  # not seen: no place either
     pose = load(copied_artefact).stream().step(frame)
@@ -272,3 +280,77 @@ def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walker_ke
         together = list(pool.map(lift, range(4)))
     for seed, poses in enumerate(together):
         np.testing.assert_allclose(poses, lift(seed), atol=ONE_OR_MANY)
+
+
+class ClosedEngine:
+    """An engine with the graph's interface that records whether it was closed."""
+
+    device, metadata, zeros = None, dict[str, str](), staticmethod(np.zeros)
+
+    def __init__(self, graph: Graph, *, name: str = "onnxruntime-cpu", without: str | None = None) -> None:
+        self.name, self.closed = name, False
+        self.inputs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.inputs if tensor.name != without}
+        self.outputs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.outputs}
+
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
+        return lambda: None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_an_engine_whose_interface_differs_is_closed(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ClosedEngine(read_manifest(retention_artefact).graph(), without="dt")
+    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: engine)
+    with pytest.raises(ArtefactError, match=r"the inputs of .* as the manifest says"):
+        load(retention_artefact)
+    assert engine.closed
+
+
+def test_an_engine_whose_certificate_failed_is_closed(certified_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = certified_artefact / CERTIFICATE
+    certificate = json.loads(path.read_text())
+    for drift in certificate["drifts"]:
+        drift |= {"passed": False, "exceeded": ["max 99 mm > 1 mm"]}
+    path.write_text(json.dumps(certificate))
+    engine = ClosedEngine(read_manifest(certified_artefact).graph())
+    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: engine)
+    with pytest.raises(CheckFailedError, match="failed its drift certificate"):
+        load(certified_artefact)
+    assert engine.closed
+    engine.closed = False
+    assert load(certified_artefact, allow_failed=True).drift and not engine.closed
+
+
+def test_arguments_that_do_not_fit_open_no_engine(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_engine(*args: object, **options: object) -> Engine:
+        raise AssertionError("an engine was opened")
+
+    monkeypatch.setattr(model_module, "open_engine", open_engine)
+    with pytest.raises(UsageError, match="a latency of 1 frames"):
+        load(retention_artefact, latency_frames=1)
+
+
+def test_a_standalone_file_is_opened_once(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[object] = []
+    session = onnxruntime.InferenceSession
+
+    def open_session(source: object, *args: object, **options: object) -> object:
+        opened.append(source)
+        return session(source, *args, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    path = retention_artefact / "step.fp32.onnx"
+    load(path)
+    assert opened == [str(path)]
+
+
+def test_resolve_opens_nothing_and_says_what_load_opens(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    selection = resolve(retention_artefact, precision="fp16")
+    assert selection.path == retention_artefact / "step.fp16.onnx" and selection.graph.precision == "fp16"
+    assert (selection.engine, selection.plan, selection.certificate) == ("onnxruntime", None, None)
+
+
+def test_a_model_shows_preset_precision_and_engine(retention_artefact: Path) -> None:
+    assert repr(load(retention_artefact)) == "Model(preset='tiny-retention', precision='fp32', engine='onnxruntime-cpu')"

@@ -1,1 +1,1 @@
-"""TensorRT: plans, their builder, and the engine that runs them."""
+"""TensorRT and TensorRT for RTX: the plans, their builder, and the engine that runs them."""

@@ -1,7 +1,7 @@
-"""Plans: graphs that TensorRT compiled for one GPU, each with a side-car that says what it was built of and for.
+"""Plans: the bytes that TensorRT compiled for one GPU, each with a side-car that records its graph and its machine.
 
-A plan is pure bytes, as the builder made them; ``step.fp16.b1-1-8.trt11.4.sm87.json`` beside it holds its key. They are made
-after the artefact and on another machine, so the manifest does not list them: the side-car vouches for plan and graph.
+A plan file holds the builder's bytes alone; ``step.fp16.b1-1-8.trt11.4.sm87.json`` beside it holds the key. Plans are built
+after the artefact and on another machine, so the manifest does not list them: the side-car has the hashes of plan and graph.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ FOLDER = "engines"
 SHORT = {"tensorrt": "trt", "tensorrt-rtx": "rtx"}
 
 EngineName = Literal["tensorrt", "tensorrt-rtx"]
-Streams = tuple[int, int, int]  # least, usual, most streams of one launch
+Streams = tuple[int, int, int]  # minimum, typical, maximum number of streams of one launch
 
 
 class Machine(Record):
-    """What runs a plan: ``version`` of the library, ``capability`` of the GPU as sm87, ``platform`` as linux-aarch64."""
+    """What runs a plan: the library's ``version``, the GPU's ``capability`` as sm87, the ``platform`` as linux-aarch64."""
 
     engine: EngineName
     version: str
@@ -40,10 +40,10 @@ class Machine(Record):
 
 
 class BuildKey(Record):
-    """What a plan was built of and for. Two builds of one key give plans that differ in bytes and not in meaning.
+    """What a plan was built from and for. Two builds with one key differ in bytes, but not in what they compute.
 
-    ``capabilities`` are the GPUs that it runs on: the builder's own, or for TensorRT for RTX those that were asked for.
-    ``flags`` are what else the builder was told.
+    ``capabilities`` are the GPUs that the plan runs on: the builder's own, or for TensorRT for RTX the requested targets.
+    ``flags`` are the builder's other settings.
     """
 
     engine: EngineName
@@ -58,7 +58,7 @@ class BuildKey(Record):
 
     @property
     def file(self) -> str:
-        """The plan's name: graph, streams, version and GPUs, so that plans for several machines lie side by side."""
+        """The plan's file name: graph, streams, version and GPUs, so that plans for several machines can share a folder."""
         least, usual, most = self.streams
         rows = f"b{most}" if least == most else f"b{least}-{usual}-{most}"
         version = ".".join(self.version.split(".")[:2])
@@ -77,7 +77,7 @@ class SideCar(Record):
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan on the disk, what it is, and the artefact whose graph it is of."""
+    """A plan file, its key, the record of its size and hash, and the artefact that its graph belongs to."""
 
     path: Path
     key: BuildKey
@@ -85,54 +85,58 @@ class Plan:
     artefact: Path
 
     def read(self) -> bytes:
-        """Its bytes, if they are those that were built."""
+        """Its bytes.
+
+        Raises:
+            ArtefactError: the file is missing, or its size or hash differs from the side-car's record.
+        """
         run = f"posemoe-edge build {self.artefact} --engine {self.key.engine} --precision {self.key.precision} --force"
         return read_checked(self.path, self.record, source="its side-car", run=run)
 
 
 def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, streams: int | None = None) -> Plan:
-    """The plan of a graph that runs here, from the artefact's ``engines`` or the cache.
+    """The plan of a graph that runs on a machine, from the artefact's ``engines`` folder or the cache.
 
     Args:
         folder: the artefact.
         here: the machine that will run it.
-        streams: how many rows a launch will have at most; None takes the plan with most room.
+        streams: the maximum number of rows of a launch; None selects the plan with the largest maximum.
 
     Raises:
         MissingError: there is no plan of this graph.
-        ArtefactError: there are plans, and none fits: which field differs, and what to run.
+        ArtefactError: there are plans, and none fits; the message names the fields that differ and the command to run.
     """
-    wanted = graph_sha256(folder, manifest, graph)
+    sha256_of_graph = graph_sha256(folder, manifest, graph)
     run = build_command(folder, graph, here, streams)
-    found, trouble = [], []
-    for path in _side_cars(folder, wanted, graph):
+    fitting, rejected = [], []
+    for path in _side_cars(folder, sha256_of_graph, graph):
         try:
             plan = read_plan(path, folder)
         except ArtefactError as error:
-            trouble.append(error.what)
+            rejected.append(error.what)
             continue
-        differs = differences(plan.key, here, graph_sha256=wanted, streams=streams)
-        if differs:
-            trouble.append(f"{plan.path.name} does not fit: {', '.join(differs)}")
+        differing = differences(plan.key, here, graph_sha256=sha256_of_graph, streams=streams)
+        if differing:
+            rejected.append(f"{plan.path.name} does not fit: {', '.join(differing)}")
         else:
-            found.append(plan)
-    if not found and trouble:
-        raise ArtefactError("; ".join(trouble), expected=f"a plan of {graph.file} for this machine", run=run)
-    if not found:
-        places = " or ".join(str(place) for place in _places(folder, wanted))
-        raise MissingError(f"there is no plan of {graph.file} for {here.engine}", expected=f"one in {places}", run=run)
-    room = sorted(found, key=lambda plan: plan.key.streams[2])
-    return room[-1] if streams is None else room[0]
+            fitting.append(plan)
+    if not fitting and rejected:
+        raise ArtefactError("; ".join(rejected), expected=f"a plan of {graph.file} for this machine", run=run)
+    if not fitting:
+        folders = " or ".join(map(str, _plan_folders(folder, sha256_of_graph)))
+        raise MissingError(f"there is no plan of {graph.file} for {here.engine}", expected=f"one in {folders}", run=run)
+    by_capacity = sorted(fitting, key=lambda plan: plan.key.streams[2])
+    return by_capacity[-1] if streams is None else by_capacity[0]
 
 
 def has_plans(folder: Path, manifest: Manifest, graph: Graph, engine: EngineName) -> bool:
-    """Whether there are plans of a graph for that engine, by their names alone: they may fit this machine or not."""
+    """Whether there are plans of a graph for that engine, judged by file names: they need not fit this machine."""
     side_cars = _side_cars(folder, graph_sha256(folder, manifest, graph), graph)
     return any(f".{SHORT[engine]}" in path.name for path in side_cars)
 
 
 def differences(key: BuildKey, here: Machine, *, graph_sha256: str, streams: int | None = None) -> list[str]:
-    """Which fields of a plan's key keep it from running this graph here, in words; none if it fits."""
+    """For each field of a plan's key that prevents it from running this graph on a machine, a clause; empty if it fits."""
     words = []
     if key.engine != here.engine:
         words.append(f"it was built by {key.engine}, and {here.engine} is to run it")
@@ -150,7 +154,7 @@ def differences(key: BuildKey, here: Machine, *, graph_sha256: str, streams: int
 
 
 def read_plan(side_car: Path, artefact: Path) -> Plan:
-    """The plan beside a side-car; the plan's own bytes are checked when they are read."""
+    """The plan that a side-car describes; the plan's own bytes are checked when they are read."""
     run = f"posemoe-edge build {artefact} --force"
     found = read_record(
         SideCar,
@@ -165,7 +169,7 @@ def read_plan(side_car: Path, artefact: Path) -> Plan:
 
 
 def write_plan(artefact: Path, key: BuildKey, plan: bytes, *, seconds: float) -> Plan:
-    """Write a plan and its side-car where plans of that artefact go: both or, if that is interrupted, none that is believed."""
+    """Write a plan and its side-car to ``plans_folder``: both, or if interrupted none that would be read as valid."""
     folder = plans_folder(artefact, key.graph_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / key.file
@@ -176,21 +180,21 @@ def write_plan(artefact: Path, key: BuildKey, plan: bytes, *, seconds: float) ->
 
 
 def plans_folder(folder: Path, graph_sha256: str) -> Path:
-    """Where plans of an artefact's graph are written: into the artefact, or the cache if it is shipped or not the user's."""
-    mine, cached = _places(folder, graph_sha256)
+    """The folder for plans of a graph: in the artefact, or the cache if the artefact is shipped or cannot be written to."""
+    own, cached = _plan_folders(folder, graph_sha256)
     shipped = folder.resolve().is_relative_to(ZOO.resolve())
-    return cached if shipped or not os.access(folder, os.W_OK) else mine
+    return cached if shipped or not os.access(folder, os.W_OK) else own
 
 
 def graph_sha256(folder: Path, manifest: Manifest, graph: Graph) -> str:
-    """The graph's hash: the manifest's, or of a lone file, which has no list of files, its own."""
+    """The graph's hash according to the manifest; for a standalone ONNX file, which has no list of files, computed."""
     if graph.file in manifest.files:
         return manifest.files[graph.file].sha256
     return sha256(folder if folder.is_file() else folder / graph.file)
 
 
 def build_command(folder: Path, graph: Graph, here: Machine, streams: int | None = None) -> str:
-    """The command that makes the plan that is missing."""
+    """The command that builds the missing plan."""
     command = f"posemoe-edge build {folder} --engine {here.engine} --precision {graph.precision}"
     if here.engine == "tensorrt-rtx":
         command += f" --target {here.capability}"
@@ -198,22 +202,22 @@ def build_command(folder: Path, graph: Graph, here: Machine, streams: int | None
 
 
 def cache_folder() -> Path:
-    """Where things lie that can be made again: XDG_CACHE_HOME, else ~/.cache."""
+    """The cache of posemoe-edge, in XDG_CACHE_HOME, otherwise in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posemoe-edge"
 
 
 def this_platform() -> str:
-    """As it is in keys: linux-x86_64, linux-aarch64."""
+    """The platform as keys name it: linux-x86_64, linux-aarch64."""
     return f"{sys.platform}-{platform.machine()}".lower()
 
 
-def _places(folder: Path, graph_sha256: str) -> tuple[Path, Path]:
-    """The artefact's own folder of plans, and the cache's for that graph."""
+def _plan_folders(folder: Path, graph_sha256: str) -> tuple[Path, Path]:
+    """The artefact's folder of plans, and the cache's folder for that graph."""
     home = folder.parent if folder.is_file() else folder
     return home / FOLDER, cache_folder() / FOLDER / graph_sha256[:16]
 
 
 def _side_cars(folder: Path, graph_sha256: str, graph: Graph) -> Iterator[Path]:
-    """The side-cars that may speak of the graph, the artefact's own first."""
-    for place in _places(folder, graph_sha256):
-        yield from sorted(place.glob(f"{graph.file.removesuffix('.onnx')}.*.json"))
+    """The side-cars of the graph by their names, the artefact's own first."""
+    for plans in _plan_folders(folder, graph_sha256):
+        yield from sorted(plans.glob(f"{graph.file.removesuffix('.onnx')}.*.json"))
