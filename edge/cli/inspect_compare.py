@@ -121,15 +121,17 @@ def record_person(manifest: Manifest, source: str, frames: int) -> Recording:
 
     gaps, nominal_s = GapPolicy(), 1 / manifest.fps
     fed: list[tuple[F32, float, bool]] = []
-    person, fed_s = None, -math.inf
+    person: int | None = None
+    fed_s = -math.inf
     with open_source(source, frames=frames) as opened:
         if opened.pictures:
             raise UsageError(f"pictures of {source}", expected="a source of keypoints: synthetic://walk or kpts:FILE.npz")
         for frame in opened:
             if not isinstance(frame, People):
                 continue
-            person = next(iter(frame.keypoints), None) if person is None else person
-            if person not in frame.keypoints:
+            if person is None:
+                person = next(iter(frame.keypoints), None)
+            if person is None or person not in frame.keypoints:
                 continue
             points = frame.keypoints[person].normalised(recipe=manifest.keypoint_recipe)
             keypoints = np.where(points[:, 2:] == 0, 0, points).astype(np.float32)
