@@ -1,4 +1,4 @@
-# The runtime on a Jetson. BASE: an image of NVIDIA's for the board's release, with TensorRT and its Python bindings (docs/jetson.md).
+# The runtime on a Jetson. BASE: an image of NVIDIA's for the Jetson's release, with TensorRT and its Python bindings (docs/jetson.md).
 #   docker build -f docker/jetson.Dockerfile --build-arg BASE=IMAGE -t posemoe-edge .
 ARG BASE
 FROM ${BASE}
@@ -10,12 +10,12 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # BASE decides which python3-venv there is.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
-# Found, not imported: its libraries come with the board, when the container runs.
+# Found, not imported: its libraries are mounted from the Jetson when the container runs.
 RUN python3 -m venv --system-site-packages /opt/posemoe \
  && /opt/posemoe/bin/python -c "import importlib.util as u; assert u.find_spec('tensorrt'), 'BASE has no tensorrt for Python'"
 COPY . /src
 RUN /opt/posemoe/bin/pip install --no-cache-dir "/src[cpu,camera]" "cuda-bindings==${CUDA_BINDINGS}" && rm -rf /src
 
-# Plans are built on the board: keep /root/.cache/posemoe-edge in a volume.
+# Plans are built on the Jetson: keep /root/.cache/posemoe-edge in a volume.
 ENTRYPOINT ["/opt/posemoe/bin/posemoe-edge"]
 CMD ["doctor"]

@@ -1,8 +1,8 @@
-"""The GPU's side without a GPU: the tests of ``device/``, each file in a process of its own, on a driver of the host's memory.
+"""The GPU code without a GPU: each test file of ``device/`` runs in its own process, on a driver that uses host memory.
 
 The packages are real: cuda-bindings, and pycuda where it could be built. libcuda is ``host_driver.c``, and TensorRT is
-``device/host_tensorrt.py``, which runs the graph on ONNX Runtime. So what is tested is what we do: order, addresses, parities,
-captures, what is freed. Kernels, races and time are not.
+``device/host_tensorrt.py``, which runs the graph on ONNX Runtime. So the tests cover our part: order, addresses, parities,
+captures, what is freed. They do not cover kernels, races and time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def host_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("tests", sorted((HERE / "device").glob("test_*.py")), ids=lambda path: path.stem)
-def test_on_the_hosts_memory(tests: Path, package: str, host_driver: Path, artefact_of: Callable[[str], Path]) -> None:
+def test_on_host_memory(tests: Path, package: str, host_driver: Path, artefact_of: Callable[[str], Path]) -> None:
     if package == "pycuda" and not (PYCUDA / "pycuda").is_dir():
         pytest.skip("no pycuda: `make test` builds it where CUDA's compiler nvcc is")
     artefacts = {artefact_of(kind).parent for kind in KINDS}

@@ -1,4 +1,4 @@
-"""Engines: what executes a graph, in memory that belongs to the caller."""
+"""Engines execute a graph in memory that belongs to the caller."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_state_bound_as_input_and_output_is_caught(retention_artefact: Path) -
 def test_what_a_stream_binds_never_aliases(retention_artefact: Path) -> None:
     seen: list[tuple[int, int, int]] = []
 
-    class Watching:
-        name, device, metadata, zeros = "watching", None, {}, staticmethod(np.zeros)
+    class RecordingEngine:
+        name, device, metadata, zeros = "recording", None, {}, staticmethod(np.zeros)
 
         def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]):  # type: ignore[no-untyped-def]
             for x in inputs.values():
@@ -59,7 +59,7 @@ def test_what_a_stream_binds_never_aliases(retention_artefact: Path) -> None:
             seen.append((len(outputs["pose"]), inputs["state"].ctypes.data, outputs["next_state"].ctypes.data))
             return lambda: None
 
-    slots = StepSlots(Watching(), read_manifest(retention_artefact).graph())
+    slots = StepSlots(RecordingEngine(), read_manifest(retention_artefact).graph())
     rows = [slots.allocate() for _ in range(3)]
     for who in ([0], [0], [1], [0, 2], [0, 2], rows, rows, [2]):
         for slot in who:
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_graph_is_an_error_of_the_artefact(tmp_path: Path, dat
         open_engine(path)
 
 
-def test_an_engine_that_is_not_there_is_answered_with_the_nearest(retention_artefact: Path) -> None:
+def test_an_unknown_engine_is_answered_with_the_known_ones(retention_artefact: Path) -> None:
     with pytest.raises(UsageError, match="no engine 'onnx'; expected one of onnxruntime,"):
         load(retention_artefact, engine="onnx")
 

@@ -1,4 +1,4 @@
-"""The choice of an engine on a machine without a GPU: the CPU, silently and at no cost; and what is said to who insists."""
+"""The selection of an engine on a machine without a GPU: the CPU, without a warning; a required GPU engine is an error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_cpu_is_chosen_silently_with_fp32_although_there_is_a_plan(planned: 
     assert "tensorrt: no NVIDIA driver" in said and "tensorrt-rtx: no plan" in said and "onnxruntime-cuda: no NVIDIA" in said
 
 
-def test_without_plans_nobody_asks_for_them(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_plans_tensorrt_is_not_imported(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*given: object) -> None:
         raise AssertionError("asked")
 
@@ -51,19 +51,19 @@ def test_without_plans_nobody_asks_for_them(retention_artefact: Path, monkeypatc
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
-def test_who_insists_on_a_gpu_is_told_that_there_is_none(planned: Path, engine: str) -> None:
+def test_a_required_gpu_engine_without_a_gpu_is_an_error(planned: Path, engine: str) -> None:
     with pytest.raises(MissingError, match="no NVIDIA driver is installed") as caught:
         load(planned, engine=engine)
     assert caught.value.exit_code == 3
 
 
-def test_a_precision_that_was_asked_for_is_taken(planned: Path) -> None:
+def test_a_requested_precision_is_selected(planned: Path) -> None:
     assert load(planned, precision="fp16").graph.precision == "fp16"
     with pytest.raises(ArtefactError, match="no int8 graph"):
         load(planned, precision="int8")
 
 
-def test_a_lone_file_is_opened_as_before(retention_artefact: Path) -> None:
+def test_a_standalone_file_runs_on_the_cpu(retention_artefact: Path) -> None:
     assert load(retention_artefact / "step.fp32.onnx").engine == "onnxruntime-cpu"
 
 
@@ -76,7 +76,7 @@ def test_plans_are_found_beside_a_file_and_nowhere_else(retention_artefact: Path
         open_engine(tmp_path / "nowhere" / "x.onnx", engine="tensorrt")
 
 
-def test_an_engine_that_is_not_known_is_refused_before_anything_else(copy_artefact: Callable[[str], Path]) -> None:
+def test_an_unknown_engine_is_refused_before_anything_is_opened(copy_artefact: Callable[[str], Path]) -> None:
     folder = copy_artefact("dssm")
     for use in (lambda: load(folder, engine="trt"), lambda: open_engine(folder / "x.onnx", engine="trt")):
         with pytest.raises(UsageError, match=r"no engine 'trt'; expected one of .*tensorrt"):

@@ -1,4 +1,4 @@
-"""Which board this is, by small trees of the files that it would have."""
+"""The platform, read from small trees of files as a Jetson or a desktop has them."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_an_orin_is_known_by_its_files(tree: Tree) -> None:
-    board = read_platform(tree(ORIN))
-    assert board.jetson and board.model == "NVIDIA Jetson Orin NX Engineering Reference Developer Kit"
-    assert (board.l4t, board.jetpack, board.jetpack_tensorrt) == ("36.4.3", "6.1 to 6.2", "10.3")
-    assert board.power_mode == "2 15W" and board.memory_bytes == 15990000 * 1024
-    assert board.packages == {"python3-libnvinfer": "10.3.0.30-1+cuda12.5"}  # what was removed, or is none of NVIDIA's, is not
+    platform = read_platform(tree(ORIN))
+    assert platform.jetson and platform.model == "NVIDIA Jetson Orin NX Engineering Reference Developer Kit"
+    assert (platform.l4t, platform.jetpack, platform.jetpack_tensorrt) == ("36.4.3", "6.1 to 6.2", "10.3")
+    assert platform.power_mode == "2 15W" and platform.memory_bytes == 15990000 * 1024
+    assert platform.packages == {"python3-libnvinfer": "10.3.0.30-1+cuda12.5"}  # neither removed nor other packages
 
 
 def test_a_clock_is_held_if_its_ends_meet(tree: Tree) -> None:
@@ -75,13 +75,13 @@ def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> No
         (("15W", "30W"), None),
     ],
 )
-def test_the_mode_that_caps_nothing_is_known_by_its_name(modes: tuple[str, ...], number: int | None, tree: Tree) -> None:
+def test_the_mode_without_limits_is_known_by_its_name(modes: tuple[str, ...], number: int | None, tree: Tree) -> None:
     table = "".join(f"< POWER_MODEL ID={n} NAME={name} >\nCPU_ONLINE CORE_0 1\n" for n, name in enumerate(modes))
-    board = read_platform(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
-    assert board.full_power == number
-    assert board.power_mode == f"1 {modes[1]}"  # never set: as the board starts
+    platform = read_platform(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
+    assert platform.full_power == number
+    assert platform.power_mode == f"1 {modes[1]}"  # never set: the default
     before = "" if number is None else f"sudo nvpmodel -m {number} && "
-    assert board.hold_clocks == f"{before}sudo jetson_clocks"
+    assert platform.hold_clocks == f"{before}sudo jetson_clocks"
 
 
 @pytest.mark.parametrize(
@@ -97,28 +97,28 @@ def test_the_mode_that_caps_nothing_is_known_by_its_name(modes: tuple[str, ...],
     ],
 )
 def test_each_jetpack_is_known_by_its_release(major: int, rest: str, jetpack: str, tensorrt: str, tree: Tree) -> None:
-    board = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=major, rest=rest)}))
-    assert (board.jetpack, board.jetpack_tensorrt) == (jetpack, tensorrt)
-    assert board.too_old == tensorrt.startswith("8")
+    platform = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=major, rest=rest)}))
+    assert (platform.jetpack, platform.jetpack_tensorrt) == (jetpack, tensorrt)
+    assert platform.too_old == tensorrt.startswith("8")
 
 
 def test_without_the_release_file_the_core_package_tells_it(tree: Tree) -> None:
     core = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 38.2.0-20250820\n"
     meta = "\nPackage: nvidia-jetpack\nStatus: install ok installed\nVersion: 7.0-b128\n"
-    board = read_platform(tree({"var/lib/dpkg/status": core + meta}))
-    assert (board.l4t, board.jetpack, board.jetpack_tensorrt) == ("38.2.0", "7.0", "10.13")
+    platform = read_platform(tree({"var/lib/dpkg/status": core + meta}))
+    assert (platform.l4t, platform.jetpack, platform.jetpack_tensorrt) == ("38.2.0", "7.0", "10.13")
 
 
 def test_a_desktop_is_no_jetson(tree: Tree) -> None:
     nvrm = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build\nGCC version: gcc 12\n"
-    board = read_platform(tree({"proc/driver/nvidia/version": nvrm, "proc/device-tree/model": "Raspberry Pi 5"}))
-    assert not board.jetson and board.model is None and board.jetpack is None
-    assert board.driver == "580.82.07"
+    platform = read_platform(tree({"proc/driver/nvidia/version": nvrm, "proc/device-tree/model": "Raspberry Pi 5"}))
+    assert not platform.jetson and platform.model is None and platform.jetpack is None
+    assert platform.driver == "580.82.07"
 
 
-def test_nothing_there_is_nothing_known(tmp_path: Path) -> None:
-    nobody = PlatformInfo(None, None, None, None, None, None, (), None, {})
-    assert read_platform(tmp_path / "nowhere") == nobody
+def test_without_files_every_field_is_none(tmp_path: Path) -> None:
+    unknown = PlatformInfo(None, None, None, None, None, None, (), None, {})
+    assert read_platform(tmp_path / "nowhere") == unknown
 
 
 @pytest.mark.parametrize("spoiled", ["etc/nv_tegra_release", "var/lib/nvpmodel/status", "proc/meminfo", "var/lib/dpkg/status"])
@@ -128,7 +128,7 @@ def test_a_file_that_says_something_else_is_as_good_as_none(spoiled: str, tree: 
     read_platform(root)  # no error
 
 
-def test_the_command_that_brings_tensorrt_is_for_this_board(tree: Tree, tmp_path: Path) -> None:
+def test_the_command_that_installs_tensorrt_is_for_this_platform(tree: Tree, tmp_path: Path) -> None:
     assert read_platform(tmp_path).install("tensorrt") == 'pip install "posemoe-edge[tensorrt]"'
     orin = read_platform(tree(ORIN))
     assert orin.install("tensorrt").startswith("python3 -m venv --system-site-packages")

@@ -1,4 +1,4 @@
-"""What the driver says of its GPU, by a driver of our own: seven functions in C."""
+"""The GPU's attributes, from a stand-in for libcuda: six functions in C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Callable[..., str]:
-    """driver(init=100): a libcuda that answers so."""
+    """driver(init=100): the path of a libcuda whose functions return these results."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -61,7 +61,7 @@ def test_a_driver_without_a_gpu_says_which_call_failed(
 
 @pytest.fixture
 def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """nvidia_smi("echo ..."): a tool of that name that does this."""
+    """nvidia_smi("echo ..."): puts a tool of that name with this script on the PATH."""
 
     def write(does: str) -> None:
         tool = tmp_path / "nvidia-smi"
@@ -72,7 +72,7 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     return write
 
 
-def test_what_nvidia_smi_says_is_given_our_names(nvidia_smi: Callable[[str], None]) -> None:
+def test_the_answers_of_nvidia_smi_have_our_names(nvidia_smi: Callable[[str], None]) -> None:
     nvidia_smi(f'[ "$1" = "--query-gpu={",".join(QUERIES.values())}" ] && echo "580.82.07, 1980, 2520, 320.00, Enabled"')
     assert ask_nvidia_smi() == {
         "driver": "580.82.07",
@@ -84,11 +84,11 @@ def test_what_nvidia_smi_says_is_given_our_names(nvidia_smi: Callable[[str], Non
 
 
 @pytest.mark.parametrize("does", ["exit 9", "echo NVIDIA-SMI has failed", "exec nowhere"])
-def test_a_tool_that_does_not_answer_says_nothing(does: str, nvidia_smi: Callable[[str], None]) -> None:
+def test_a_tool_that_fails_gives_none(does: str, nvidia_smi: Callable[[str], None]) -> None:
     nvidia_smi(does)
     assert ask_nvidia_smi() is None
 
 
-def test_a_machine_without_the_tool_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_the_tool_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ask_nvidia_smi() is None

@@ -1,4 +1,4 @@
-"""Other people's arrays on the GPU."""
+"""GPU arrays as other libraries present them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from posemoe_edge.runtime.cuda.interop import DLTensor
 
 
 class Interface:
-    """Somebody's array on the GPU, as CuPy or Numba would show it."""
+    """A GPU array as CuPy and Numba present it."""
 
     def __init__(self, x: Any, **more: Any) -> None:
         self.x = x
@@ -18,7 +18,7 @@ class Interface:
 
 
 class DLPack:
-    """Somebody's array on the GPU, as torch would show it: numpy's capsule, with another device and address in it."""
+    """A GPU array as torch presents it: numpy's DLPack capsule with the device and the address replaced."""
 
     def __init__(self, x: Any, device_type: int = 2, device_id: int = 0) -> None:
         self.x, self.device, self.streams = x, (device_type, device_id), list[int]()
@@ -28,7 +28,7 @@ class DLPack:
 
     def __dlpack__(self, *, stream: int) -> Any:
         self.streams.append(stream)
-        with self.x.device as theirs:  # its owner's work comes first: in the driver for tests a wait is how streams are ordered
+        with self.x.device as theirs:  # the owner's work comes first: the driver for tests orders streams by waiting
             theirs.synchronize()
         capsule = np.zeros(self.x.shape, self.x.dtype).__dlpack__()
         pointer = ctypes.pythonapi.PyCapsule_GetPointer

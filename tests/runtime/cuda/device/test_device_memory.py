@@ -1,4 +1,4 @@
-"""Memory on a GPU: spoken to like numpy's, copied in order, freed when nobody has it any more."""
+"""Device arrays: row access as in numpy, copies in order, memory freed with the last view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from posemoe_edge.runtime.cuda.open import open_device
 rng = np.random.default_rng(0)
 
 
-def test_it_starts_as_zeros_and_keeps_what_it_is_given(device: Device) -> None:
+def test_an_array_starts_as_zeros_and_keeps_its_values(device: Device) -> None:
     x = zeros(device, (4, 3, 2))
     np.testing.assert_array_equal(np.array(x), np.zeros((4, 3, 2), np.float32))
     given = rng.normal(size=(4, 3, 2)).astype(np.float32)
@@ -53,7 +53,7 @@ def test_rows_are_views_and_are_copied_and_cleared_one_by_one(device: Device) ->
         y[0] = zeros(device, (7,), np.float16)
 
 
-def test_what_is_written_may_change_right_after(device: Device) -> None:
+def test_a_host_array_may_change_right_after_its_upload(device: Device) -> None:
     x, given = zeros(device, (3,)), np.ones(3, np.float32)
     x[:] = given
     given[:] = 5
@@ -61,7 +61,7 @@ def test_what_is_written_may_change_right_after(device: Device) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bool", "int64"])
-def test_it_has_any_type(device: Device, dtype: str) -> None:
+def test_an_array_has_any_type(device: Device, dtype: str) -> None:
     x, given = zeros(device, (3, 3), dtype), rng.integers(0, 2, (3, 3)).astype(dtype)
     x[1:] = given[1:]
     np.testing.assert_array_equal(np.array(x)[1:], given[1:])
@@ -75,7 +75,7 @@ def test_an_array_without_elements_is_one(device: Device) -> None:
     assert np.array(x).shape == (0, 3) and list(x) == []
 
 
-def test_it_is_freed_with_its_last_part(device: Device, driver: Any) -> None:
+def test_memory_is_freed_with_its_last_view(device: Device, driver: Any) -> None:
     before = driver["device"], driver["pinned"]
     x, pinned = zeros(device, (4, 4)), device.pinned(64)
     part, half = x[2], pinned[32:]
@@ -101,7 +101,7 @@ def test_closing_frees_everything_and_says_so_afterwards(device: Device, driver:
     del x, pinned, graph
 
 
-def test_one_that_is_forgotten_closes_itself(driver: Any) -> None:
+def test_a_device_that_is_garbage_closes_itself(driver: Any) -> None:
     x = zeros(open_device(), 3)
     assert driver["streams"] == 1
     del x
@@ -120,7 +120,7 @@ def test_the_callers_own_context_is_current_again_afterwards(device: Device) -> 
         cuda.cuCtxPopCurrent_v2(ctypes.byref(current))
 
 
-def test_it_is_read_and_freed_in_other_threads(device: Device) -> None:
+def test_arrays_are_read_and_freed_in_other_threads(device: Device) -> None:
     x = zeros(device, (2, 2))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(x.__setitem__, 0, np.ones(2)).result()
@@ -231,7 +231,7 @@ except CudaError as error:
 
 @pytest.mark.parametrize("foreign", [Interface, DLPack])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bool", "uint8"])
-def test_others_memory_is_taken_as_it_is(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
+def test_arrays_of_other_libraries_are_used_in_place(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
     theirs = zeros(device, (3, 2), dtype)
     copies = driver["uploads"] + driver["downloads"] + driver["moves"]
     ours = as_device_array(device, foreign(theirs))
@@ -243,7 +243,7 @@ def test_others_memory_is_taken_as_it_is(device: Device, driver: Any, foreign: A
 
 
 @pytest.mark.parametrize("more", [{"stream": 2}, {"stream": None}, {"version": 2}, {"stream": 1}])
-def test_others_work_comes_first_without_a_wait_of_ours(device: Device, driver: Any, more: dict[str, Any]) -> None:
+def test_pending_work_of_the_owner_comes_first_without_a_wait(device: Device, driver: Any, more: dict[str, Any]) -> None:
     x = zeros(device, 3)
     as_device_array(device, Interface(x, **more))
     foreign = DLPack(x)
@@ -263,7 +263,7 @@ def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -
     assert not is_on_device(np.zeros(3)) and not is_on_device([1, 2]) and not is_on_device(DLPack(x, device_type=1))
 
 
-def test_what_its_owner_does_not_lend_is_told(device: Device) -> None:
+def test_an_array_that_its_library_does_not_export_is_refused(device: Device) -> None:
     class Learning(DLPack):
         """As a tensor of torch whose gradient is wanted, which answers like this."""
 
@@ -279,7 +279,7 @@ def test_what_its_owner_does_not_lend_is_told(device: Device) -> None:
         as_device_array(device, Learning(zeros(device, 3)))
 
 
-def test_another_models_memory_is_somebody_elses(device: Device) -> None:
+def test_an_array_of_another_device_object_is_used_in_place(device: Device) -> None:
     other = open_device(device.package)
     x = zeros(other, 3)
     x[:] = 7
@@ -289,7 +289,7 @@ def test_another_models_memory_is_somebody_elses(device: Device) -> None:
     other.close()
 
 
-def test_a_closed_device_asks_nobody_to_wait_for_it(device: Device) -> None:
+def test_a_closed_device_orders_no_stream(device: Device) -> None:
     x = zeros(device, 3)
     lent = DLPack(x)
     interface = Interface(x)
@@ -300,7 +300,7 @@ def test_a_closed_device_asks_nobody_to_wait_for_it(device: Device) -> None:
     assert not lent.streams
 
 
-def test_others_see_our_memory(device: Device) -> None:
+def test_other_libraries_read_our_arrays(device: Device) -> None:
     x = zeros(device, (2, 3))
     told = x[1].__cuda_array_interface__
     assert told["data"] == (x.address + 12, False) and told["shape"] == (3,) and told["typestr"] == "<f4"

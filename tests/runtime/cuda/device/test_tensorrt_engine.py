@@ -47,12 +47,12 @@ def expected(on_cpu: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray
     return outputs
 
 
-def test_it_says_what_the_plan_takes_and_answers(engine_of: EngineOf, on_cpu: Any) -> None:
+def test_the_engine_has_the_plans_interface(engine_of: EngineOf, on_cpu: Any) -> None:
     engine, cpu = engine_of("retention"), on_cpu("retention")
     assert (engine.inputs, engine.outputs, engine.name) == (cpu.inputs, cpu.outputs, "tensorrt")
 
 
-def test_arrays_of_the_host_go_over_and_come_back(engine_of: EngineOf, on_cpu: Any, driver: Any) -> None:
+def test_host_arrays_are_one_copy_in_each_direction(engine_of: EngineOf, on_cpu: Any, driver: Any) -> None:
     engine, cpu = engine_of("retention"), on_cpu("retention")
     inputs, outputs = given(engine, 3)
     launch = engine.bind(inputs, outputs)
@@ -179,7 +179,7 @@ def test_a_plan_that_cannot_be_read_is_an_error_of_the_artefact(retention_artefa
         TensorRtEngine(spoil(plan), device=open_device())
 
 
-def test_a_library_that_does_not_start_is_said_to_be_there(retention_artefact: Path) -> None:
+def test_an_installed_library_that_does_not_start_is_an_error(retention_artefact: Path) -> None:
     host_tensorrt.REFUSE["Runtime"] = 0
     with pytest.raises(MissingError, match=r"TensorRT 10.3.0 is installed and does not start.*NVIDIA driver"):
         TensorRtEngine(b"", device=open_device())
@@ -247,7 +247,7 @@ def test_a_capture_that_fails_is_warned_of_once_and_launches_go_on(
     assert driver["captures"] <= captures + 1
 
 
-def test_closing_frees_it_all_and_says_so_to_whoever_goes_on(engine_of: EngineOf, driver: Any) -> None:
+def test_closing_frees_everything_and_later_calls_are_errors(engine_of: EngineOf, driver: Any) -> None:
     engine = engine_of("retention")
     launch, state = engine.bind(*given(engine, 1)), engine.zeros((3,), np.float32)
     launch()
@@ -264,9 +264,7 @@ def test_closing_frees_it_all_and_says_so_to_whoever_goes_on(engine_of: EngineOf
     engine.close()
 
 
-def test_keypoints_on_the_device_go_in_without_a_host_copy_and_poses_stay_there(
-    engine_of: EngineOf, on_cpu: Any, driver: Any
-) -> None:
+def test_keypoints_on_the_device_are_read_in_place_and_poses_stay_there(engine_of: EngineOf, on_cpu: Any, driver: Any) -> None:
     from foreign import DLPack, Interface
 
     engine, cpu = engine_of("retention"), on_cpu("retention")
