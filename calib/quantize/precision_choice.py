@@ -100,4 +100,4 @@ def launch_ms(graphs: Mapping[Precision, tuple[Path, Graph]], *, rounds: int = R
                 launch()
                 if round_ >= WARM_UP_ROUNDS:
                     seconds[precision].append(time.perf_counter() - started)
-    return {precision: 1000 * float(np.median(taken)) for precision, taken in seconds.items()}, name
+    return {precision: 1000 * float(np.median(samples)) for precision, samples in seconds.items()}, name

@@ -55,7 +55,11 @@ def insert_qdq(
 
 
 class _LayerRewriter:
-    """Rewrites one product. New nodes are named after the layer, new tensors by its number, which is shorter."""
+    """Rewrites one product. New nodes are named after the layer, new tensors by its number, which is shorter.
+
+    The last part of each name (``level``, ``step``, ``codes`` ...) is that of the first artefacts: graphs stay the same byte by
+    byte, and ``compare.matches`` finds the nodes of older ones.
+    """
 
     def __init__(self, editor: GraphEditor, product: onnx.NodeProto, layer: LinearLayer, number: int) -> None:
         self.editor, self.product, self.layer = editor, product, layer
