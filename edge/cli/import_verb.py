@@ -65,9 +65,10 @@ def command(
 ) -> Result:
     """Convert official checkpoints, published data sets or BVH files; KIND names the format of FILE.
 
-    poseretnet, mixste, motionbert: an official checkpoint becomes safetensors and a configuration, for export.
-    h36m, 3dhp: a data set becomes an .npz of recorded sequences, for train and eval.
-    bvh: motion becomes an .npz of clips, for train and eval.
+    \b
+    poseretnet, mixste, motionbert: a checkpoint becomes safetensors, for export.
+    h36m, 3dhp: a data set becomes an .npz of recorded sequences.
+    bvh: motion becomes an .npz of clips.
     """
     context = click.get_current_context()
     for name in ("config", *options):
