@@ -1,11 +1,11 @@
-"""Accuracy against latency: what a lifter gains by waiting for frames that come later.
+"""Accuracy against latency: what a lifter gains by waiting for later frames.
 
 After NC-RetNet's Figure 1 and Table 4, on motion capture with a detector's noise:
 
-    step       T_s = 1: a frame is answered at once and sees the past alone
+    step       T_s = 1: each frame gives its pose at once, from the past alone
     chunk n    n frames are gathered and lifted together: each sees the past and the rest of its chunk
     windows    attention: whole windows one after the other; each frame sees its window, in both directions
-    sliding    attention: the window of the last frames, lifted anew for each one, answers for the newest, as in the runtime
+    sliding    attention: for each frame its last window is lifted anew and gives the newest pose, as in the runtime
 
 Of n gathered frames the first waits for n - 1 others and the last for none: half of that on average. NC-RetNet's one model is
 trained on chunks and run with any. Ours may have been trained as a step alone, and then has never seen a frame's future:
@@ -26,11 +26,23 @@ from functools import partial
 
 import numpy as np
 import torch
-from experiment import Floats, Row, clips_of, finish, interleaved, lifters, measured, measures, parsed, parser, told
+from experiment import (
+    Row,
+    exit_on_error,
+    interleaved_seconds,
+    lift_and_measure,
+    load_lifters,
+    option_parser,
+    parse_options,
+    rounded_metrics,
+    selected_clips,
+    write_result,
+)
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.lifting import FRAMES_PER_CALL, SkeletonAdapter, lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.plotting import Lines
 from torch import Tensor
 
@@ -39,71 +51,72 @@ CHUNKS = (9, 27, 81)
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to run a lifter.
+    """One way to run a lifter.
 
     Args:
-        name: for people.
-        model: what lifts.
-        as_trained: whether its weights saw as much of the future in training.
-        waits: frames that are gathered before they are answered together.
-        lift: a whole sequence.
-        call: one call on (1, T, J, 3) keypoints, of ``sees`` frames, that answers ``waits`` of them.
+        name: as the table prints it.
+        as_trained: whether the weights saw as much of the future in training.
+        poses_per_call: frames that are gathered and then lifted together.
+        frames_per_call: frames that one call reads.
+        lift: lifts a whole sequence.
+        call: one call on (1, frames_per_call, J, C) keypoints, which gives ``poses_per_call`` poses.
     """
 
     name: str
     model: Lifter
     as_trained: bool
-    waits: int
-    sees: int
-    lift: Callable[[Lifter, PoseSequence], Floats]
+    poses_per_call: int
+    frames_per_call: int
+    lift: Callable[[Lifter, PoseSequence], F32]
     call: Callable[[Tensor], object]
 
 
-def looking(model: Lifter, ahead: bool) -> Lifter:
+def with_lookahead(model: Lifter, lookahead: bool) -> Lifter:
     """The same weights in a lifter whose chunks look ahead, or do not."""
-    twin = build(replace(model.config, lookahead=ahead))
-    twin.load_state_dict(model.state_dict())
-    return twin.to(next(model.parameters()).device).eval()
+    copy = build(replace(model.config, lookahead=lookahead))
+    copy.load_state_dict(model.state_dict())
+    return copy.to(next(model.parameters()).device).eval()
 
 
-def slide(model: Lifter, sequence: PoseSequence) -> Floats:
-    """(T, J, 3): each frame from the window that it is the newest of; the oldest frame is repeated until a window is full."""
+def lift_sliding(model: Lifter, sequence: PoseSequence) -> F32:
+    """(T, J, 3): each frame's pose from the window that ends with it. The first frame is repeated until a window is full."""
     lift, window = SkeletonAdapter(model), model.config.window or 1
     x = torch.from_numpy(sequence.keypoints).to(next(model.parameters()).device)
-    seen = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
+    indices = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
     with torch.no_grad():
-        poses = [lift(x[some])[0][:, -1] for some in seen.split(max(1, FRAMES_PER_CALL // window))]
+        poses = [lift(x[part])[0][:, -1] for part in indices.split(max(1, FRAMES_PER_CALL // window))]
     return torch.cat(poses).cpu().numpy()
 
 
 def modes(model: Lifter) -> list[Mode]:
-    """The ways to run it, quickest answer first."""
+    """The ways to run a lifter, lowest latency first."""
     window = model.config.window
     if window == 1:
         return [Mode("single frame", model, True, 1, 1, lift_sequence, model)]
     if window is not None:
         return [
-            Mode(f"sliding {window}", model, True, 1, window, slide, model),
+            Mode(f"sliding {window}", model, True, 1, window, lift_sliding, model),
             Mode(f"windows {window}", model, True, window, window, lift_sequence, model),
         ]
-    causal, trained_ahead, memory = looking(model, False), model.config.lookahead, model.initial_state(1)
-    made = [Mode("step", causal, not trained_ahead, 1, 1, lift_sequence, lambda x: causal.step(x[:, 0], memory))]
+    causal, trained_ahead, state = with_lookahead(model, False), model.config.lookahead, model.initial_state(1)
+    ways = [Mode("step", causal, not trained_ahead, 1, 1, lift_sequence, lambda x: causal.step(x[:, 0], state))]
     if model.config.mixer_kind == "retention":
-        ahead = looking(model, True)
-        made += [
-            Mode(f"chunk {n}", ahead, trained_ahead, n, n, partial(lift_sequence, block=n), lambda x: ahead.chunk(x, memory))
+        ahead = with_lookahead(model, True)
+        ways += [
+            Mode(f"chunk {n}", ahead, trained_ahead, n, n, partial(lift_sequence, block=n), lambda x: ahead.chunk(x, state))
             for n in CHUNKS
         ]
-    return made
+    return ways
 
 
 def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence], *, fps: float, rounds: int) -> list[Row]:
-    every = [(name, mode) for name, model in models.items() for mode in modes(model)]
-    seconds = timed([mode for model in models.values() for mode in modes(deepcopy(model).cpu())], sequences[0], rounds)
-    step = next((taken for (_, mode), taken in zip(every, seconds, strict=True) if mode.name == "step"), None)
+    entries = [(name, mode) for name, model in models.items() for mode in modes(model)]
+    on_cpu = [mode for model in models.values() for mode in modes(deepcopy(model).cpu())]
+    seconds = seconds_per_frame(on_cpu, sequences[0], rounds)
+    step_s = next((frame_s for (_, mode), frame_s in zip(entries, seconds, strict=True) if mode.name == "step"), None)
     rows = []
-    for (name, mode), taken in zip(every, seconds, strict=True):
-        worst = mode.waits - 1
+    for (name, mode), frame_s in zip(entries, seconds, strict=True):
+        worst = mode.poses_per_call - 1
         rows.append(
             {
                 "weights": name,
@@ -113,60 +126,63 @@ def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence], *, 
                 "mean_latency_frames": worst / 2,
                 "worst_latency_ms": round(1000 * worst / fps, 1),
                 "mean_latency_ms": round(1000 * worst / 2 / fps, 1),
-                **measures(measured(mode.model, sequences, mode.lift)),
-                "ms_per_frame": round(1000 * taken, 3),
-                "over_step": None if step is None else round(taken / step, 3),
+                **rounded_metrics(lift_and_measure(mode.model, sequences, mode.lift)),
+                "ms_per_frame": round(1000 * frame_s, 3),
+                "over_step": None if step_s is None else round(frame_s / step_s, 3),
             }
         )
     return rows
 
 
-def timed(every: Sequence[Mode], sequence: PoseSequence, rounds: int) -> list[float]:
-    """Seconds a frame of each mode, on one thread."""
+def seconds_per_frame(ways: Sequence[Mode], sequence: PoseSequence, rounds: int) -> list[float]:
+    """Seconds per frame of each mode, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    contestants = {str(i): partial(mode.call, keypoints(mode, sequence)) for i, mode in enumerate(every)}
+    contestants = {str(i): partial(mode.call, keypoints(mode, sequence)) for i, mode in enumerate(ways)}
     with torch.inference_mode():
-        seconds = interleaved(contestants, rounds=rounds)
+        seconds = interleaved_seconds(contestants, rounds=rounds)
     torch.set_num_threads(threads)
-    return [seconds[str(i)] / mode.waits for i, mode in enumerate(every)]
+    return [seconds[str(i)] / mode.poses_per_call for i, mode in enumerate(ways)]
 
 
 def keypoints(mode: Mode, sequence: PoseSequence) -> Tensor:
-    """(1, T, J, channels): as many frames as a call sees, the last one standing still."""
-    seen = np.arange(mode.sees).clip(max=len(sequence) - 1)
-    return torch.from_numpy(sequence.keypoints[None, seen, :, : mode.model.config.channels])
+    """(1, T, J, C): the frames of one call; the last frame is repeated if the sequence is too short."""
+    indices = np.arange(mode.frames_per_call).clip(max=len(sequence) - 1)
+    return torch.from_numpy(sequence.keypoints[None, indices, :, : mode.model.config.channels])
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Whose rows do not show what training could reach."""
-    odd: dict[str, list[str]] = {}
+    """Which rows have weights that were not trained for their mode."""
+    untrained: dict[str, list[str]] = {}
     for row in rows:
         if not row["as_trained"]:
-            odd.setdefault(row["weights"], []).append(row["mode"])
-    return [f"{name} was not trained for {', '.join(ways)}: the future that it sees is another" for name, ways in odd.items()]
+            untrained.setdefault(row["weights"], []).append(row["mode"])
+    return [
+        f"{name} was not trained for {', '.join(ways)}: it sees another part of the future than in training"
+        for name, ways in untrained.items()
+    ]
 
 
-def picture(rows: Sequence[Row]) -> Lines:
-    """Error over mean latency. Whoever waits no longer stays as good as he was: his line goes on level."""
+def plot(rows: Sequence[Row]) -> Lines:
+    """Error over mean latency. Beyond a model's highest latency its line continues level."""
     latencies = sorted({row["mean_latency_ms"] for row in rows})
     y = {}
     for name in dict.fromkeys(row["weights"] for row in rows):
-        own = [row for row in rows if row["weights"] == name]
-        y[name] = np.interp(latencies, [row["mean_latency_ms"] for row in own], [row["mpjpe_mm"] for row in own])
+        own_rows = [row for row in rows if row["weights"] == name]
+        y[name] = np.interp(latencies, [row["mean_latency_ms"] for row in own_rows], [row["mpjpe_mm"] for row in own_rows])
     x_label = "mean latency (ms), without the computing"
     return Lines(x=latencies, y=y, title="accuracy against latency", x_label=x_label, y_label="MPJPE (mm)")
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--rounds", type=int, default=20, help="calls of each mode that are timed")
-    options = parsed(made)
-    clips, models = clips_of(options), lifters(options)
+    parser = option_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="calls of each mode that are timed")
+    options = parse_options(parser)
+    clips, models = selected_clips(options), load_lifters(options)
     rows = measure(models, evaluation_sequences(clips, noisy=True), fps=clips[0].fps, rounds=options.rounds)
     about = {"clips": len(clips), "frames": sum(map(len, clips)), "noise": "a detector's", "torch": torch.__version__}
-    finish(options, {**about, "notes": notes(rows), "rows": rows}, [picture(rows)])
+    write_result(options, {**about, "notes": notes(rows), "rows": rows}, [plot(rows)])
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_on_error(main)

@@ -1,9 +1,9 @@
 """PoseMoE's decoder in streaming form: what it gains and what it costs, at equal budget.
 
 After PoseMoE's Table VI, whose decoder multiplies attention maps over a window; here the maps are passes of a recurrence, so it
-is a question of its own. The whole network and the one without its decoder (or without one half of it) are trained by the same
-recipe, updates, batches and seed, or given as weights; both are judged on exact keypoints and on a detector's. One seed is one
-sample: what differs less than two seeds do is no difference.
+is a separate question. The whole network and the one without its decoder (or without one half of it) are trained by the same
+recipe, updates, batches and seed, or named as weights. Both are measured on exact keypoints and on a detector's. One seed is
+one sample: a difference smaller than that between two seeds is none.
 
 Run: python benchmarks/decoder.py --data cmu_h36m17.npz [--updates 4000] [--seed 0] [--without encoder-alone ...] [--out FOLDER]
      [--whole FILE] [--split test] [--clips N] [--json FILE] [--plot FILE]    (or by torchrun, with a part of --rows)
@@ -19,7 +19,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiment import Bars, Row, clips_of, exact_and_noisy, finish, lifters, parsed, parser, told
+from experiment import (
+    Bars,
+    Row,
+    exact_and_noisy,
+    exit_on_error,
+    load_lifters,
+    option_parser,
+    parse_options,
+    selected_clips,
+    write_result,
+)
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.models.cost import lifter_cost
@@ -31,7 +41,7 @@ from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.runtime.errors import UsageError
 
-CUTS = {
+ABLATION_NAMES = {
     "encoder-alone": "VI encoder alone",
     "no-spatial-ceka": "VI w/o SpatialCEKA",
     "no-temporal-ceka": "VI w/o TemporalCEKA",
@@ -39,22 +49,22 @@ CUTS = {
 WHOLE = "whole"
 
 
-def cut(preset: Preset, name: str) -> Preset:
+def ablate(preset: Preset, name: str) -> Preset:
     """The preset without what an ablation leaves out; ``WHOLE`` leaves out nothing."""
-    config = posemoe(preset.config, preset.name)
+    config = as_posemoe_config(preset.config, preset.name)
     if name == WHOLE:
         return preset
-    return replace(preset, name=f"{preset.name}-{name}", config=replace(config, without=ABLATIONS[CUTS[name]]))
+    return replace(preset, name=f"{preset.name}-{name}", config=replace(config, without=ABLATIONS[ABLATION_NAMES[name]]))
 
 
-def posemoe(config: object, name: str) -> PoseMoEConfig:
-    """The configuration, of a PoseMoE."""
+def as_posemoe_config(config: object, name: str) -> PoseMoEConfig:
+    """The configuration, which must be a PoseMoE's."""
     if not isinstance(config, PoseMoEConfig):
         raise UsageError(f"{name} is no PoseMoE", expected="a lifter with its decoder")
     return config
 
 
-def trained(
+def train_all(
     preset: Preset,
     cuts: Sequence[str],
     clips: Sequence[Clip],
@@ -79,7 +89,7 @@ def trained(
         budget = {"recipe": asdict(recipe), "processes": processes, "updates": recipe.updates}
         if not preset.fits(model.config) or {key: training.get(key) for key in budget} != budget:
             raise UsageError(f"{whole} is not a {preset.name} of this budget", expected=f"one of {budget}")
-        models[WHOLE], records[WHOLE] = model.to(device), kept(training)
+        models[WHOLE], records[WHOLE] = model.to(device), training_summary(training)
     for name in [name for name in (WHOLE, *cuts) if name not in models]:
         path = folder / f"{name}.safetensors"
 
@@ -88,15 +98,15 @@ def trained(
                 pace = f"{progress.frames_per_second:.0f} frames/s"
                 print(f"{name}: update {progress.updates} of {recipe.updates}, loss {progress.loss:.4f}, {pace}", flush=True)
 
-        made = cut(preset, name)
-        start, origin = start_from(begin, made.config) if begin else (None, None)
-        record = train(made, clips, out=path, recipe=recipe, on_progress=report, start=start, origin=origin)
-        models[name], records[name] = load_checkpoint(path)[0].to(device), kept(record)
+        ablated = ablate(preset, name)
+        start, origin = start_from(begin, ablated.config) if begin else (None, None)
+        record = train(ablated, clips, out=path, recipe=recipe, on_progress=report, start=start, origin=origin)
+        models[name], records[name] = load_checkpoint(path)[0].to(device), training_summary(record)
     return models, records
 
 
-def kept(training: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result says of a training."""
+def training_summary(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a training's record that go into the result."""
     return {key: training[key] for key in ("updates", "frames", "processes", "minutes", "start")}
 
 
@@ -104,18 +114,18 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     """Two rows for each; "over" is MPJPE as a multiple of the first one's on the same input."""
     rows: list[Row] = []
     for name, model in models.items():
-        without = set(posemoe(model.config, name).without)
-        known = (ablation for ablation, parts in ABLATIONS.items() if set(parts) == without)
+        without = set(as_posemoe_config(model.config, name).without)
+        matching = (ablation for ablation, parts in ABLATIONS.items() if set(parts) == without)
         about = lifter_cost(model.config)
         size = {key: about[key] for key in ("params", "macs_per_frame")}
-        left_out = next(known, ", ".join(sorted(without))) if without else "nothing"
+        left_out = next(matching, ", ".join(sorted(without))) if without else "nothing"
         rows += [{"weights": name, "ablation": left_out, **size, **row} for row in exact_and_noisy(model, clips)]
     first = next(iter(models))
     errors = {row["input"]: row["mpjpe_mm"] for row in rows if row["weights"] == first}
     return [{**row, f"over {first}": round(row["mpjpe_mm"] / errors[row["input"]], 3)} for row in rows]
 
 
-def picture(rows: Sequence[Row]) -> Bars:
+def plot(rows: Sequence[Row]) -> Bars:
     values: dict[str, dict[str, float]] = {}
     for row in rows:
         label = f"{row['weights']}\n{row['params'] / 1e6:.2f} M, {row['macs_per_frame'] / 1e6:.0f} M products"
@@ -123,28 +133,32 @@ def picture(rows: Sequence[Row]) -> Bars:
     return Bars(values, title="PoseMoE that streams, with its decoder and without", x_label="MPJPE (mm)")
 
 
-def arguments() -> argparse.ArgumentParser:
-    made, usual = parser(__doc__), Recipe()
-    made.add_argument("--preset", default=DEFAULT_PRESET, help="the whole network")
-    made.add_argument("--without", nargs="+", choices=list(CUTS), default=["encoder-alone"], help="what to leave out")
-    made.add_argument("--out", type=Path, default=Path("decoder"), help="the folder of the trained weights")
-    made.add_argument("--updates", type=int, default=usual.updates)
-    made.add_argument("--rows", type=int, default=usual.rows)
-    made.add_argument("--frames", type=int, default=usual.frames)
-    made.add_argument("--rate", type=float, default=usual.rate, help="peak learning rate")
-    made.add_argument("--from", type=Path, dest="begin", help="weights of posemoe-frame-s to grow from (no spatial cuts then)")
-    made.add_argument("--whole", type=Path, help="the whole network, trained before by this recipe")
-    made.add_argument("--seed", type=int, default=usual.seed)
-    made.add_argument("--compile", action="store_true", help="fuse the networks first")
-    return made
+def decoder_parser() -> argparse.ArgumentParser:
+    parser, defaults = option_parser(__doc__), Recipe()
+    parser.add_argument("--preset", default=DEFAULT_PRESET, help="the whole network")
+    parser.add_argument(
+        "--without", nargs="+", choices=list(ABLATION_NAMES), default=["encoder-alone"], help="what to leave out"
+    )
+    parser.add_argument("--out", type=Path, default=Path("decoder"), help="the folder of the trained weights")
+    parser.add_argument("--updates", type=int, default=defaults.updates)
+    parser.add_argument("--rows", type=int, default=defaults.rows)
+    parser.add_argument("--frames", type=int, default=defaults.frames)
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
+    parser.add_argument(
+        "--from", type=Path, dest="begin", help="weights of posemoe-frame-s to grow from (no spatial ablations)"
+    )
+    parser.add_argument("--whole", type=Path, help="the whole network, trained before by this recipe")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--compile", action="store_true", help="fuse the networks first")
+    return parser
 
 
 def main() -> None:
-    options = parsed(arguments())
-    clips = clips_of(options)
+    options = parse_options(decoder_parser())
+    clips = selected_clips(options)
     about: dict[str, Any] = {"clips": len(clips), "frames": sum(map(len, clips))}
     if options.weights:
-        models = lifters(options)
+        models = load_lifters(options)
     else:
         recipe = Recipe(
             updates=options.updates,
@@ -155,15 +169,15 @@ def main() -> None:
             compiled=options.compile,
         )
         preset = find_preset(options.preset)
-        clips_seen = clips_of(options, "train")
+        clips_seen = selected_clips(options, "train")
         where = {"begin": options.begin, "whole": options.whole}
-        models, records = trained(preset, options.without, clips_seen, recipe, options.out, options.device, **where)
-        if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one judges
+        models, records = train_all(preset, options.without, clips_seen, recipe, options.out, options.device, **where)
+        if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun: the first one measures
             return
         about |= {"preset": preset.name, "recipe": asdict(recipe), "trainings": records}
     rows = measure(models, clips)
-    finish(options, {**about, "rows": rows}, picture(rows))
+    write_result(options, {**about, "rows": rows}, plot(rows))
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_on_error(main)

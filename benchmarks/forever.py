@@ -1,9 +1,9 @@
 """One retention of PoseRetNet's size, chunk by chunk: as published, with absolute positions, and ours, with local ones.
 
-Both play the same stream from the same start. At a set of ages the time of a chunk is taken, turn by turn, and both are
-compared with float64. The published form is written out here from its formulas: positions count from the stream's start, and
-each call makes tables of cosine, sine and scale for all positions so far, once for the queries and once for the keys of each
-head. Between the measured ages its tables hold the chunk's own positions alone: the same numbers, sooner.
+Both process the same stream from the same start. At a set of ages of the stream, the time of a chunk is measured in turn, and
+both results are compared with float64. The published form is written out here from its formulas: positions count from the
+stream's start, and each call computes tables of cosine, sine and scale for all positions so far, once for the queries and once
+for the keys of each head. Between the measured ages its tables hold the chunk's own positions alone: the same numbers, sooner.
 
 Run: python benchmarks/forever.py [--frames 50000] [--json FILE] [--plot FILE]
 """
@@ -26,8 +26,8 @@ from torch import Tensor
 
 DIM, HEADS, CHUNK = 512, 8, 27
 WIDTH = DIM // HEADS
-AGES = 16  # at how many ages it is measured
-TIMES = 5  # chunks a measurement
+AGES = 16  # ages of the stream at which both forms are measured
+REPEATS = 5  # timed calls per measurement
 
 
 class Published:
@@ -65,7 +65,7 @@ class Published:
 
 
 def local(mixer: Retention, q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Ours. The timing is made anew: what depends on time alone is part of what a call costs."""
+    """Our form. Timing is created per call: what depends on time alone is part of a call's cost."""
     return mixer.chunk(q, k, v, state, Timing(q.new_ones(1, CHUNK), chunk_size=CHUNK))
 
 
@@ -75,29 +75,29 @@ def measure(frames: int) -> dict[str, Any]:
     ours = Retention(DIM, HEADS, zoh_gain=False)
     wide = Retention(DIM, HEADS, zoh_gain=False).double()
     published = Published(ours)
-    lap = torch.randn(3, 64 * CHUNK, 17, DIM) / WIDTH**0.5  # the motion that is played over and over
+    motion = torch.randn(3, 64 * CHUNK, 17, DIM) / WIDTH**0.5  # repeated over and over
     state = torch.zeros(1, *ours.state_shape)
     state64 = state.double()
     rows = []
     chunks = frames // CHUNK
-    marks = {round(chunks * mark / AGES) for mark in range(1, AGES + 1)} | {36_000 // CHUNK, 37_000 // CHUNK}
+    measured_chunks = {round(chunks * mark / AGES) for mark in range(1, AGES + 1)} | {36_000 // CHUNK, 37_000 // CHUNK}
     old = torch.zeros(HEADS, 17, WIDTH, WIDTH)
     with torch.no_grad():
         for index in range(chunks):
             first = index * CHUNK
-            q, k, v = (part[None, first % lap.shape[1] : first % lap.shape[1] + CHUNK] for part in lap)
-            measured = index + 1 in marks
+            q, k, v = (part[None, first % motion.shape[1] : first % motion.shape[1] + CHUNK] for part in motion)
+            measured = index + 1 in measured_chunks
 
-            here = partial(local, ours, q, k, v, state)
-            there = partial(published.chunk, q, k, v, old, first, whole=measured)
+            run_local = partial(local, ours, q, k, v, state)
+            run_published = partial(published.chunk, q, k, v, old, first, whole=measured)
             seconds: dict[str, list[float]] = {"ours": [], "published": []}
-            for _ in range(TIMES if measured else 0):
-                for who, run in (("ours", here), ("published", there)):
-                    run()  # the other one has just filled the caches with tables of its own
+            for _ in range(REPEATS if measured else 0):
+                for who, run in (("ours", run_local), ("published", run_published)):
+                    run()  # the other form has just filled the caches with its own tables
                     began = time.perf_counter()
                     run()
                     seconds[who].append(time.perf_counter() - began)
-            (y, after), (y_old, old_after) = here(), there()
+            (y, after), (y_old, old_after) = run_local(), run_published()
             y64, state64 = local(wide, q.double(), k.double(), v.double(), state64)
             state, old = after, old_after
             if measured:
@@ -129,19 +129,19 @@ def main() -> None:
     if options.plot:
         ages = result["ages"]
         x = np.array([row["frame"] for row in ages])
-        alive = np.array([np.isfinite(row["published_error"]) for row in ages])
-        took = np.array([row["published_ms"] for row in ages])
-        died = int(x[~alive][0]) if not alive.all() else None
+        finite = np.array([np.isfinite(row["published_error"]) for row in ages])
+        published_ms = np.array([row["published_ms"] for row in ages])
+        nan_from = int(x[~finite][0]) if not finite.all() else None
         draw_lines(
             options.plot,
             Lines(
                 x=x,
                 y={
                     "local positions (here)": np.array([row["ours_ms"] for row in ages]),
-                    "absolute positions (published)": took,
+                    "absolute positions (published)": published_ms,
                 },
                 title="a chunk of 27 frames, one layer",
-                x_label="age of the stream (frames)" + (f"; absolute positions are NaN at {died:,}" if died else ""),
+                x_label="age of the stream (frames)" + (f"; absolute positions are NaN at {nan_from:,}" if nan_from else ""),
                 y_label="milliseconds",
                 from_zero=True,
             ),

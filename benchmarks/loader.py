@@ -1,9 +1,9 @@
-"""The loader: whether training pairs are made faster than a network learns from them.
+"""The loader: are training pairs generated faster than a network learns from them?
 
 A question of our own, after no paper's figure: the price of filming each pair as it is needed. A training runs, and between
 two of its updates every loader makes one batch on one core, so that all of them meet the same machine. The training's own
 loader is one of those in the table, and its time is taken off the update's. "over_training" is how many times faster than the
-training a loader is: at 1 a training that loads and learns by turns takes twice as long as it learns.
+training a loader is: at 1 a training that alternates loading and learning takes twice as long as learning alone.
 
 Run: python benchmarks/loader.py --data cmu_h36m17.npz [--preset posemoe-retention-s] [--updates 20] [--played 1200]
      [--split train] [--clips N] [--json FILE] [--plot FILE]
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiment import Bars, Row, clips_of, finish, parsed, parser, told
+from experiment import Bars, Row, exit_on_error, option_parser, parse_options, selected_clips, write_result
 from posemoe_edge.edge.data.batches import STRIDES, SequenceBatch
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequence_stream import SequenceStream
@@ -33,60 +33,61 @@ SIZES = ((486, 1), (54, 9), (18, 27), (6, 81))
 """(rows, frames) of a batch, 486 frames each"""
 TRAINED = (18, 27)
 WARM_UP = 2  # updates that are not counted
-PLAYED = 1200  # frames that each row of a loader plays: sequences are made whole, when they begin, and last up to 600 frames
+PLAYED = 1200  # frames per row of a loader: a sequence is generated whole, when it begins, and lasts up to 600 frames
 
 
 def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int) -> dict[str, Any]:
     loaders: dict[tuple[str, int, int], Iterator[SequenceBatch]] = {}
     for rows, frames in SIZES:
-        loaders["takes", rows, frames] = SequenceStream(clips, rows=rows, frames=frames, seed=1)
+        loaders["sequences", rows, frames] = SequenceStream(clips, rows=rows, frames=frames, seed=1)
         loaders["windows", rows, frames] = WindowStream(clips, rows=rows, frames=frames, seed=1, strides=STRIDES)
     seconds: dict[tuple[str, int, int], list[float]] = {key: [] for key in loaders}  # of each batch
     update_s: list[float] = []
-    left = time.perf_counter()
+    resumed = time.perf_counter()
 
     def between(progress: TrainingProgress) -> None:
-        nonlocal left
-        update_s.append(time.perf_counter() - left)
+        nonlocal resumed
+        update_s.append(time.perf_counter() - resumed)
         for key, loader in loaders.items():
             for _ in range(math.ceil(played / key[2] / (updates + WARM_UP))):
                 began = time.perf_counter()
                 next(loader)
                 seconds[key].append(time.perf_counter() - began)
-        left = time.perf_counter()
+        resumed = time.perf_counter()
 
     rows, frames = TRAINED
     recipe = Recipe(updates=updates + WARM_UP + 1, rows=rows, frames=frames, windows=0.0)  # the last update also saves
     with tempfile.TemporaryDirectory() as folder:
         train(preset, clips, out=Path(folder) / "trained.safetensors", recipe=recipe, on_progress=between)
-    own = seconds["windows" if preset.config.windowed else "takes", rows, frames]
-    eaten = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
+    own = seconds["windows" if preset.config.windowed else "sequences", rows, frames]
+    training_rate = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []
     for (kind, many, long), taken in seconds.items():
-        made = many * long / float(np.mean(taken))  # the mean: a few batches make a whole sequence for a row
+        # The mean, not the median: most batches of a stream cost nothing, some cost a whole sequence per row.
+        loader_rate = many * long / float(np.mean(taken))
         row = {"loader": kind, "rows": many, "frames": long}
-        table.append({**row, "frames_per_second": round(made), "over_training": round(made / eaten, 1)})
+        table.append({**row, "frames_per_second": round(loader_rate), "over_training": round(loader_rate / training_rate, 1)})
     return {
         "preset": preset.name,
         "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
-        "training_frames_per_second": round(eaten, 1),
+        "training_frames_per_second": round(training_rate, 1),
         "rows": table,
     }
 
 
 def main() -> None:
-    made = parser(__doc__, split="train", weights=False)
-    made.add_argument("--preset", default=DEFAULT_PRESET, help="what is trained meanwhile")
-    made.add_argument("--updates", type=int, default=20, help="of the training, that are counted")
-    made.add_argument("--played", type=int, default=PLAYED, help="frames that each row of a loader plays")
-    options = parsed(made)
-    clips = clips_of(options)
+    parser = option_parser(__doc__, split="train", weights=False)
+    parser.add_argument("--preset", default=DEFAULT_PRESET, help="what is trained meanwhile")
+    parser.add_argument("--updates", type=int, default=20, help="of the training, that are counted")
+    parser.add_argument("--played", type=int, default=PLAYED, help="frames that each row of a loader plays")
+    options = parse_options(parser)
+    clips = selected_clips(options)
     result = measure(find_preset(options.preset), clips, updates=options.updates, played=options.played)
-    eaten = f"{result['preset']} learns from {result['training_frames_per_second']} frames/s here ({result['device']})"
+    pace = f"{result['preset']} learns from {result['training_frames_per_second']} frames/s here ({result['device']})"
     values = {f"{row['loader']} {row['rows']} x {row['frames']}": {"": row["over_training"]} for row in result["rows"]}
-    bars = Bars(values, title="loaders on one core", x_label=f"times as fast as the training: {eaten}")
-    finish(options, {"clips": len(clips), "notes": [eaten], **result}, bars)
+    bars = Bars(values, title="loaders on one core", x_label=f"times as fast as the training: {pace}")
+    write_result(options, {"clips": len(clips), "notes": [pace], **result}, bars)
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_on_error(main)

@@ -1,15 +1,15 @@
-"""Missing joints and frames: what it is worth to tell a lifter that it does not see something.
+"""Missing joints and frames: what the confidence channel is worth.
 
-A question of our own, after no paper's figure. From exact keypoints a share of the joints goes missing, each
-frame anew; or of the frames, whole; or one limb at a time, in bursts of a second with a second between them. A model is told
-in one of three ways:
+A question of our own, after no paper's figure. Of exact keypoints a share of the joints is removed, drawn for each frame; or a
+share of whole frames; or one limb at a time, in bursts of a second with a second between them. Missing joints are
+encoded in one of three ways:
 
     confidence   as it is trained: a missing joint is (0, 0) with confidence 0
-    nothing      the same with confidence 1 everywhere, as if a joint in the middle of the picture had been seen there
-    held         where the joint was seen last, with confidence 1: what a robot does without confidence
+    nothing      the same with confidence 1 everywhere, as if the joint had been seen in the middle of the picture
+    held         the position where the joint was last seen, with confidence 1: what a robot without a confidence channel does
 
-Errors are over all frames and joints, and over the missing joints alone. What goes missing at a lower share is missing at a
-higher one too. A joint that has never been seen yet is at (0, 0), whatever is told.
+Errors are over all frames and joints, and over the missing joints alone. What is missing at a lower share is also missing at a
+higher one. A joint that has not been seen yet is at (0, 0) in every encoding.
 
 Run: python benchmarks/missing.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
      [--json FILE] [--plot FILE]
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from experiment import Row, main_on_exact, told
+from experiment import Row, exit_on_error, run_on_exact_keypoints
 from numpy.typing import NDArray
 from posemoe_edge.edge.data.augment import LIMBS
 from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
@@ -35,11 +35,11 @@ Mask = NDArray[np.bool_]
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 BURST_S = 1.0
-HOWS = ("confidence", "nothing", "held")
+ENCODINGS = ("confidence", "nothing", "held")
 
 
-def lost(sequence: PoseSequence, what: str, share: float) -> Mask:
-    """(T, J): which joints go missing."""
+def missing_mask(sequence: PoseSequence, what: str, share: float) -> Mask:
+    """(T, J): which joints are missing."""
     rng, (frames, joints) = clip_rng(sequence.clip_id, seed=2), sequence.keypoints.shape[:2]
     if what == "joints":
         return rng.random((frames, joints)) < share
@@ -52,15 +52,15 @@ def lost(sequence: PoseSequence, what: str, share: float) -> Mask:
     return mask
 
 
-def without(sequence: PoseSequence, mask: Mask, how: str) -> PoseSequence:
-    """The sequence without those joints, which are marked as missing in one of the ways."""
+def encode_missing(sequence: PoseSequence, mask: Mask, encoding: str) -> PoseSequence:
+    """The sequence without the masked joints, in one of the encodings."""
     keypoints = sequence.keypoints.copy()
     keypoints[mask] = 0
-    if how == "held":
+    if encoding == "held":
         frame = np.where(mask, -1, np.arange(len(sequence))[:, None])
         last = np.maximum.accumulate(frame, axis=0)  # (T, J) the frame that saw the joint last, -1 for none
         keypoints = np.take_along_axis(keypoints, last.clip(min=0)[..., None], axis=0)
-    if how != "confidence":
+    if encoding != "confidence":
         keypoints[..., 2] = 1
     return replace(sequence, keypoints=keypoints)
 
@@ -69,35 +69,39 @@ def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> 
     cases = [(what, share) for what in ("joints", "frames") for share in SHARES] + [("limb", 1.0)]
     rows = []
     for what, share in cases:
-        masks = [lost(sequence, what, share) for sequence in sequences]
+        masks = [missing_mask(sequence, what, share) for sequence in sequences]
         missing = np.concatenate(masks)
         for name, model in models.items():
-            for how in HOWS:
-                given = [without(sequence, mask, how) for sequence, mask in zip(sequences, masks, strict=True)]
-                poses = [lift_sequence(model, sequence) for sequence in given]
+            for encoding in ENCODINGS:
+                encoded = [encode_missing(sequence, mask, encoding) for sequence, mask in zip(sequences, masks, strict=True)]
+                poses = [lift_sequence(model, sequence) for sequence in encoded]
                 p, g = np.concatenate(poses), np.concatenate([sequence.pose_m for sequence in sequences])
                 of_missing = 1000 * mpjpe(p, g, valid=missing, root="align") if missing.any() else None
                 rows.append(
                     {
                         "weights": name,
                         "missing": what,
-                        "asked_percent": round(100 * share, 1) if what != "limb" else None,
+                        "requested_percent": round(100 * share, 1) if what != "limb" else None,
                         "percent": round(100 * float(missing.mean()), 2),
-                        "told": how,
-                        "mpjpe_mm": round(compute_metrics(given, poses)["mpjpe_mm"], 2),
+                        "encoding": encoding,
+                        "mpjpe_mm": round(compute_metrics(encoded, poses)["mpjpe_mm"], 2),
                         "mpjpe_of_missing_mm": None if of_missing is None else round(of_missing, 2),
                     }
                 )
     return rows
 
 
-def pictures(rows: Sequence[Row]) -> list[Lines]:
+def plots(rows: Sequence[Row]) -> list[Lines]:
     return [
         Lines(
             x=[100 * share for share in SHARES],
             y={
-                how: [row["mpjpe_mm"] for row in rows if (row["weights"], row["missing"], row["told"]) == (name, what, how)]
-                for how in HOWS
+                encoding: [
+                    row["mpjpe_mm"]
+                    for row in rows
+                    if (row["weights"], row["missing"], row["encoding"]) == (name, what, encoding)
+                ]
+                for encoding in ENCODINGS
             },
             title=name,
             x_label=f"missing {what} (%)",
@@ -110,4 +114,4 @@ def pictures(rows: Sequence[Row]) -> list[Lines]:
 
 
 if __name__ == "__main__":
-    told(lambda: main_on_exact(__doc__, measure, pictures))
+    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots))

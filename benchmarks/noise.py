@@ -1,7 +1,7 @@
 """Noise: how the error in the picture and the error in depth grow with the noise of the keypoints.
 
 After PoseMoE's Figures 3 and 7, on motion capture: white Gaussian noise on x and y of exact keypoints, in pixels of a picture
-that is 1000 px wide. A clip meets the same noise at each sigma, only larger. Confidence stays 1: nothing tells the model.
+that is 1000 px wide. A clip gets the same noise at each sigma, scaled. Confidence stays 1: the model is not informed.
 Beside MPJPE, the error is split into its part along the picture (the length of x and y) and its part in depth (|z|), both in
 mm in space and averaged over joints. Erosion is an error as a multiple of that at sigma 0. Nothing is trained in between.
 
@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from experiment import Floats, Row, main_on_exact, told
+from experiment import Row, exit_on_error, run_on_exact_keypoints
 from posemoe_edge.edge.data.sequences import PoseSequence, clip_rng
 from posemoe_edge.edge.evaluation import compute_metrics
 from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.plotting import Lines
 
 SIGMAS_PX = (0, 2, 5, 10, 15, 20)
@@ -27,21 +28,21 @@ PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px
 PARTS = {"mpjpe": "MPJPE", "xy": "error along the picture", "z": "error in depth"}
 
 
-def spoiled(sequence: PoseSequence, sigma_px: float) -> PoseSequence:
+def add_noise(sequence: PoseSequence, sigma_px: float) -> PoseSequence:
     """The sequence with white noise on x and y."""
     keypoints = sequence.keypoints.copy()
-    drawn = clip_rng(sequence.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
-    keypoints[..., :2] += np.float32(sigma_px * PX) * drawn
+    noise = clip_rng(sequence.clip_id, seed=1).standard_normal(keypoints[..., :2].shape, np.float32)
+    keypoints[..., :2] += np.float32(sigma_px * PX) * noise
     return replace(sequence, keypoints=keypoints)
 
 
-def split_error(predicted: Sequence[Floats], truth: Sequence[Floats]) -> dict[str, float]:
-    """Mean length of the x, y part of the error and mean |z|, in mm, hips at the same place."""
+def split_error(predicted: Sequence[F32], truth: Sequence[F32]) -> dict[str, float]:
+    """Mean length of the x, y part of the error and mean |z|, in mm, hips aligned."""
     p, g = np.concatenate(predicted).astype(np.float64), np.concatenate(truth).astype(np.float64)
-    wrong = (p - p[:, :1]) - (g - g[:, :1])  # (T, J, 3)
+    error_m = (p - p[:, :1]) - (g - g[:, :1])  # (T, J, 3)
     return {
-        "xy_mm": 1000 * float(np.linalg.norm(wrong[..., :2], axis=-1).mean()),
-        "z_mm": 1000 * float(np.abs(wrong[..., 2]).mean()),
+        "xy_mm": 1000 * float(np.linalg.norm(error_m[..., :2], axis=-1).mean()),
+        "z_mm": 1000 * float(np.abs(error_m[..., 2]).mean()),
     }
 
 
@@ -50,7 +51,7 @@ def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> 
     for name, model in models.items():
         exact: dict[str, float] = {}
         for sigma_px in SIGMAS_PX:
-            predicted = [lift_sequence(model, spoiled(sequence, sigma_px)) for sequence in sequences]
+            predicted = [lift_sequence(model, add_noise(sequence, sigma_px)) for sequence in sequences]
             errors = {"mpjpe_mm": compute_metrics(sequences, predicted)["mpjpe_mm"]}
             errors |= split_error(predicted, [sequence.pose_m for sequence in sequences])
             exact = exact or errors
@@ -60,7 +61,7 @@ def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> 
     return rows
 
 
-def pictures(rows: Sequence[Row]) -> list[Lines]:
+def plots(rows: Sequence[Row]) -> list[Lines]:
     names = dict.fromkeys(row["weights"] for row in rows)
     return [
         Lines(
@@ -76,4 +77,4 @@ def pictures(rows: Sequence[Row]) -> list[Lines]:
 
 
 if __name__ == "__main__":
-    told(lambda: main_on_exact(__doc__, measure, pictures))
+    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots))

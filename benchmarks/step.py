@@ -1,7 +1,7 @@
-"""What a step costs on one processor thread, and what it could cost at least.
+"""The cost of a step on one processor thread, and its lower bound.
 
-All contestants run interleaved in one process, frame by frame, so that a noisy machine is noisy for all of them; what counts
-are the ratios of their medians.
+All contestants run interleaved in one process, frame by frame, so that a busy machine disturbs all alike; the ratios of their
+medians are the result.
 
     runtime     stream.step of the shipped posemoe-retention-s, checks, time and all
     bare        the same graph by session.run_with_iobinding and nothing else
@@ -33,7 +33,7 @@ import numpy as np
 import onnxruntime
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
-from posemoe_edge.edge.models.posemoe import PoseMoE
+from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime import load
@@ -46,7 +46,7 @@ MODEL = ZOO / "posemoe-retention-s"
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
-    """A session with the runtime's own options, built here by hand: the benchmark's bare contestant."""
+    """A session with the runtime's own options: the bare contestant."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -55,12 +55,12 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def bare_step(path: Path, graph: Graph, keypoints: list[np.ndarray]) -> Callable[[int], None]:
-    """Two bindings that swap the state, made by hand."""
+    """Two bindings that swap the state, without the runtime."""
     bare = session(path)
-    memory = tuple(int(n) for n in graph.states[0].shape[1:])
+    state_shape = tuple(int(n) for n in graph.states[0].shape[1:])
     value = onnxruntime.OrtValue.ortvalue_from_numpy
     x, dt, reset = np.zeros((1, *keypoints[0].shape), np.float32), np.full(1, 0.02, np.float32), np.zeros(1, bool)
-    pose, slabs = np.zeros((1, 17, 3), np.float32), [np.zeros((1, *memory), np.float32) for _ in range(2)]
+    pose, slabs = np.zeros((1, 17, 3), np.float32), [np.zeros((1, *state_shape), np.float32) for _ in range(2)]
     bindings = []
     for side in (0, 1):
         binding = bare.io_binding()
@@ -77,7 +77,7 @@ def bare_step(path: Path, graph: Graph, keypoints: list[np.ndarray]) -> Callable
     return step
 
 
-def eager_step(model: PoseMoE, keypoints: list[np.ndarray]) -> Callable[[int], None]:
+def eager_step(model: Lifter, keypoints: list[np.ndarray]) -> Callable[[int], None]:
     frames = [torch.from_numpy(k[None]) for k in keypoints]
     dt, reset = torch.full((1,), 0.02), torch.zeros(1, dtype=torch.bool)
     state = model.initial_state(1)
@@ -94,10 +94,10 @@ def window_step(folder: Path, keypoints: list[np.ndarray]) -> Callable[[int], No
     preset = find_preset("posemoe-attention-s")
     export(preset.build().eval(), folder, preset=preset.name)
     stream = load(folder).stream()
-    return lambda i: void(stream.step(keypoints[i]))
+    return lambda i: discard(stream.step(keypoints[i]))
 
 
-def floor_step(model: PoseMoE) -> Callable[[int], None]:
+def floor_step(model: Lifter) -> Callable[[int], None]:
     """Every linear layer of a step as one bare product of (17, in) by (in, out)."""
     shapes = Counter((m.in_features, m.out_features) for m in model.modules() if isinstance(m, torch.nn.Linear))
     work = [
@@ -113,11 +113,11 @@ def floor_step(model: PoseMoE) -> Callable[[int], None]:
     return step
 
 
-def void(_: object) -> None:
-    """A pose that nobody looks at."""
+def discard(_: object) -> None:
+    """Drop a result: a contestant returns nothing."""
 
 
-def cold_start() -> dict[str, float]:
+def cold_start() -> dict[str, Any]:
     """Seconds to import the runtime, and from there to the first pose, in a process of its own."""
     code = (
         "import time; a = time.perf_counter()\n"
@@ -126,7 +126,9 @@ def cold_start() -> dict[str, float]:
         "import json, sys; print(json.dumps({'import_s': b - a, 'load_and_first_pose_s': c - b,"
         " 'heavy': [m for m in ('torch', 'onnx', 'cv2') if m in sys.modules]}))"
     )
-    return json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    figures: dict[str, Any] = json.loads(output)
+    return figures
 
 
 def measure(frames: int) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def measure(frames: int) -> dict[str, Any]:
     model, _ = load_checkpoint(MODEL / REFERENCE)
     with tempfile.TemporaryDirectory() as folder:
         contestants = {
-            "runtime": lambda i: void(stream.step(keypoints[i])),
+            "runtime": lambda i: discard(stream.step(keypoints[i])),
             "bare": bare_step(MODEL / lifter.graph.file, lifter.graph, keypoints),
             "eager": eager_step(model, keypoints),
             "window": window_step(Path(folder) / "window", keypoints),

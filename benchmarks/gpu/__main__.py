@@ -1,13 +1,13 @@
-"""All that docs/performance.md asks of a machine with an NVIDIA GPU, in one command.
+"""All measurements of docs/performance.md that need an NVIDIA GPU, in one command.
 
     step        posemoe-retention-s frame by frame: every engine that opens here, PyTorch, windows lifted anew, and the floors
     streams     1 to 1024 people in one launch: the runtime's step_batch, the launch alone, the floor
     mixers      the training form of retention and dssm against attention, bare and in whole networks: time and memory
     hummuss     a window of MotionBERT lifted for each frame against a step of HumMUSS, as in HumMUSS's figure 8
 
-Each table is measured in a process of its own, and an engine that has not run a few frames in another one does not enter: what
-crashes or hangs takes nothing with it. A row is in the JSON file as soon as it is measured. --here does all in this process,
-for a profiler.
+Each table is measured in a process of its own, and an engine is measured only if it has run a few frames in another process: a
+crash or a hang loses nothing else. A row is in the JSON file as soon as it is measured. --here measures in this process, for a
+profiler.
 
 Run: python benchmarks/gpu [--tables step,streams,mixers,hummuss] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
      [--streams 1,2,4 ...] [--lengths 81,243 ...] [--seconds 100] [--quick] [--here] [--json FILE] [--plot FILE]
@@ -35,7 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that the folder is the package ``gpu``, beside experiment.py
 
 import torch
-from experiment import check_outputs, table, told
+from experiment import check_outputs, exit_on_error, format_table
 from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, find_artefact
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import ENGINES
@@ -44,17 +44,17 @@ from posemoe_edge.runtime.platform.nvidia import ask_nvidia_smi, find_gpu
 
 from gpu.figure import draw
 from gpu.streaming import step, streams
-from gpu.table import Report, Sheet, Warned
+from gpu.table import Report, Table, WarningNotes
 from gpu.training import hummuss, mixers
 
-TABLES: dict[str, Callable[[Sheet, argparse.Namespace], None]] = {
+TABLES: dict[str, Callable[[Table, argparse.Namespace], None]] = {
     "step": step,
     "streams": streams,
     "mixers": mixers,
     "hummuss": hummuss,
 }
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings", "pycuda", "numpy")
-USUAL = {
+DEFAULTS = {
     "frames": 1000,
     "rounds": 50,
     "people": 32,
@@ -62,9 +62,9 @@ USUAL = {
     "lengths": [81, 243, 729, 2048, 4096],
 }
 QUICK = {"frames": 5, "rounds": 2, "people": 2, "streams": [1, 2, 4], "lengths": [9, 27]}
-TRIED_S = 60  # until an engine must have answered
-LENIENT_S = 30  # beyond --seconds, until a table's process is ended
-MEMORY = 0.8  # of the machine's, that a table may take where the processor computes
+TRIAL_TIMEOUT_S = 60  # until an engine must have answered
+GRACE_S = 30  # beyond --seconds, until a table's process is ended
+MAX_MEMORY_SHARE = 0.8  # of the machine's, that a table may allocate on a CPU
 
 TRIAL = """
 import sys
@@ -90,71 +90,73 @@ except PoseEdgeError as error:
 
 
 def main() -> None:
-    options = parsed()
+    options = parse_arguments()
     if options.device == "cpu":
         torch.set_num_threads(1)
     if options.part:
-        if options.device == "cpu":  # too much must be an error there, not the end of the process
-            most = int(MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-            resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-        fill(options.tables[0], Report(options.part), options)
+        if options.device == "cpu":  # running out of memory must raise, not end the process
+            limit = int(MAX_MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        measure_table(options.tables[0], Report(options.part), options)
         return
     report = Report(options.json)
-    report.made["machine"] = machine(options)
+    report.tables["machine"] = machine(options)
     report.save()
     if {"step", "streams"} & set(options.tables):
-        report.made["engines"] = engines(options)
+        report.tables["engines"] = engines(options)
         report.save()
     for name in options.tables:
         if options.here:
-            fill(name, report, options)
+            measure_table(name, report, options)
         else:
-            report.made[name] = apart(name, options)
+            report.tables[name] = measure_apart(name, options)
             report.save()
         print(f"\n{name}")
-        if report.made[name]["rows"]:
-            print(table(report.made[name]["rows"]))
-        for note in report.made[name]["notes"]:
+        if report.tables[name]["rows"]:
+            print(format_table(report.tables[name]["rows"]))
+        for note in report.tables[name]["notes"]:
             print(f"Note: {note}")
     if options.plot:
-        draw(options.plot, report.made)
-    if empty := [name for name in options.tables if not report.made[name]["rows"]]:
+        draw(options.plot, report.tables)
+    if empty := [name for name in options.tables if not report.tables[name]["rows"]]:
         sys.exit(f"Error: nothing was measured of {', '.join(empty)}")
 
 
-def parsed() -> argparse.Namespace:
-    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    made.add_argument("--tables", type=lambda text: text.split(","), default=list(TABLES), help=f"of {','.join(TABLES)}")
-    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="of PyTorch; engines are where they are")
-    made.add_argument("--model", default=DEFAULT_MODEL, help="an artefact of mode step, with its reference")
-    made.add_argument("--precision", type=lambda text: text.split(","), default=["fp32", "fp16"], help="of engines on a GPU")
-    made.add_argument("--frames", type=int, help="of step; default: 1000")
-    made.add_argument("--rounds", type=int, help="of the other tables; default: 50")
-    made.add_argument("--streams", type=numbers, help="default: 1,2,4 ... 1024")
-    made.add_argument("--lengths", type=numbers, help="T of mixers and hummuss; default: 81,243,729,2048,4096")
-    made.add_argument("--people", type=int, help="of hummuss; default: 32")
-    made.add_argument("--seconds", type=float, default=100.0, help="of each table; what is not begun by then is left out")
-    made.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    made.add_argument("--here", action="store_true", help="no other processes")
-    made.add_argument("--json", type=Path)
-    made.add_argument("--plot", type=Path)
-    made.add_argument("--part", type=Path, help=argparse.SUPPRESS)  # one table, for the process that started this one
-    made.add_argument(
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tables", type=lambda text: text.split(","), default=list(TABLES), help=f"of {','.join(TABLES)}")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="PyTorch's device; an engine has its own")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="an artefact of mode step, with its reference")
+    parser.add_argument("--precision", type=lambda text: text.split(","), default=["fp32", "fp16"], help="of engines on a GPU")
+    parser.add_argument("--frames", type=int, help="of step; default: 1000")
+    parser.add_argument("--rounds", type=int, help="of the other tables; default: 50")
+    parser.add_argument("--streams", type=numbers, help="default: 1,2,4 ... 1024")
+    parser.add_argument("--lengths", type=numbers, help="T of mixers and hummuss; default: 81,243,729,2048,4096")
+    parser.add_argument("--people", type=int, help="of hummuss; default: 32")
+    parser.add_argument(
+        "--seconds", type=float, default=100.0, help="of each table; measurements not started by then are left out"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    parser.add_argument("--here", action="store_true", help="no other processes")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)  # one table, for the process that started this one
+    parser.add_argument(
         "--engines", type=lambda text: [tuple(e.split(":")) for e in text.split(",") if e], help=argparse.SUPPRESS
     )
-    options = made.parse_args()
-    for name, usual in USUAL.items():
+    options = parser.parse_args()
+    for name, default in DEFAULTS.items():
         if getattr(options, name) is None:
-            setattr(options, name, QUICK[name] if options.quick else usual)
+            setattr(options, name, QUICK[name] if options.quick else default)
     for name in ("frames", "rounds", "people", "streams", "lengths"):
-        given = getattr(options, name)
-        if min(given if isinstance(given, list) else [given]) < 1:
-            made.error(f"--{name}: at least 1 is expected")
+        value = getattr(options, name)
+        if min(value if isinstance(value, list) else [value]) < 1:
+            parser.error(f"--{name}: at least 1 is expected")
     if unknown := [name for name in options.tables if name not in TABLES]:
-        made.error(f"--tables {','.join(unknown)}: some of {','.join(TABLES)} are expected")
-    check_outputs(made, options)
+        parser.error(f"--tables {','.join(unknown)}: some of {','.join(TABLES)} are expected")
+    check_outputs(parser, options)
     options.each_s = options.seconds / 15  # of a contestant of step
-    return check(options)
+    return check_feasible(options)
 
 
 def numbers(text: str) -> list[int]:
@@ -162,8 +164,8 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def check(options: argparse.Namespace) -> argparse.Namespace:
-    """What can be known before hours of work."""
+def check_feasible(options: argparse.Namespace) -> argparse.Namespace:
+    """Refuse what cannot be measured, before hours of work."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise MissingError(
             f"PyTorch {torch.__version__} finds no GPU",
@@ -177,59 +179,61 @@ def check(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
-def fill(name: str, report: Report, options: argparse.Namespace) -> None:
+def measure_table(name: str, report: Report, options: argparse.Namespace) -> None:
     """Measure one table."""
-    sheet = Sheet(name, report, seconds=options.seconds)
-    with Warned(sheet), sheet.trying(name):
-        TABLES[name](sheet, options)
-    sheet.tell(nvidia_smi_after=ask_nvidia_smi())
+    table = Table(name, report, seconds=options.seconds)
+    with WarningNotes(table), table.errors_as_notes(name):
+        TABLES[name](table, options)
+    table.set_facts(nvidia_smi_after=ask_nvidia_smi())
 
 
-# In processes of their own.
+# Isolation: each table and each trial of an engine in a process of its own.
 
 
-def apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """A table, from a process of its own. If that breaks off, what it had measured; it writes beside --json, so that its rows
-    are left also if this process is ended."""
+def measure_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """A table measured in a process of its own; if that process fails, the rows that it had.
+
+    It writes beside --json, so that its rows survive this process too.
+    """
     beside = options.json or Path(tempfile.gettempdir()) / f"gpu-{os.getpid()}.json"
     part = beside.with_suffix(f".{name}.json")
     part.unlink(missing_ok=True)
-    given = [f"{engine}:{precision}" for engine, precision in options.engines or []]
-    command = [sys.executable, __file__, *sys.argv[1:], "--tables", name, "--part", str(part), f"--engines={','.join(given)}"]
-    why = trouble(command, options.seconds + LENIENT_S)
-    made: dict[str, Any] = json.loads(part.read_text())[name] if part.is_file() else {"rows": [], "notes": []}
+    pairs = [f"{engine}:{precision}" for engine, precision in options.engines or []]
+    command = [sys.executable, __file__, *sys.argv[1:], "--tables", name, "--part", str(part), f"--engines={','.join(pairs)}"]
+    failure = failure_of(command, options.seconds + GRACE_S)
+    content: dict[str, Any] = json.loads(part.read_text())[name] if part.is_file() else {"rows": [], "notes": []}
     part.unlink(missing_ok=True)
-    if why:
-        made["notes"].append(f"the table broke off: {why}")
-    return made
+    if failure:
+        content["notes"].append(f"the table broke off: {failure}")
+    return content
 
 
 def engines(options: argparse.Namespace) -> dict[str, str]:
-    """Which engines are measured, each at which precision -> "runs", or why not. Into ``options`` come those that run."""
+    """Engine and precision -> "runs", or why it does not. ``options.engines`` becomes the list of those that run."""
     if options.here:
         options.engines = candidates(options)
-        return {" ".join(one): "not tried before" for one in options.engines}
-    found = {}
+        return {" ".join(pair): "not tried" for pair in options.engines}
+    outcomes = {}
     options.engines = []
-    for one in candidates(options):
+    for pair in candidates(options):
         folder = str(find_artefact(options.model))
-        why = trouble([sys.executable, "-c", TRIAL, folder, *one, options.device], TRIED_S)
-        found[" ".join(one)] = why or "runs"
-        print(f"{' '.join(one)}: {why or 'runs'}")
-        if not why:
-            options.engines.append(one)
-    return found
+        failure = failure_of([sys.executable, "-c", TRIAL, folder, *pair, options.device], TRIAL_TIMEOUT_S)
+        outcomes[" ".join(pair)] = failure or "runs"
+        print(f"{' '.join(pair)}: {failure or 'runs'}")
+        if not failure:
+            options.engines.append(pair)
+    return outcomes
 
 
 def candidates(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """(engine, precision); on the processor fp32 alone, since it computes the others in it too."""
-    there = {graph.precision for graph in read_manifest(find_artefact(options.model)).graphs}
-    wanted = [precision for precision in options.precision if precision in there]
+    """(engine, precision) pairs; on a CPU fp32 alone, since ONNX Runtime computes the others in FP32 there too."""
+    available = {graph.precision for graph in read_manifest(find_artefact(options.model)).graphs}
+    wanted = [precision for precision in options.precision if precision in available]
     return [(name, p) for name in ENGINES for p in (["fp32"] if name == "onnxruntime" or options.quick else wanted)]
 
 
-def trouble(command: Sequence[str], seconds: float) -> str | None:
-    """Run it to its end: what went wrong, in a line."""
+def failure_of(command: Sequence[str], seconds: float) -> str | None:
+    """Run a command to its end: what went wrong, in one line; None if nothing did."""
     try:
         done = subprocess.run(
             command,
@@ -248,31 +252,31 @@ def trouble(command: Sequence[str], seconds: float) -> str | None:
     return "".join(last) or f"exit code {done.returncode}" if done.returncode else None
 
 
-# What is kept.
+# The record of the machine.
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """Where it was measured, and how."""
+    """The machine, its software and the command, for the JSON file."""
     try:
-        gpu, why = asdict(find_gpu()), None
+        gpu, reason = asdict(find_gpu()), None
     except MissingError as error:
-        gpu, why = None, error.what
+        gpu, reason = None, error.what
     return {
         "date": time.strftime("%Y-%m-%d"),
         "command": ["benchmarks/gpu", *sys.argv[1:]],
         "device": options.device,
-        "gpu": gpu or why,
+        "gpu": gpu or reason,
         "nvidia_smi": ask_nvidia_smi(),
         "cuda_of_torch": torch.version.cuda,
         "float32_products": torch.get_float32_matmul_precision(),
         "processor": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "threads_of_torch": torch.get_num_threads(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := installed(name))},
+        "packages": {name: number for name in PACKAGES if (number := installed_version(name))},
     }
 
 
-def installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
@@ -280,4 +284,4 @@ def installed(package: str) -> str | None:
 
 
 if __name__ == "__main__":
-    told(main)
+    exit_on_error(main)

@@ -65,7 +65,7 @@ def panels(tables: dict[str, list[Row]]) -> Iterator[tuple[str, str, str, list[L
     """Title, labels and lines of each plot; lines without a point are left out."""
     streams = tables.get("streams", [])
     lines: list[Line] = []
-    for i, engine in enumerate(names := pairs(streams, "engine", "precision")):
+    for i, engine in enumerate(names := distinct_pairs(streams, "engine", "precision")):
         own = [row for row in streams if (row["engine"], row["precision"]) == engine]
         lines += line(f"{' '.join(engine)}, launch alone", COLOURS[i % len(COLOURS)], "-", own, "streams", "launch_us_each")
         lines += line(f"{' '.join(engine)}, step_batch", COLOURS[i % len(COLOURS)], "--", own, "streams", "step_batch_us_each")
@@ -101,7 +101,7 @@ def line(name: str, colour: str, style: str, rows: Sequence[Row], x: str, y: str
     return [(name, colour, style, points)] if points else []
 
 
-def pairs(rows: Sequence[Row], *keys: str) -> list[tuple[str, ...]]:
+def distinct_pairs(rows: Sequence[Row], *keys: str) -> list[tuple[str, ...]]:
     """What there is of these columns, each once."""
     return list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
 

@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 import torch
 from experiment import Row
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.runtime import Model, load
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import find_artefact
 from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest
@@ -26,34 +26,32 @@ from posemoe_edge.runtime.engines import Engine, open_engine
 from posemoe_edge.runtime.sources import SyntheticSource
 from torch import Tensor
 
-from gpu.table import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
-
-Floats = NDArray[np.float32]
+from gpu.table import Run, Table, Times, median_ms, median_ratio, ratio, synchronize, with_peak_memory
 
 WARM_UP = 8  # rounds: an engine launches plainly first, and then captures a graph, for each parity
 WINDOWS = (("posemoe-attention-s", 81), ("posemoe-attention-s", 243))
 LARGE = (("posemoe-h36m-243", 243), ("mixste-243", 243), ("motionbert-lite-243", 243), ("hummuss-bi", 243))
 VIEWS = {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze"}
 """Operations of a graph that compute nothing: the same memory in another shape."""
-COPIED = 1 << 30  # bytes of a copy that measures a GPU's bandwidth
-COPIED_HERE = 1 << 26  # a processor's
+COPY_BYTES_GPU = 1 << 30  # bytes of a copy that measures a GPU's bandwidth
+COPY_BYTES_CPU = 1 << 26  # a processor's
 COPIES = 8
-PLAYED = 4  # frames of each stream, over and over
+FRAMES_PLAYED = 4  # frames of each stream, over and over
 
 
 # What a step costs.
 
 
-def step(sheet: Sheet, options: Namespace) -> None:
+def step(table: Table, options: Namespace) -> None:
     device, path = torch.device(options.device), find_artefact(options.model)
     sizes, keypoints = Sizes(path), walk(1 + options.frames + WARM_UP)
-    sheet.tell(operations=sizes.operations, weight_bytes=sizes.weights, state_bytes=sizes.state)
+    table.set_facts(operations=sizes.operations, weight_bytes=sizes.weights, state_bytes=sizes.state)
     contestants: dict[str, Run] = {}
     rows: dict[str, Row] = {}
 
     def enter(name: str, make: Callable[[], Run], on: str, precision: str | None = None) -> None:
-        with sheet.trying(name):
-            contestants[name], peak = with_peak(make, device)
+        with table.errors_as_notes(name):
+            contestants[name], peak = with_peak_memory(make, device)
             rows[name] = {"contestant": name, "on": on, "precision": precision}
             rows[name]["torch_mb"] = peak if on == "PyTorch" else None  # it knows of nobody else's memory
 
@@ -68,27 +66,27 @@ def step(sheet: Sheet, options: Namespace) -> None:
         enter(launches, launch_floor(sizes.operations), "CUDA graph")
         enter("floor: 1 launch", launch_floor(1), "CUDA graph")
     else:
-        sheet.note("no floor of launches: a processor has none")
+        table.add_note("no floor of launches: a processor has none")
 
-    times = sheet.turns(contestants, rounds=options.frames, warm_up=WARM_UP, each_s=options.each_s)
-    rate = copy_rate(sheet, device)
+    times = table.run_in_turns(contestants, rounds=options.frames, warm_up=WARM_UP, each_s=options.each_s)
+    rate = copy_rate(table, device)
     floors = {} if rate is None else {precision: floor_ms(sizes.bytes(precision), rate) for precision in sizes.weights}
     for name, row in rows.items():
         ms = median_ms(times[name])
         row |= {"p50_ms": ms, "p99_ms": median_ms(times[name], 99), "frames": len(times[name])}
-        row["over eager"] = over(times[name], times.get("eager", {}))
-        row["over launches"] = over(times[name], times.get(launches, {}))
+        row["over eager"] = median_ratio(times[name], times.get("eager", {}))
+        row["over launches"] = median_ratio(times[name], times.get(launches, {}))
         row["over bytes"] = None if name.startswith(("window", "floor")) else ratio(ms, floors.get(row["precision"]))
-        sheet.add(row)
+        table.add_row(row)
     for precision, ms in floors.items():
-        sheet.add({"contestant": f"floor: bytes {precision}", "on": "a copy's rate", "precision": precision, "p50_ms": ms})
-    sheet.note("windows have random weights: what they cost, not what they are worth")
+        table.add_row({"contestant": f"floor: bytes {precision}", "on": "a copy's rate", "precision": precision, "p50_ms": ms})
+    table.add_note("windows have random weights: what they cost, not what they are worth")
     if device.type == "cuda":
-        with sheet.trying("kernels of the eager step"):  # last: a profiler slows down what comes after it, or breaks
-            sheet.tell(eager_kernels=count_kernels(contestants["eager"]))
+        with table.errors_as_notes("kernels of the eager step"):  # last: a profiler slows down what comes after it, or breaks
+            table.set_facts(eager_kernels=count_kernels(contestants["eager"]))
 
 
-def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[Floats]) -> Callable[[], Run]:
+def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[F32]) -> Callable[[], Run]:
     """Keypoints of the host in, a pose of the host out, with all that the runtime does for a frame."""
 
     def make() -> Run:
@@ -98,17 +96,17 @@ def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[Fl
     return make
 
 
-def eager_step(path: Path, keypoints: Sequence[Floats], device: torch.device) -> Callable[[], Run]:
+def eager_step(path: Path, keypoints: Sequence[F32], device: torch.device) -> Callable[[], Run]:
     """From the host and back to it as well; the state stays on the device."""
 
     def make() -> Run:
-        give = stepping(load_checkpoint(path / REFERENCE)[0].to(device), 1, device)
+        give = step_function(load_checkpoint(path / REFERENCE)[0].to(device), 1, device)
         return lambda i: give(torch.from_numpy(keypoints[i][None]).to(device)).cpu()
 
     return make
 
 
-def stepping(model: Lifter, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+def step_function(model: Lifter, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
     """The pose of each next frame, (B, J, 3) of (B, J, channels); the state is carried."""
     dt = torch.full((rows,), 1 / model.config.fps, device=device)
     reset = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -123,7 +121,7 @@ def stepping(model: Lifter, rows: int, device: torch.device) -> Callable[[Tensor
     return give
 
 
-def window_step(preset: str, frames: int, keypoints: Sequence[Floats], device: torch.device) -> Callable[[], Run]:
+def window_step(preset: str, frames: int, keypoints: Sequence[F32], device: torch.device) -> Callable[[], Run]:
     """The last ``frames`` frames, which stay on the device, lifted anew for each frame."""
 
     def make() -> Run:
@@ -173,21 +171,21 @@ def floor_ms(moved: int, rate: float) -> float:
     return round(1000 * moved / rate, 4)
 
 
-def copy_rate(sheet: Sheet, device: torch.device) -> float | None:
+def copy_rate(table: Table, device: torch.device) -> float | None:
     """Bytes a second of a large copy on the device: read and written ones."""
-    ms, size = None, COPIED if device.type == "cuda" else COPIED_HERE
-    with sheet.trying("the copy"):
+    ms, size = None, COPY_BYTES_GPU if device.type == "cuda" else COPY_BYTES_CPU
+    with table.errors_as_notes("the copy"):
         source = torch.ones(size, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
 
         def copy(i: int) -> None:
             for _ in range(COPIES):  # so that the wait for them weighs nothing
                 target.copy_(source)
-            wait(device)
+            synchronize(device)
 
-        ms = median_ms(sheet.turns({"the copy": copy}, rounds=10, warm_up=2, each_s=5.0)["the copy"])
+        ms = median_ms(table.run_in_turns({"the copy": copy}, rounds=10, warm_up=2, each_s=5.0)["the copy"])
     rate = COPIES * 2 * size / ms * 1000 if ms else None
-    sheet.tell(copy_gb_s=rate and round(rate / 1e9, 1))
+    table.set_facts(copy_gb_s=rate and round(rate / 1e9, 1))
     return rate
 
 
@@ -227,38 +225,40 @@ def count_kernels(run: Run) -> int | None:
 # Many people.
 
 
-def streams(sheet: Sheet, options: Namespace) -> None:
+def streams(table: Table, options: Namespace) -> None:
     device, path = torch.device(options.device), find_artefact(options.model)
-    sizes, keypoints = Sizes(path), walk(PLAYED)
+    sizes, keypoints = Sizes(path), walk(FRAMES_PLAYED)
     models: dict[tuple[str, str], tuple[Model, Engine]] = {}
     for engine, precision in options.engines:
-        with sheet.trying(f"{engine} {precision}"):
+        with table.errors_as_notes(f"{engine} {precision}"):
             model = load(path, engine=engine, precision=precision)
             models[engine, precision] = model, open_engine(model.path, engine=engine)
     eager = load_checkpoint(path / REFERENCE)[0].to(device)
-    rate = copy_rate(sheet, device)
+    rate = copy_rate(table, device)
     people = {key: [] for key in models}  # type: ignore[var-annotated]
     for count in options.streams:
-        if sheet.late:
-            sheet.note(f"the time was up before {count} streams")
+        if table.out_of_time:
+            table.add_note(f"the time was up before {count} streams")
             break
         contestants: dict[str, Run] = {}
         for key, (model, bare) in models.items():
             name = " ".join(key)
-            with sheet.trying(f"{name}, step_batch of {count}"):
+            with table.errors_as_notes(f"{name}, step_batch of {count}"):
                 people[key] += [model.stream() for _ in range(count - len(people[key]))]
                 contestants[f"{name} batch"] = batch(model, people[key][:count], keypoints)
-            with sheet.trying(f"{name}, a launch of {count}"):
+            with table.errors_as_notes(f"{name}, a launch of {count}"):
                 contestants[f"{name} launch"] = bare_launch(bare, model.graph, count, keypoints)
-        with sheet.trying(f"eager, {count} streams"):
+        with table.errors_as_notes(f"eager, {count} streams"):
             contestants["eager fp32 launch"] = eager_launch(eager, count, keypoints, device)
-        times = sheet.turns(contestants, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4)
+        times = table.run_in_turns(contestants, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4)
         for key in (*models, ("eager", "fp32")):
             floor = floor_ms(sizes.bytes(key[1], count), rate) if rate and key[1] in sizes.weights else None
-            sheet.add({"streams": count, "engine": key[0], "precision": key[1], **launched(" ".join(key), count, times, floor)})
+            table.add_row(
+                {"streams": count, "engine": key[0], "precision": key[1], **launch_row(" ".join(key), count, times, floor)}
+            )
 
 
-def launched(name: str, count: int, times: Mapping[str, Times], floor: float | None) -> Row:
+def launch_row(name: str, count: int, times: Mapping[str, Times], floor: float | None) -> Row:
     """What a launch for so many people took."""
     batch_of, launch, eager = (times.get(key, {}) for key in (f"{name} batch", f"{name} launch", "eager fp32 launch"))
     return {
@@ -268,8 +268,8 @@ def launched(name: str, count: int, times: Mapping[str, Times], floor: float | N
         "launch_us_each": each(median_ms(launch), count),
         "floor_us_each": each(floor, count),
         "launch over floor": ratio(median_ms(launch), floor),
-        "launch over eager": over(launch, eager),
-        "step_batch over launch": over(batch_of, launch),
+        "launch over eager": median_ratio(launch, eager),
+        "step_batch over launch": median_ratio(batch_of, launch),
     }
 
 
@@ -278,20 +278,20 @@ def each(ms: float | None, count: int) -> float | None:
     return None if ms is None else round(1000 * ms / count, 2)
 
 
-def batch(model: Model, people: Sequence[Any], keypoints: Sequence[Floats]) -> Run:
+def batch(model: Model, people: Sequence[Any], keypoints: Sequence[F32]) -> Run:
     """The runtime's own: a frame of everybody from the host, checked, launched, and everybody's pose."""
-    frames = [{stream: keypoints[(i + k) % PLAYED] for k, stream in enumerate(people)} for i in range(PLAYED)]
-    return lambda i: model.step_batch(frames[i % PLAYED])
+    frames = [{stream: keypoints[(i + k) % FRAMES_PLAYED] for k, stream in enumerate(people)} for i in range(FRAMES_PLAYED)]
+    return lambda i: model.step_batch(frames[i % FRAMES_PLAYED])
 
 
-def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[Floats]) -> Run:
+def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[F32]) -> Run:
     """The launch alone: everything lies in the engine's memory, and two bindings swap the states."""
     carried = {name for state in graph.states for name in (state.input, state.output)}
     inputs, outputs = (
         {t.name: engine.zeros((count, *map(int, t.shape[1:])), t.dtype) for t in tensors if t.name not in carried}
         for tensors in (graph.inputs, graph.outputs)
     )
-    inputs["keypoints"][0:count] = np.stack([keypoints[k % PLAYED] for k in range(count)])
+    inputs["keypoints"][0:count] = np.stack([keypoints[k % FRAMES_PLAYED] for k in range(count)])
     inputs["dt"][0:count] = np.full(count, 0.02, np.float32)
     slabs = [[engine.zeros((count, *map(int, s.shape[1:])), s.dtype) for s in graph.states] for _ in range(2)]
     launches = []
@@ -302,19 +302,19 @@ def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[Fl
     return lambda i: launches[i % 2]()
 
 
-def eager_launch(model: Lifter, count: int, keypoints: Sequence[Floats], device: torch.device) -> Run:
+def eager_launch(model: Lifter, count: int, keypoints: Sequence[F32], device: torch.device) -> Run:
     """PyTorch's step alone, its input on the device already."""
-    give = stepping(model, count, device)
-    x = torch.from_numpy(np.stack([keypoints[k % PLAYED] for k in range(count)])).to(device)
+    give = step_function(model, count, device)
+    x = torch.from_numpy(np.stack([keypoints[k % FRAMES_PLAYED] for k in range(count)])).to(device)
 
     def run(i: int) -> None:
         give(x)
-        wait(device)
+        synchronize(device)
 
     return run
 
 
-def walk(frames: int) -> list[Floats]:
+def walk(frames: int) -> list[F32]:
     """A person who walks, (J, 3) a frame, as a detector sees them."""
     with SyntheticSource(noise_px=2, frames=frames) as source:
         return [frame.keypoints[0].normalised() for frame in source]

@@ -21,80 +21,80 @@ from posemoe_edge.runtime.errors import PoseEdgeError
 Run = Callable[[int], object]
 """A contestant's round, by its number."""
 
-ENOUGH = 3  # rounds of one that takes long: after them its time may be used up
+MIN_ROUNDS = 3  # rounds of one that sequences long: after them its time may be used up
 
 
 @dataclass
 class Report:
-    """All tables, and the file in which they are."""
+    """All tables as one JSON object, and the file that holds it."""
 
     path: Path | None
-    made: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
         if self.path:
-            write_atomically(self.path, json.dumps(self.made, indent=1, allow_nan=False).encode())
+            write_atomically(self.path, json.dumps(self.tables, indent=1, allow_nan=False).encode())
 
 
-class Sheet:
-    """One table. A row is saved as it is added.
+class Table:
+    """One table. Each row is saved as it is added.
 
     Args:
-        seconds: after them nothing is begun any more.
+        seconds: the time after which no further measurement is started.
     """
 
     def __init__(self, name: str, report: Report, *, seconds: float) -> None:
-        self.made: dict[str, Any] = {"rows": [], "notes": []}
-        report.made[name] = self.made
+        self.content: dict[str, Any] = {"rows": [], "notes": []}
+        report.tables[name] = self.content
         self._report, self._until = report, time.monotonic() + seconds
 
     @property
-    def late(self) -> bool:
+    def out_of_time(self) -> bool:
         return time.monotonic() > self._until
 
-    def add(self, row: Row) -> None:
-        self.made["rows"].append(row)
+    def add_row(self, row: Row) -> None:
+        self.content["rows"].append(row)
         self._report.save()
 
-    def tell(self, **facts: Any) -> None:
-        """What is no row: sizes, counts, rates."""
-        self.made.update(facts)
+    def set_facts(self, **facts: Any) -> None:
+        """Facts beside the rows: sizes, counts, rates."""
+        self.content.update(facts)
         self._report.save()
 
-    def note(self, text: str) -> None:
-        if text not in self.made["notes"]:
-            self.made["notes"].append(text)
+    def add_note(self, text: str) -> None:
+        if text not in self.content["notes"]:
+            self.content["notes"].append(text)
             self._report.save()
 
     @contextmanager
-    def trying(self, what: str) -> Iterator[None]:
-        """What goes wrong within is told, and the others go on."""
+    def errors_as_notes(self, what: str) -> Iterator[None]:
+        """An error within becomes a note; the other measurements continue."""
         try:
             yield
-        except Exception as error:  # a driver's, a library's, ours: none of them may end the run
-            self.note(f"{what}: {said(error)}")
+        except Exception as error:  # of a driver, a library or ours: none may end the run
+            self.add_note(f"{what}: {one_line(error)}")
 
-    def turns(self, contestants: Mapping[str, Run], *, rounds: int, warm_up: int, each_s: float) -> dict[str, Times]:
-        """Seconds of each round, all contestants in turn and every other time backwards: what disturbs one disturbs all.
+    def run_in_turns(self, contestants: Mapping[str, Run], *, rounds: int, warm_up: int, each_s: float) -> dict[str, Times]:
+        """Seconds of each round. All contestants run in turn, every other round in reverse order: a disturbance meets all.
 
-        Who fails is told and left out from then on, with the rounds that it has. Who has used up ``each_s`` has had enough.
+        A contestant that fails becomes a note and keeps the rounds that it has. One that has used ``each_s`` seconds stops.
         """
         times: dict[str, Times] = {name: {} for name in contestants}
         used = dict.fromkeys(contestants, 0.0)
         live = dict(contestants)
         for i in range(-warm_up, rounds):
             for name, run in list(live.items())[:: 1 if i % 2 else -1]:
-                if self.late or (used[name] > each_s and len(times[name]) >= ENOUGH):
+                if self.out_of_time or (used[name] > each_s and len(times[name]) >= MIN_ROUNDS):
                     del live[name]
-                    if self.late:
-                        self.note(f"{name}: the time was up after {len(times[name])} of {rounds} rounds")
+                    if self.out_of_time:
+                        self.add_note(f"{name}: the time was up after {len(times[name])} of {rounds} rounds")
                     continue
                 began = time.perf_counter()
                 try:
                     run(warm_up + i)
                 except Exception as error:
                     del live[name]
-                    self.note(f"{name}: {said(error)}")
+                    self.add_note(f"{name}: {one_line(error)}")
                     continue
                 took = time.perf_counter() - began
                 used[name] += took
@@ -103,18 +103,18 @@ class Sheet:
         return times
 
 
-class Warned(logging.Handler):
-    """What the project's own code warns of is a note: that no CUDA graph could be captured, say.
+class WarningNotes(logging.Handler):
+    """Warnings of the project's own code become notes, for example that no CUDA graph could be captured.
 
-    Used as ``with Warned(sheet)``.
+    Used as ``with WarningNotes(table)``.
     """
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, table: Table) -> None:
         super().__init__(logging.WARNING)
-        self._sheet, self._log = sheet, logging.getLogger("posemoe_edge")
+        self._table, self._log = table, logging.getLogger("posemoe_edge")
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._sheet.note(f"warning: {record.getMessage()}")
+        self._table.add_note(f"warning: {record.getMessage()}")
 
     def __enter__(self) -> None:
         self._log.addHandler(self)
@@ -128,12 +128,12 @@ Times = dict[int, float]
 
 
 def median_ms(times: Times, percentile: float = 50) -> float | None:
-    """Milliseconds of a round, or another percentile of them; None if there was none."""
+    """Median milliseconds of a round, or another percentile; None without rounds."""
     return round(1000 * float(np.percentile(list(times.values()), percentile)), 4) if times else None
 
 
-def over(times: Times, other: Times) -> float | None:
-    """How many times as long as the other, in the rounds that both have."""
+def median_ratio(times: Times, other: Times) -> float | None:
+    """Median time over the other's, in the rounds that both have."""
     shared = sorted(times.keys() & other.keys())
     return ratio(_median(times, shared), _median(other, shared)) if shared else None
 
@@ -142,28 +142,30 @@ def ratio(a: float | None, b: float | None) -> float | None:
     return round(a / b, 3) if a is not None and b else None
 
 
-def wait(device: torch.device) -> None:
-    """Until the device has done what it was told; a processor has."""
+def synchronize(device: torch.device) -> None:
+    """Wait for the device's pending work; a CPU has none."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def with_peak(make: Callable[[], Run], device: torch.device) -> tuple[Run, float | None]:
-    """A contestant, and the most megabytes that PyTorch held for it on a GPU, weights and its first round's work."""
+def with_peak_memory(make: Callable[[], Run], device: torch.device) -> tuple[Run, float | None]:
+    """A contestant and its peak megabytes of PyTorch's GPU memory: weights and the work of its first round."""
     if device.type != "cuda":
         return make(), None
     gc.collect()
     torch.cuda.empty_cache()
-    torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)  # cuBLAS takes its own memory once, on nobody's account
+    torch.ones(2, 2, device=device) @ torch.ones(
+        2, 2, device=device
+    )  # cuBLAS allocates its workspace once, outside the measurement
     before = torch.cuda.memory_allocated()
     run = make()
     torch.cuda.reset_peak_memory_stats()
     run(0)
-    wait(device)
+    synchronize(device)
     return run, round((torch.cuda.max_memory_allocated() - before) / 1e6, 2)
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, PoseEdgeError):
         return str(error)

@@ -19,8 +19,8 @@ from posemoe_edge.edge.presets import find_preset
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gpu.streaming import stepping
-from gpu.table import Run, Sheet, Times, median_ms, over, ratio, wait, with_peak
+from gpu.streaming import step_function
+from gpu.table import Run, Table, Times, median_ms, median_ratio, ratio, synchronize, with_peak_memory
 
 DIM, HEADS, JOINTS = 256, 8, 17  # of the bare mixers: MotionBERT's and HumMUSS's width
 WARM_UP = 2
@@ -42,18 +42,18 @@ class Fused(nn.Module):
 # Training forms.
 
 
-def mixers(sheet: Sheet, options: Namespace) -> None:
+def mixers(table: Table, options: Namespace) -> None:
     """Bare ones first: if the time is up, it is the networks that are left out, and of them the longest."""
     device = torch.device(options.device)
     for what, contestants in (("mixer", bare_mixers), ("network", networks)):
         for frames in sorted(options.lengths):
-            if sheet.late:
-                sheet.note(f"the time was up before {what} at T = {frames}")
+            if table.out_of_time:
+                table.add_note(f"the time was up before {what} at T = {frames}")
                 continue
             rows = max(1, max(options.lengths) // frames)  # of every length about as many frames
             made = contestants(rows, frames, device)
             measured = {
-                how: measure(sheet, {f"{name}, {what}, T = {frames}, {how}": one[how] for name, one in made.items()}, options)
+                how: measure(table, {f"{name}, {what}, T = {frames}, {how}": one[how] for name, one in made.items()}, options)
                 for how in ("forward", "training")
             }
             for name in made:
@@ -63,29 +63,31 @@ def mixers(sheet: Sheet, options: Namespace) -> None:
                     ms = median_ms(times.get(key, {}))
                     row[f"{how}_us_a_frame"] = None if ms is None else round(1000 * ms / (rows * frames), 2)
                     row[f"{how}_mb"] = peaks.get(key)
-                    row[f"{how} over attention"] = over(times.get(key, {}), times.get(other, {}))
+                    row[f"{how} over attention"] = median_ratio(times.get(key, {}), times.get(other, {}))
                     row[f"{how}_mb over attention"] = ratio(peaks.get(key), peaks.get(other))
-                sheet.add(row)
+                table.add_row(row)
 
 
-def measure(sheet: Sheet, contestants: Contestants, options: Namespace) -> tuple[dict[str, Times], dict[str, float | None]]:
-    """Seconds of each round, and peak megabytes. What does not fit into memory is told.
+def measure(table: Table, contestants: Contestants, options: Namespace) -> tuple[dict[str, Times], dict[str, float | None]]:
+    """Seconds of each round, and peak megabytes. What does not fit into memory becomes a note.
 
-    On a processor they take turns. A GPU is quiet enough for one after the other, and nobody finds its memory full of what
-    PyTorch keeps for the others.
+    On a CPU they run in turn. A GPU is quiet enough to run them one after the other, so that none finds its memory full of what
+    PyTorch caches for the others.
     """
     device = torch.device(options.device)
     times: dict[str, Times] = {}
     peaks: dict[str, float | None] = {}
     ready: dict[str, Run] = {}
     for name, make in contestants.items():
-        with sheet.trying(name):
-            ready[name], peaks[name] = with_peak(make, device)
+        with table.errors_as_notes(name):
+            ready[name], peaks[name] = with_peak_memory(make, device)
             if device.type == "cuda":
-                times |= sheet.turns({name: ready.pop(name)}, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4)
+                times |= table.run_in_turns(
+                    {name: ready.pop(name)}, rounds=options.rounds, warm_up=WARM_UP, each_s=options.each_s / 4
+                )
         release(device)
     if ready:
-        times |= sheet.turns(ready, rounds=options.rounds, warm_up=1, each_s=options.each_s / 4)
+        times |= table.run_in_turns(ready, rounds=options.rounds, warm_up=1, each_s=options.each_s / 4)
     return times, peaks
 
 
@@ -114,7 +116,7 @@ def bare_mixers(rows: int, frames: int, device: torch.device) -> dict[str, Conte
             def call() -> Tensor:
                 return mixer(q, k, v, Timing(q.new_ones(1, frames), uniform=True))  # type: ignore[no-any-return]
 
-            return either(call, [q, k, v, *mixer.parameters()], training, device)
+            return forward_or_training(call, [q, k, v, *mixer.parameters()], training, device)
 
         return contestant
 
@@ -129,26 +131,26 @@ def networks(rows: int, frames: int, device: torch.device) -> dict[str, Contesta
             config = find_preset(PRESET.format(name)).config
             model = build(replace(config, window=frames) if config.windowed else config).to(device)
             x = torch.randn(rows, frames, config.joints, config.channels, device=device)
-            return either(lambda: model(x), list(model.parameters()), training, device)
+            return forward_or_training(lambda: model(x), list(model.parameters()), training, device)
 
         return contestant
 
     return {name: {"forward": make(name, False), "training": make(name, True)} for name in MIXERS[:3]}
 
 
-def either(call: Callable[[], Tensor], inputs: list[Tensor], training: bool, device: torch.device) -> Run:
+def forward_or_training(call: Callable[[], Tensor], inputs: list[Tensor], training: bool, device: torch.device) -> Run:
     """A forward, or one with its gradients."""
     wanted = [x for x in inputs if x.requires_grad]
 
     def forward(i: int) -> None:
         with torch.no_grad():
             call()
-        wait(device)
+        synchronize(device)
 
     def both(i: int) -> None:
         y = call()
         torch.autograd.grad(y, wanted, torch.ones_like(y), allow_unused=True)
-        wait(device)
+        synchronize(device)
 
     return both if training else forward
 
@@ -156,37 +158,40 @@ def either(call: Callable[[], Tensor], inputs: list[Tensor], training: bool, dev
 # Live, frame by frame: HumMUSS's figure 8.
 
 
-def hummuss(sheet: Sheet, options: Namespace) -> None:
+def hummuss(table: Table, options: Namespace) -> None:
     device = torch.device(options.device)
-    sheet.note(f"{options.people} people in one call, random weights; the paper's own on an A100: 11.1 and 3.8 at T = 243")
+    table.add_note(f"{options.people} people in one call, random weights; the paper's own on an A100: 11.1 and 3.8 at T = 243")
     for frames in sorted(options.lengths):
-        if sheet.late:
-            sheet.note(f"the time was up before T = {frames}")
+        if table.out_of_time:
+            table.add_note(f"the time was up before T = {frames}")
             continue
         window, step = (f"{name}, T = {frames}" for name in (WINDOW, STEP))
-        made = {window: partial(windowed, frames, options.people, device), step: partial(stepped, options.people, device)}
-        times, peaks = measure(sheet, made, options)
+        contestants: Contestants = {
+            window: partial(motionbert_window, frames, options.people, device),
+            step: partial(hummuss_step, options.people, device),
+        }
+        times, peaks = measure(table, contestants, options)
         row: Row = {"T": frames, "people": options.people}
         for column, name in (("window", window), ("step", step)):
             row[f"{column}_ms"], row[f"{column}_mb"] = median_ms(times.get(name, {})), peaks.get(name)
-        row["window over step"] = over(times.get(window, {}), times.get(step, {}))
-        sheet.add(row | {"window_mb over step": ratio(peaks.get(window), peaks.get(step))})
+        row["window over step"] = median_ratio(times.get(window, {}), times.get(step, {}))
+        table.add_row(row | {"window_mb over step": ratio(peaks.get(window), peaks.get(step))})
 
 
-def windowed(frames: int, people: int, device: torch.device) -> Run:
+def motionbert_window(frames: int, people: int, device: torch.device) -> Run:
     """The whole window lifted for each frame."""
     model = build(replace(find_preset(WINDOW).config, window=frames)).eval().to(device)
     x = torch.randn(people, frames, JOINTS, model.config.channels, device=device)
-    return either(lambda: model(x), [], False, device)
+    return forward_or_training(lambda: model(x), [], False, device)
 
 
-def stepped(people: int, device: torch.device) -> Run:
+def hummuss_step(people: int, device: torch.device) -> Run:
     """One frame and the state before it."""
     model = find_preset(STEP).build().eval().to(device)
-    give, x = stepping(model, people, device), torch.randn(people, JOINTS, model.config.channels, device=device)
+    give, x = step_function(model, people, device), torch.randn(people, JOINTS, model.config.channels, device=device)
 
     def run(i: int) -> None:
         give(x)
-        wait(device)
+        synchronize(device)
 
     return run

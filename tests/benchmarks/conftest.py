@@ -1,4 +1,4 @@
-"""Benchmarks are scripts beside each other, not a package."""
+"""Benchmarks are scripts that import each other by their bare names, not a package."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
-def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A script finds its neighbours, as when it is run; afterwards nothing of them is left."""
+def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Scripts can import each other, as when they are run; afterwards their modules are forgotten."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield

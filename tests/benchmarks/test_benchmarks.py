@@ -1,4 +1,4 @@
-"""Each benchmark runs as a command on tiny models, and finds what was planted."""
+"""Each benchmark runs as a command on tiny models and measures what was constructed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def data(make_walker_clip: Callable[..., Clip], write_motion_file: Callable[...,
 
 @pytest.fixture
 def clips(data: Path) -> list[Clip]:
-    """As the file has them, to 0.1 mm."""
+    """The test split of the file, which rounds to 0.1 mm."""
     return load_clips(data, "test")
 
 
@@ -51,17 +51,17 @@ def exact(clips: list[Clip]) -> list[PoseSequence]:
 
 @pytest.fixture
 def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """run("noise", "--clips", 1): the result of the command, which has also drawn a picture."""
+    """run("noise", "--clips", 1): the JSON result of the command, which has also drawn a plot."""
 
     def command(name: str, *arguments: object) -> dict[str, Any]:
-        result, picture = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
-        given = ["--data", data, *arguments, "--json", result, "--plot", picture]
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, given)])
+        json_path, plot_path = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
+        options = ["--data", data, *arguments, "--json", json_path, "--plot", plot_path]
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
         runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
-        assert picture.read_bytes().startswith(PNG)
-        made: dict[str, Any] = json.loads(result.read_text())
-        assert made["rows"]
-        return made
+        assert plot_path.read_bytes().startswith(PNG)
+        result: dict[str, Any] = json.loads(json_path.read_text())
+        assert result["rows"]
+        return result
 
     return command
 
@@ -70,24 +70,24 @@ def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 def weights(tmp_path: Path, tiny_lifter: Callable[[str], Lifter]) -> Callable[..., list[str]]:
     """weights("retention"): --weights retention=FILE."""
 
-    def given(*kinds: str) -> list[str]:
+    def options(*kinds: str) -> list[str]:
         for kind in kinds:
             save_reference(tmp_path / f"{kind}.safetensors", tiny_lifter(kind), preset=kind)
         return ["--weights", *(f"{kind}={tmp_path / kind}.safetensors" for kind in kinds)]
 
-    return given
+    return options
 
 
 def module(name: str) -> Namespace:
-    """What a benchmark defines."""
+    """The names that a benchmark's script defines."""
     return Namespace(**runpy.run_path(str(BENCHMARKS / f"{name}.py")))
 
 
-def of(result: dict[str, Any], **wanted: object) -> dict[str, Any]:
-    """The one row that has these values."""
-    found = [row for row in result["rows"] if all(row[key] == value for key, value in wanted.items())]
-    assert len(found) == 1
-    return dict(found[0])
+def row_of(result: dict[str, Any], **values: object) -> dict[str, Any]:
+    """The only row that has these values."""
+    rows = [row for row in result["rows"] if all(row[key] == value for key, value in values.items())]
+    assert len(rows) == 1
+    return dict(rows[0])
 
 
 def error_mm(model: Lifter, sequences: list[PoseSequence]) -> float:
@@ -98,22 +98,22 @@ def error_mm(model: Lifter, sequences: list[PoseSequence]) -> float:
 
 
 def test_a_step_is_what_the_model_streams(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
-    made = run("chunks", *weights("retention", "attention", "lookahead", "dssm"), "--rounds", 1)
+    result = run("chunks", *weights("retention", "attention", "lookahead", "dssm"), "--rounds", 1)
     noisy = evaluation_sequences(clips, noisy=True)
-    step = of(made, weights="retention", mode="step")
+    step = row_of(result, weights="retention", mode="step")
     assert step["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
     assert step["worst_latency_frames"] == 0 and step["over_step"] == 1 and step["as_trained"]
-    chunk = of(made, weights="retention", mode="chunk 27")
+    chunk = row_of(result, weights="retention", mode="chunk 27")
     assert (chunk["worst_latency_frames"], chunk["mean_latency_frames"], chunk["mean_latency_ms"]) == (26, 13, 260)
     assert not chunk["as_trained"] and chunk["mpjpe_mm"] != step["mpjpe_mm"]
-    windows = of(made, weights="attention", mode="windows 9")
+    windows = row_of(result, weights="attention", mode="windows 9")
     assert windows["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("attention"), noisy), abs=ROUNDED)
-    assert windows["mean_latency_frames"] == 4 and of(made, weights="attention", mode="sliding 9")["mean_latency_ms"] == 0
-    assert not of(made, weights="lookahead", mode="step")["as_trained"]
-    assert of(made, weights="lookahead", mode="chunk 81")["mpjpe_mm"] == pytest.approx(
+    assert windows["mean_latency_frames"] == 4 and row_of(result, weights="attention", mode="sliding 9")["mean_latency_ms"] == 0
+    assert not row_of(result, weights="lookahead", mode="step")["as_trained"]
+    assert row_of(result, weights="lookahead", mode="chunk 81")["mpjpe_mm"] == pytest.approx(
         error_mm(tiny_lifter("lookahead"), noisy), abs=ROUNDED
     )
-    assert [note.split(" was not trained for ")[0] for note in made["notes"]] == ["retention", "lookahead"]
+    assert [note.split(" was not trained for ")[0] for note in result["notes"]] == ["retention", "lookahead"]
 
 
 def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(
@@ -126,36 +126,36 @@ def test_a_sliding_window_is_fed_as_the_runtime_feeds_it(
         ring = [*ring[1:], frame]
         with torch.no_grad():
             answers.append(model(torch.stack(ring)[None])[0, -1].numpy())
-    np.testing.assert_allclose(module("chunks").slide(model, exact[1]), np.stack(answers), atol=1e-5)
+    np.testing.assert_allclose(module("chunks").lift_sliding(model, exact[1]), np.stack(answers), atol=1e-5)
 
 
 # rates
 
 
-def test_at_the_nominal_rate_there_is_nothing_to_tell(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
-    made = run("rates", *weights("retention", "attention"))
-    nominal = of(made, weights="retention", camera="50 Hz")
+def test_at_the_nominal_rate_dt_makes_no_difference(run: Any, weights: Any, tiny_lifter: Any, clips: list[Clip]) -> None:
+    result = run("rates", *weights("retention", "attention"))
+    nominal = row_of(result, weights="retention", camera="50 Hz")
     assert nominal["with_dt_mm"] == nominal["without_dt_mm"]
-    noisy = evaluation_sequences(clips, noisy=True)  # filmed alike
+    noisy = evaluation_sequences(clips, noisy=True)  # projected by the same cameras
     assert nominal["with_dt_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), noisy), abs=ROUNDED)
-    slow = of(made, weights="retention", camera="6.25 Hz")
+    slow = row_of(result, weights="retention", camera="6.25 Hz")
     assert slow["with_dt_mm"] != slow["without_dt_mm"] and slow["frames"] == 8 + 6
-    assert of(made, weights="attention", camera="25 Hz")["with_dt_mm"] is None
+    assert row_of(result, weights="attention", camera="25 Hz")["with_dt_mm"] is None
 
 
 # noise
 
 
-def test_no_noise_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
-    made = run("noise", *weights("retention"))
-    still = of(made, sigma_px=0)
+def test_no_noise_is_the_exact_sequence(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
+    result = run("noise", *weights("retention"))
+    still = row_of(result, sigma_px=0)
     assert still["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), exact), abs=ROUNDED)
     assert [still[f"{part}_erosion"] for part in ("mpjpe", "xy", "z")] == [1, 1, 1]
-    assert of(made, sigma_px=20)["mpjpe_mm"] != still["mpjpe_mm"]
+    assert row_of(result, sigma_px=20)["mpjpe_mm"] != still["mpjpe_mm"]
 
 
 def test_noise_has_the_size_that_it_says(exact: list[PoseSequence]) -> None:
-    spoiled = module("noise").spoiled(exact[0], 10).keypoints - exact[0].keypoints
+    spoiled = module("noise").add_noise(exact[0], 10).keypoints - exact[0].keypoints
     assert 500 * float(spoiled[..., :2].std()) == pytest.approx(10, rel=0.1)  # 1000 px are 2
     assert not spoiled[..., 2].any()
 
@@ -164,38 +164,42 @@ def test_an_error_is_split_along_the_picture_and_in_depth(exact: list[PoseSequen
     truth = exact[0].pose_m
     off = np.ones(17)[:, None] * [0.003, 0.004, -0.010]
     off[0] = 0  # the hip stays
-    made = module("noise").split_error([truth + off.astype(np.float32)], [truth])
-    assert made == pytest.approx({"xy_mm": 5 * 16 / 17, "z_mm": 10 * 16 / 17}, rel=1e-3)
+    result = module("noise").split_error([truth + off.astype(np.float32)], [truth])
+    assert result == pytest.approx({"xy_mm": 5 * 16 / 17, "z_mm": 10 * 16 / 17}, rel=1e-3)
 
 
 # missing
 
 
-def test_nothing_missing_is_the_exact_take(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
-    made = run("missing", *weights("retention"))
+def test_nothing_missing_is_the_exact_sequence(run: Any, weights: Any, tiny_lifter: Any, exact: list[PoseSequence]) -> None:
+    result = run("missing", *weights("retention"))
     clean = error_mm(tiny_lifter("retention"), exact)
     for what in ("joints", "frames"):
-        for how in ("confidence", "nothing", "held"):
-            row = of(made, missing=what, asked_percent=0, told=how)
+        for encoding in ("confidence", "nothing", "held"):
+            row = row_of(result, missing=what, requested_percent=0, encoding=encoding)
             assert row["mpjpe_mm"] == pytest.approx(clean, abs=ROUNDED) and row["mpjpe_of_missing_mm"] is None
-    assert of(made, missing="joints", asked_percent=40, told="confidence")["percent"] == pytest.approx(40, abs=4)
-    assert of(made, missing="joints", asked_percent=40, told="nothing")["mpjpe_mm"] != pytest.approx(clean, abs=ROUNDED)
+    assert row_of(result, missing="joints", requested_percent=40, encoding="confidence")["percent"] == pytest.approx(40, abs=4)
+    assert row_of(result, missing="joints", requested_percent=40, encoding="nothing")["mpjpe_mm"] != pytest.approx(
+        clean, abs=ROUNDED
+    )
 
 
-def test_what_is_missing_is_told_in_three_ways(exact: list[PoseSequence]) -> None:
+def test_missing_joints_are_encoded_in_three_ways(exact: list[PoseSequence]) -> None:
     benchmark, sequence = module("missing"), exact[0]
     mask = np.zeros((len(sequence), 17), bool)
     mask[10:20, 3] = mask[:5, 7] = True
-    told, silent, held = (benchmark.without(sequence, mask, how).keypoints for how in ("confidence", "nothing", "held"))
-    assert not told[mask].any() and (told[~mask] == sequence.keypoints[~mask]).all()
-    assert not silent[mask][:, :2].any() and (silent[..., 2] == 1).all()
+    by_confidence, nothing, held = (
+        benchmark.encode_missing(sequence, mask, encoding).keypoints for encoding in ("confidence", "nothing", "held")
+    )
+    assert not by_confidence[mask].any() and (by_confidence[~mask] == sequence.keypoints[~mask]).all()
+    assert not nothing[mask][:, :2].any() and (nothing[..., 2] == 1).all()
     assert (held[10:20, 3, :2] == sequence.keypoints[9, 3, :2]).all() and (held[20:, 3] == sequence.keypoints[20:, 3]).all()
     assert not held[:5, 7, :2].any() and (held[..., 2] == 1).all()
 
 
 def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Clip]) -> None:
     (sequence,) = evaluation_sequences([make_walker_clip("a", 220)], noisy=False)
-    mask = module("missing").lost(sequence, "limb", 1.0)
+    mask = module("missing").missing_mask(sequence, "limb", 1.0)
     seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
     assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
 
@@ -208,19 +212,19 @@ def test_the_decoder_is_cut_off_and_trained_at_equal_budget(
 ) -> None:
     config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
-    made = run(
+    result = run(
         "decoder", "--preset", "tiny", "--updates", 2, "--rows", 2, "--frames", 9, "--seed", 3, "--out", tmp_path / "out",
         "--without", "encoder-alone", "no-spatial-ceka",
     )  # fmt: skip
-    whole, none = (of(made, weights=name, input="exact") for name in ("whole", "encoder-alone"))
-    assert whole["params"] > of(made, weights="no-spatial-ceka", input="exact")["params"] > none["params"]
+    whole, none = (row_of(result, weights=name, input="exact") for name in ("whole", "encoder-alone"))
+    assert whole["params"] > row_of(result, weights="no-spatial-ceka", input="exact")["params"] > none["params"]
     assert whole["macs_per_frame"] > none["macs_per_frame"]
     assert (whole["ablation"], none["ablation"], whole["over whole"]) == ("nothing", "VI encoder alone", 1)
-    assert made["recipe"]["seed"] == 3 and {one["updates"] for one in made["trainings"].values()} == {2}
+    assert result["recipe"]["seed"] == 3 and {training["updates"] for training in result["trainings"].values()} == {2}
 
     paths = {name: tmp_path / "out" / f"{name}.safetensors" for name in ("whole", "encoder-alone")}
     again = run("decoder", "--weights", *(f"{name}={path}" for name, path in paths.items()))
-    assert again["rows"] == [row for row in made["rows"] if row["weights"] in paths] and "recipe" not in again
+    assert again["rows"] == [row for row in result["rows"] if row["weights"] in paths] and "recipe" not in again
     model, _ = load_checkpoint(paths["encoder-alone"])
     assert none["mpjpe_mm"] == pytest.approx(error_mm(model, evaluation_sequences(clips, noisy=False)), abs=ROUNDED)
 
@@ -232,14 +236,14 @@ def test_a_whole_network_of_the_same_budget_is_not_trained_again(
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
     budget = ["--preset", "tiny", "--rows", 2, "--frames", 9, "--without", "no-temporal-ceka"]
     first = run("decoder", *budget, "--updates", 2, "--out", tmp_path / "first")
-    given = ["--whole", tmp_path / "first" / "whole.safetensors", "--out", tmp_path / "second"]
-    second = run("decoder", *budget, "--updates", 2, *given)
-    assert of(second, weights="whole", input="noisy") == of(first, weights="whole", input="noisy")
+    whole = ["--whole", tmp_path / "first" / "whole.safetensors", "--out", tmp_path / "second"]
+    second = run("decoder", *budget, "--updates", 2, *whole)
+    assert row_of(second, weights="whole", input="noisy") == row_of(first, weights="whole", input="noisy")
     assert second["trainings"]["whole"] == first["trainings"]["whole"]
     assert {path.stem for path in (tmp_path / "second").glob("*.json")} == {"no-temporal-ceka"}
-    for odd in (["--updates", 3], ["--updates", 2, "--seed", 1]):
+    for other in (["--updates", 3], ["--updates", 2, "--seed", 1]):
         with pytest.raises(SystemExit, match=r"whole\.safetensors is not a tiny of this budget"):
-            run("decoder", *budget, *odd, *given)
+            run("decoder", *budget, *other, *whole)
 
 
 def test_only_a_posemoe_has_a_decoder(run: Any, weights: Any) -> None:
@@ -253,11 +257,11 @@ def test_only_a_posemoe_has_a_decoder(run: Any, weights: Any) -> None:
 def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
-    made = run("loader", "--preset", "tiny", "--updates", 2, "--played", 3)
-    assert {(row["loader"], row["rows"] * row["frames"]) for row in made["rows"]} == {("takes", 486), ("windows", 486)}
-    assert made["training_frames_per_second"] > 0 and made["split"] == "train"
-    for row in made["rows"]:
-        ratio = row["frames_per_second"] / made["training_frames_per_second"]
+    result = run("loader", "--preset", "tiny", "--updates", 2, "--played", 3)
+    assert {(row["loader"], row["rows"] * row["frames"]) for row in result["rows"]} == {("sequences", 486), ("windows", 486)}
+    assert result["training_frames_per_second"] > 0 and result["split"] == "train"
+    for row in result["rows"]:
+        ratio = row["frames_per_second"] / result["training_frames_per_second"]
         assert row["over_training"] == pytest.approx(ratio, rel=0.02, abs=0.1)
 
 
@@ -268,16 +272,16 @@ def test_the_zoo_compares_with_those_that_are_named(
     run: Any, weights: Any, tiny_lifter: Any, tmp_path: Path, exact: list[PoseSequence]
 ) -> None:
     text = tmp_path / "zoo.txt"
-    made = run(
+    result = run(
         "zoo", *weights("retention", "attention", "dssm"), "--against", "attention", "--baseline", "dssm", "--text", text
     )
-    row, other = (of(made, weights=name, input="exact") for name in ("retention", "attention"))
+    row, other = (row_of(result, weights=name, input="exact") for name in ("retention", "attention"))
     assert row["mpjpe_mm"] == pytest.approx(error_mm(tiny_lifter("retention"), exact), abs=ROUNDED)
     assert (
         row["over attention"] == pytest.approx(row["mpjpe_mm"] / other["mpjpe_mm"], abs=1e-3) and other["over attention"] == 1
     )
     assert row["params"] == sum(p.numel() for p in tiny_lifter("retention").parameters())
-    assert of(made, weights="dssm", input="noisy")["over dssm"] == 1
+    assert row_of(result, weights="dssm", input="noisy")["over dssm"] == 1
     assert len(text.read_text().splitlines()) == 1 + 6
     with pytest.raises(SystemExit, match="no weights named nobody"):
         run("zoo", *weights("retention"), "--against", "nobody")
@@ -286,7 +290,7 @@ def test_the_zoo_compares_with_those_that_are_named(
 def test_flips_in_the_zoo_are_those_of_eval(
     run: Any, weights: Any, artefact_of: Callable[[str], Path], exact: list[PoseSequence]
 ) -> None:
-    row = of(run("zoo", *weights("retention")), weights="retention", input="exact")
+    row = row_of(run("zoo", *weights("retention")), weights="retention", input="exact")
     as_it_runs = evaluate(load(artefact_of("retention")), exact, flip=True)["mpjpe_mm"]
     assert row["flip_mpjpe_mm"] == pytest.approx(as_it_runs, abs=ROUNDED) and row["flip_mpjpe_mm"] != row["mpjpe_mm"]
 
@@ -296,7 +300,7 @@ def test_flips_in_the_zoo_are_those_of_eval(
 
 def test_a_table_has_its_columns_below_each_other() -> None:
     rows = [{"name": "a", "mm": 1.5, "ok": True}, {"name": "bcd", "mm": 12.25, "frames": 12000}]
-    assert module("experiment").table(rows).splitlines() == [
+    assert module("experiment").format_table(rows).splitlines() == [
         "name     mm   ok  frames",
         "a      1.50  yes       -",
         "bcd   12.25    -  12,000",
@@ -309,27 +313,29 @@ def test_lifters_that_answer_for_one_frame_of_a_window_are_refused(run: Any, wei
 
 
 def test_the_shipped_weights_are_the_default() -> None:
-    (name,) = module("experiment").lifters(Namespace(weights=None, device="cpu"))
+    (name,) = module("experiment").load_lifters(Namespace(weights=None, device="cpu"))
     assert name == presets.DEFAULT_PRESET
 
 
-def test_fewer_clips_are_judged_and_all_are_trained_on(data: Path) -> None:
-    given, clips_of = Namespace(data=data, split="test", every=2, clips=None), module("experiment").clips_of
-    assert [clip.id for clip in clips_of(given)] == ["a"]
-    assert [clip.id for clip in clips_of(given, "train")] == ["c", "d"]
+def test_fewer_clips_are_measured_and_all_are_trained_on(data: Path) -> None:
+    options, selected_clips = Namespace(data=data, split="test", every=2, clips=None), module("experiment").selected_clips
+    assert [clip.id for clip in selected_clips(options)] == ["a"]
+    assert [clip.id for clip in selected_clips(options, "train")] == ["c", "d"]
 
 
-def test_turns_are_taken() -> None:
+def test_contestants_run_in_turn() -> None:
     order: list[str] = []
-    made = module("experiment").interleaved({name: lambda name=name: order.append(name) for name in "ab"}, rounds=2, warm_up=1)
-    assert "".join(order) == "baabba" and set(made) == {"a", "b"} and min(made.values()) >= 0
+    result = module("experiment").interleaved_seconds(
+        {name: lambda name=name: order.append(name) for name in "ab"}, rounds=2, warm_up=1
+    )
+    assert "".join(order) == "baabba" and set(result) == {"a", "b"} and min(result.values()) >= 0
 
 
 def test_looking_ahead_changes_no_weight(tiny_lifter: Callable[[str], Lifter], exact: list[PoseSequence]) -> None:
-    looking = module("chunks").looking
+    with_lookahead = module("chunks").with_lookahead
     model = tiny_lifter("retention")
-    ahead = looking(model, True)
+    ahead = with_lookahead(model, True)
     assert ahead.config == replace(model.config, lookahead=True)
     assert all(torch.equal(a, b) for a, b in zip(ahead.parameters(), model.parameters(), strict=True))
-    np.testing.assert_allclose(lift_sequence(looking(ahead, False), exact[0]), lift_sequence(model, exact[0]), atol=1e-6)
+    np.testing.assert_allclose(lift_sequence(with_lookahead(ahead, False), exact[0]), lift_sequence(model, exact[0]), atol=1e-6)
     np.testing.assert_allclose(lift_sequence(ahead, exact[0], block=1), lift_sequence(model, exact[0]), atol=1e-4)
