@@ -1,0 +1,92 @@
+"""The release checklist: checks what a program can check, and prints what a person must do.
+
+Run: python scripts/release.py
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+BY_HAND = """
+By hand, in this order:
+  1. .ci/run, and nox -s py310 py311 py312 py313 minimum
+  2. Export the default model, compare its graphs with the shipped ones, and verify runtime/zoo/posemoe-retention-s on 3,000 frames
+  3. On a GPU: python benchmarks/gpu; put what changed into docs/performance.md
+  4. git tag v{version} and push it
+  5. python -m build, and upload dist/
+"""
+
+
+def version() -> str:
+    """``__version__``, which pyproject.toml reads too."""
+    match = re.search(r'^__version__ = "(.+)"$', (ROOT / "__init__.py").read_text(), flags=re.MULTILINE)
+    assert match
+    return match[1]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def changelog_names_the_version() -> str | None:
+    pattern = rf"^## \[{re.escape(version())}\] - \d{{4}}-\d\d-\d\d$"
+    found = re.search(pattern, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    return None if found else f"CHANGELOG.md: no section [{version()}] with a date"
+
+
+def citation_names_the_version() -> str | None:
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    return None if f"version: {version()}" in lines else f"CITATION.cff: no line 'version: {version()}'"
+
+
+def tree_is_clean() -> str | None:
+    status = run("git", "status", "--porcelain").stdout
+    return f"uncommitted changes:\n{status.rstrip()}" if status else None
+
+
+def repository_is_named() -> str | None:
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    missing = {"Repository", "Issues"} - set(urls)
+    return f"pyproject.toml: [project.urls] lacks {', '.join(sorted(missing))}" if missing else None
+
+
+def tests_pass(*paths: str) -> str | None:
+    done = run(sys.executable, "-m", "pytest", "-q", *paths)
+    return None if done.returncode == 0 else f"{' '.join(paths)} fails:\n{done.stdout[-2000:]}"
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {
+    "the changelog has this version with its date": changelog_names_the_version,
+    "CITATION.cff has this version": citation_names_the_version,
+    "the working tree is clean": tree_is_clean,
+    "the repository's address is in pyproject.toml": repository_is_named,
+    "the wheel holds the package and nothing else": lambda: tests_pass("tests/test_wheel.py"),
+    "the documentation is true": lambda: tests_pass("tests/test_docs.py", "tests/test_examples.py"),
+    "nothing deprecated is overdue": lambda: tests_pass("tests/runtime/test_deprecation.py"),
+}
+"""What is checked -> a function that returns what is wrong, or None."""
+
+
+def main() -> None:
+    failures = 0
+    for name, check in CHECKS.items():
+        problem = check()
+        failures += problem is not None
+        print(f"{'FAILED' if problem else 'ok':<7} {name}" + (f"\n        {problem}" if problem else ""))
+    print(BY_HAND.format(version=version()))
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
