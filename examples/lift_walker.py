@@ -9,7 +9,7 @@ Prints five lines of the form:
 
 import argparse
 
-from posemoe_edge.runtime import load
+from posemoe_edge import load
 from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.sources import SyntheticSource
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 
-def shipped() -> Path:
+def shipped_artefact() -> Path:
     from posemoe_edge.runtime.artefact.locate import find_artefact
 
     return find_artefact()
@@ -24,23 +24,23 @@ def shipped() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="a step artefact's folder; default: the shipped one")
-    folder = parser.parse_args().model or shipped()
+    folder = parser.parse_args().model or shipped_artefact()
     manifest = json.loads((folder / "manifest.json").read_text())
     graph = next(g for g in manifest["graphs"] if g["precision"] == "fp32")
 
     session = onnxruntime.InferenceSession(str(folder / graph["file"]), providers=["CPUExecutionProvider"])
-    carried = {state["input"]: state["output"] for state in graph["states"]}
-    memory = {s["input"]: np.zeros((1, *s["shape"][1:]), s["dtype"]) for s in graph["states"]}  # "initial": "zeros"
+    carried = {entry["input"]: entry["output"] for entry in graph["states"]}
+    state = {s["input"]: np.zeros((1, *s["shape"][1:]), s["dtype"]) for s in graph["states"]}  # "initial": "zeros"
     outputs = [tensor["name"] for tensor in graph["outputs"]]
     dt = np.array([1 / manifest["fps"]], np.float32)  # of the first frame; then what the frames' times say
 
     rng = np.random.default_rng(0)
     keypoints = np.concatenate([rng.uniform(-0.3, 0.3, (1, 17, 2)), np.ones((1, 17, 1))], axis=-1).astype(np.float32)
     for n in range(5):
-        feed = {"keypoints": keypoints, "dt": dt, "reset": np.array([n == 0]), **memory}
-        made = dict(zip(outputs, session.run(outputs, feed), strict=True))
-        memory = {name: made[output] for name, output in carried.items()}
-        print(f"frame {n}: right wrist at {made['pose'][0, 16].round(3)} m from the hip")
+        feed = {"keypoints": keypoints, "dt": dt, "reset": np.array([n == 0]), **state}
+        results = dict(zip(outputs, session.run(outputs, feed), strict=True))
+        state = {name: results[output] for name, output in carried.items()}
+        print(f"frame {n}: right wrist at {results['pose'][0, 16].round(3)} m from the hip")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from posemoe_edge.runtime import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted, load
+from posemoe_edge import FrameRefused, Pipeline, PoseFrame, TrackLost, TrackStarted, load
 from posemoe_edge.runtime.sources import People, SyntheticSource
 
 

@@ -12,7 +12,7 @@ Prints:
 import argparse
 
 import numpy as np
-from posemoe_edge.runtime import Stream, load
+from posemoe_edge import Stream, load
 from posemoe_edge.runtime.sources import SyntheticSource
 
 

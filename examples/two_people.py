@@ -12,7 +12,7 @@ Prints a line when somebody comes or goes, and at the end:
 import argparse
 
 import numpy as np
-from posemoe_edge.runtime import load
+from posemoe_edge import load
 from posemoe_edge.runtime.sources import SyntheticSource
 
 

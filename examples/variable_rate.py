@@ -12,7 +12,7 @@ Prints what each frame's time was taken for, among them:
 
 import argparse
 
-from posemoe_edge.runtime import GapPolicy, load
+from posemoe_edge import GapPolicy, load
 from posemoe_edge.runtime.sources import SyntheticSource
 
 KEPT = (0, 1, 2, 4, 7, 8, 28, 30, 31, 156, 157)  # of frames at 50 Hz: a camera that stutters, then falls out twice

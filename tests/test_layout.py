@@ -1,4 +1,4 @@
-"""The house: four floors, arrows only downwards, and nothing heavy below."""
+"""The layers: imports point downwards only, and the runtime imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tomllib
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("edge", "export", "calib", "runtime")
+LAYERS = ("edge", "export", "calib", "runtime")
 MOST_LINES = 330
 
-# Floor -> the floors that it may import. edge -> export -> calib -> runtime, and never upwards: export knows a lifter by
+# Layer -> the layers that it may import. edge -> export -> calib -> runtime, and never upwards: export knows a lifter by
 # the protocol in export/lifter.py, and calib knows graphs alone.
 BELOW: dict[str, set[str]] = {
     "edge": {"export", "calib", "runtime"},
@@ -24,7 +28,7 @@ BELOW: dict[str, set[str]] = {
     "runtime": set(),
 }
 
-# Floor -> what it may import from outside, beside the standard library.
+# Layer -> what it may import from outside, beside the standard library.
 OUTSIDE: dict[str, set[str]] = {
     "edge": {"click", "numpy", "rich", "safetensors", "tomli", "torch"},
     "export": {"numpy", "onnx", "onnxsim", "safetensors", "torch"},
@@ -32,7 +36,7 @@ OUTSIDE: dict[str, set[str]] = {
     "runtime": {"numpy", "pydantic"},
 }
 
-# The exceptions: what these modules import inside a function, when it is asked of them.
+# The exceptions: what these modules import inside a function, when it is needed.
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
     "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
@@ -47,14 +51,14 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/sources/opencv_capture.py": {"cv2"},
 }
 
-MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 each_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES])
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
-    """Each import of a module, at any depth: its full name, whether it waits inside a function, whether only types want it.
+    """Each import of a module, at any depth: its full name, whether it is inside a function or for types only.
 
-    A relative one as ``posemoe_edge.floor.module``.
+    A relative one as ``posemoe_edge.layer.module``.
     """
     package = ("posemoe_edge", *path.relative_to(ROOT).parts[:-1])
 
@@ -66,7 +70,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
                 base = package[: len(package) - child.level + 1] if child.level else ()
                 module = ".".join((*base, *filter(None, [child.module])))
                 for name in child.names:  # from ... import edge: a layer; from ... import __version__: the root itself
-                    inside_root = module == "posemoe_edge" and name.name in FLOORS
+                    inside_root = module == "posemoe_edge" and name.name in LAYERS
                     yield f"{module}.{name.name}" if inside_root else module, later, typing
             inside = later or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             for_types = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
@@ -76,7 +80,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
 
 
 def test_the_walk_sees_imports_at_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests below stand on."""
+    """The tests below rely on it."""
     path = tmp_path / "runtime" / "sinks" / "x.py"
     path.parent.mkdir(parents=True)
     path.write_text(
@@ -98,24 +102,24 @@ def test_the_walk_sees_imports_at_any_depth(tmp_path: Path, monkeypatch: pytest.
 
 @each_module
 def test_arrows_point_downwards(path: Path) -> None:
-    floor = path.relative_to(ROOT).parts[0]
+    layer = path.relative_to(ROOT).parts[0]
     seen = {name.split(".")[1] for name, _, _ in imports(path) if name.startswith("posemoe_edge.")}
-    assert seen <= BELOW[floor] | {floor}
+    assert seen <= BELOW[layer] | {layer}
 
 
 @each_module
 def test_a_floor_imports_what_it_is_known_to_need(path: Path) -> None:
-    floor, name = path.relative_to(ROOT).parts[0], str(path.relative_to(ROOT))
+    layer, name = path.relative_to(ROOT).parts[0], str(path.relative_to(ROOT))
     plain = set(sys.stdlib_module_names) | {"posemoe_edge"}
     for module, later, _ in imports(path):
         top = module.partition(".")[0]
-        allowed = plain | OUTSIDE[floor] | (ON_DEMAND.get(name, set()) if later else set())
+        allowed = plain | OUTSIDE[layer] | (ON_DEMAND.get(name, set()) if later else set())
         assert top in allowed, f"{module}{' inside a function' if later else ''}"
 
 
 @each_module
 def test_nobody_imports_a_floor_by_its_bare_name(path: Path) -> None:
-    assert not {name for name, _, _ in imports(path) if name.partition(".")[0] in FLOORS}
+    assert not {name for name, _, _ in imports(path) if name.partition(".")[0] in LAYERS}
 
 
 LEAN_PARTS = {("edge", part) for part in ("cli", "data", "environment.py", "evaluation.py")}
@@ -123,8 +127,8 @@ LEAN = [path for path in MODULES if path.relative_to(ROOT).parts[:2] in LEAN_PAR
 
 
 @pytest.mark.parametrize("path", LEAN, ids=[str(path.relative_to(ROOT)) for path in LEAN])
-def test_a_verb_pays_for_torch_when_it_needs_it(path: Path) -> None:
-    """The command line and what evaluates through the runtime start without torch, whatever their floor."""
+def test_modules_of_the_command_line_import_torch_inside_functions_only(path: Path) -> None:
+    """The command line and what evaluates through the runtime start without torch, in whichever layer they are."""
     part = path.relative_to(ROOT).parts
     heavy = {"torch", "onnx", "onnxsim", "safetensors", "matplotlib", "cv2"}
     lean_modules = ("cli", "data", "environment", "evaluation")
@@ -146,7 +150,7 @@ def test_a_module_is_short_and_named_after_a_thing(path: Path) -> None:
 
 
 @each_module
-def test_a_module_says_what_it_is(path: Path) -> None:
+def test_a_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), "one sentence of what"
 
 
@@ -178,7 +182,7 @@ def test_importing_it_loads_nothing_heavy(module: str, absent: list[str]) -> Non
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
-def test_importing_the_runtime_says_and_starts_nothing() -> None:
+def test_importing_the_runtime_prints_nothing_and_starts_no_thread() -> None:
     code = "import threading, posemoe_edge.runtime; print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("1", "")
