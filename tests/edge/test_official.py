@@ -73,7 +73,7 @@ def run(model: Lifter, x: Tensor, chunk_size: int | None = None) -> Tensor:
     return y
 
 
-def published_memory(state: Tensor, last: int) -> Tensor:
+def published_state(state: Tensor, last: int) -> Tensor:
     """A state of ours, (B, d, d, J, H), as the published code stores it: (H, B J, d, d).
 
     Ours has its keys at the last frame's time and pairs half a head apart; there they are at the stream's own times, where
@@ -105,7 +105,7 @@ def test_poseretnet_gives_the_published_numbers(name: str) -> None:
         poses, state = in_chunks(model, x.double(), size)
         assert apart(run(model, x.double(), size), expected[f"parallel_f64.chunk{size}"]) < SAME
         assert apart(poses, expected[f"chunkwise_f64.chunk{size}"]) < SAME
-        state = published_memory(state[:, 0], x.shape[1] - 1)
+        state = published_state(state[:, 0], x.shape[1] - 1)
         assert apart(state, expected[f"final_state_f64.chunk{size}.layer0"]) < SAME
 
 
@@ -466,8 +466,8 @@ def test_poseretnet_is_the_official_one_by_hand(distances: str, causal: bool, si
     assert apart(run(model, x, size), parallel) < SAME
     assert apart(poses, parallel) < SAME
     if FRAMES % size == 0:  # a published state is decayed to the end of a padded chunk, ours is at the last frame
-        for layer, state in enumerate(states):
-            assert apart(published_memory(state[:, layer], FRAMES - 1), state) < SAME
+        for layer, expected in enumerate(states):
+            assert apart(published_state(state[:, layer], FRAMES - 1), expected) < SAME
 
 
 def test_the_group_norms_epsilon_counts_where_retention_is_faint() -> None:

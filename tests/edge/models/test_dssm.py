@@ -23,7 +23,7 @@ def stepped(dssm: DSSM, u: Tensor, state: Tensor, timing: Timing) -> Tensor:
     return torch.stack(answers, dim=1)
 
 
-@pytest.mark.parametrize("decays_fast", [False, True], ids=["long memories", "memories that are gone within a call"])
+@pytest.mark.parametrize("decays_fast", [False, True], ids=["slow decay", "decay within a call"])
 @pytest.mark.parametrize("one_timing", [False, True], ids=["a timing each", "one timing"])
 def test_a_call_equals_its_steps_however_fast_it_decays(decays_fast: bool, one_timing: bool) -> None:
     torch.manual_seed(0)

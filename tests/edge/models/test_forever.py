@@ -126,13 +126,13 @@ def test_ours_is_the_published_form_while_that_lives(sizes: list[int], first: in
     parts = qkv(sum(sizes), 8, torch.float64, seed)
     mixer, gamma = mixer_of(8, torch.float64)
     y, state = ours(mixer, *parts, sizes, causal=causal)
-    expected, state = published(*parts, sizes, gamma, first=first, causal=causal)
+    expected, published_state = published(*parts, sizes, gamma, first=first, causal=causal)
     assert apart(y, expected) < SAME
     last = first + sum(sizes) - 1  # ours keeps keys at the last frame's time, the published state at the stream's
     pair = torch.arange(4, dtype=torch.float64)
     turning = torch.polar(((2 * pair + 3.2) / 11.2) ** (-last / 512), last * 10000.0 ** (-pair / 4))
     keys = torch.complex(*state.chunk(2, dim=0)) * turning[:, None]
-    assert apart(torch.cat([keys.real, keys.imag]), state) < SAME
+    assert apart(torch.cat([keys.real, keys.imag]), published_state) < SAME
 
 
 # A network, for five and a half hours at 50 Hz.
