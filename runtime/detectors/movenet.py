@@ -86,7 +86,7 @@ class MoveNet:
         if right <= left or bottom <= top:
             return np.zeros((17, 3), np.float32)
         person = self._find_person(image_bgr[top:bottom, left:right])
-        person[:, :2] += np.float32([left, top])
+        person[:, :2] += np.array([left, top], np.float32)
         return person
 
     def _find_person(self, image_bgr: ImageBgr) -> F32:

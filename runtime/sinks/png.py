@@ -61,7 +61,7 @@ class PngSink(BaseSink):
             self._truths.append((event.t_s, event.truth_m))
         if self._person is None and event.poses:
             self._person = min(event.poses)
-        if self._person not in event.poses:
+        if self._person is None or self._person not in event.poses:
             return
         self._pose_count += 1
         if (self._pose_count - 1) % self._stride:
