@@ -18,7 +18,7 @@ from posemoe_edge.runtime import ArtefactError, CheckFailedError, FrameError, Mi
 from posemoe_edge.runtime import model as model_module
 from posemoe_edge.runtime.artefact import locate
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
-from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest, write_manifest
+from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest, replace_files, write_manifest
 from posemoe_edge.runtime.engines import BoundInference, Engine, resolve
 from posemoe_edge.runtime.engines.buffers import Buffers
 
@@ -308,11 +308,11 @@ def test_an_engine_whose_interface_differs_is_closed(retention_artefact: Path, m
 
 
 def test_an_engine_whose_certificate_failed_is_closed(certified_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = certified_artefact / CERTIFICATE
-    certificate = json.loads(path.read_text())
+    certificate = json.loads((certified_artefact / CERTIFICATE).read_text())
     for drift in certificate["drifts"]:
         drift |= {"passed": False, "exceeded": ["max 99 mm > 1 mm"]}
-    path.write_text(json.dumps(certificate))
+    manifest = read_manifest(certified_artefact)
+    replace_files(certified_artefact, manifest, {CERTIFICATE: json.dumps(certificate).encode()})
     engine = ClosedEngine(read_manifest(certified_artefact).graph())
     monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: engine)
     with pytest.raises(CheckFailedError, match="failed its drift certificate"):
