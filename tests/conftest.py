@@ -192,7 +192,7 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
     import onnx
     import torch
     from posemoe_edge.export import artefact
-    from posemoe_edge.export.passes import NAME_NODES
+    from posemoe_edge.export.passes import NAME_NODES, PASSES
 
     folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported by the real trace
 
@@ -205,7 +205,7 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(artefact, "trace", trace)
     # The replayed graphs have their names already, and no record of their modules to derive names from.
-    monkeypatch.setattr(artefact, "PASSES", tuple(item for item in artefact.PASSES if item is not NAME_NODES))
+    monkeypatch.setattr(artefact, "PASSES", tuple(item for item in PASSES if item is not NAME_NODES))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_public_name_can_be_imported(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'posemoe_edge' has no attribute 'lod'"):
-        posemoe_edge.lod  # type: ignore[attr-defined]  # noqa: B018
+        posemoe_edge.lod  # noqa: B018
 
 
 def test_type_checkers_see_the_same_names() -> None:

@@ -34,6 +34,7 @@ from posemoe_edge.runtime.sinks import BaseSink, RunInfo
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
 from posemoe_edge.runtime.sources.base import SourceItem
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
+from posemoe_edge.runtime.state import StepSlots
 from posemoe_edge.runtime.tracking.detection_order import DetectionOrderTracker
 
 Walk = Callable[..., F32]
@@ -175,6 +176,7 @@ def test_slots_are_released_however_it_ends(model: Model, people_at: PeopleAt) -
         for event in Pipeline(ListSource([people_at(i, 0, 1, 2) for i in range(5)]), model):
             if isinstance(event, PoseFrame) and event.t_s > 0.03:
                 break
+    assert isinstance(model._slots, StepSlots)
     assert model._slots._allocator.capacity == 4 and len(model._slots._allocator._free) == 4
 
 

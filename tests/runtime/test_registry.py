@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -127,7 +126,7 @@ def test_an_entry_point_that_cannot_be_imported_is_missing() -> None:
         open_sink("broken:x")
 
 
-NUMBERS: Registry[Callable[[], object]] = Registry(
+NUMBERS: Registry[object] = Registry(
     "number", group="posemoe_edge.none", builtin={"one": "numpy:ones", "two": "no_such_module:two"}, forms={"one": "one:SHAPE"}
 )
 

@@ -141,7 +141,7 @@ def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     def astray(self: TorchReference, *given: Any) -> Any:
         poses, memory = lift(self, *given)
         done.set()
-        return poses + np.float32([0.5, 0, 0]), memory
+        return poses + np.array([0.5, 0, 0], np.float32), memory
 
     monkeypatch.setattr(TorchReference, "lift", astray)
     return done

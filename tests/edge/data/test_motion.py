@@ -47,8 +47,8 @@ def test_a_repeated_clip_is_seen_by_another_camera(data: Path) -> None:
     starts = [0, *np.flatnonzero(recording.cut).tolist()]
     twice = [at for at, clip in zip(starts, motion.streams[0].clips, strict=True) if clip == "b"][:2]
     first, second = (recording.truth[at : at + 40] for at in twice)
-    lengths = [np.linalg.norm(pose[:, 2] - pose[:, 1], axis=-1) for pose in (first, second)]
-    np.testing.assert_allclose(*lengths, atol=1e-4)  # the same thigh
+    first_m, second_m = (np.linalg.norm(pose[:, 2] - pose[:, 1], axis=-1) for pose in (first, second))
+    np.testing.assert_allclose(first_m, second_m, atol=1e-4)  # the same thigh
     assert np.abs(first - second).max() > 0.05
 
 

@@ -24,7 +24,7 @@ def observed_walk(seed: int, *, frames: int = 300) -> tuple[Camera, F32, F64]:
     radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3 + p1 * x + p2 * y
     pixels = np.stack([x * radial + p1 * r2, y * radial + p2 * r2], -1) * camera.focal_px + camera.centre_px
     points: F32 = path.reshape(-1, 3)
-    return camera, points, pixels
+    return camera, points, pixels.astype(np.float64)
 
 
 def worst_mm(a: Camera, b: Camera, points: F32) -> float:

@@ -54,7 +54,7 @@ def test_an_inflated_lifter_learns_temporal_blocks(name: str) -> None:
     x = torch.randn(2, 7, 17, 3)
     for _ in range(3):  # zero-initialised outputs learn first, then the layers before them
         optimizer.zero_grad()
-        model(x).sub(torch.randn(2, 7, 17, 3)).square().mean().backward()  # type: ignore[no-untyped-call]
+        model(x).sub(torch.randn(2, 7, 17, 3)).square().mean().backward()
         optimizer.step()
     still = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not [n for n in still if not n.endswith("mu")], still

@@ -34,6 +34,7 @@ from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training import train as train_module
 from posemoe_edge.edge.training import training_batches
+from posemoe_edge.edge.training.optimizers import optimizer_states
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress, schedule
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.edge.training.training_file import load_training, training_path
@@ -201,9 +202,7 @@ def test_a_resumed_training_has_the_saved_weights_and_optimizer_states(
 
     def look(lift: Any, model: Any, optimizers: Any, *others: Any, **options: Any) -> Any:
         started_with.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
-        started_with.update(
-            {f"optimizer.{name}": value.clone() for name, value in train_module.optimizer_states(optimizers).items()}
-        )
+        started_with.update({f"optimizer.{name}": value.clone() for name, value in optimizer_states(optimizers).items()})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_module, "_update", look)

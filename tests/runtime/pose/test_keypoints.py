@@ -131,7 +131,7 @@ def test_keypoints_that_do_not_fit_their_skeleton_are_refused() -> None:
     with pytest.raises(FrameError, match=r"shape \(16, 3\).*coco17"):
         Keypoints.from_coco(COCO_PX[:16], size=SIZE)
     with pytest.raises(FrameError, match="type int64"):
-        Keypoints(np.zeros((17, 3), np.int64), H36M17, None)  # type: ignore[arg-type]
+        Keypoints(np.zeros((17, 3), np.int64), H36M17, None)
     with pytest.raises(FrameError, match=r"shapes \(17, 2\) and \(16,\)"):
         Keypoints.from_arrays(COCO_PX[:, :2], COCO_PX[:16, 2], size=SIZE)
     with pytest.raises(FrameError, match="the skeleton 3dhp17"):

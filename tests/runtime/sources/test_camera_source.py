@@ -61,7 +61,7 @@ class FakeCapture:
 def fake_capture(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
     cv2 = pytest.importorskip("cv2")
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
-    monkeypatch.setattr(camera.sys, "platform", "elsewhere")  # so that /dev/video0 need not exist
+    monkeypatch.setattr(sys, "platform", "elsewhere")  # so that /dev/video0 need not exist
     return FakeCapture
 
 

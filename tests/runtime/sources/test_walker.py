@@ -21,7 +21,8 @@ def forward(world_m: F64) -> F64:
     """(T, 2) direction in which the body faces: orthogonal to the line from the right hip to the left one."""
     across = world_m[:, joint("left_hip"), :2] - world_m[:, joint("right_hip"), :2]
     ahead = np.stack([across[:, 1], -across[:, 0]], -1)
-    return ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
+    unit: F64 = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
+    return unit
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -50,7 +51,8 @@ def test_knees_bend_forward_and_elbows_bend_the_arm_forward(seed: int, side: str
 
     def ahead_of_line(upper: str, middle: str, lower: str) -> F64:
         ends = (world_m[:, joint(f"{side}_{upper}")] + world_m[:, joint(f"{side}_{lower}")]) / 2
-        return ((world_m[:, joint(f"{side}_{middle}")] - ends)[:, :2] * ahead).sum(-1)
+        ahead_m: F64 = ((world_m[:, joint(f"{side}_{middle}")] - ends)[:, :2] * ahead).sum(-1)
+        return ahead_m
 
     knee_m = ahead_of_line("hip", "knee", "ankle")
     assert knee_m.min() > -0.005 and knee_m.max() > 0.12  # straight at most, well bent in the swing
@@ -73,7 +75,8 @@ def test_arms_and_legs_swing_against_each_other(seed: int) -> None:
     ahead = forward(world_m)
 
     def reach(end: str) -> F64:
-        return ((world_m[:, joint(end)] - world_m[:, 0])[:, :2] * ahead).sum(-1)
+        reach_m: F64 = ((world_m[:, joint(end)] - world_m[:, 0])[:, :2] * ahead).sum(-1)
+        return reach_m
 
     assert np.corrcoef(reach("left_wrist"), reach("right_ankle"))[0, 1] > 0.5
     assert np.corrcoef(reach("left_ankle"), reach("right_ankle"))[0, 1] < -0.5
