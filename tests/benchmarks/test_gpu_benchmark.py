@@ -90,7 +90,7 @@ def test_a_step_is_compared_with_pytorch_with_a_window_and_with_its_floor(
 
 def test_an_engine_that_does_not_open_becomes_a_note_and_the_others_are_measured(run: Callable[..., dict[str, Any]]) -> None:
     result = run("streams", "--streams", "1,3")
-    assert any(note.startswith("nobody fp32: there is no engine 'nobody'") for note in result["streams"]["notes"])
+    assert any(note.startswith("nobody fp32: no engine 'nobody'") for note in result["streams"]["notes"])
     assert [(row["streams"], row["engine"]) for row in result["streams"]["rows"]] == [
         (count, engine) for count in (1, 3) for engine in ("onnxruntime", "eager")
     ]
@@ -278,7 +278,7 @@ def test_an_engine_is_measured_if_it_has_run_in_another_process(gpu: Any, retent
     options = Namespace(model=retention_artefact, device="cpu", here=False, quick=True, precision=["fp32"])
     outcomes = gpu.engines(options)
     assert options.engines == [("onnxruntime", "fp32")] and outcomes["onnxruntime fp32"] == "runs"
-    assert outcomes["nobody fp32"].startswith("there is no engine 'nobody'")
+    assert outcomes["nobody fp32"].startswith("no engine 'nobody'")
 
 
 # what cannot be done
