@@ -45,7 +45,7 @@ class Model:
         self.manifest, self.graph, self.path = selection.manifest, selection.graph, selection.path
         self.certificate = selection.certificate
         _check_interface(engine, self.graph)
-        self._opened, self.engine = engine, engine.name
+        self._engine, self.engine = engine, engine.name
         self.drift = self.certificate.drift_for(self.graph.precision, self.engine) if self.certificate else None
         self.latency_frames = latency_frames
         self._slots = _open_slots(engine, self.graph, latency_frames)
@@ -118,7 +118,7 @@ class Model:
     def close(self) -> None:
         """Release the GPU now instead of at garbage collection. Its streams accept no frames any more."""
         with self._lock:
-            self._opened.close()
+            self._engine.close()
 
     def step_batch(self, frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is accepted."""

@@ -23,13 +23,13 @@ FALLBACKS = gpu_order(TRACED)  # built in place of a quantised graph that Tensor
 
 
 def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
-    """Parse "1,8,32", the least, usual and most streams of a launch; "8" means "8,8,8"."""
+    """Parse "1,8,32", the min, opt and max streams of a launch; "8" means "8,8,8"."""
     try:
         counts = [int(part) for part in value.split(",")]
-        least, usual, most = counts * 3 if len(counts) == 1 else counts
+        min_streams, opt_streams, max_streams = counts * 3 if len(counts) == 1 else counts
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not least,usual,most streams, e.g. 1,8,32", ctx, param) from None
-    return least, usual, most
+        raise click.BadParameter(f"{value!r} is not min,opt,max streams, e.g. 1,8,32", ctx, param) from None
+    return min_streams, opt_streams, max_streams
 
 
 @click.command("build")
@@ -46,7 +46,11 @@ def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
     help="A graph to compile; repeatable.  [default: fp16, else fp32]",
 )
 @click.option(
-    "--streams", callback=_streams, default="1,1,8", show_default=True, help="Least, usual and most streams of a launch."
+    "--streams",
+    callback=_streams,
+    default="1,1,8",
+    show_default=True,
+    help="Fewest, typical and most streams of a launch: min,opt,max.",
 )
 @click.option("--target", help="GPUs to compile for, comma-separated; tensorrt-rtx only.  [default: sm86,sm89,sm120]")
 @click.option(

@@ -221,10 +221,10 @@ def find_targets(trt: Any, targets: Sequence[str]) -> list[Any]:
 
 
 def check_streams(streams: Streams) -> None:
-    """Raise a ``UsageError`` unless 1 <= minimum <= typical <= maximum."""
-    least, usual, most = streams
-    if not 1 <= least <= usual <= most:
-        raise UsageError(f"streams {least},{usual},{most}", expected="least <= usual <= most, from 1 on", run="--streams 1,1,8")
+    """Raise a ``UsageError`` unless 1 <= min <= opt <= max."""
+    min_rows, opt_rows, max_rows = streams
+    if not 1 <= min_rows <= opt_rows <= max_rows:
+        raise UsageError(f"streams {min_rows},{opt_rows},{max_rows}", expected="1 <= min <= opt <= max", run="--streams 1,1,8")
 
 
 def _find_existing(folder: Path, key: BuildKey) -> Plan | None:
@@ -280,6 +280,6 @@ def _profile(builder: Any, network: Any, streams: Streams) -> Any:
     profile = builder.create_optimization_profile()
     for tensor in map(network.get_input, range(network.num_inputs)):
         rest = tuple(tensor.shape)[1:]
-        least, usual, most = ((rows, *rest) for rows in streams)
-        profile.set_shape(tensor.name, min=least, opt=usual, max=most)
+        min_shape, opt_shape, max_shape = ((rows, *rest) for rows in streams)
+        profile.set_shape(tensor.name, min=min_shape, opt=opt_shape, max=max_shape)
     return profile

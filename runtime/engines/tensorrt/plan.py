@@ -59,8 +59,8 @@ class BuildKey(Record):
     @property
     def file(self) -> str:
         """The plan's file name: graph, streams, version and GPUs, so that plans for several machines can share a folder."""
-        least, usual, most = self.streams
-        rows = f"b{most}" if least == most else f"b{least}-{usual}-{most}"
+        min_rows, opt_rows, max_rows = self.streams
+        rows = f"b{max_rows}" if min_rows == max_rows else f"b{min_rows}-{opt_rows}-{max_rows}"
         version = ".".join(self.version.split(".")[:2])
         graph = self.graph.removesuffix(".onnx")
         return f"{graph}.{rows}.{SHORT[self.engine]}{version}.{'-'.join(self.capabilities)}.engine"

@@ -79,7 +79,7 @@ BAD: list[tuple[str, int, str]] = [
     ("calibrate ARTEFACT --budget-mm -1", 2, "budget-mm"),
     ("build nowhere", 3, "no artefact at nowhere"),
     ("build ARTEFACT/step.fp32.onnx", 2, "expected"),
-    ("build ARTEFACT --streams 8,4,2", 2, "least <= usual <= most"),
+    ("build ARTEFACT --streams 8,4,2", 2, "min <= opt <= max"),
     ("build ARTEFACT --streams 1,2", 2, "e.g. 1,8,32"),
     ("build ARTEFACT --streams none", 2, "e.g. 1,8,32"),
     ("build ARTEFACT --target sm87", 2, "does not build for 'sm87'"),

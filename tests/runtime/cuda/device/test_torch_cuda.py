@@ -46,7 +46,7 @@ def twins(artefact_of: ArtefactOf, monkeypatch: pytest.MonkeyPatch) -> Callable[
             without.setattr(TorchEngine, "run", host_torch._run)
             cpu = load(artefact_of(kind), engine="torch")
         assert (gpu.engine, cpu.engine) == ("torch-cuda", "torch-cpu")
-        monkeypatch.setattr(cpu._opened, "run", host_torch._run.__get__(cpu._opened))
+        monkeypatch.setattr(cpu._engine, "run", host_torch._run.__get__(cpu._engine))
         return gpu, cpu
 
     return make
@@ -89,7 +89,7 @@ def test_a_frame_that_lies_on_the_gpu_stays_there(
 ) -> None:
     models = twins("retention")
     gpu, cpu = (model.stream() for model in models)
-    far = zeros(models[0]._opened.device, (17, 3), np.float32)  # type: ignore[arg-type]
+    far = zeros(models[0]._engine.device, (17, 3), np.float32)  # type: ignore[arg-type]
     captures = driver["captures"]
     for frame in walker_keypoints(8):
         far[:] = frame

@@ -317,7 +317,7 @@ def like(path: Path) -> Graph:
 @pytest.mark.parametrize("streams", [(0, 1, 1), (2, 1, 4), (1, 4, 2), (-1, -1, -1)])
 def test_streams_that_do_not_grow_are_refused(streams: Any, trt: Any, retention_artefact: Path) -> None:
     graph = read_manifest(retention_artefact).graph("fp32")
-    with pytest.raises(UsageError, match="least <= usual <= most"):
+    with pytest.raises(UsageError, match="min <= opt <= max"):
         build(trt, retention_artefact / graph.file, graph, streams=streams, targets=TARGETS)
 
 
