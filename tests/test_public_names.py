@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import posemoe_edge
 import pytest
 
 ROOT = Path(__file__).parents[1]
+EXTENDABLE = ("sources", "detectors", "tracking", "sinks", "engines")  # other packages add to these
 
 
 @pytest.mark.parametrize("name", posemoe_edge.__all__)
@@ -48,3 +50,9 @@ def test_examples_and_benchmarks_use_no_private_name(path: Path) -> None:
     imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     names = [f"{node.module}.{name.name}" for node in imports for name in node.names]
     assert not [name for name in names if "._" in name and not name.startswith("__future__")]
+
+
+@pytest.mark.parametrize("package", ["", ".runtime", *(f".runtime.{name}" for name in EXTENDABLE)])
+def test_a_public_package_lists_its_names(package: str) -> None:
+    module = import_module(f"posemoe_edge{package}")
+    assert module.__all__ and all(hasattr(module, name) for name in module.__all__)
