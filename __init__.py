@@ -6,8 +6,8 @@
     stream = model.stream()
     pose = stream.step(keypoints, t=frame_time_s)
 
-These names are the public interface of the runtime. Each is imported when it is first used, so that ``import posemoe_edge``
-costs next to nothing.
+These are the public names of ``posemoe_edge.runtime``, which is imported when the first of them is used, so that
+``import posemoe_edge`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -16,51 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .runtime.errors import (
-        ArtefactError,
-        CheckFailedError,
-        FrameError,
-        MissingError,
-        PoseEdgeError,
-        SourceError,
-        UsageError,
-    )
-    from .runtime.events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
-    from .runtime.gaps import GapPolicy
-    from .runtime.model import Model, load
-    from .runtime.pipeline import Pipeline
-    from .runtime.pose.keypoints import ImageSize, Keypoints
-    from .runtime.pose.types import Pose
-    from .runtime.run_stats import RunStats
-    from .runtime.shadow import Shadow, ShadowReport
-    from .runtime.stream import Snapshot, Stream
+    from .runtime import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-# Module, relative to this package -> the public names in it.
-_MODULES = {
-    ".runtime.errors": (
-        "ArtefactError",
-        "CheckFailedError",
-        "FrameError",
-        "MissingError",
-        "PoseEdgeError",
-        "SourceError",
-        "UsageError",
-    ),
-    ".runtime.events": ("Event", "FrameRefused", "PoseFrame", "SourceBack", "SourceLost", "TrackLost", "TrackStarted"),
-    ".runtime.gaps": ("GapPolicy",),
-    ".runtime.model": ("Model", "load"),
-    ".runtime.pipeline": ("Pipeline",),
-    ".runtime.pose.keypoints": ("ImageSize", "Keypoints"),
-    ".runtime.pose.types": ("Pose",),
-    ".runtime.run_stats": ("RunStats",),
-    ".runtime.shadow": ("Shadow", "ShadowReport"),
-    ".runtime.stream": ("Snapshot", "Stream"),
-}
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = [
+__all__ = [  # noqa: F405
     "ArtefactError",
     "CheckFailedError",
     "Event",
@@ -92,9 +52,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULE_OF[name], __name__), name)
+    value = globals()[name] = getattr(import_module(".runtime", __name__), name)
     return value
 
 
