@@ -120,19 +120,19 @@ def tensorrt_status(engine: EngineName, capability: str | None, platform: Platfo
     try:
         folder = find_artefact(None)
         manifest = read_manifest(folder)
-        here = describe_machine(engine, trt, capability)
-        plans = [plan for graph in manifest.graphs if (plan := _find_plan(folder, manifest, graph, here))]
+        machine = describe_machine(engine, trt, capability)
+        plans = [plan for graph in manifest.graphs if (plan := _find_plan(folder, manifest, graph, machine))]
         if not plans:
             graph = next((graph for graph in manifest.graphs if graph.precision == "fp16"), manifest.graph())
-            plans = [find_plan(folder, manifest, graph, here=here)]  # raises an error that gives the reason
+            plans = [find_plan(folder, manifest, graph, machine=machine)]  # raises an error that gives the reason
     except PoseEdgeError as error:
         return status | {"why": f"{trt.__version__} is installed; {error.what}", "run": error.run}
     return status | {"ok": True, "why": f"{trt.__version__}, {plans[0].path.name}"}
 
 
-def _find_plan(folder: Path, manifest: Manifest, graph: Graph, here: Machine) -> Plan | None:
+def _find_plan(folder: Path, manifest: Manifest, graph: Graph, machine: Machine) -> Plan | None:
     try:
-        return find_plan(folder, manifest, graph, here=here)
+        return find_plan(folder, manifest, graph, machine=machine)
     except PoseEdgeError:
         return None
 

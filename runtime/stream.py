@@ -166,7 +166,7 @@ class Stream:
         device_io = self._slots.device_io
         if device_io is None:
             raise UsageError(
-                "keypoints on a GPU, for a model that takes none from there",
+                "keypoints on a GPU, for a model that reads keypoints on the host only",
                 expected="keypoints of the host, e.g. keypoints.cpu(), or a graph of mode step that runs on the GPU",
                 run="posemoe-edge doctor",
             )

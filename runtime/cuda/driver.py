@@ -30,7 +30,7 @@ class Driver:
             self._library = ctypes.CDLL(library)
         except OSError:
             raise MissingError(
-                f"no NVIDIA driver is installed ({library} is not there)",
+                f"no NVIDIA driver is installed ({library} was not found)",
                 expected="a machine with a GPU, or the engine onnxruntime",
                 run="posemoe-edge doctor",
             ) from None

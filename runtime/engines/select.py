@@ -117,13 +117,13 @@ def _select_plan(
     artefact: Path, manifest: Manifest, graphs: list[Graph], preferred: Graph, engine: EngineName
 ) -> tuple[Graph, str, Plan]:
     """The first of the graphs with a plan that fits this machine. If none has one, the error is about the preferred graph."""
-    here = this_machine(engine)
+    machine = this_machine(engine)
     for graph in graphs:
         try:
-            return graph, engine, find_plan(artefact, manifest, graph, here=here)
+            return graph, engine, find_plan(artefact, manifest, graph, machine=machine)
         except (MissingError, ArtefactError) as error:
             log.debug("%s", error)
-    return preferred, engine, find_plan(artefact, manifest, preferred, here=here)
+    return preferred, engine, find_plan(artefact, manifest, preferred, machine=machine)
 
 
 def _select_onnxruntime() -> tuple[str, list[str]]:

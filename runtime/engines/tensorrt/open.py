@@ -31,4 +31,4 @@ def _plan_beside(path: Path | bytes, engine: EngineName) -> Plan:
     if isinstance(path, bytes):
         raise UsageError(f"bytes for {engine}", expected="a graph's file in an artefact: plans are found beside it")
     manifest, graph = read_graph(path)
-    return find_plan(path.parent, manifest, graph, here=this_machine(engine))
+    return find_plan(path.parent, manifest, graph, machine=this_machine(engine))

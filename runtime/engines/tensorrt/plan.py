@@ -94,12 +94,12 @@ class Plan:
         return read_checked(self.path, self.record, source="its side-car", run=run)
 
 
-def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, streams: int | None = None) -> Plan:
+def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, machine: Machine, streams: int | None = None) -> Plan:
     """The plan of a graph that runs on a machine, from the artefact's ``engines`` folder or the cache.
 
     Args:
         folder: the artefact.
-        here: the machine that will run it.
+        machine: the machine that will run it.
         streams: the maximum number of rows of a launch; None selects the plan with the largest maximum.
 
     Raises:
@@ -107,7 +107,7 @@ def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, 
         ArtefactError: there are plans, and none fits; the message names the fields that differ and the command to run.
     """
     sha256_of_graph = graph_sha256(folder, manifest, graph)
-    run = build_command(folder, graph, here, streams)
+    run = build_command(folder, graph, machine, streams)
     fitting, rejected = [], []
     for path in _side_cars(folder, sha256_of_graph, graph):
         try:
@@ -115,7 +115,7 @@ def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, 
         except ArtefactError as error:
             rejected.append(error.what)
             continue
-        differing = differences(plan.key, here, graph_sha256=sha256_of_graph, streams=streams)
+        differing = differences(plan.key, machine, graph_sha256=sha256_of_graph, streams=streams)
         if differing:
             rejected.append(f"{plan.path.name} does not fit: {', '.join(differing)}")
         else:
@@ -124,7 +124,7 @@ def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, here: Machine, 
         raise ArtefactError("; ".join(rejected), expected=f"a plan of {graph.file} for this machine", run=run)
     if not fitting:
         folders = " or ".join(map(str, _plan_folders(folder, sha256_of_graph)))
-        raise MissingError(f"there is no plan of {graph.file} for {here.engine}", expected=f"one in {folders}", run=run)
+        raise MissingError(f"there is no plan of {graph.file} for {machine.engine}", expected=f"one in {folders}", run=run)
     by_capacity = sorted(fitting, key=lambda plan: plan.key.streams[2])
     return by_capacity[-1] if streams is None else by_capacity[0]
 
@@ -135,21 +135,21 @@ def has_plans(folder: Path, manifest: Manifest, graph: Graph, engine: EngineName
     return any(f".{SHORT[engine]}" in path.name for path in side_cars)
 
 
-def differences(key: BuildKey, here: Machine, *, graph_sha256: str, streams: int | None = None) -> list[str]:
+def differences(key: BuildKey, machine: Machine, *, graph_sha256: str, streams: int | None = None) -> list[str]:
     """For each field of a plan's key that prevents it from running this graph on a machine, a clause; empty if it fits."""
     words = []
-    if key.engine != here.engine:
-        words.append(f"it was built by {key.engine}, and {here.engine} is to run it")
-    elif key.version != here.version:
-        words.append(f"version: built by {key.engine} {key.version}, here is {here.version}")
+    if key.engine != machine.engine:
+        words.append(f"it was built by {key.engine}, and {machine.engine} is to run it")
+    elif key.version != machine.version:
+        words.append(f"version: built by {key.engine} {key.version}, this machine has {machine.version}")
     if key.graph_sha256 != graph_sha256:
         words.append(f"graph: built of sha256 {key.graph_sha256[:12]}..., this one is {graph_sha256[:12]}...")
-    if here.capability not in key.capabilities:
-        words.append(f"GPU: built for {', '.join(key.capabilities)}, here is {here.capability}")
-    if key.platform != here.platform:
-        words.append(f"platform: built for {key.platform}, here is {here.platform}")
+    if machine.capability not in key.capabilities:
+        words.append(f"GPU: built for {', '.join(key.capabilities)}, this machine has {machine.capability}")
+    if key.platform != machine.platform:
+        words.append(f"platform: built for {key.platform}, this machine is {machine.platform}")
     if streams is not None and not key.streams[0] <= streams <= key.streams[2]:
-        words.append(f"streams: built for {key.streams[0]} to {key.streams[2]}, asked for {streams}")
+        words.append(f"streams: built for {key.streams[0]} to {key.streams[2]}, requested {streams}")
     return words
 
 
@@ -193,11 +193,11 @@ def graph_sha256(folder: Path, manifest: Manifest, graph: Graph) -> str:
     return sha256(folder if folder.is_file() else folder / graph.file)
 
 
-def build_command(folder: Path, graph: Graph, here: Machine, streams: int | None = None) -> str:
+def build_command(folder: Path, graph: Graph, machine: Machine, streams: int | None = None) -> str:
     """The command that builds the missing plan."""
-    command = f"posemoe-edge build {folder} --engine {here.engine} --precision {graph.precision}"
-    if here.engine == "tensorrt-rtx":
-        command += f" --target {here.capability}"
+    command = f"posemoe-edge build {folder} --engine {machine.engine} --precision {graph.precision}"
+    if machine.engine == "tensorrt-rtx":
+        command += f" --target {machine.capability}"
     return command if streams is None else f"{command} --streams 1,{streams},{streams}"
 
 

@@ -128,7 +128,7 @@ def test_without_a_plan_the_command_that_builds_it_is_shown(run_cli: Call, set_u
 def test_a_plan_of_another_version_is_reported(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:
     set_up(ORIN, GPU, tensorrt="10.13.3")
     status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
-    assert not status["ok"] and "version: built by tensorrt 10.3.0, here is 10.13.3" in status["why"]
+    assert not status["ok"] and "version: built by tensorrt 10.3.0, this machine has 10.13.3" in status["why"]
 
 
 def test_with_a_plan_that_fits_tensorrt_is_ready(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:

@@ -1,4 +1,4 @@
-"""The selection of an engine on a machine without a GPU: the CPU, without a warning; a required GPU engine is an error."""
+"""Engine selection on a machine without a GPU: the CPU, without a warning. A requested GPU engine is an error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from posemoe_edge.runtime.platform.nvidia import find_gpu
 
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where there is one: the driver has another name."""
+    """Hide the GPU where the machine has one: the driver is searched under a name that does not exist."""
     for module in (select, library):
-        monkeypatch.setattr(module, "find_gpu", lambda: find_gpu("libcuda-that-is-not-there.so"))
+        monkeypatch.setattr(module, "find_gpu", lambda: find_gpu("libcuda-that-does-not-exist.so"))
     for name in ("tensorrt", "tensorrt_rtx"):
-        monkeypatch.setitem(sys.modules, name, None)  # an import would fail
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
 
 
 @pytest.fixture
@@ -31,30 +31,34 @@ def planned(copied_artefact: Path, make_build_key: Callable[..., BuildKey]) -> P
     return copied_artefact
 
 
-def test_the_cpu_is_chosen_silently_with_fp32_although_there_is_a_plan(planned: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_cpu_is_selected_without_a_warning_although_a_plan_exists(planned: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         model = load(planned)
     assert (model.engine, model.graph.precision) == ("onnxruntime-cpu", "fp32")
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
-    said = next(record.getMessage() for record in caplog.records if "chosen" in record.getMessage())
-    assert "onnxruntime is chosen" in said
-    assert "tensorrt: no NVIDIA driver" in said and "tensorrt-rtx: no plan" in said and "onnxruntime-cuda: no NVIDIA" in said
+    message = next(record.getMessage() for record in caplog.records if "chosen" in record.getMessage())
+    assert "onnxruntime is chosen" in message
+    assert (
+        "tensorrt: no NVIDIA driver" in message
+        and "tensorrt-rtx: no plan" in message
+        and "onnxruntime-cuda: no NVIDIA" in message
+    )
 
 
 def test_without_plans_tensorrt_is_not_imported(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*given: object) -> None:
-        raise AssertionError("asked")
+    def fail(*args: object) -> None:
+        raise AssertionError("called without a plan")
 
-    monkeypatch.setattr(library, "import_tensorrt", never)
-    monkeypatch.setattr(select, "find_plan", never)
+    monkeypatch.setattr(library, "import_tensorrt", fail)
+    monkeypatch.setattr(select, "find_plan", fail)
     assert load(retention_artefact).engine == "onnxruntime-cpu"
 
 
 @pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
-def test_a_required_gpu_engine_without_a_gpu_is_an_error(planned: Path, engine: str) -> None:
-    with pytest.raises(MissingError, match="no NVIDIA driver is installed") as caught:
+def test_a_requested_gpu_engine_without_a_gpu_is_an_error(planned: Path, engine: str) -> None:
+    with pytest.raises(MissingError, match="no NVIDIA driver is installed") as error:
         load(planned, engine=engine)
-    assert caught.value.exit_code == 3
+    assert error.value.exit_code == 3
 
 
 def test_a_requested_precision_is_selected(planned: Path) -> None:
@@ -67,7 +71,7 @@ def test_a_standalone_file_runs_on_the_cpu(retention_artefact: Path) -> None:
     assert load(retention_artefact / "step.fp32.onnx").engine == "onnxruntime-cpu"
 
 
-def test_plans_are_found_beside_a_file_and_nowhere_else(retention_artefact: Path, tmp_path: Path) -> None:
+def test_tensorrt_needs_a_graph_file_in_an_artefact(retention_artefact: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bytes for tensorrt"):
         open_engine((retention_artefact / "step.fp32.onnx").read_bytes(), engine="tensorrt")
     with pytest.raises(ArtefactError, match="no graph of its folder's manifest"):
@@ -78,6 +82,6 @@ def test_plans_are_found_beside_a_file_and_nowhere_else(retention_artefact: Path
 
 def test_an_unknown_engine_is_refused_before_anything_is_opened(copy_artefact: Callable[[str], Path]) -> None:
     folder = copy_artefact("dssm")
-    for use in (lambda: load(folder, engine="trt"), lambda: open_engine(folder / "x.onnx", engine="trt")):
+    for open_unknown in (lambda: load(folder, engine="trt"), lambda: open_engine(folder / "x.onnx", engine="trt")):
         with pytest.raises(UsageError, match=r"no engine 'trt'; expected one of .*tensorrt"):
-            use()
+            open_unknown()

@@ -1,4 +1,4 @@
-"""The platform, read from small trees of files as a Jetson or a desktop has them."""
+"""The platform, read from small trees with the files of a Jetson or a desktop."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ Tree = Callable[[dict[str, str]], Path]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
+    """tree({"proc/meminfo": "..."}): a root folder with these files."""
+
     def write(files: dict[str, str]) -> Path:
         for name, text in files.items():
             path = tmp_path / name
@@ -44,21 +46,21 @@ def tree(tmp_path: Path) -> Tree:
     return write
 
 
-def test_an_orin_is_known_by_its_files(tree: Tree) -> None:
+def test_an_orin_is_recognised_by_its_files(tree: Tree) -> None:
     platform = read_platform(tree(ORIN))
     assert platform.jetson and platform.model == "NVIDIA Jetson Orin NX Engineering Reference Developer Kit"
     assert (platform.l4t, platform.jetpack, platform.jetpack_tensorrt) == ("36.4.3", "6.1 to 6.2", "10.3")
     assert platform.power_mode == "2 15W" and platform.memory_bytes == 15990000 * 1024
-    assert platform.packages == {"python3-libnvinfer": "10.3.0.30-1+cuda12.5"}  # neither removed nor other packages
+    assert platform.packages == {"python3-libnvinfer": "10.3.0.30-1+cuda12.5"}  # no removed packages, no others
 
 
-def test_a_clock_is_held_if_its_ends_meet(tree: Tree) -> None:
+def test_a_clock_is_held_if_its_minimum_is_its_maximum(tree: Tree) -> None:
     cpu, gpu = read_platform(tree(ORIN)).clocks
     assert (cpu.name, cpu.now_mhz, cpu.most_mhz, cpu.held) == ("cpu", 729.6, 1984.0, False)
     assert (gpu.name, gpu.now_mhz, gpu.held) == ("gpu", 918.0, True)
 
 
-def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> None:
+def test_the_clock_of_a_thor_is_that_of_its_gpc_not_of_its_video_decoder(tree: Tree) -> None:
     folders = {"gpu-gpc-0": ("1575000000", "315000000"), "gpu-nvd-0": ("1", "1"), "bwmgr": ("1", "1")}
     files = {f"sys/class/devfreq/{name}/{what}_freq": most for name, (most, _) in folders.items() for what in ("cur", "max")}
     files |= {f"sys/class/devfreq/{name}/min_freq": least for name, (_, least) in folders.items()}
@@ -75,13 +77,15 @@ def test_a_thors_clock_is_that_of_its_kernels_not_of_its_video(tree: Tree) -> No
         (("15W", "30W"), None),
     ],
 )
-def test_the_mode_without_limits_is_known_by_its_name(modes: tuple[str, ...], number: int | None, tree: Tree) -> None:
+def test_the_power_mode_without_limits_is_recognised_by_its_name(
+    modes: tuple[str, ...], number: int | None, tree: Tree
+) -> None:
     table = "".join(f"< POWER_MODEL ID={n} NAME={name} >\nCPU_ONLINE CORE_0 1\n" for n, name in enumerate(modes))
     platform = read_platform(tree({"etc/nvpmodel.conf": table + "< PM_CONFIG DEFAULT=1 >\n"}))
     assert platform.full_power == number
-    assert platform.power_mode == f"1 {modes[1]}"  # never set: the default
-    before = "" if number is None else f"sudo nvpmodel -m {number} && "
-    assert platform.hold_clocks == f"{before}sudo jetson_clocks"
+    assert platform.power_mode == f"1 {modes[1]}"  # the default, because no mode was set
+    set_mode = "" if number is None else f"sudo nvpmodel -m {number} && "
+    assert platform.hold_clocks == f"{set_mode}sudo jetson_clocks"
 
 
 @pytest.mark.parametrize(
@@ -96,20 +100,20 @@ def test_the_mode_without_limits_is_known_by_its_name(modes: tuple[str, ...], nu
         (39, "2.0", "7.2", "10.16"),
     ],
 )
-def test_each_jetpack_is_known_by_its_release(major: int, rest: str, jetpack: str, tensorrt: str, tree: Tree) -> None:
+def test_each_jetpack_is_recognised_by_its_release(major: int, rest: str, jetpack: str, tensorrt: str, tree: Tree) -> None:
     platform = read_platform(tree({"etc/nv_tegra_release": RELEASE.format(major=major, rest=rest)}))
     assert (platform.jetpack, platform.jetpack_tensorrt) == (jetpack, tensorrt)
     assert platform.too_old == tensorrt.startswith("8")
 
 
-def test_without_the_release_file_the_core_package_tells_it(tree: Tree) -> None:
+def test_without_the_release_file_the_core_package_gives_the_release(tree: Tree) -> None:
     core = "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 38.2.0-20250820\n"
     meta = "\nPackage: nvidia-jetpack\nStatus: install ok installed\nVersion: 7.0-b128\n"
     platform = read_platform(tree({"var/lib/dpkg/status": core + meta}))
     assert (platform.l4t, platform.jetpack, platform.jetpack_tensorrt) == ("38.2.0", "7.0", "10.13")
 
 
-def test_a_desktop_is_no_jetson(tree: Tree) -> None:
+def test_a_desktop_is_not_a_jetson(tree: Tree) -> None:
     nvrm = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build\nGCC version: gcc 12\n"
     platform = read_platform(tree({"proc/driver/nvidia/version": nvrm, "proc/device-tree/model": "Raspberry Pi 5"}))
     assert not platform.jetson and platform.model is None and platform.jetpack is None
@@ -121,10 +125,10 @@ def test_without_files_every_field_is_none(tmp_path: Path) -> None:
     assert read_platform(tmp_path / "nowhere") == unknown
 
 
-@pytest.mark.parametrize("spoiled", ["etc/nv_tegra_release", "var/lib/nvpmodel/status", "proc/meminfo", "var/lib/dpkg/status"])
-def test_a_file_that_says_something_else_is_as_good_as_none(spoiled: str, tree: Tree) -> None:
+@pytest.mark.parametrize("name", ["etc/nv_tegra_release", "var/lib/nvpmodel/status", "proc/meminfo", "var/lib/dpkg/status"])
+def test_a_file_with_other_content_is_ignored(name: str, tree: Tree) -> None:
     root = tree(ORIN)
-    (root / spoiled).write_bytes(b"\xff\xfe nonsense \0")
+    (root / name).write_bytes(b"\xff\xfe nonsense \0")
     read_platform(root)  # no error
 
 
@@ -139,7 +143,7 @@ def test_the_command_that_installs_tensorrt_is_for_this_platform(tree: Tree, tmp
     assert "JetPack 6.1 or newer" in old.install("tensorrt")
 
 
-def test_on_a_jetson_cuda_bindings_come_without_a_wheel_of_tensorrt(tree: Tree, tmp_path: Path) -> None:
+def test_the_command_that_installs_cuda_bindings_is_for_this_jetpack(tree: Tree, tmp_path: Path) -> None:
     assert read_platform(tmp_path).install_cuda == "pip install cuda-bindings"
     orin = read_platform(tree(ORIN))
     assert orin.install_cuda == 'pip install "cuda-bindings==12.*"'

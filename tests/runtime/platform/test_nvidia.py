@@ -1,4 +1,4 @@
-"""The GPU's attributes, from a stand-in for libcuda: six functions in C."""
+"""The GPU's attributes, from a stand-in for libcuda with six functions in C."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ def test_the_first_gpu_is_described(driver: Callable[..., str]) -> None:
     assert find_gpu(driver()) == Gpu(name="Orin", capability="sm87", cuda="12.6", memory_bytes=16 << 30, integrated=True)
 
 
-def test_no_driver_is_something_missing() -> None:
-    with pytest.raises(MissingError, match=r"no NVIDIA driver is installed \(libnone\.so is not there\)"):
+def test_an_absent_driver_is_a_missing_error() -> None:
+    with pytest.raises(MissingError, match=r"no NVIDIA driver is installed \(libnone\.so was not found\)"):
         find_gpu("libnone.so")
 
 
-@pytest.mark.parametrize(("answers", "function"), [({"init": 100}, "cuInit"), ({"device": 101}, "cuDeviceGet")])
-def test_a_driver_without_a_gpu_says_which_call_failed(
-    answers: dict[str, int], function: str, driver: Callable[..., str]
+@pytest.mark.parametrize(("results", "function"), [({"init": 100}, "cuInit"), ({"device": 101}, "cuDeviceGet")])
+def test_a_driver_without_a_gpu_is_an_error_with_the_failed_call(
+    results: dict[str, int], function: str, driver: Callable[..., str]
 ) -> None:
     with pytest.raises(MissingError, match=rf"shows no GPU \({function} answered 10[01]\)"):
-        find_gpu(driver(**answers))
+        find_gpu(driver(**results))
 
 
 @pytest.fixture
 def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """nvidia_smi("echo ..."): puts a tool of that name with this script on the PATH."""
+    """nvidia_smi("echo ..."): replaces nvidia-smi on the PATH by this shell script."""
 
-    def write(does: str) -> None:
+    def write(script: str) -> None:
         tool = tmp_path / "nvidia-smi"
-        tool.write_text(f"#!/bin/sh\n{does}\n")
+        tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
 
     return write
 
 
-def test_the_answers_of_nvidia_smi_have_our_names(nvidia_smi: Callable[[str], None]) -> None:
+def test_values_of_nvidia_smi_get_our_names(nvidia_smi: Callable[[str], None]) -> None:
     nvidia_smi(f'[ "$1" = "--query-gpu={",".join(QUERIES.values())}" ] && echo "580.82.07, 1980, 2520, 320.00, Enabled"')
     assert ask_nvidia_smi() == {
         "driver": "580.82.07",
@@ -83,12 +83,12 @@ def test_the_answers_of_nvidia_smi_have_our_names(nvidia_smi: Callable[[str], No
     }
 
 
-@pytest.mark.parametrize("does", ["exit 9", "echo NVIDIA-SMI has failed", "exec nowhere"])
-def test_a_tool_that_fails_gives_none(does: str, nvidia_smi: Callable[[str], None]) -> None:
-    nvidia_smi(does)
+@pytest.mark.parametrize("script", ["exit 9", "echo NVIDIA-SMI has failed", "exec nowhere"])
+def test_a_failing_nvidia_smi_gives_none(script: str, nvidia_smi: Callable[[str], None]) -> None:
+    nvidia_smi(script)
     assert ask_nvidia_smi() is None
 
 
-def test_a_machine_without_the_tool_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_nvidia_smi_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ask_nvidia_smi() is None
