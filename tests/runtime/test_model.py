@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,46 @@ import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import DTypeLike
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, FrameError, MissingError, Model, Stream, UsageError, load
 from posemoe_edge.runtime import model as model_module
+from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact import locate
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
 from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest, replace_files, write_manifest
+from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.engines import BoundInference, Engine, resolve
-from posemoe_edge.runtime.engines.buffers import Buffers
+from posemoe_edge.runtime.engines.buffers import Buffers, Interface, Rows
+from posemoe_edge.runtime.state import StepSlots
 
-ONE_OR_MANY = 1e-5  # metres: the same sums, blocked otherwise for other batch sizes
-Walk = Callable[..., np.ndarray]
+BATCH_TOLERANCE = 1e-5  # metres: the same sums, in another order for another batch size
+Walk = Callable[..., F32]
 
 
-def test_a_folder_opens_and_says_what_runs_it(retention_artefact: Path) -> None:
+class StubEngine:
+    """An engine with the graph's interface that computes nothing and records whether it was closed."""
+
+    device = None
+
+    def __init__(self, graph: Graph, *, name: str = "onnxruntime-cpu", without: str | None = None) -> None:
+        self.name, self.closed = name, False
+        self.metadata: dict[str, str] = {}
+        self.inputs: Interface = {
+            tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.inputs if tensor.name != without
+        }
+        self.outputs: Interface = {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.outputs}
+
+    def zeros(self, shape: Sequence[int], dtype: DTypeLike) -> Rows:
+        return np.zeros(shape, dtype)
+
+    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
+        return lambda: None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_folder_is_opened_and_the_model_names_its_engine(retention_artefact: Path) -> None:
     model = load(retention_artefact)
     assert str(model) == "tiny-retention fp32 step" and model.engine == "onnxruntime-cpu"
     assert model.latency_frames == 0 and model.state_bytes == model.manifest.state_bytes
@@ -37,14 +64,14 @@ def test_a_path_may_be_text(retention_artefact: Path, as_text: bool) -> None:
     load(str(retention_artefact) if as_text else retention_artefact)
 
 
-@pytest.mark.parametrize("name", ["step.fp32", "step.fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_standalone_onnx_file_carries_its_manifest(
-    retention_artefact: Path, tmp_path: Path, name: str, walker_keypoints: Walk
+    retention_artefact: Path, tmp_path: Path, precision: Precision, walker_keypoints: Walk
 ) -> None:
-    standalone = Path(shutil.copy(retention_artefact / f"{name}.onnx", tmp_path / "standalone.onnx"))
-    model, whole = load(standalone), load(retention_artefact, precision=name[-4:])
-    assert model.graph == whole.graph and model.certificate is None
-    a, b = model.stream(), whole.stream()
+    standalone = Path(shutil.copy(retention_artefact / f"step.{precision}.onnx", tmp_path / "standalone.onnx"))
+    model, from_folder = load(standalone), load(retention_artefact, precision=precision)
+    assert model.graph == from_folder.graph and model.certificate is None
+    a, b = model.stream(), from_folder.stream()
     for i, frame in enumerate(walker_keypoints(5)):
         np.testing.assert_array_equal(a.step(frame, t=i * 0.02).xyz_m, b.step(frame, t=i * 0.02).xyz_m)
 
@@ -86,15 +113,13 @@ def test_a_latency_outside_the_window_is_refused(attention_artefact: Path, laten
         load(attention_artefact, latency_frames=latency)
 
 
-def test_a_streaming_model_has_no_latency_to_choose(retention_artefact: Path) -> None:
+def test_a_step_model_has_a_fixed_latency(retention_artefact: Path) -> None:
     with pytest.raises(UsageError, match="expected 0 to 0 in mode step"):
         load(retention_artefact, latency_frames=1)
 
 
 @pytest.mark.parametrize(("kind", "latency"), [("lookahead-chunk", 3), ("centre", 4)])
-def test_a_model_that_is_late_by_its_nature_is_just_so_late(
-    kind: str, latency: int, artefact_of: Callable[[str], Path]
-) -> None:
+def test_a_model_with_lookahead_has_a_fixed_latency(kind: str, latency: int, artefact_of: Callable[[str], Path]) -> None:
     assert load(artefact_of(kind)).latency_frames == load(artefact_of(kind), latency_frames=latency).latency_frames == latency
     for other in (0, latency - 1, latency + 1):
         with pytest.raises(UsageError, match=f"a latency of {other} frames; expected {latency} to {latency} in mode"):
@@ -102,21 +127,21 @@ def test_a_model_that_is_late_by_its_nature_is_just_so_late(
 
 
 @pytest.mark.parametrize("mixer", ["retention", "attention", "lookahead-chunk", "gated-chunk", "centre"])
-def test_a_batch_is_the_same_as_steps_one_by_one(
+def test_a_batch_gives_the_poses_of_single_steps(
     mixer: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk
 ) -> None:
-    together, apart = load(artefact_of(mixer)), load(artefact_of(mixer))
-    left, right = [[model.stream() for _ in range(4)] for model in (together, apart)]
+    batched, single = load(artefact_of(mixer)), load(artefact_of(mixer))
+    batched_streams, single_streams = [[model.stream() for _ in range(4)] for model in (batched, single)]
     rng = np.random.default_rng(0)
     for i in range(30):
-        who = sorted(rng.choice(4, size=rng.integers(1, 5), replace=False))  # the others are absent, in between or not
-        frames = {j: walker_keypoints(30, seed=int(j))[i] for j in who}
-        poses = together.step_batch({left[j]: frame for j, frame in frames.items()}, t=i * 0.02)
-        assert list(poses) == [left[j] for j in who]
+        present = sorted(rng.choice(4, size=rng.integers(1, 5), replace=False))  # not always adjacent slots
+        frames = {j: walker_keypoints(30, seed=int(j))[i] for j in present}
+        poses = batched.step_batch({batched_streams[j]: frame for j, frame in frames.items()}, t=i * 0.02)
+        assert list(poses) == [batched_streams[j] for j in present]
         for j, frame in frames.items():
-            expected = right[j].step(frame, t=i * 0.02)
-            np.testing.assert_allclose(poses[left[j]].xyz_m, expected.xyz_m, atol=ONE_OR_MANY)
-            assert (poses[left[j]].dt_s, poses[left[j]].gap) == (expected.dt_s, expected.gap)
+            pose, expected = poses[batched_streams[j]], single_streams[j].step(frame, t=i * 0.02)
+            np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=BATCH_TOLERANCE)
+            assert (pose.dt_s, pose.gap) == (expected.dt_s, expected.gap)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +158,7 @@ def single_models(artefact_of: Callable[[str], Path]) -> tuple[Path, list[Model]
         max_size=40,
     )
 )
-def test_streams_that_join_and_leave_in_any_order_are_each_alone(
+def test_streams_that_join_and_leave_in_any_order_do_not_influence_each_other(
     moves: list[tuple[str, int]], single_models: tuple[Path, list[Model]], walker_keypoints: Walk
 ) -> None:
     folder, singles = single_models
@@ -142,38 +167,38 @@ def test_streams_that_join_and_leave_in_any_order_are_each_alone(
     seeds, t = iter(range(100)), 0.0
     for move, draw in moves:
         rng = np.random.default_rng(draw)
-        some = [stream for stream in live if rng.random() < 0.6]
+        chosen = [stream for stream in live if rng.random() < 0.6]
         if move == "join" and len(live) < 6:
             live[shared.stream()] = (singles[len(live)].stream(), next(seeds) % 5)
-        elif move == "leave" and some:
-            live.pop(some[0])[0].close()
-            some[0].close()
-        elif move == "reset" and some:
-            some[0].reset()
-            live[some[0]][0].reset()
+        elif move == "leave" and chosen:
+            live.pop(chosen[0])[0].close()
+            chosen[0].close()
+        elif move == "reset" and chosen:
+            chosen[0].reset()
+            live[chosen[0]][0].reset()
         elif move == "step":
             t += 0.02 * float(rng.integers(1, 20))
-            frames = {stream: walker_keypoints(50, seed=live[stream][1])[draw % 50] for stream in some}
+            frames = {stream: walker_keypoints(50, seed=live[stream][1])[draw % 50] for stream in chosen}
             for stream, pose in shared.step_batch(frames, t=t).items():
-                np.testing.assert_allclose(pose.xyz_m, live[stream][0].step(frames[stream], t=t).xyz_m, atol=ONE_OR_MANY)
+                np.testing.assert_allclose(pose.xyz_m, live[stream][0].step(frames[stream], t=t).xyz_m, atol=BATCH_TOLERANCE)
     for twin, _ in live.values():
         twin.close()
 
 
-def test_one_bad_frame_in_a_batch_refuses_all(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    model, twins = load(retention_artefact), load(retention_artefact)
-    streams, others = [model.stream() for _ in range(3)], [twins.stream() for _ in range(3)]
+def test_one_invalid_frame_refuses_the_whole_batch(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    model, twin = load(retention_artefact), load(retention_artefact)
+    streams, twin_streams = [model.stream() for _ in range(3)], [twin.stream() for _ in range(3)]
     for i in range(4):
         model.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
-        twins.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
-    bad = {s: walker_keypoints(9, seed=j)[4].copy() for j, s in enumerate(streams)}
-    bad[streams[1]][2, 0] = np.nan
+        twin.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(twin_streams)}, t=i * 0.02)
+    frames = {s: walker_keypoints(9, seed=j)[4].copy() for j, s in enumerate(streams)}
+    frames[streams[1]][2, 0] = np.nan
     with pytest.raises(FrameError, match="joint 2"):
-        model.step_batch(bad, t=0.08)
+        model.step_batch(frames, t=0.08)
     for i in range(5, 9):
-        got = model.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
-        expected = twins.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(others)}, t=i * 0.02)
-        for a, b in zip(got.values(), expected.values(), strict=True):
+        poses = model.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(streams)}, t=i * 0.02)
+        expected = twin.step_batch({s: walker_keypoints(9, seed=j)[i] for j, s in enumerate(twin_streams)}, t=i * 0.02)
+        for a, b in zip(poses.values(), expected.values(), strict=True):
             np.testing.assert_array_equal(a.xyz_m, b.xyz_m)
             assert a.dt_s == b.dt_s
 
@@ -189,7 +214,7 @@ def test_streams_that_hold_and_streams_that_are_fed_share_a_batch(retention_arte
     assert {pose.gap for pose in nobody.values()} == {"hold"} and model.step_batch({}, t=1) == {}
 
 
-def test_growth_keeps_what_streams_remember(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_growth_of_the_slab_keeps_the_states(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model, alone = load(retention_artefact), load(retention_artefact).stream()
     first, others = model.stream(), []
     for i, frame in enumerate(walker_keypoints(20)):
@@ -199,12 +224,12 @@ def test_growth_keeps_what_streams_remember(retention_artefact: Path, walker_key
         np.testing.assert_array_equal(first.step(frame, t=i * 0.02).xyz_m, alone.step(frame, t=i * 0.02).xyz_m)
 
 
-def test_slots_are_used_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_released_slots_are_used_again(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     for _ in range(50):
         with model.stream() as stream:
             stream.step(walker_keypoints(1)[0], t=0)
-    assert model._slots._allocator.capacity == 1
+    assert isinstance(model._slots, StepSlots) and model._slots._allocator.capacity == 1
 
 
 def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walker_keypoints: Walk) -> None:
@@ -213,7 +238,7 @@ def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walker_k
         a.step_batch({a.stream(): walker_keypoints(1)[0], b.stream(): walker_keypoints(1)[0]}, t=0)
 
 
-def test_a_closed_stream_in_a_batch_refuses_all(retention_artefact: Path, walker_keypoints: Walk) -> None:
+def test_a_closed_stream_refuses_the_whole_batch(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     a, b = model.stream(), model.stream()
     b.close()
@@ -222,48 +247,38 @@ def test_a_closed_stream_in_a_batch_refuses_all(retention_artefact: Path, walker
     assert a.step(walker_keypoints(1)[0], t=0).gap == "reset"
 
 
-def test_half_precision_runs_and_is_near(retention_artefact: Path, walker_keypoints: Walk) -> None:
-    wide, half = load(retention_artefact).stream(), load(retention_artefact, precision="fp16").stream()
-    apart = [
-        np.abs(wide.step(frame, t=i * 0.02).xyz_m - half.step(frame, t=i * 0.02).xyz_m).max()
+def test_half_precision_poses_are_near_single_precision(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    single, half = load(retention_artefact).stream(), load(retention_artefact, precision="fp16").stream()
+    distances_m = [
+        np.abs(single.step(frame, t=i * 0.02).xyz_m - half.step(frame, t=i * 0.02).xyz_m).max()
         for i, frame in enumerate(walker_keypoints(30))
     ]
-    assert 0 < max(apart) < 0.05
+    assert 0 < max(distances_m) < 0.05
 
 
-def test_a_model_of_two_channels_is_fed_without_the_score(
+def test_a_model_of_two_channels_reads_keypoints_without_scores(
     copied_artefact: Path, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fed: list[np.ndarray] = []
+    launched: list[F32] = []
 
-    class RecordingEngine:
+    class RecordingEngine(StubEngine):
         """An engine that records the keypoints of each launch."""
 
-        name, device, metadata, zeros = "recording", None, {}, staticmethod(np.zeros)
-
-        @property
-        def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-            return {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.inputs}
-
-        @property
-        def outputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-            return {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.outputs}
-
-        def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> Callable[[], None]:
-            return lambda: fed.append(inputs["keypoints"].copy())
+        def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
+            return lambda: launched.append(inputs["keypoints"].copy())
 
     manifest = read_manifest(copied_artefact)
     graph = manifest.graph()
     keypoints = graph.inputs[0].model_copy(update={"shape": ("B", 17, 2)})
     graph = graph.model_copy(update={"inputs": (keypoints, *graph.inputs[1:])})
     write_manifest(copied_artefact, manifest.model_copy(update={"channels": 2, "graphs": (graph,)}))
-    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: RecordingEngine())
+    monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: RecordingEngine(graph))
     frame = walker_keypoints(1)[0].copy()
-    frame[5] = (0.7, 0.7, 0)  # not seen: no place either
+    frame[5] = (0.7, 0.7, 0)  # score 0: the coordinates are masked too
     pose = load(copied_artefact).stream().step(frame)
     expected = frame[:, :2].copy()
     expected[5] = 0
-    np.testing.assert_array_equal(fed[0][0], expected)
+    np.testing.assert_array_equal(launched[0][0], expected)
     np.testing.assert_array_equal(pose.score, frame[:, 2])
 
 
@@ -277,30 +292,13 @@ def test_streams_may_be_stepped_from_threads(retention_artefact: Path, walker_ke
             return [stream.step(frame, t=i * 0.02).xyz_m for i, frame in enumerate(walker_keypoints(40, seed=seed))]
 
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lift, range(4)))
-    for seed, poses in enumerate(together):
-        np.testing.assert_allclose(poses, lift(seed), atol=ONE_OR_MANY)
-
-
-class ClosedEngine:
-    """An engine with the graph's interface that records whether it was closed."""
-
-    device, metadata, zeros = None, dict[str, str](), staticmethod(np.zeros)
-
-    def __init__(self, graph: Graph, *, name: str = "onnxruntime-cpu", without: str | None = None) -> None:
-        self.name, self.closed = name, False
-        self.inputs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.inputs if tensor.name != without}
-        self.outputs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in graph.outputs}
-
-    def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
-        return lambda: None
-
-    def close(self) -> None:
-        self.closed = True
+        results = list(pool.map(lift, range(4)))
+    for seed, poses in enumerate(results):
+        np.testing.assert_allclose(poses, lift(seed), atol=BATCH_TOLERANCE)
 
 
 def test_an_engine_whose_interface_differs_is_closed(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = ClosedEngine(read_manifest(retention_artefact).graph(), without="dt")
+    engine = StubEngine(read_manifest(retention_artefact).graph(), without="dt")
     monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: engine)
     with pytest.raises(ArtefactError, match=r"the inputs of .* as the manifest says"):
         load(retention_artefact)
@@ -313,7 +311,7 @@ def test_an_engine_whose_certificate_failed_is_closed(certified_artefact: Path, 
         drift |= {"passed": False, "exceeded": ["max 99 mm > 1 mm"]}
     manifest = read_manifest(certified_artefact)
     replace_files(certified_artefact, manifest, {CERTIFICATE: json.dumps(certificate).encode()})
-    engine = ClosedEngine(read_manifest(certified_artefact).graph())
+    engine = StubEngine(read_manifest(certified_artefact).graph())
     monkeypatch.setattr(model_module, "open_engine", lambda *args, **options: engine)
     with pytest.raises(CheckFailedError, match="failed its drift certificate"):
         load(certified_artefact)

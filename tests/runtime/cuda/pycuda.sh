@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# pycuda.sh PYTHON FOLDER: pycuda in a folder of its own, for the tests of the GPU's side.
+# pycuda.sh PYTHON FOLDER: builds pycuda into its own folder, for the tests of the GPU code.
 #
-# It comes as source alone and wants CUDA's compiler and headers, but no GPU. The driver that it is linked with is an empty
-# library of that name, since the tests bring one; curand is left out, and so is optimising, which takes most of the time.
+# pycuda is published as source only. Building needs CUDA's compiler and headers, but no GPU. It is linked with an empty library
+# in place of libcuda, because the tests load their own. curand is left out; optimisation is off, as it takes most of the time.
 set -euo pipefail
 python=$(realpath --no-symlinks "$1")
 folder=$(realpath "$2")

@@ -1,7 +1,7 @@
-"""TensorRT's Python module on ONNX Runtime: a plan is a graph, a launch is a host function in the driver's stream.
+"""A stand-in for TensorRT's Python module, on ONNX Runtime: a plan is a graph, a launch is a host function in a stream.
 
-As strict as the header files are: it answers False or None to what TensorRT would refuse, and notes in ``FOUL`` what TensorRT
-would punish with a crash or with wrong numbers. Only for the tests of the engine, on ``host_driver.c``.
+It follows TensorRT's header files: it returns False or None where TensorRT refuses a call, and records in ``MISUSE`` what would
+make TensorRT crash or compute wrong numbers. Only for the tests of the engine, on ``host_driver.c``.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import enum
 import gc
 import json
 import weakref
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 __version__ = "10.3.0"
 MAGIC = b"host plan "
 ALIGNMENT = 256
 SCRATCH = 4096
 
-FOUL: list[str] = []
-REFUSE: dict[str, int] = {}  # method -> how many more calls are granted before one is refused
+MISUSE: list[str] = []
+REFUSE: dict[str, int] = {}  # method -> how many more calls succeed before one is refused
 ALIVE: weakref.WeakSet[Any] = weakref.WeakSet()
-_CALLS: list[Any] = []  # what was enqueued may be called for as long as the process lives
+_CALLBACKS: list[Any] = []  # enqueued functions stay referenced: a captured graph may call them at any time
 _driver = ctypes.CDLL("libcuda.so.1")
 
 
@@ -34,7 +36,7 @@ class Severity(enum.Enum):
 
 
 class ILogger:
-    Severity = Severity
+    Severity: TypeAlias = Severity
 
     def log(self, severity: Severity, msg: str) -> None:
         raise NotImplementedError
@@ -56,13 +58,14 @@ def nptype(dtype: DataType) -> type:
     return {DataType.FLOAT: np.float32, DataType.HALF: np.float16, DataType.BOOL: np.bool_}[dtype]
 
 
-def make_plan(graph: bytes, *, least: int = 1, most: int = 8, version: str = __version__) -> bytes:
-    """What a builder would make of an ONNX file."""
-    header = json.dumps({"version": version, "least": least, "most": most, "bytes": len(graph)}).encode()
+def make_plan(graph: bytes, *, min_rows: int = 1, max_rows: int = 8, version: str = __version__) -> bytes:
+    """The plan of an ONNX file: a header and the file itself."""
+    header = json.dumps({"version": version, "min_rows": min_rows, "max_rows": max_rows, "bytes": len(graph)}).encode()
     return MAGIC + len(header).to_bytes(4, "little") + header + graph
 
 
 def refused(method: str) -> bool:
+    """Whether this call of a method is to fail, as ``REFUSE`` says."""
     if method not in REFUSE:
         return False
     REFUSE[method] -= 1
@@ -72,21 +75,23 @@ def refused(method: str) -> bool:
     return True
 
 
-def may_speak() -> None:
-    """TensorRT may call the logger now, under a lock of its own, for which what Python collects there may wait."""
+def check_gc_paused() -> None:
+    """TensorRT may now call the logger while it holds a lock. Objects that Python collects meanwhile may wait for that lock."""
     if gc.isenabled():
-        FOUL.append("the library may call back, and Python may collect its objects there")
+        MISUSE.append("garbage collection is enabled while the library may call back")
 
 
 class Runtime:
+    """IRuntime."""
+
     def __init__(self, logger: ILogger) -> None:
-        may_speak()
+        check_gc_paused()
         if refused("Runtime"):
             raise TypeError("pybind11::init(): factory function returned nullptr")
-        self.logger = weakref.ref(logger)  # TensorRT keeps a pointer, and no reference
+        self.logger = weakref.ref(logger)  # TensorRT keeps a pointer and no reference
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-        may_speak()
+        check_gc_paused()
         try:
             assert plan.startswith(MAGIC), "the plan's magic tag is wrong"
             start = len(MAGIC) + 4 + int.from_bytes(plan[len(MAGIC) :][:4], "little")
@@ -94,9 +99,18 @@ class Runtime:
             assert header["version"] == __version__, f"the plan is of version {header['version']}"
             assert len(plan) - start == header["bytes"], "the plan ends early"
         except (AssertionError, ValueError) as error:
-            say(self, f"deserialisation failed: {error}")
+            log_error(self, f"deserialisation failed: {error}")
             return None
-        return Engine(self, plan[start:], header["least"], header["most"])
+        return Engine(self, plan[start:], header["min_rows"], header["max_rows"])
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a plan; ``shape`` is without the batch axis."""
+
+    mode: TensorIOMode
+    shape: tuple[int, ...]
+    dtype: DataType
 
 
 class Engine:
@@ -104,15 +118,15 @@ class Engine:
 
     device_memory_size_v2 = SCRATCH
 
-    def __init__(self, runtime: Runtime, graph: bytes, least: int, most: int) -> None:
+    def __init__(self, runtime: Runtime, graph: bytes, min_rows: int, max_rows: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self.runtime, self.least, self.most = runtime, least, most
+        self.runtime, self.min_rows, self.max_rows = runtime, min_rows, max_rows
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         sides = (TensorIOMode.INPUT, self.session.get_inputs()), (TensorIOMode.OUTPUT, self.session.get_outputs())
-        self.tensors = {
-            x.name: SimpleNamespace(mode=mode, shape=tuple(x.shape[1:]), dtype=DataType(x.type[7:-1]))
+        self.tensors: dict[str, TensorInfo] = {
+            x.name: TensorInfo(mode=mode, shape=tuple(x.shape[1:]), dtype=DataType(x.type[7:-1]))
             for mode, tensors in sides
             for x in tensors
         }
@@ -132,10 +146,10 @@ class Engine:
         return (-1, *self.tensors[name].shape)
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
-        return [(rows, *self.tensors[name].shape) for rows in (self.least, self.least, self.most)]
+        return [(rows, *self.tensors[name].shape) for rows in (self.min_rows, self.min_rows, self.max_rows)]
 
     def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> Context | None:
-        may_speak()
+        check_gc_paused()
         return None if refused("create_execution_context") else Context(self, strategy)
 
 
@@ -147,60 +161,60 @@ class Context:
         self.addresses: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.scratch: tuple[int, int] | None = None
-        self.ready = False  # whether it was enqueued with these shapes outside a capture
+        self.initialised = False  # whether it was enqueued with these shapes outside a capture
         ALIVE.add(self)
 
     def set_device_memory(self, memory: int, size: int) -> None:
         if memory % ALIGNMENT or size < SCRATCH:
-            FOUL.append("scratch memory is too small or not aligned")
+            MISUSE.append("scratch memory is too small or not aligned")
         self.scratch = memory, size
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
-        may_speak()
+        check_gc_paused()
         return profile_index == 0 and stream_handle != 0 and not refused("set_optimization_profile_async")
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
-        may_speak()
+        check_gc_paused()
         if refused("set_tensor_address") or name not in self.engine.tensors or memory % ALIGNMENT:
-            return say(self.engine.runtime, f"{name} cannot lie at {memory:#x}")
+            return log_error(self.engine.runtime, f"{name} cannot lie at {memory:#x}")
         self.addresses[name] = memory
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        may_speak()
-        engine, self.ready = self.engine, False
-        if shape[1:] != engine.tensors[name].shape or not engine.least <= shape[0] <= engine.most:
-            return say(engine.runtime, f"{name} cannot have shape {shape}")
+        check_gc_paused()
+        engine, self.initialised = self.engine, False
+        if shape[1:] != engine.tensors[name].shape or not engine.min_rows <= shape[0] <= engine.max_rows:
+            return log_error(engine.runtime, f"{name} cannot have shape {shape}")
         self.shapes[name] = shape
         return True
 
     def infer_shapes(self) -> list[str]:
-        may_speak()
+        check_gc_paused()
         return [name for name, x in self.engine.tensors.items() if x.mode == TensorIOMode.INPUT and name not in self.shapes]
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        may_speak()
+        check_gc_paused()
         status = ctypes.c_int()
         _driver.cuStreamIsCapturing(ctypes.c_void_p(stream_handle), ctypes.byref(status))
         runtime = self.engine.runtime
         if refused("execute_async_v3"):
-            return say(runtime, "enqueueV3 was refused")
+            return log_error(runtime, "enqueueV3 was refused")
         if not stream_handle:
-            return say(runtime, "the default stream")
+            return log_error(runtime, "the default stream")
         if len(self.addresses) < len(self.engine.tensors) or self.infer_shapes():
-            return say(runtime, "not all addresses and shapes are set")
+            return log_error(runtime, "not all addresses and shapes are set")
         if self.strategy == ExecutionContextAllocationStrategy.USER_MANAGED and self.scratch is None:
-            return say(runtime, "there is no scratch memory")
-        if status.value and not self.ready:
-            return say(runtime, "deferred initialisation during a capture")
-        self.ready = True
-        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(frozen(self))
-        _CALLS.append(work)
+            return log_error(runtime, "no scratch memory was set")
+        if status.value and not self.initialised:
+            return log_error(runtime, "deferred initialisation during a capture")
+        self.initialised = True
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(deferred_run(self))
+        _CALLBACKS.append(work)
         return not _driver.cuLaunchHostFunc(ctypes.c_void_p(stream_handle), work, None)
 
 
-def frozen(context: Context) -> Any:
-    """One run, with addresses and shapes as they are now; what touches the context later is foul."""
+def deferred_run(context: Context) -> Callable[[Any], None]:
+    """A run with the present addresses and shapes. A later change of the context is recorded as misuse."""
     addresses, shapes, scratch, session = dict(context.addresses), dict(context.shapes), context.scratch, context.engine.session
     tensors, alive, logger = context.engine.tensors, weakref.ref(context), context.engine.runtime.logger
     rows = {shape[0] for shape in shapes.values()}
@@ -208,13 +222,13 @@ def frozen(context: Context) -> Any:
 
     def run(_: Any) -> None:
         try:
-            now = alive()
-            if now is None or (now.addresses, now.shapes) != (addresses, shapes):
-                FOUL.append("a context was touched or destroyed before its work was done")
+            current = alive()
+            if current is None or (current.addresses, current.shapes) != (addresses, shapes):
+                MISUSE.append("a context was changed or destroyed before its work was done")
             if logger() is None:
-                FOUL.append("the logger is gone")
+                MISUSE.append("the logger was destroyed")
             assert len(rows) == 1
-            there = {
+            arrays: dict[str, NDArray[Any]] = {
                 name: np.ctypeslib.as_array(
                     (ctypes.c_byte * (int(np.prod(shape)) * np.dtype(nptype(x.dtype)).itemsize)).from_address(addresses[name])
                 )
@@ -225,22 +239,23 @@ def frozen(context: Context) -> Any:
             }
             if scratch:
                 ctypes.memset(scratch[0], 0xFF, scratch[1])
-            outputs = {name: there[name] for name, x in tensors.items() if x.mode == TensorIOMode.OUTPUT}
+            outputs = {name: arrays[name] for name, x in tensors.items() if x.mode == TensorIOMode.OUTPUT}
             for output in outputs.values():
-                output.fill(np.nan)  # who reads what is written sees it
-            made = session.run(list(outputs), {name: there[name] for name in shapes})
-            for output, value in zip(outputs.values(), made, strict=True):
+                output.fill(np.nan)  # a graph that reads its output reads NaN
+            results = session.run(list(outputs), {name: arrays[name] for name in shapes})
+            for output, value in zip(outputs.values(), results, strict=True):
                 output[:] = value
-        except Exception as error:  # nobody is above to catch it
-            FOUL.append(repr(error))
+        except Exception as error:  # the driver called this function and cannot handle an exception
+            MISUSE.append(repr(error))
 
     return run
 
 
-def say(runtime: Runtime, msg: str) -> bool:
+def log_error(runtime: Runtime, msg: str) -> bool:
+    """Log an error and return False, as TensorRT's methods do."""
     logger = runtime.logger()
     if logger is None:
-        FOUL.append("the logger is gone")
+        MISUSE.append("the logger was destroyed")
     else:
         logger.log(Severity.ERROR, msg)
     return False

@@ -1,11 +1,11 @@
-"""torch.cuda on the host's driver: streams, graphs, views of device memory; a network's work is a host function in the stream.
+"""A stand-in for torch.cuda on ``host_driver.c``: streams, graphs and views of device memory.
 
 The network and all of ``edge.torch_backend.engine`` are real, except ``TorchEngine.run``, which is enqueued as one host
-function with the addresses of its tensors. This module is at least as strict as torch: ``FOUL`` records what would be a crash
-there, or a trap for other code in the process.
+function with the addresses of its tensors. This module is at least as strict as torch: ``MISUSE`` records what would crash
+torch or change the state of other code in the process.
 
-So the tests cover our part: order, addresses, parities, captures, contexts, lifetimes. They do not cover kernels, torch's
-allocator and its pool, the lazy initialisation of libraries, nor whether torch can capture the network.
+The tests therefore cover our part: order, addresses, parities, captures, contexts, lifetimes. They do not cover kernels,
+torch's allocator and its pool, the lazy initialisation of libraries, nor whether torch can capture the network.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 from posemoe_edge.edge.torch_backend.engine import TorchEngine
 
-FOUL: list[str] = []
+MISUSE: list[str] = []
 REFUSE: set[str] = set()  # "a capture", "a launch"
 MODES = {"global": 0, "thread_local": 1, "relaxed": 2}
 
@@ -29,33 +31,35 @@ POOLS = count(1)
 CAPTURED: weakref.WeakSet[CUDAGraph] = weakref.WeakSet()
 
 current: ExternalStream | None = None
-_calls: list[Any] = []  # what was enqueued may be called for as long as the process lives
-_launched: set[tuple[int, ...]] = set()  # what was launched outside of a capture
+_callbacks: list[Any] = []  # enqueued functions stay referenced: a captured graph may call them at any time
+_launched: set[tuple[int, ...]] = set()  # the addresses of every launch outside a capture
 _run, _as_tensor, _to = TorchEngine.run, torch.as_tensor, torch.nn.Module.to
 _driver = ctypes.CDLL("libcuda.so.1")
 
 
-def install(monkeypatch: Any) -> None:
-    """This module in the place of torch.cuda."""
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace torch.cuda by this module."""
     for name in ("ExternalStream", "CUDAGraph", "graph", "stream", "is_available", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, globals()[name])
     monkeypatch.setattr(torch, "as_tensor", as_tensor)
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *to: self if torch.device("cuda", 0) in to else _to(self, *to))
     monkeypatch.setattr(TorchEngine, "run", enqueue)
-    FOUL.clear()
+    MISUSE.clear()
     REFUSE.clear()
 
 
-def check(answer: int) -> None:
-    if answer:
-        raise RuntimeError(f"CUDA error: {answer}\nCompile with TORCH_USE_CUDA_DSA to enable device-side assertions.")
+def check(result: int) -> None:
+    """Raise torch's error for a driver call that failed."""
+    if result:
+        raise RuntimeError(f"CUDA error: {result}\nCompile with TORCH_USE_CUDA_DSA to enable device-side assertions.")
 
 
-def needs_context() -> None:
+def check_context() -> None:
+    """Record a misuse if no context is current."""
     context = ctypes.c_void_p()
     _driver.cuCtxGetCurrent(ctypes.byref(context))
     if not context:
-        FOUL.append("no context is current: torch would make its own so, in this thread and for good")
+        MISUSE.append("no context is current: torch would make its own context current in this thread, permanently")
 
 
 def is_available() -> bool:
@@ -63,19 +67,19 @@ def is_available() -> bool:
 
 
 def empty_cache() -> None:
-    needs_context()
+    check_context()
 
 
 class ExternalStream:
     def __init__(self, stream_ptr: int, device: torch.device) -> None:
-        needs_context()
+        check_context()
         self.cuda_stream, self.device = stream_ptr, device
 
 
 @contextmanager
-def stream(of: ExternalStream) -> Iterator[None]:
+def stream(external: ExternalStream) -> Iterator[None]:
     global current
-    before, current = current, of
+    before, current = current, external
     try:
         yield
     finally:
@@ -83,10 +87,10 @@ def stream(of: ExternalStream) -> Iterator[None]:
 
 
 class CUDAGraph:
-    """A graph that is gone when nobody has it any more."""
+    """A graph that is destroyed with its last reference."""
 
     def __init__(self) -> None:
-        self.made = ctypes.c_void_p()
+        self.executable = ctypes.c_void_p()
         self.id: tuple[int, int] | None = None
         CAPTURED.add(self)
 
@@ -95,28 +99,30 @@ class CUDAGraph:
         return self.id
 
     def replay(self) -> None:
-        needs_context()
-        assert self.made and current
-        check(_driver.cuGraphLaunch(self.made, ctypes.c_void_p(current.cuda_stream)))
+        check_context()
+        assert self.executable and current
+        check(_driver.cuGraphLaunch(self.executable, ctypes.c_void_p(current.cuda_stream)))
 
     def __del__(self) -> None:
-        if self.made:
-            _driver.cuGraphExecDestroy(self.made)
+        if self.executable:
+            _driver.cuGraphExecDestroy(self.executable)
 
 
 class graph:
-    """As torch's: if the capture cannot be ended, the stream stays the current one."""
+    """As in torch, if the capture cannot be ended, the stream stays the current one."""
 
     def __init__(self, cuda_graph: CUDAGraph, pool: Any, stream: ExternalStream, capture_error_mode: str) -> None:
         self.graph, self.stream, self.mode = cuda_graph, stream, MODES[capture_error_mode]
-        assert pool in {None, *(other.id for other in CAPTURED)}, "a pool is gone with the last graph in it"
+        assert pool in {None, *(other.id for other in CAPTURED)}, "a pool is freed with the last graph in it"
         self.graph.id = pool or (0, next(POOLS))
 
     def __enter__(self) -> None:
         global current
-        needs_context()
+        check_context()
         if torch.is_inference_mode_enabled():
-            FOUL.append("begun in inference mode: what torch then makes for all graphs cannot be changed outside of it")
+            MISUSE.append(
+                "a capture began in inference mode: tensors that torch makes for all graphs could not be changed outside it"
+            )
         check(_driver.cuCtxSynchronize())
         self.before, current = current, self.stream
         check(_driver.cuStreamBeginCapture_v2(ctypes.c_void_p(self.stream.cuda_stream), self.mode))
@@ -125,42 +131,45 @@ class graph:
         global current
         raw = ctypes.c_void_p()
         check(_driver.cuStreamEndCapture(ctypes.c_void_p(self.stream.cuda_stream), ctypes.byref(raw)))
-        instantiated = _driver.cuGraphInstantiateWithFlags(ctypes.byref(self.graph.made), raw, ctypes.c_ulonglong(0))
+        instantiated = _driver.cuGraphInstantiateWithFlags(ctypes.byref(self.graph.executable), raw, ctypes.c_ulonglong(0))
         _driver.cuGraphDestroy(raw)
         check(instantiated)
         current = self.before
 
 
 def as_tensor(data: Any, device: torch.device | None = None) -> torch.Tensor:
-    """A view of device memory, which the host cannot read; it keeps what it was made of."""
-    told = getattr(data, "__cuda_array_interface__", None)
-    if told is None or device is None:
+    """A view of device memory, which the host cannot read. It keeps its source alive."""
+    interface = getattr(data, "__cuda_array_interface__", None)
+    if interface is None or device is None:
         return _as_tensor(data, device=device)
-    needs_context()
+    check_context()
     assert device == torch.device("cuda", 0)
-    made = torch.from_numpy(view(told["data"][0], told["shape"], told["typestr"]))
-    made.made_of = data  # type: ignore[attr-defined]
-    return made
+    tensor = torch.from_numpy(view(interface["data"][0], interface["shape"], interface["typestr"]))
+    tensor.source = data  # type: ignore[attr-defined]
+    return tensor
 
 
-def view(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def view(address: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array at an address."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.ctypeslib.as_array((ctypes.c_byte * size).from_address(address)).view(dtype).reshape(shape)
+    memory: NDArray[Any] = np.ctypeslib.as_array((ctypes.c_byte * size).from_address(address))
+    array: NDArray[Any] = memory.view(dtype).reshape(shape)
+    return array
 
 
 def enqueue(engine: TorchEngine, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-    """``TorchEngine.run`` in the current stream. Who does not keep the engine and the memory until then is found out."""
-    needs_context()
+    """Enqueue ``TorchEngine.run`` in the current stream. It crashes if the memory is freed before it runs."""
+    check_context()
     assert current is not None
     stream, status = ctypes.c_void_p(current.cuda_stream), ctypes.c_int()
     _driver.cuStreamIsCapturing(stream, ctypes.byref(status))
-    places = [
+    layouts = [
         {name: (x.data_ptr(), tuple(x.shape), np.dtype(str(x.dtype).removeprefix("torch."))) for name, x in side.items()}
         for side in (inputs, outputs)
     ]
-    addresses = tuple(place[0] for side in places for place in side.values())
+    addresses = tuple(layout[0] for side in layouts for layout in side.values())
     if status.value and addresses not in _launched:
-        FOUL.append("captured before it was launched: libraries would set themselves up in the capture")
+        MISUSE.append("captured before it was launched: libraries would initialise during the capture")
     if ("a capture" if status.value else "a launch") in REFUSE:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with TORCH_USE_CUDA_DSA ...")
     _launched.add(addresses)
@@ -168,16 +177,18 @@ def enqueue(engine: TorchEngine, inputs: dict[str, torch.Tensor], outputs: dict[
 
     def work(_: Any) -> None:
         try:
-            now = alive()
-            if now is None:
-                FOUL.append("the engine was gone before its work was done")
+            live_engine = alive()
+            if live_engine is None:
+                MISUSE.append("the engine was destroyed before its work was done")
                 return
-            given, made = ({name: torch.from_numpy(view(*place)) for name, place in side.items()} for side in places)
-            for y in made.values():
-                y.fill_(torch.nan)  # who reads what is written sees it
-            _run(now, given, made)
-        except Exception as error:  # nobody is above to catch it
-            FOUL.append(repr(error))
+            tensors_in, tensors_out = (
+                {name: torch.from_numpy(view(*layout)) for name, layout in side.items()} for side in layouts
+            )
+            for tensor in tensors_out.values():
+                tensor.fill_(torch.nan)  # a network that reads its output reads NaN
+            _run(live_engine, tensors_in, tensors_out)
+        except Exception as error:  # the driver called this function and cannot handle an exception
+            MISUSE.append(repr(error))
 
-    _calls.append(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work))
-    check(_driver.cuLaunchHostFunc(stream, _calls[-1], None))
+    _callbacks.append(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work))
+    check(_driver.cuLaunchHostFunc(stream, _callbacks[-1], None))

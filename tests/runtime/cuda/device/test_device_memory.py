@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign import DLPack, Interface
+from foreign import CudaInterfaceArray, DlpackArray, GradientTensor
 from posemoe_edge.runtime import UsageError
 from posemoe_edge.runtime.cuda.array import DeviceArray, zeros
 from posemoe_edge.runtime.cuda.device import Device
@@ -26,24 +26,24 @@ rng = np.random.default_rng(0)
 def test_an_array_starts_as_zeros_and_keeps_its_values(device: Device) -> None:
     x = zeros(device, (4, 3, 2))
     np.testing.assert_array_equal(np.array(x), np.zeros((4, 3, 2), np.float32))
-    given = rng.normal(size=(4, 3, 2)).astype(np.float32)
-    x[:] = given
-    np.testing.assert_array_equal(np.array(x), given)
-    assert (len(x), x.shape, x.dtype, x.nbytes) == (4, (4, 3, 2), np.float32, 96)
+    values = rng.normal(size=(4, 3, 2)).astype(np.float32)
+    x[:] = values
+    np.testing.assert_array_equal(np.array(x), values)
+    assert (len(x), x.shape, x.nbytes) == (4, (4, 3, 2), 96) and x.dtype == np.float32
 
 
-def test_rows_are_views_and_are_copied_and_cleared_one_by_one(device: Device) -> None:
-    given = rng.normal(size=(5, 7)).astype(np.float32)
-    x, y = zeros(device, given.shape), zeros(device, given.shape)
-    x[:] = given
+def test_rows_are_views_that_are_copied_and_cleared_singly(device: Device) -> None:
+    values = rng.normal(size=(5, 7)).astype(np.float32)
+    x, y = zeros(device, values.shape), zeros(device, values.shape)
+    x[:] = values
     y[1:3] = x[3:5]
     y[0] = x[-1]
     x[3] = 0
     x[1:3][1][:] = 9  # rows of rows
-    expected = given.copy()
+    expected = values.copy()
     expected[3], expected[2] = 0, 9
     np.testing.assert_array_equal(np.array(x), expected)
-    np.testing.assert_array_equal(np.array(y), np.stack([given[4], given[3], given[4], 0 * given[0], 0 * given[0]]))
+    np.testing.assert_array_equal(np.array(y), np.stack([values[4], values[3], values[4], 0 * values[0], 0 * values[0]]))
     assert [row.address for row in x] == [x.address + 28 * i for i in range(5)]
     with pytest.raises(AssertionError, match="with a stride"):
         x[::2]
@@ -54,22 +54,22 @@ def test_rows_are_views_and_are_copied_and_cleared_one_by_one(device: Device) ->
 
 
 def test_a_host_array_may_change_right_after_its_upload(device: Device) -> None:
-    x, given = zeros(device, (3,)), np.ones(3, np.float32)
-    x[:] = given
-    given[:] = 5
+    x, values = zeros(device, (3,)), np.ones(3, np.float32)
+    x[:] = values
+    values[:] = 5
     np.testing.assert_array_equal(np.array(x), np.ones(3))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bool", "int64"])
-def test_an_array_has_any_type(device: Device, dtype: str) -> None:
-    x, given = zeros(device, (3, 3), dtype), rng.integers(0, 2, (3, 3)).astype(dtype)
-    x[1:] = given[1:]
-    np.testing.assert_array_equal(np.array(x)[1:], given[1:])
+def test_an_array_may_have_any_dtype(device: Device, dtype: str) -> None:
+    x, values = zeros(device, (3, 3), dtype), rng.integers(0, 2, (3, 3)).astype(dtype)
+    x[1:] = values[1:]
+    np.testing.assert_array_equal(np.array(x)[1:], values[1:])
     assert np.array(x).dtype == np.dtype(dtype)
     assert np.array(x, dtype=np.float32).dtype == np.float32
 
 
-def test_an_array_without_elements_is_one(device: Device) -> None:
+def test_an_array_may_be_empty(device: Device) -> None:
     x = zeros(device, (0, 3))
     x[:] = 0
     assert np.array(x).shape == (0, 3) and list(x) == []
@@ -78,30 +78,30 @@ def test_an_array_without_elements_is_one(device: Device) -> None:
 def test_memory_is_freed_with_its_last_view(device: Device, driver: Any) -> None:
     before = driver["device"], driver["pinned"]
     x, pinned = zeros(device, (4, 4)), device.pinned(64)
-    part, half = x[2], pinned[32:]
+    row, half = x[2], pinned[32:]
     del x, pinned
     gc.collect()
     assert (driver["device"], driver["pinned"]) == (before[0] + 1, before[1] + 1)
     half[:] = 7
-    part[:] = 7
-    np.testing.assert_array_equal(np.array(part), np.full(4, 7))
-    del part, half
+    row[:] = 7
+    np.testing.assert_array_equal(np.array(row), np.full(4, 7))
+    del row, half
     gc.collect()
     assert (driver["device"], driver["pinned"]) == before
 
 
-def test_closing_frees_everything_and_says_so_afterwards(device: Device, driver: Any) -> None:
+def test_closing_frees_everything_and_later_use_is_an_error(device: Device, driver: Any) -> None:
     x, pinned, graph = zeros(device, 8), device.pinned(8), CudaGraph.capture(device, lambda: None)
     assert driver["executables"] == 1 and driver["streams"] == 1
     device.close()
-    assert not any(driver[what] for what in ("device", "pinned", "streams", "executables", "graphs"))
+    assert not any(driver[resource] for resource in ("device", "pinned", "streams", "executables", "graphs"))
     with pytest.raises(UsageError, match="the model is closed"):
         np.array(x)
     device.close()
     del x, pinned, graph
 
 
-def test_a_device_that_is_garbage_closes_itself(driver: Any) -> None:
+def test_a_collected_device_closes_itself(driver: Any) -> None:
     x = zeros(open_device(), 3)
     assert driver["streams"] == 1
     del x
@@ -109,18 +109,18 @@ def test_a_device_that_is_garbage_closes_itself(driver: Any) -> None:
     assert driver["streams"] == 0
 
 
-def test_the_callers_own_context_is_current_again_afterwards(device: Device) -> None:
-    cuda, current, mine = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), ctypes.c_void_p(0x1234)
-    cuda.cuCtxPushCurrent_v2(mine)
+def test_the_callers_context_is_current_again_after_a_call(device: Device) -> None:
+    cuda, current, callers = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), ctypes.c_void_p(0x1234)
+    cuda.cuCtxPushCurrent_v2(callers)
     try:
         zeros(device, 4)[:] = 1
         cuda.cuCtxGetCurrent(ctypes.byref(current))
-        assert current.value == mine.value
+        assert current.value == callers.value
     finally:
         cuda.cuCtxPopCurrent_v2(ctypes.byref(current))
 
 
-def test_arrays_are_read_and_freed_in_other_threads(device: Device) -> None:
+def test_arrays_may_be_read_and_freed_in_other_threads(device: Device) -> None:
     x = zeros(device, (2, 2))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(x.__setitem__, 0, np.ones(2)).result()
@@ -130,7 +130,7 @@ def test_arrays_are_read_and_freed_in_other_threads(device: Device) -> None:
         pool.submit(arrays.clear).result()
 
 
-def test_out_of_memory_is_an_error_that_names_it_and_leaks_nothing(device: Device, driver: Any) -> None:
+def test_out_of_memory_is_a_named_error_and_leaks_nothing(device: Device, driver: Any) -> None:
     before = driver["device"]
     driver.fail("cuMemAlloc_v2", times=2, result=2)  # pycuda collects garbage and tries again
     with pytest.raises(CudaError, match=r"CUDA.*(OUT_OF_MEMORY|out of memory)"):
@@ -143,7 +143,7 @@ def test_out_of_memory_is_an_error_that_names_it_and_leaks_nothing(device: Devic
     np.testing.assert_array_equal(np.array(zeros(device, 2)), [0, 0])
 
 
-def test_a_graph_does_what_was_captured_each_time_and_nothing_before(device: Device, driver: Any) -> None:
+def test_a_graph_runs_the_captured_work_at_each_replay_and_not_at_capture(device: Device, driver: Any) -> None:
     x, y = zeros(device, 4), zeros(device, 4)
     x[:] = np.arange(4)
     before = driver["captures"], driver["launches"]
@@ -165,13 +165,13 @@ def test_a_graph_does_what_was_captured_each_time_and_nothing_before(device: Dev
     assert (driver["captures"], driver["launches"]) == (before[0] + 1, before[1] + 2)
 
 
-def test_two_graphs_over_two_slabs_hand_a_state_back_and_forth(device: Device) -> None:
-    near, far = zeros(device, 4), zeros(device, 4)
-    near[:] = [1, 2, 3, 4]
+def test_two_graphs_pass_a_state_between_two_slabs(device: Device) -> None:
+    even, odd = zeros(device, 4), zeros(device, 4)
+    even[:] = np.array([1, 2, 3, 4], np.float32)
     pinned = device.pinned(16).view(np.float32)
 
-    def turn(a: DeviceArray, b: DeviceArray) -> CudaGraph:
-        """The state's second half becomes its first, and two new numbers its second."""
+    def capture_step(a: DeviceArray, b: DeviceArray) -> CudaGraph:
+        """The state's second half becomes its first half, and two new numbers its second."""
 
         def work() -> None:
             device.copy(b.address, a.address + 8, 8)
@@ -179,26 +179,29 @@ def test_two_graphs_over_two_slabs_hand_a_state_back_and_forth(device: Device) -
 
         return CudaGraph.capture(device, work)
 
-    graphs = turn(near, far), turn(far, near)
+    graphs = capture_step(even, odd), capture_step(odd, even)
     for i in range(10):
         pinned[:2] = i, -i
         with device:
             graphs[i % 2].replay()
             device.synchronize()
-    np.testing.assert_array_equal(np.array(near), [8, -8, 9, -9])
+    np.testing.assert_array_equal(np.array(even), [8, -8, 9, -9])
 
 
 def test_a_capture_that_fails_is_ended(device: Device, driver: Any) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        CudaGraph.capture(device, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
-    with pytest.raises(CudaError):  # waiting spoils it
+        CudaGraph.capture(device, fail)
+    with pytest.raises(CudaError):  # a wait invalidates the capture
         CudaGraph.capture(device, device.synchronize)
     for function in ("cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags"):
         driver.fail(function)
         with pytest.raises(CudaError, match=f"{function} answered"):
             CudaGraph.capture(device, lambda: None)
     assert driver["graphs"] == driver["executables"] == 0
-    x = zeros(device, 3)  # would be refused during a capture
+    x = zeros(device, 3)  # the driver refuses an allocation during a capture
     graph = CudaGraph.capture(device, lambda: device.clear(x.address, 12))
     x[:] = 1
     with device:
@@ -207,7 +210,7 @@ def test_a_capture_that_fails_is_ended(device: Device, driver: Any) -> None:
 
 
 def test_a_copy_beyond_an_allocation_is_an_error(device: Device) -> None:
-    """Of the driver for tests: what the other tests stand on. Afterwards the context is spoilt, so in a process of its own."""
+    """Checks ``host_driver.c``. The error invalidates the context, so this test runs in its own process."""
     code = """
 import ctypes, os, sys
 sys.setdlopenflags(os.RTLD_LAZY)
@@ -225,11 +228,11 @@ except CudaError as error:
     print("refused", error)
     os._exit(0)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("refused CUDA"), done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.stdout.startswith("refused CUDA"), process.stderr
 
 
-@pytest.mark.parametrize("foreign", [Interface, DLPack])
+@pytest.mark.parametrize("foreign", [CudaInterfaceArray, DlpackArray])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bool", "uint8"])
 def test_arrays_of_other_libraries_are_used_in_place(device: Device, driver: Any, foreign: Any, dtype: str) -> None:
     theirs = zeros(device, (3, 2), dtype)
@@ -242,41 +245,31 @@ def test_arrays_of_other_libraries_are_used_in_place(device: Device, driver: Any
     assert as_device_array(device, ours) is ours
 
 
-@pytest.mark.parametrize("more", [{"stream": 2}, {"stream": None}, {"version": 2}, {"stream": 1}])
-def test_pending_work_of_the_owner_comes_first_without_a_wait(device: Device, driver: Any, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"stream": 2}, {"stream": None}, {"version": 2}, {"stream": 1}])
+def test_pending_work_of_the_owner_runs_first_without_a_wait(device: Device, driver: Any, changes: dict[str, Any]) -> None:
     x = zeros(device, 3)
-    as_device_array(device, Interface(x, **more))
-    foreign = DLPack(x)
+    as_device_array(device, CudaInterfaceArray(x, **changes))
+    foreign = DlpackArray(x)
     as_device_array(device, foreign)
     assert foreign.streams == [device.stream]
 
 
 def test_memory_that_is_not_dense_or_not_on_the_gpu_is_refused(device: Device) -> None:
     x = zeros(device, (4, 2))
-    assert as_device_array(device, Interface(x, strides=(8, 4))).shape == (4, 2)
+    assert as_device_array(device, CudaInterfaceArray(x, strides=(8, 4))).shape == (4, 2)
     with pytest.raises(UsageError, match="strides of"):
-        as_device_array(device, Interface(x, strides=(4, 16)))
+        as_device_array(device, CudaInterfaceArray(x, strides=(4, 16)))
     with pytest.raises(UsageError, match=r"device 1:0.*the first GPU, 2:0"):
-        as_device_array(device, DLPack(x, device_type=1))
+        as_device_array(device, DlpackArray(x, device_type=1))
     with pytest.raises(UsageError, match=r"device 2:1.*the first GPU, 2:0"):
-        as_device_array(device, DLPack(x, device_id=1))
-    assert not is_on_device(np.zeros(3)) and not is_on_device([1, 2]) and not is_on_device(DLPack(x, device_type=1))
+        as_device_array(device, DlpackArray(x, device_id=1))
+    assert not is_on_device(np.zeros(3)) and not is_on_device([1, 2]) and not is_on_device(DlpackArray(x, device_type=1))
 
 
-def test_an_array_that_its_library_does_not_export_is_refused(device: Device) -> None:
-    class Learning(DLPack):
-        """As a tensor of torch whose gradient is wanted, which answers like this."""
-
-        @property
-        def __cuda_array_interface__(self) -> dict[str, Any]:
-            raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad")
-
-        def __dlpack__(self, *, stream: int) -> Any:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-
-    assert is_on_device(Learning(zeros(device, 3)))
+def test_an_array_that_its_library_refuses_to_export_is_refused(device: Device) -> None:
+    assert is_on_device(GradientTensor(zeros(device, 3)))
     with pytest.raises(UsageError, match=r"require gradient.*x.detach\(\)"):
-        as_device_array(device, Learning(zeros(device, 3)))
+        as_device_array(device, GradientTensor(zeros(device, 3)))
 
 
 def test_an_array_of_another_device_object_is_used_in_place(device: Device) -> None:
@@ -289,19 +282,18 @@ def test_an_array_of_another_device_object_is_used_in_place(device: Device) -> N
     other.close()
 
 
-def test_a_closed_device_orders_no_stream(device: Device) -> None:
+def test_a_closed_device_refuses_arrays_of_other_libraries(device: Device) -> None:
     x = zeros(device, 3)
-    lent = DLPack(x)
-    interface = Interface(x)
+    by_dlpack, by_interface = DlpackArray(x), CudaInterfaceArray(x)
     device.close()
-    for each in (lent, interface):
+    for foreign in (by_dlpack, by_interface):
         with pytest.raises(UsageError, match="the model is closed"):
-            as_device_array(device, each)
-    assert not lent.streams
+            as_device_array(device, foreign)
+    assert not by_dlpack.streams
 
 
-def test_other_libraries_read_our_arrays(device: Device) -> None:
+def test_other_libraries_can_read_our_arrays(device: Device) -> None:
     x = zeros(device, (2, 3))
-    told = x[1].__cuda_array_interface__
-    assert told["data"] == (x.address + 12, False) and told["shape"] == (3,) and told["typestr"] == "<f4"
-    assert told["stream"] == device.stream
+    interface = x[1].__cuda_array_interface__
+    assert interface["data"] == (x.address + 12, False) and interface["shape"] == (3,) and interface["typestr"] == "<f4"
+    assert interface["stream"] == device.stream

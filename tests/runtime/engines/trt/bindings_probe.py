@@ -1,7 +1,7 @@
-"""Run in a process of its own: what one version of TensorRT's Python bindings offers, and how our code meets it.
+"""Describes one version of TensorRT's Python bindings, and what our code does with it. Run it in its own process.
 
 bindings_probe.py WHEEL STUBS MAJOR: loads empty libraries in place of TensorRT's, then the wheel's real bindings; prints JSON.
-Without the libraries nothing can be built or run, but every class, method and parameter name is there.
+Without the libraries nothing can be built or run, but every class, method and parameter name exists.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ def main(wheel: str, stubs: str, major: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(wheel).extractall(folder)
         sys.path.insert(0, folder)
-        import tensorrt_bindings as trt  # type: ignore[import-not-found]
+        import tensorrt_bindings as trt
 
         sys.modules["tensorrt"] = trt
-        print(json.dumps({"version": trt.__version__, "names": describe(trt), "met": meet()}))
+        print(json.dumps({"version": trt.__version__, "names": describe(trt), "behaviour": try_our_code()}))
 
 
 def describe(module: Any) -> dict[str, Any]:
-    """Class -> its members -> null for a value, or the signatures of a method: (parameters, what it returns)."""
-    found: dict[str, Any] = {}
+    """Class -> its members -> null for a value, or the signatures of a method: (parameters, return type)."""
+    names: dict[str, Any] = {}
     for name, value in vars(module).items():
         if inspect.isclass(value):
             members = {
                 member: signatures(getattr(value, member), member) for member in dir(value) if not member.startswith("_")
             }
-            found[name] = members | {"__init__": signatures(value.__init__, "__init__")}
+            names[name] = members | {"__init__": signatures(value.__init__, "__init__")}
         elif inspect.isfunction(value):
-            found[name] = [(list(inspect.signature(value).parameters), "")]
+            names[name] = [(list(inspect.signature(value).parameters), "")]
         elif callable(value):
-            found[name] = signatures(value, name)
-    return found
+            names[name] = signatures(value, name)
+    return names
 
 
 def signatures(value: Any, name: str) -> list[tuple[list[str], str]] | None:
@@ -56,10 +56,10 @@ def signatures(value: Any, name: str) -> list[tuple[list[str], str]] | None:
 def split(rest: str) -> tuple[list[str], str]:
     """``self: X, a: int = 0) -> Y`` as (["a"], "Y")."""
     depth, parts, part = 0, [], ""
-    for place, letter in enumerate(rest):
+    for index, letter in enumerate(rest):
         if letter in "([<{":
             depth += 1
-        if letter in ")]>}" and rest[place - 1] != "-":
+        if letter in ")]>}" and rest[index - 1] != "-":
             if letter == ")" and depth == 0:
                 break
             depth -= 1
@@ -68,13 +68,13 @@ def split(rest: str) -> tuple[list[str], str]:
             part = ""
         else:
             part += letter
-    names = [re.match(r"[\s*]*(\w+)", each) for each in [*parts, part] if each.strip()]
-    returns = re.search(r"->\s*([\w.]+)", rest[place:])
+    names = [re.match(r"[\s*]*(\w+)", parameter) for parameter in [*parts, part] if parameter.strip()]
+    returns = re.search(r"->\s*([\w.]+)", rest[index:])
     return [name[1] for name in names if name and name[1] != "self"], returns[1].rpartition(".")[2] if returns else ""
 
 
-def meet() -> dict[str, str]:
-    """What our code says to this version, where there is no driver."""
+def try_our_code() -> dict[str, str]:
+    """The results and errors of our code with this version, without a driver."""
     from posemoe_edge.runtime.engines.tensorrt import builder
     from posemoe_edge.runtime.engines.tensorrt.library import import_tensorrt, open_logger
     from posemoe_edge.runtime.engines.tensorrt.progress import progress_monitor
@@ -83,14 +83,14 @@ def meet() -> dict[str, str]:
     trt = import_tensorrt("tensorrt")
     logger = open_logger(trt)
     logger.log(trt.ILogger.ERROR, "an error")
-    logger.log(trt.ILogger.VERBOSE, "much")
+    logger.log(trt.ILogger.VERBOSE, "a detail")
     monitor = progress_monitor(trt, lambda phases: None)
     monitor.phase_start("a phase", None, 2)
-    goes_on = monitor.step_complete("a phase", 0)
+    continues = monitor.step_complete("a phase", 0)
     try:
         builder.open_builder(trt)
     except MissingError as error:
-        return {"errors": ";".join(logger.errors), "goes_on": str(goes_on), "driver": error.what}
+        return {"errors": ";".join(logger.errors), "continues": str(continues), "driver": error.what}
     return {"driver": "a builder, without a library"}
 
 

@@ -1,7 +1,7 @@
-"""What our code calls TensorRT by exists in the real bindings of every version that we name, 10.3 to 11.4.
+"""Every name of TensorRT that our code uses exists in the real bindings of every version that we support, 10.3 to 11.4.
 
-The names are read from our source: ``trt.X``, and the attributes of what is called ``network``, ``config`` and so on there. The
-bindings are NVIDIA's wheels, which `make test` downloads, loaded over empty libraries: names and parameters, no behaviour.
+The names are read from our source: ``trt.X``, and the attributes of variables named ``network``, ``config`` and so on. The
+bindings are NVIDIA's wheels, which `make test` downloads, loaded with empty libraries: names and parameters, no behaviour.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCES = sorted(ENGINES.glob("*.py"))
 WHEELS = ROOT / ".venv" / ".bindings"
 PACKAGES = (Path(__file__).parent / "bindings.txt").read_text().split()
 
-# What a variable or attribute of our code is, whatever it is called on: self._engine is an ICudaEngine, in TensorRT's words.
+# The TensorRT class of a variable or attribute in our code, by its name: self._engine is an ICudaEngine.
 ROLES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -41,10 +41,10 @@ ROLES = {
     "_runtime": "Runtime",
     "_engine": "ICudaEngine",
 }
-BYTES = {"plan": "IHostMemory"}  # nothing is asked of it but its bytes
+BYTES = {"plan": "IHostMemory"}  # our code calls no method of it
 MODULE = ("trt", "_trt")
 
-# TensorRT for RTX alone has these; our code uses them for it alone.
+# Only TensorRT for RTX has these names, and our code uses them only with it.
 RTX_ONLY = {
     "ComputeCapability",
     "ComputeCapability.__members__",
@@ -62,7 +62,7 @@ FUNCTIONS = {
     "nvonnxparser": "createNvOnnxParser_INTERNAL createNvOnnxParserRefitter_INTERNAL getNvOnnxParserVersion",
 }
 
-GONE = {  # removed in 11.0 or before, or meaningless under strong typing
+REMOVED = {  # removed in 11.0 or before, or meaningless under strong typing
     *("EXPLICIT_BATCH", "FP16", "BF16", "INT8", "FP8", "INT4", "OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS"),
     *("int8_calibrator", "set_calibration_profile", "set_dynamic_range", "set_output_type", "precision", "compute_precision"),
     *("IInt8EntropyCalibrator2", "max_workspace_size", "build_engine", "max_batch_size", "num_bindings", "execute_async_v2"),
@@ -72,7 +72,7 @@ GONE = {  # removed in 11.0 or before, or meaningless under strong typing
 
 @dataclass(frozen=True)
 class Use:
-    """A name of TensorRT's in our code, and if it is called there, by how many places and which names."""
+    """A name of TensorRT in our code; for a call, the number of positional arguments and the keywords."""
 
     place: str
     name: str
@@ -82,7 +82,7 @@ class Use:
 
 
 def owner(node: ast.expr) -> str | None:
-    """The class of what an expression is: of a variable by its name, of the module itself ''."""
+    """The TensorRT class of an expression, by its variable's name; '' for the module itself."""
     name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
     return "" if name in MODULE else ROLES.get(name)
 
@@ -99,15 +99,15 @@ def uses(path: Path) -> Iterator[Use]:
         if name and name not in ("__version__",):
             call = calls.get(id(node))
             keywords = tuple(word.arg for word in call.keywords if word.arg) if call else ()
-            positional = len(call.args) - name.endswith(".__init__") if call else 0  # there, self is written out
+            positional = len(call.args) - name.endswith(".__init__") if call else 0  # a call of __init__ passes self
             yield Use(place, name, positional, keywords, call is not None)
 
 
 def full_name(node: ast.Attribute) -> str | None:
     """``network.get_layer`` as INetworkDefinition.get_layer, ``trt.BuilderFlag.TF32`` as BuilderFlag.TF32."""
-    above = owner(node.value)
-    if above is not None:
-        return f"{above}.{node.attr}".lstrip(".")
+    parent = owner(node.value)
+    if parent is not None:
+        return f"{parent}.{node.attr}".lstrip(".")
     if isinstance(node.value, ast.Attribute) and owner(node.value.value) == "":
         return f"{node.value.attr}.{node.attr}"
     return None
@@ -117,19 +117,19 @@ USES = [use for path in SOURCES for use in uses(path)]
 
 
 def missing(use: Use, names: dict[str, Any]) -> str | None:
-    """What a version lacks of a use."""
+    """How a version differs from a use, or None if it fits."""
     first, _, rest = use.name.partition(".")
     if first not in names:
-        return f"{use.place}: there is no {first}"
-    there = names[first]
+        return f"{use.place}: {first} does not exist"
+    members = names[first]
     if rest == "__init__" or (not rest and use.called):
-        overloads = there["__init__"] if isinstance(there, dict) else there
+        overloads = members["__init__"] if isinstance(members, dict) else members
     elif not rest:
         return None
-    elif rest not in there:
+    elif rest not in members:
         return f"{use.place}: {first} has no {rest}"
     else:
-        overloads = there[rest]
+        overloads = members[rest]
     if not use.called or not overloads:
         return None
     for parameters, _ in overloads:
@@ -139,7 +139,7 @@ def missing(use: Use, names: dict[str, Any]) -> str | None:
 
 
 def methods(path: Path) -> Iterator[tuple[str, str, list[str]]]:
-    """What our classes override: TensorRT's class, the method, the names of its parameters."""
+    """The methods that our classes override: TensorRT's class, the method, the names of its parameters."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
             bases = [base.attr for base in node.bases if isinstance(base, ast.Attribute) and owner(base.value) == ""]
@@ -148,8 +148,8 @@ def methods(path: Path) -> Iterator[tuple[str, str, list[str]]]:
                     yield bases[0], method.name, [argument.arg for argument in method.args.args[1:]]
 
 
-def kept(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Where a result of TensorRT's is kept: the place, the call's name, and the variable's."""
+def assignments(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Assignments of a TensorRT call's result: the place, the call's name, and the variable's name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
             name, target = full_name(node.value.func), node.targets[0]
@@ -159,7 +159,7 @@ def kept(path: Path) -> Iterator[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module", params=PACKAGES)
 def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What one version offers."""
+    """The names and the behaviour of one version."""
     package, version = request.param.split("==")
     if not WHEELS.is_dir():
         pytest.skip(f"no {WHEELS.relative_to(ROOT)}: `make test` downloads the bindings")
@@ -167,62 +167,63 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     assert wheels, f"{request.param} was not downloaded: rm -r {WHEELS}; make test"
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler to make the empty libraries with")
+        pytest.skip("no C compiler to build the empty libraries with")
     folder, major = tmp_path_factory.mktemp("stubs"), version.partition(".")[0]
     for library, functions in FUNCTIONS.items():
         source, name = folder / f"{library}.c", f"lib{library}.so.{major}"
         source.write_text("".join(f"void *{function}(void){{return 0;}}\n" for function in functions.split()))
-        built = ["-shared", "-fPIC", "-nostdlib", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)]
-        subprocess.run([compiler, *built], check=True)
+        arguments = ["-shared", "-fPIC", "-nostdlib", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)]
+        subprocess.run([compiler, *arguments], check=True)
     command = [sys.executable, bindings_probe.__file__, str(wheels[0]), str(folder), major]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["version"].startswith(version.removesuffix(".post1"))
-    return dict(found)
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert process.returncode == 0, process.stderr
+    description = json.loads(process.stdout)
+    assert description["version"].startswith(version.removesuffix(".post1"))
+    return dict(description)
 
 
 def check(names: dict[str, Any], allowed: set[str]) -> list[str]:
-    return [trouble for use in USES if use.name not in allowed if (trouble := missing(use, names))]
+    """How a version differs from our uses."""
+    return [difference for use in USES if use.name not in allowed if (difference := missing(use, names))]
 
 
-def test_every_name_that_we_use_is_there(bindings: dict[str, Any]) -> None:
+def test_every_name_that_we_use_exists(bindings: dict[str, Any]) -> None:
     assert check(bindings["names"], RTX_ONLY) == []
 
 
-def test_what_is_only_for_rtx_is_only_there(bindings: dict[str, Any]) -> None:
+def test_names_for_rtx_do_not_exist_in_standard_tensorrt(bindings: dict[str, Any]) -> None:
     assert not {name for name in RTX_ONLY if name.partition(".")[0] == name and name in bindings["names"]}
     assert "set_compute_capability" not in bindings["names"]["IBuilderConfig"]
 
 
-def test_what_we_override_has_our_parameters(bindings: dict[str, Any]) -> None:
-    found = [each for path in SOURCES for each in methods(path)]
-    assert {name for _, name, _ in found} >= {"log", "phase_start", "step_complete", "phase_finish"}
-    for parent, name, parameters in found:
-        assert parameters in [given for given, _ in bindings["names"][parent][name]], f"{parent}.{name}"
+def test_overridden_methods_have_tensorrts_parameters(bindings: dict[str, Any]) -> None:
+    overrides = [override for path in SOURCES for override in methods(path)]
+    assert {name for _, name, _ in overrides} >= {"log", "phase_start", "step_complete", "phase_finish"}
+    for parent, name, parameters in overrides:
+        assert parameters in [expected for expected, _ in bindings["names"][parent][name]], f"{parent}.{name}"
 
 
-def test_the_scan_knows_what_every_variable_is(bindings: dict[str, Any]) -> None:
-    """A result that is kept under a name that the scan does not know would be used unseen."""
+def test_the_scan_knows_the_class_of_every_variable(bindings: dict[str, Any]) -> None:
+    """The scan would miss the uses of a result that is assigned to a variable with an unknown name."""
     names = bindings["names"]
-    for place, call, variable in (each for path in SOURCES for each in kept(path)):
+    for place, call, variable in (assignment for path in SOURCES for assignment in assignments(path)):
         first, _, rest = call.partition(".")
         if call in RTX_ONLY or first not in names:
             continue
-        returned = {answer for _, answer in names[first][rest] or []} if rest else {first}
-        known = {answer for answer in returned if answer in names and "__init__" in (names[answer] or {})}
-        plain = {answer for answer in known if answer not in set(ROLES.values()) | set(BYTES.values())}
+        returned = {result for _, result in names[first][rest] or []} if rest else {first}
+        known = {result for result in returned if result in names and "__init__" in (names[result] or {})}
+        plain = {result for result in known if result not in set(ROLES.values()) | set(BYTES.values())}
         assert not known - plain or (ROLES | BYTES).get(variable) in known, f"{place}: {variable} is a {known}"
 
 
-def test_a_version_without_a_driver_is_told_in_our_words(bindings: dict[str, Any]) -> None:
-    met = bindings["met"]
-    assert met["driver"].startswith(f"TensorRT {bindings['version']} is installed and finds no GPU")
-    assert met["errors"] == "an error" and met["goes_on"] == "True"
+def test_a_version_without_a_driver_is_an_error_of_ours(bindings: dict[str, Any]) -> None:
+    behaviour = bindings["behaviour"]
+    assert behaviour["driver"].startswith(f"TensorRT {bindings['version']} is installed and finds no GPU")
+    assert behaviour["errors"] == "an error" and behaviour["continues"] == "True"
 
 
-def test_every_name_is_in_tensorrt_for_rtx_too() -> None:
-    tensorrt_rtx = pytest.importorskip("tensorrt_rtx", reason="it exists for x86-64 alone")
+def test_every_name_exists_in_tensorrt_for_rtx_too() -> None:
+    tensorrt_rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX exists for x86-64 only")
 
     names = bindings_probe.describe(tensorrt_rtx)
     members = set(tensorrt_rtx.ComputeCapability.__members__)
@@ -230,11 +231,11 @@ def test_every_name_is_in_tensorrt_for_rtx_too() -> None:
     assert check(names, {"ComputeCapability.__members__"}) == []
 
 
-def test_the_scan_sees_what_it_should() -> None:
-    seen = {use.name for use in USES}
-    assert {"Builder", "OnnxParser", "BuilderFlag.TF32", "NetworkDefinitionCreationFlag.STRONGLY_TYPED"} <= seen
-    assert {"INetworkDefinition.get_layer", "IBuilderConfig.progress_monitor", "IOptimizationProfile.set_shape"} <= seen
-    assert len(seen) > 30
+def test_the_scan_finds_known_uses_and_differences() -> None:
+    names = {use.name for use in USES}
+    assert {"Builder", "OnnxParser", "BuilderFlag.TF32", "NetworkDefinitionCreationFlag.STRONGLY_TYPED"} <= names
+    assert {"INetworkDefinition.get_layer", "IBuilderConfig.progress_monitor", "IOptimizationProfile.set_shape"} <= names
+    assert len(names) > 30
     absent = Use("x.py:1", "IBuilderConfig.set_memory_pool_limit", 1, ("size",), True)
     offered = {"IBuilderConfig": {"set_memory_pool_limit": [(["pool", "pool_size"], "None")], "__init__": []}}
     assert missing(absent, offered) and not missing(Use("x.py:1", absent.name, 1, ("pool_size",), True), offered)
@@ -242,10 +243,10 @@ def test_the_scan_sees_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(ENGINES.glob("*.py")), ids=lambda path: path.name)
-def test_nothing_is_used_that_a_version_has_dropped(path: Path) -> None:
+def test_no_removed_name_is_used(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    words = {
+    attributes = {
         node.attr: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) if owner(node.value) is not None
     }
-    words |= {node.attr: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and full_name(node)}
-    assert not GONE & set(words)
+    attributes |= {node.attr: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and full_name(node)}
+    assert not REMOVED & set(attributes)
