@@ -42,7 +42,7 @@ def import_tensorrt(engine: EngineName) -> Any:
 
 
 def this_machine(engine: EngineName) -> Machine:
-    """What a plan must have been built for to run here.
+    """The library, GPU and platform that a plan must have been built for to run on this machine.
 
     Raises:
         MissingError: there is no GPU, or the engine's package is not installed.
