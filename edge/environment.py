@@ -24,7 +24,7 @@ class Extra:
 
     Args:
         purpose: what it is for.
-        packages: what it needs here: (name to import, name to install).
+        packages: what the extra installs: (name to import, name to install).
     """
 
     purpose: str

@@ -147,7 +147,7 @@ def _move(draft: Path, out: Path) -> None:
 
 
 def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:
-    """fp32 first, then the others as they were asked for, each once."""
+    """fp32 first, then the others in the order of the request, each once."""
     others: list[Precision] = [precision for precision in dict.fromkeys(precisions) if precision != "fp32"]
     if any(PRECISIONS[precision].needs_motion for precision in others):
         raise UsageError(

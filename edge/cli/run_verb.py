@@ -30,7 +30,7 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
     type=click.Choice(list(PRECISIONS)),
     help="Default: what the artefact prefers, else fp32.",
 )
-@click.option("--engine", help="Default: the best one here.")
+@click.option("--engine", help="Default: the fastest engine that this machine can run.")
 @click.option("--detector", help="For video and cameras: movenet:FILE.tflite.")
 @click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")

@@ -24,7 +24,11 @@ from posemoe_edge.runtime.errors import MissingError, UsageError
 from torch.overrides import TorchFunctionMode
 
 PNG = b"\x89PNG"
-ROUNDED = {"rel": 0.02, "abs": 0.02}  # figures are rounded before they are divided in a test
+
+
+def rounded(value: float) -> Any:
+    """Equal up to the rounding of the figures in a table."""
+    return pytest.approx(value, rel=0.02, abs=0.02)
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_a_step_is_compared_with_pytorch_with_a_window_and_with_its_floor(
     assert set(rows) == contestants | {"floor: bytes fp32", "floor: bytes fp16"}
     for name in contestants:
         assert 0 < rows[name]["p50_ms"] <= rows[name]["p99_ms"] and rows[name]["frames"] == 4
-        assert rows[name]["over eager"] == pytest.approx(rows[name]["p50_ms"] / rows["eager"]["p50_ms"], **ROUNDED)
+        assert rows[name]["over eager"] == rounded(rows[name]["p50_ms"] / rows["eager"]["p50_ms"])
     state = 4 * math.prod(tiny_lifter("retention").state_shape or ())
     moved = result["step"]["weight_bytes"]["fp32"] + 2 * state
     floor = rows["floor: bytes fp32"]["p50_ms"]
@@ -95,9 +99,9 @@ def test_an_engine_that_does_not_open_becomes_a_note_and_the_others_are_measured
         (count, engine) for count in (1, 3) for engine in ("onnxruntime", "eager")
     ]
     for row in result["streams"]["rows"]:
-        assert row["launch_us_each"] == pytest.approx(1000 * row["launch_ms"] / row["streams"], **ROUNDED)
+        assert row["launch_us_each"] == rounded(1000 * row["launch_ms"] / row["streams"])
         eager = next(r for r in result["streams"]["rows"] if (r["streams"], r["engine"]) == (row["streams"], "eager"))
-        assert row["launch over eager"] == pytest.approx(row["launch_ms"] / eager["launch_ms"], **ROUNDED)
+        assert row["launch over eager"] == rounded(row["launch_ms"] / eager["launch_ms"])
         assert row["launch over floor"] > 0
         assert (row["step_batch_ms"] is None) == (row["engine"] == "eager")  # PyTorch has no step_batch of its own
 
@@ -113,10 +117,10 @@ def test_mixers_are_compared_with_attention_at_each_length(run: Callable[..., di
             assert row["rows"] == 9 // frames
             for how in ("forward", "training"):
                 other = table["attention"][f"{how}_us_a_frame"]
-                assert row[f"{how} over attention"] == pytest.approx(row[f"{how}_us_a_frame"] / other, **ROUNDED)
+                assert row[f"{how} over attention"] == rounded(row[f"{how}_us_a_frame"] / other)
                 assert row[f"{how}_us_a_frame"] > 0 and row[f"{how}_mb"] is None  # of a GPU's memory alone
     for row in result["hummuss"]["rows"]:
-        assert row["window over step"] == pytest.approx(row["window_ms"] / row["step_ms"], **ROUNDED)
+        assert row["window over step"] == rounded(row["window_ms"] / row["step_ms"])
     assert [row["T"] for row in result["hummuss"]["rows"]] == [4, 9] and "window over step" in result["printed"]
 
 
