@@ -62,9 +62,9 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
     own = seconds["windows" if preset.config.windowed else "sequences", rows, frames]
     training_rate = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []
-    for (kind, many, long), taken in seconds.items():
+    for (kind, many, long), batch_seconds in seconds.items():
         # The mean, not the median: most batches of a stream cost nothing, some cost a whole sequence per row.
-        loader_rate = many * long / float(np.mean(taken))
+        loader_rate = many * long / float(np.mean(batch_seconds))
         row = {"loader": kind, "rows": many, "frames": long}
         table.append({**row, "frames_per_second": round(loader_rate), "over_training": round(loader_rate / training_rate, 1)})
     return {

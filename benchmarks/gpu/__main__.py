@@ -1,13 +1,13 @@
 """All measurements of docs/performance.md that need an NVIDIA GPU, in one command.
 
-    step        posemoe-retention-s frame by frame: every engine that opens here, PyTorch, windows lifted anew, and the floors
-    streams     1 to 1024 people in one launch: the runtime's step_batch, the launch alone, the floor
+    step        posemoe-retention-s frame by frame: each engine that opens here, PyTorch, a window for each frame, and floors
+    streams     1 to 1024 people in one launch: the runtime's step_batch, the launch alone, a floor
     mixers      the training form of retention and dssm against attention, bare and in whole networks: time and memory
     hummuss     a window of MotionBERT lifted for each frame against a step of HumMUSS, as in HumMUSS's figure 8
 
-Each table is measured in a process of its own, and an engine is measured only if it has run a few frames in another process: a
-crash or a hang loses nothing else. A row is in the JSON file as soon as it is measured. --here measures in this process, for a
-profiler.
+Each table is measured in its own process, and an engine is measured only if it has run a few frames in another process, so that
+a crash or a hang loses no other figure. A row is in the JSON file as soon as it is measured. --here measures in this process,
+for a profiler.
 
 Run: python benchmarks/gpu [--tables step,streams,mixers,hummuss] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
      [--streams 1,2,4 ...] [--lengths 81,243 ...] [--seconds 100] [--quick] [--here] [--json FILE] [--plot FILE]
@@ -62,14 +62,14 @@ DEFAULTS = {
     "lengths": [81, 243, 729, 2048, 4096],
 }
 QUICK = {"frames": 5, "rounds": 2, "people": 2, "streams": [1, 2, 4], "lengths": [9, 27]}
-TRIAL_TIMEOUT_S = 60  # until an engine must have answered
-GRACE_S = 30  # beyond --seconds, until a table's process is ended
-MAX_MEMORY_SHARE = 0.8  # of the machine's, that a table may allocate on a CPU
+TRIAL_TIMEOUT_S = 60  # limit for the trial of an engine
+GRACE_S = 30  # after --seconds, a table's process is ended
+MAX_MEMORY_SHARE = 0.8  # of the machine's memory, which a table may allocate on a CPU
 
 TRIAL = """
 import sys
 model, engine, precision, device = sys.argv[1:]
-if device == "cuda":  # as where it is measured: both in one process
+if device == "cuda":  # as in the measurement, PyTorch uses the GPU in the same process
     import torch
     torch.zeros(1, device="cuda")
 import numpy as np
@@ -119,28 +119,33 @@ def main() -> None:
     if options.plot:
         draw(options.plot, report.tables)
     if empty := [name for name in options.tables if not report.tables[name]["rows"]]:
-        sys.exit(f"Error: nothing was measured of {', '.join(empty)}")
+        sys.exit(f"Error: nothing was measured for {', '.join(empty)}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tables", type=lambda text: text.split(","), default=list(TABLES), help=f"of {','.join(TABLES)}")
+    parser.add_argument("--tables", type=lambda text: text.split(","), default=list(TABLES), help=f"some of {','.join(TABLES)}")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="PyTorch's device; an engine has its own")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="an artefact of mode step, with its reference")
-    parser.add_argument("--precision", type=lambda text: text.split(","), default=["fp32", "fp16"], help="of engines on a GPU")
-    parser.add_argument("--frames", type=int, help="of step; default: 1000")
-    parser.add_argument("--rounds", type=int, help="of the other tables; default: 50")
-    parser.add_argument("--streams", type=numbers, help="default: 1,2,4 ... 1024")
-    parser.add_argument("--lengths", type=numbers, help="T of mixers and hummuss; default: 81,243,729,2048,4096")
-    parser.add_argument("--people", type=int, help="of hummuss; default: 32")
     parser.add_argument(
-        "--seconds", type=float, default=100.0, help="of each table; measurements not started by then are left out"
+        "--precision",
+        type=lambda text: text.split(","),
+        default=["fp32", "fp16"],
+        help="precisions of engines on a GPU; default: fp32,fp16",
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    parser.add_argument("--here", action="store_true", help="no other processes")
+    parser.add_argument("--frames", type=int, help="frames of step; default: 1000")
+    parser.add_argument("--rounds", type=int, help="rounds of the other tables; default: 50")
+    parser.add_argument("--streams", type=numbers, help="numbers of people of streams; default: 1,2,4 ... 1024")
+    parser.add_argument("--lengths", type=numbers, help="T of mixers and hummuss; default: 81,243,729,2048,4096")
+    parser.add_argument("--people", type=int, help="people of hummuss; default: 32")
+    parser.add_argument(
+        "--seconds", type=float, default=100.0, help="time limit of each table; measurements not started by then are left out"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, to test that everything runs")
+    parser.add_argument("--here", action="store_true", help="measure in this process")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)  # one table, for the process that started this one
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)  # one table's file, for the parent process
     parser.add_argument(
         "--engines", type=lambda text: [tuple(e.split(":")) for e in text.split(",") if e], help=argparse.SUPPRESS
     )
@@ -151,21 +156,21 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("frames", "rounds", "people", "streams", "lengths"):
         value = getattr(options, name)
         if min(value if isinstance(value, list) else [value]) < 1:
-            parser.error(f"--{name}: at least 1 is expected")
+            parser.error(f"--{name}: expected at least 1")
     if unknown := [name for name in options.tables if name not in TABLES]:
-        parser.error(f"--tables {','.join(unknown)}: some of {','.join(TABLES)} are expected")
+        parser.error(f"--tables {','.join(unknown)}: expected some of {','.join(TABLES)}")
     check_outputs(parser, options)
-    options.each_s = options.seconds / 15  # of a contestant of step
+    options.each_s = options.seconds / 15  # time limit of one contestant of step
     return check_feasible(options)
 
 
 def numbers(text: str) -> list[int]:
-    """1,2,4"""
+    """The list of a text like 1,2,4."""
     return [int(number) for number in text.split(",")]
 
 
 def check_feasible(options: argparse.Namespace) -> argparse.Namespace:
-    """Refuse what cannot be measured, before hours of work."""
+    """Refuse options that cannot be measured before the first measurement."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise MissingError(
             f"PyTorch {torch.__version__} finds no GPU",
@@ -187,13 +192,13 @@ def measure_table(name: str, report: Report, options: argparse.Namespace) -> Non
     table.set_facts(nvidia_smi_after=ask_nvidia_smi())
 
 
-# Isolation: each table and each trial of an engine in a process of its own.
+# Isolation: each table and each trial of an engine runs in its own process.
 
 
 def measure_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """A table measured in a process of its own; if that process fails, the rows that it had.
+    """Measure a table in its own process; if that process fails, return the rows that it had.
 
-    It writes beside --json, so that its rows survive this process too.
+    The process writes beside --json, so that its rows also survive a crash of this process.
     """
     beside = options.json or Path(tempfile.gettempdir()) / f"gpu-{os.getpid()}.json"
     part = beside.with_suffix(f".{name}.json")
@@ -209,7 +214,7 @@ def measure_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def engines(options: argparse.Namespace) -> dict[str, str]:
-    """Engine and precision -> "runs", or why it does not. ``options.engines`` becomes the list of those that run."""
+    """Engine and precision -> "runs", or the reason why it does not. Sets ``options.engines`` to the pairs that run."""
     if options.here:
         options.engines = candidates(options)
         return {" ".join(pair): "not tried" for pair in options.engines}
@@ -226,16 +231,16 @@ def engines(options: argparse.Namespace) -> dict[str, str]:
 
 
 def candidates(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """(engine, precision) pairs; on a CPU fp32 alone, since ONNX Runtime computes the others in FP32 there too."""
+    """(engine, precision) pairs; on a CPU only fp32, since ONNX Runtime computes the other precisions in FP32 there."""
     available = {graph.precision for graph in read_manifest(find_artefact(options.model)).graphs}
-    wanted = [precision for precision in options.precision if precision in available]
-    return [(name, p) for name in ENGINES for p in (["fp32"] if name == "onnxruntime" or options.quick else wanted)]
+    precisions = [precision for precision in options.precision if precision in available]
+    return [(name, p) for name in ENGINES for p in (["fp32"] if name == "onnxruntime" or options.quick else precisions)]
 
 
 def failure_of(command: Sequence[str], seconds: float) -> str | None:
-    """Run a command to its end: what went wrong, in one line; None if nothing did."""
+    """Run a command: its error in one line, or None if it succeeded."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -246,10 +251,10 @@ def failure_of(command: Sequence[str], seconds: float) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {seconds:.0f} s"
-    if done.returncode < 0:
-        return f"ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)})"
-    last = [line.strip() for line in done.stderr.splitlines() if line.strip()][-1:]
-    return "".join(last) or f"exit code {done.returncode}" if done.returncode else None
+    if process.returncode < 0:
+        return f"ended by signal {-process.returncode} ({signal.strsignal(-process.returncode)})"
+    last = [line.strip() for line in process.stderr.splitlines() if line.strip()][-1:]
+    return "".join(last) or f"exit code {process.returncode}" if process.returncode else None
 
 
 # The record of the machine.

@@ -1,4 +1,4 @@
-"""The picture of ``benchmarks/gpu``'s tables: bars of a step, lines over streams and over frames, all axes logarithmic."""
+"""The figure of ``benchmarks/gpu``'s tables: bars of a step, lines over streams and over frames, all axes logarithmic."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ Line = tuple[str, str, str, list[tuple[float, float]]]
 """Name, colour, style, points."""
 
 
-def draw(path: Path, made: dict[str, Any]) -> None:
+def draw(path: Path, results: dict[str, Any]) -> None:
     """A panel for each table that has rows; that of the mixers has two."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bars = [row for row in made.get("step", {}).get("rows", []) if row["p50_ms"]]
-    plots = list(panels({name: table["rows"] for name, table in made.items() if isinstance(table, dict) and "rows" in table}))
+    bars = [row for row in results.get("step", {}).get("rows", []) if row["p50_ms"]]
+    plots = list(
+        panels({name: table["rows"] for name, table in results.items() if isinstance(table, dict) and "rows" in table})
+    )
     heights = [1.0 + 0.26 * len(bars)] * bool(bars) + [3.4] * len(plots)
     if not heights:
         return
     figure = Figure(figsize=(9.0, sum(heights)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    places = list(figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0])
+    axes_list = list(figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0])
     if bars:
-        draw_bars(places.pop(0), bars)
-    for axes, (title, x_label, y_label, lines) in zip(places, plots, strict=True):
+        draw_bars(axes_list.pop(0), bars)
+    for axes, (title, x_label, y_label, lines) in zip(axes_list, plots, strict=True):
         for name, colour, style, points in lines:
             axes.plot(*zip(*points, strict=True), style, color=colour, label=name, marker=".", linewidth=1.5)
         axes.set_xscale("log", base=2)
@@ -40,8 +42,10 @@ def draw(path: Path, made: dict[str, Any]) -> None:
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
         low, high = axes.get_ylim()
-        axes.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high)))  # two powers of ten at least are named
-        axes.yaxis.set_major_formatter(lambda value, place: f"{value:,g}")
+        axes.set_ylim(
+            10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high))
+        )  # so that at least two powers of ten have labels
+        axes.yaxis.set_major_formatter(lambda value, position: f"{value:,g}")
         label(axes, title, x_label, y_label)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
@@ -96,13 +100,13 @@ def panels(tables: dict[str, list[Row]]) -> Iterator[tuple[str, str, str, list[L
 
 
 def line(name: str, colour: str, style: str, rows: Sequence[Row], x: str, y: str) -> list[Line]:
-    """The line of two columns, if there is a point of it."""
+    """The line through two columns; an empty list if no row has both."""
     points = sorted({(row[x], row[y]) for row in rows if row.get(y)})
     return [(name, colour, style, points)] if points else []
 
 
 def distinct_pairs(rows: Sequence[Row], *keys: str) -> list[tuple[str, ...]]:
-    """What there is of these columns, each once."""
+    """The distinct combinations of these columns, in order."""
     return list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
 
 

@@ -1,4 +1,4 @@
-"""The tables of ``benchmarks/gpu`` about live people: a step and its floors, and many streams in one launch."""
+"""The streaming tables of ``benchmarks/gpu``: a step and its floors (lower bounds), and many streams in one launch."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from torch import Tensor
 
 from gpu.table import Run, Table, Times, median_ms, median_ratio, ratio, synchronize, with_peak_memory
 
-WARM_UP = 8  # rounds: an engine launches plainly first, and then captures a graph, for each parity
+WARM_UP = 8  # rounds: for each parity an engine first runs eagerly, then captures a graph
 WINDOWS = (("posemoe-attention-s", 81), ("posemoe-attention-s", 243))
 LARGE = (("posemoe-h36m-243", 243), ("mixste-243", 243), ("motionbert-lite-243", 243), ("hummuss-bi", 243))
 VIEWS = {"Constant", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Unsqueeze"}
-"""Operations of a graph that compute nothing: the same memory in another shape."""
+"""Operations that compute nothing: they return the same memory with another shape."""
 COPY_BYTES_GPU = 1 << 30  # bytes of a copy that measures a GPU's bandwidth
-COPY_BYTES_CPU = 1 << 26  # a processor's
+COPY_BYTES_CPU = 1 << 26  # the same for a processor
 COPIES = 8
-FRAMES_PLAYED = 4  # frames of each stream, over and over
+FRAMES_PLAYED = 4  # different frames of each stream, repeated
 
 
-# What a step costs.
+# The time of a step.
 
 
 def step(table: Table, options: Namespace) -> None:
@@ -53,7 +53,7 @@ def step(table: Table, options: Namespace) -> None:
         with table.errors_as_notes(name):
             contestants[name], peak = with_peak_memory(make, device)
             rows[name] = {"contestant": name, "on": on, "precision": precision}
-            rows[name]["torch_mb"] = peak if on == "PyTorch" else None  # it knows of nobody else's memory
+            rows[name]["torch_mb"] = peak if on == "PyTorch" else None  # PyTorch measures only its own memory
 
     for engine, precision in options.engines:
         enter(f"{engine} {precision}", runtime_step(path, engine, precision, keypoints), "runtime", precision)
@@ -66,7 +66,7 @@ def step(table: Table, options: Namespace) -> None:
         enter(launches, launch_floor(sizes.operations), "CUDA graph")
         enter("floor: 1 launch", launch_floor(1), "CUDA graph")
     else:
-        table.add_note("no floor of launches: a processor has none")
+        table.add_note("no floor of launches: a processor launches no kernels")
 
     times = table.run_in_turns(contestants, rounds=options.frames, warm_up=WARM_UP, each_s=options.each_s)
     rate = copy_rate(table, device)
@@ -80,14 +80,14 @@ def step(table: Table, options: Namespace) -> None:
         table.add_row(row)
     for precision, ms in floors.items():
         table.add_row({"contestant": f"floor: bytes {precision}", "on": "a copy's rate", "precision": precision, "p50_ms": ms})
-    table.add_note("windows have random weights: what they cost, not what they are worth")
+    table.add_note("windows have random weights: only their time is meaningful")
     if device.type == "cuda":
-        with table.errors_as_notes("kernels of the eager step"):  # last: a profiler slows down what comes after it, or breaks
+        with table.errors_as_notes("kernels of the eager step"):  # last: a profiler may fail, or slow down what follows
             table.set_facts(eager_kernels=count_kernels(contestants["eager"]))
 
 
 def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[F32]) -> Callable[[], Run]:
-    """Keypoints of the host in, a pose of the host out, with all that the runtime does for a frame."""
+    """The whole runtime: keypoints and pose are on the host."""
 
     def make() -> Run:
         stream = load(path, engine=engine, precision=precision).stream()
@@ -97,54 +97,54 @@ def runtime_step(path: Path, engine: str, precision: Any, keypoints: Sequence[F3
 
 
 def eager_step(path: Path, keypoints: Sequence[F32], device: torch.device) -> Callable[[], Run]:
-    """From the host and back to it as well; the state stays on the device."""
+    """PyTorch's step: keypoints and pose are on the host, the state stays on the device."""
 
     def make() -> Run:
-        give = step_function(load_checkpoint(path / REFERENCE)[0].to(device), 1, device)
-        return lambda i: give(torch.from_numpy(keypoints[i][None]).to(device)).cpu()
+        next_pose = step_function(load_checkpoint(path / REFERENCE)[0].to(device), 1, device)
+        return lambda i: next_pose(torch.from_numpy(keypoints[i][None]).to(device)).cpu()
 
     return make
 
 
 def step_function(model: Lifter, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The pose of each next frame, (B, J, 3) of (B, J, channels); the state is carried."""
+    """A function from the next frame (B, J, channels) to its pose (B, J, 3), which carries the state."""
     dt = torch.full((rows,), 1 / model.config.fps, device=device)
     reset = torch.zeros(rows, dtype=torch.bool, device=device)
     state = model.initial_state(rows)
 
-    def give(x: Tensor) -> Tensor:
+    def next_pose(x: Tensor) -> Tensor:
         nonlocal state
         with torch.inference_mode():
             pose, state = model.step(x, state, dt, reset)
         return pose
 
-    return give
+    return next_pose
 
 
 def window_step(preset: str, frames: int, keypoints: Sequence[F32], device: torch.device) -> Callable[[], Run]:
-    """The last ``frames`` frames, which stay on the device, lifted anew for each frame."""
+    """Lift the last ``frames`` frames, which stay on the device, again for each frame."""
 
     def make() -> Run:
         model = build(replace(find_preset(preset).config, window=frames)).eval().to(device)
-        fed = [np.ascontiguousarray(k[None, None, :, : model.config.channels]) for k in keypoints]
-        seen = torch.from_numpy(fed[0]).to(device).repeat(1, frames, 1, 1)  # (1, T, J, C)
+        frame_inputs = [np.ascontiguousarray(k[None, None, :, : model.config.channels]) for k in keypoints]
+        window = torch.from_numpy(frame_inputs[0]).to(device).repeat(1, frames, 1, 1)  # (1, T, J, C)
 
         def run(i: int) -> Tensor:
-            nonlocal seen
+            nonlocal window
             with torch.inference_mode():
-                seen = torch.cat([seen[:, 1:], torch.from_numpy(fed[i]).to(device)], dim=1)
-                return model(seen)[:, -1].cpu()  # type: ignore[no-any-return]
+                window = torch.cat([window[:, 1:], torch.from_numpy(frame_inputs[i]).to(device)], dim=1)
+                return model(window)[:, -1].cpu()  # type: ignore[no-any-return]
 
         return run
 
     return make
 
 
-# The floors below which nobody gets.
+# Floors: lower bounds of the time.
 
 
 class Sizes:
-    """What a step of an artefact reads, writes and launches, by its graphs."""
+    """The bytes that a step of an artefact moves, and the operations that it launches, from its graphs."""
 
     def __init__(self, path: Path) -> None:
         manifest = read_manifest(path)
@@ -157,29 +157,29 @@ class Sizes:
         self.operations = count_operations(graphs[manifest.graphs[0].precision])
 
     def bytes(self, precision: str, streams: int = 1) -> int:
-        """Weights are read once, each stream's state is read and written."""
+        """Bytes of one launch: the weights are read once, each stream's state is read and written."""
         return self.weights[precision] + 2 * streams * self.state
 
 
 def count_operations(graph: onnx.GraphProto) -> int:
-    """Nodes that compute."""
+    """Number of nodes that compute."""
     return sum(node.op_type not in VIEWS for node in graph.node)
 
 
 def floor_ms(moved: int, rate: float) -> float:
-    """Milliseconds for so many bytes, at bytes a second."""
+    """Milliseconds to move ``moved`` bytes at ``rate`` bytes a second."""
     return round(1000 * moved / rate, 4)
 
 
 def copy_rate(table: Table, device: torch.device) -> float | None:
-    """Bytes a second of a large copy on the device: read and written ones."""
+    """Bytes a second of a large copy on the device, counting bytes read and bytes written."""
     ms, size = None, COPY_BYTES_GPU if device.type == "cuda" else COPY_BYTES_CPU
     with table.errors_as_notes("the copy"):
         source = torch.ones(size, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
 
         def copy(i: int) -> None:
-            for _ in range(COPIES):  # so that the wait for them weighs nothing
+            for _ in range(COPIES):  # several, so that the time of the synchronization is negligible
                 target.copy_(source)
             synchronize(device)
 
@@ -190,12 +190,12 @@ def copy_rate(table: Table, device: torch.device) -> float | None:
 
 
 def launch_floor(launches: int) -> Callable[[], Run]:
-    """The replay of a CUDA graph of as many smallest kernels, one after the other, and the wait for it."""
+    """Replay a CUDA graph of ``launches`` minimal kernels, one after the other, and wait for it."""
 
     def make() -> Run:
         x = torch.zeros(1, device="cuda")
         graph = torch.cuda.CUDAGraph()
-        x.add_(1)  # once before the capture: loading a kernel would spoil it
+        x.add_(1)  # once before the capture: a capture fails if it loads a kernel
         torch.cuda.synchronize()
         with torch.cuda.graph(graph):
             for _ in range(launches):
@@ -222,7 +222,7 @@ def count_kernels(run: Run) -> int | None:
     return sum(e.device_type.name == "CUDA" and not e.name.startswith(copies) for e in profiled.events()) or None
 
 
-# Many people.
+# Many streams.
 
 
 def streams(table: Table, options: Namespace) -> None:
@@ -259,7 +259,7 @@ def streams(table: Table, options: Namespace) -> None:
 
 
 def launch_row(name: str, count: int, times: Mapping[str, Times], floor: float | None) -> Row:
-    """What a launch for so many people took."""
+    """The times of a launch for ``count`` people."""
     batch_of, launch, eager = (times.get(key, {}) for key in (f"{name} batch", f"{name} launch", "eager fp32 launch"))
     return {
         "step_batch_ms": median_ms(batch_of),
@@ -274,18 +274,18 @@ def launch_row(name: str, count: int, times: Mapping[str, Times], floor: float |
 
 
 def each(ms: float | None, count: int) -> float | None:
-    """Microseconds a person."""
+    """Microseconds per person."""
     return None if ms is None else round(1000 * ms / count, 2)
 
 
 def batch(model: Model, people: Sequence[Any], keypoints: Sequence[F32]) -> Run:
-    """The runtime's own: a frame of everybody from the host, checked, launched, and everybody's pose."""
+    """The runtime's ``step_batch``: keypoints and poses are on the host, and frames are checked."""
     frames = [{stream: keypoints[(i + k) % FRAMES_PLAYED] for k, stream in enumerate(people)} for i in range(FRAMES_PLAYED)]
     return lambda i: model.step_batch(frames[i % FRAMES_PLAYED])
 
 
 def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[F32]) -> Run:
-    """The launch alone: everything lies in the engine's memory, and two bindings swap the states."""
+    """The launch alone: all arrays are in the engine's memory, and two bindings swap the states."""
     carried = {name for state in graph.states for name in (state.input, state.output)}
     inputs, outputs = (
         {t.name: engine.zeros((count, *map(int, t.shape[1:])), t.dtype) for t in tensors if t.name not in carried}
@@ -295,26 +295,26 @@ def bare_launch(engine: Engine, graph: Graph, count: int, keypoints: Sequence[F3
     inputs["dt"][0:count] = np.full(count, 0.02, np.float32)
     slabs = [[engine.zeros((count, *map(int, s.shape[1:])), s.dtype) for s in graph.states] for _ in range(2)]
     launches = []
-    for here, there in (slabs, slabs[::-1]):
-        read = {state.input: slab for state, slab in zip(graph.states, here, strict=True)}
-        written = {state.output: slab for state, slab in zip(graph.states, there, strict=True)}
-        launches.append(engine.bind(inputs | read, outputs | written))
+    for current, following in (slabs, slabs[::-1]):
+        state_inputs = {state.input: slab for state, slab in zip(graph.states, current, strict=True)}
+        state_outputs = {state.output: slab for state, slab in zip(graph.states, following, strict=True)}
+        launches.append(engine.bind(inputs | state_inputs, outputs | state_outputs))
     return lambda i: launches[i % 2]()
 
 
 def eager_launch(model: Lifter, count: int, keypoints: Sequence[F32], device: torch.device) -> Run:
-    """PyTorch's step alone, its input on the device already."""
-    give = step_function(model, count, device)
+    """PyTorch's step alone, with its input on the device."""
+    next_pose = step_function(model, count, device)
     x = torch.from_numpy(np.stack([keypoints[k % FRAMES_PLAYED] for k in range(count)])).to(device)
 
     def run(i: int) -> None:
-        give(x)
+        next_pose(x)
         synchronize(device)
 
     return run
 
 
 def walk(frames: int) -> list[F32]:
-    """A person who walks, (J, 3) a frame, as a detector sees them."""
+    """Normalised keypoints (J, 3) per frame of a walking person, with a detector's noise."""
     with SyntheticSource(noise_px=2, frames=frames) as source:
         return [frame.keypoints[0].normalised() for frame in source]

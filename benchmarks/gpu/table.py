@@ -1,4 +1,4 @@
-"""A table of ``benchmarks/gpu`` that is being filled: an error becomes a note, and a row is on the disk as it is measured."""
+"""A table of ``benchmarks/gpu``: errors become notes, and each row is saved as soon as it is measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from posemoe_edge.runtime.artefact.atomic import write_atomically
 from posemoe_edge.runtime.errors import PoseEdgeError
 
 Run = Callable[[int], object]
-"""A contestant's round, by its number."""
+"""Runs one round of a contestant, given the round's number."""
 
-MIN_ROUNDS = 3  # rounds of one that sequences long: after them its time may be used up
+MIN_ROUNDS = 3  # a slow contestant runs at least these, even if its time is used up
 
 
 @dataclass
@@ -71,11 +71,13 @@ class Table:
         """An error within becomes a note; the other measurements continue."""
         try:
             yield
-        except Exception as error:  # of a driver, a library or ours: none may end the run
+        except Exception as error:  # of a driver, a library or this project: no error may end the run
             self.add_note(f"{what}: {one_line(error)}")
 
     def run_in_turns(self, contestants: Mapping[str, Run], *, rounds: int, warm_up: int, each_s: float) -> dict[str, Times]:
-        """Seconds of each round. All contestants run in turn, every other round in reverse order: a disturbance meets all.
+        """Seconds of each round. All contestants run in turn, every other round in reverse order.
+
+        A disturbance therefore affects all of them.
 
         A contestant that fails becomes a note and keeps the rounds that it has. One that has used ``each_s`` seconds stops.
         """

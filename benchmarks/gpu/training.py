@@ -32,7 +32,7 @@ Contestants = dict[str, Callable[[], Run]]
 
 
 class Fused(nn.Module):
-    """Attention by PyTorch's own kernel, which never writes the map down: the same numbers, another cost."""
+    """Attention by PyTorch's fused kernel: the same numbers without storing the attention matrix."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
         q, k, v = (split_heads(x.transpose(1, 2), HEADS) for x in (q, k, v))  # (B, J, H, T, d)
@@ -43,20 +43,22 @@ class Fused(nn.Module):
 
 
 def mixers(table: Table, options: Namespace) -> None:
-    """Bare ones first: if the time is up, it is the networks that are left out, and of them the longest."""
+    """Bare mixers, then whole networks, short sequences first: if the time is up, the longest networks are left out."""
     device = torch.device(options.device)
     for what, contestants in (("mixer", bare_mixers), ("network", networks)):
         for frames in sorted(options.lengths):
             if table.out_of_time:
                 table.add_note(f"the time was up before {what} at T = {frames}")
                 continue
-            rows = max(1, max(options.lengths) // frames)  # of every length about as many frames
-            made = contestants(rows, frames, device)
+            rows = max(1, max(options.lengths) // frames)  # every length has about as many frames in total
+            entries = contestants(rows, frames, device)
             measured = {
-                how: measure(table, {f"{name}, {what}, T = {frames}, {how}": one[how] for name, one in made.items()}, options)
+                how: measure(
+                    table, {f"{name}, {what}, T = {frames}, {how}": forms[how] for name, forms in entries.items()}, options
+                )
                 for how in ("forward", "training")
             }
-            for name in made:
+            for name in entries:
                 row: Row = {"what": what, "T": frames, "rows": rows, "name": name}
                 for how, (times, peaks) in measured.items():
                     key, other = (f"{n}, {what}, T = {frames}, {how}" for n in (name, "attention"))
@@ -69,10 +71,10 @@ def mixers(table: Table, options: Namespace) -> None:
 
 
 def measure(table: Table, contestants: Contestants, options: Namespace) -> tuple[dict[str, Times], dict[str, float | None]]:
-    """Seconds of each round, and peak megabytes. What does not fit into memory becomes a note.
+    """Seconds of each round, and peak megabytes. A contestant that does not fit into memory becomes a note.
 
-    On a CPU they run in turn. A GPU is quiet enough to run them one after the other, so that none finds its memory full of what
-    PyTorch caches for the others.
+    On a CPU they run in turn. On a GPU, which has no other work, they run one after the other, so that the memory that PyTorch
+    caches for one is not missing for another.
     """
     device = torch.device(options.device)
     times: dict[str, Times] = {}
@@ -92,23 +94,23 @@ def measure(table: Table, contestants: Contestants, options: Namespace) -> tuple
 
 
 def release(device: torch.device) -> None:
-    """Give back what PyTorch keeps of a GPU's memory."""
+    """Release the GPU memory that PyTorch has cached."""
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def bare_mixers(rows: int, frames: int, device: torch.device) -> dict[str, Contestants]:
-    """Each mixer alone, of one width and number of heads. What depends on time alone is made anew in each call."""
+    """Each mixer alone, with the same width and number of heads. Each call computes what depends on time again."""
 
-    def made(name: str) -> nn.Module:
+    def build_mixer(name: str) -> nn.Module:
         if name == "retention":
             return Retention(DIM, HEADS)
         return DSSM(DIM) if name == "dssm" else Attention(HEADS) if name == "attention" else Fused()
 
     def make(name: str, training: bool) -> Callable[[], Run]:
         def contestant() -> Run:
-            mixer = made(name).to(device)
+            mixer = build_mixer(name).to(device)
             q, k, v = torch.randn(3, rows, frames, JOINTS, DIM, device=device).unbind()
             if training:
                 q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
@@ -139,8 +141,8 @@ def networks(rows: int, frames: int, device: torch.device) -> dict[str, Contesta
 
 
 def forward_or_training(call: Callable[[], Tensor], inputs: list[Tensor], training: bool, device: torch.device) -> Run:
-    """A forward, or one with its gradients."""
-    wanted = [x for x in inputs if x.requires_grad]
+    """A round of the forward pass alone, or of the forward pass and its gradients."""
+    differentiated = [x for x in inputs if x.requires_grad]
 
     def forward(i: int) -> None:
         with torch.no_grad():
@@ -149,18 +151,20 @@ def forward_or_training(call: Callable[[], Tensor], inputs: list[Tensor], traini
 
     def both(i: int) -> None:
         y = call()
-        torch.autograd.grad(y, wanted, torch.ones_like(y), allow_unused=True)
+        torch.autograd.grad(y, differentiated, torch.ones_like(y), allow_unused=True)
         synchronize(device)
 
     return both if training else forward
 
 
-# Live, frame by frame: HumMUSS's figure 8.
+# Frame by frame: HumMUSS's figure 8.
 
 
 def hummuss(table: Table, options: Namespace) -> None:
     device = torch.device(options.device)
-    table.add_note(f"{options.people} people in one call, random weights; the paper's own on an A100: 11.1 and 3.8 at T = 243")
+    table.add_note(
+        f"{options.people} people in one call, random weights; the paper, on an A100 at T = 243: 11.1 (time) and 3.8 (memory)"
+    )
     for frames in sorted(options.lengths):
         if table.out_of_time:
             table.add_note(f"the time was up before T = {frames}")
@@ -186,12 +190,12 @@ def motionbert_window(frames: int, people: int, device: torch.device) -> Run:
 
 
 def hummuss_step(people: int, device: torch.device) -> Run:
-    """One frame and the state before it."""
+    """One step: a frame and the state before it."""
     model = find_preset(STEP).build().eval().to(device)
-    give, x = step_function(model, people, device), torch.randn(people, JOINTS, model.config.channels, device=device)
+    next_pose, x = step_function(model, people, device), torch.randn(people, JOINTS, model.config.channels, device=device)
 
     def run(i: int) -> None:
-        give(x)
+        next_pose(x)
         synchronize(device)
 
     return run
