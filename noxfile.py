@@ -46,9 +46,9 @@ def run_tests(session: nox.Session) -> None:
 def lowest(project: dict[str, Any], extras: tuple[str, ...], tools: tuple[str, ...]) -> Iterator[str]:
     """``name==version`` for each ``name>=version`` of the dependencies, of the extras, and of the tools in the dev extra."""
     optional = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(requirement for extra in extras for requirement in optional[extra])]
-    wanted += [requirement for requirement in optional["dev"] if re.split(r"[<>=!;\[ ]", requirement)[0] in tools]
-    for requirement in wanted:
+    requirements = [*project["dependencies"], *(requirement for extra in extras for requirement in optional[extra])]
+    requirements += [requirement for requirement in optional["dev"] if re.split(r"[<>=!;\[ ]", requirement)[0] in tools]
+    for requirement in requirements:
         yield requirement.replace(">=", "==", 1)
 
 

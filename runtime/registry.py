@@ -13,7 +13,7 @@ from .errors import MissingError, UsageError, missing_extra
 T = TypeVar("T")
 
 
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+def nearest(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known name that is most similar to a misspelt one, ignoring case; None if none is similar.
 
     Args:
@@ -22,12 +22,12 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     >>> nearest("Retantion", ["attention", "retention"])
     'retention'
     """
-    names = {name.lower(): name for name in known}
+    names = {name.lower(): name for name in candidates}
     matches = get_close_matches(word.lower(), names, n=1, cutoff=cutoff)
     return names[matches[0]] if matches else None
 
 
-def suggest(word: str, known: Iterable[str], *, forms: Mapping[str, str] | None = None, cutoff: float = 0.6) -> str:
+def suggest(word: str, candidates: Iterable[str], *, forms: Mapping[str, str] | None = None, cutoff: float = 0.6) -> str:
     """The clause "; did you mean NAME?" for an error message, or "" if no known name is similar.
 
     Args:
@@ -41,7 +41,7 @@ def suggest(word: str, known: Iterable[str], *, forms: Mapping[str, str] | None 
     >>> suggest("xyz", ["attention", "retention"])
     ''
     """
-    name = nearest(word, known, cutoff=cutoff)
+    name = nearest(word, candidates, cutoff=cutoff)
     return "" if name is None else f"; did you mean {(forms or {}).get(name, name)}?"
 
 
@@ -71,9 +71,9 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """All names: the built-in ones, those that posemoe-edge registers itself, those of other packages."""
-        known = (*self._builtin, *self._own)
-        yield from known
-        yield from (name for name in self._entry_points() if name not in known)
+        registered = (*self._builtin, *self._own)
+        yield from registered
+        yield from (name for name in self._entry_points() if name not in registered)
 
     def __contains__(self, name: object) -> bool:
         return name in self._builtin or name in self._own or name in self._entry_points()

@@ -41,8 +41,8 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def changelog_names_the_version() -> str | None:
     pattern = rf"^## \[{re.escape(version())}\] - \d{{4}}-\d\d-\d\d$"
-    found = re.search(pattern, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    return None if found else f"CHANGELOG.md: no section [{version()}] with a date"
+    section = re.search(pattern, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    return None if section else f"CHANGELOG.md: no section [{version()}] with a date"
 
 
 def citation_names_the_version() -> str | None:
@@ -62,8 +62,8 @@ def repository_is_named() -> str | None:
 
 
 def tests_pass(*paths: str) -> str | None:
-    done = run(sys.executable, "-m", "pytest", "-q", *paths)
-    return None if done.returncode == 0 else f"{' '.join(paths)} fails:\n{done.stdout[-2000:]}"
+    process = run(sys.executable, "-m", "pytest", "-q", *paths)
+    return None if process.returncode == 0 else f"{' '.join(paths)} fails:\n{process.stdout[-2000:]}"
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

@@ -171,10 +171,10 @@ def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable
         from posemoe_edge.edge.data.motion import walker_motion
 
         shutil.copytree(artefact_of("retention"), folder)
-        observed, seen = walker_motion(frames=100, streams=2), walker_motion(frames=40, streams=2, seed=1)
+        observed, checked = walker_motion(frames=100, streams=2), walker_motion(frames=40, streams=2, seed=1)
         with pytest.MonkeyPatch.context() as quick:
             quick.setattr(module, "SENSITIVITY_FRAMES", 10)
-            check = module.Check(*seen)
+            check = module.Check(*checked)
             module.calibrate(folder, *observed, precisions=("int8", "int8w"), budget=budget_for(2.0), check=check)
 
     return build_once("calibrated", make)

@@ -85,7 +85,7 @@ def test_every_mark_stands_before_code_that_can_run(page: Path) -> None:
 def test_marked_code_runs(block: Block, tmp_path: Path) -> None:
     scripts = Path(sys.executable).parent
     program = [sys.executable, "-"] if block.language == "python" else ["bash", "-euo", "pipefail", "-s"]
-    done = subprocess.run(
+    process = subprocess.run(
         program,
         input=block.text,
         cwd=tmp_path,
@@ -95,7 +95,7 @@ def test_marked_code_runs(block: Block, tmp_path: Path) -> None:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, f"{block} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert process.returncode == 0, f"{block} ended with {process.returncode}\n{process.stdout}\n{process.stderr}"
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
@@ -181,12 +181,12 @@ def test_every_field_of_a_record_is_documented(name: str, record: type[Record]) 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_documented_field_exists(name: str) -> None:
-    known = set.union(*(fields(record) for record in RECORDS[name]))
+    existing = set.union(*(fields(record) for record in RECORDS[name]))
     page = (ROOT / "docs" / name).read_text()
     tables = re.findall(r"^\| (?:field|side-car) .*\n\| ?-.*\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
     cells = [row.split("|")[1] for table in tables for row in table.splitlines()]
     assert cells
-    assert {field for cell in cells for field in re.findall(r"`(\w+)`", cell)} - known == set()
+    assert {field for cell in cells for field in re.findall(r"`(\w+)`", cell)} - existing == set()
 
 
 def verbs() -> dict[str, click.Command]:

@@ -88,8 +88,8 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
             y, state = model.chunk(x[:, start : start + chunk], state)
             poses.append(y[0])
         early = []
-        for seen in range(1, chunk):  # until the first chunk is complete
-            newest = torch.cat([x[:, :seen], x[:, seen - 1 : seen].expand(-1, chunk - seen, -1, -1)], dim=1)
+        for received in range(1, chunk):  # until the first chunk is complete
+            newest = torch.cat([x[:, :received], x[:, received - 1 : received].expand(-1, chunk - received, -1, -1)], dim=1)
             early.append(model.chunk(newest)[0][0, :1])
         return torch.cat([*early, *poses])[:FRAMES].numpy()
     if model.state_shape is not None:

@@ -31,7 +31,7 @@ def test_every_example_is_expected_to_print_something() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(path)],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -40,8 +40,8 @@ def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(EXPECTED[path.stem], done.stdout), done.stdout
+    assert process.returncode == 0, process.stderr
+    assert re.fullmatch(EXPECTED[path.stem], process.stdout), process.stdout
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

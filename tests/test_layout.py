@@ -103,8 +103,8 @@ def test_the_walk_sees_imports_at_any_depth(tmp_path: Path, monkeypatch: pytest.
 @each_module
 def test_arrows_point_downwards(path: Path) -> None:
     layer = path.relative_to(ROOT).parts[0]
-    seen = {name.split(".")[1] for name, _, _ in imports(path) if name.startswith("posemoe_edge.")}
-    assert seen <= BELOW[layer] | {layer}
+    imported = {name.split(".")[1] for name, _, _ in imports(path) if name.startswith("posemoe_edge.")}
+    assert imported <= BELOW[layer] | {layer}
 
 
 @each_module
@@ -139,8 +139,10 @@ def test_modules_of_the_command_line_import_torch_inside_functions_only(path: Pa
         if not later and not typing and (name.partition(".")[0] in heavy or name.startswith("posemoe_edge."))
         if not name.startswith(lean)
     }
-    known = {"edge/data/motion.py": {"posemoe_edge.calib.measure.recording"}}  # imported by verify's motion alone, on demand
-    assert surprising == known.get("/".join(part), set())
+    exceptions = {
+        "edge/data/motion.py": {"posemoe_edge.calib.measure.recording"}
+    }  # imported by verify's motion alone, on demand
+    assert surprising == exceptions.get("/".join(part), set())
 
 
 @each_module
@@ -178,14 +180,14 @@ def test_every_folder_of_modules_is_a_package_of_the_wheel() -> None:
 def test_importing_it_loads_nothing_heavy(module: str, absent: list[str]) -> None:
     heavy = ["torch", "onnx", "onnxsim", "safetensors", "cv2", "matplotlib", "scipy", "ai_edge_litert", *absent]
     code = f"import sys, {module}; print(sorted(set({heavy!r}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
+    assert (process.stdout.strip(), process.stderr) == ("[]", "")
 
 
 def test_importing_the_runtime_prints_nothing_and_starts_no_thread() -> None:
     code = "import threading, posemoe_edge.runtime; print(threading.active_count())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
-    assert (done.stdout.strip(), done.stderr) == ("1", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60)
+    assert (process.stdout.strip(), process.stderr) == ("1", "")
 
 
 def test_test_files_have_names_of_their_own() -> None:

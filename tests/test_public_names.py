@@ -35,8 +35,8 @@ def test_importing_the_package_imports_none_of_its_modules() -> None:
     code = (
         "import sys, posemoe_edge; print([name for name in sys.modules if name.startswith('posemoe_edge.') or name == 'numpy'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert process.stdout.strip() == "[]"
 
 
 SCRIPTS = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])

@@ -25,8 +25,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = shutil.copytree(ROOT, folder / "source", ignore=shutil.ignore_patterns(*NOT_SOURCE))
     build = [sys.executable, "-m", "build", "--no-isolation", str(source)]
     for arguments in (["--wheel", "--outdir", str(folder / "direct")], ["--outdir", str(folder)]):
-        done = subprocess.run([*build, *arguments], capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        process = subprocess.run([*build, *arguments], capture_output=True, text=True, timeout=300, check=False)
+        assert process.returncode == 0, process.stdout + process.stderr
         shutil.rmtree(source / "build", ignore_errors=True)
     return folder
 

@@ -36,10 +36,10 @@ def check_options(ctx: click.Context) -> None:
     Raises:
         UsageError: a key is not.
     """
-    known = {param.name for param in ctx.command.params}
+    parameters = {param.name for param in ctx.command.params}
     for key in ctx.default_map or {}:
-        if key not in known:
-            suggestion = suggest(key, [name for name in known if name])
+        if key not in parameters:
+            suggestion = suggest(key, [name for name in parameters if name])
             raise UsageError(
                 f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}{suggestion}",
                 expected=f"an option of posemoe-edge {ctx.info_name}",

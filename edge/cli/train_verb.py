@@ -160,10 +160,10 @@ def command(
     )
     if plot:
         output.print(f"Drew {plot}")
-    done = record["updates"] >= updates
+    finished = record["updates"] >= updates
     return Result(
         {"weights": str(weights), "preset": preset, **record},
-        next_command=f"posemoe-edge export {preset} --weights {weights}" if done else _resume_command(preset),
+        next_command=f"posemoe-edge export {preset} --weights {weights}" if finished else _resume_command(preset),
     )
 
 

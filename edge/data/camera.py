@@ -54,8 +54,8 @@ class Camera:
         x, y = np.moveaxis(self.project(points), -1, 0)
         inside = (x >= 0) & (x < self.width_px) & (y >= 0) & (y < self.height_px)
         near: NDArray[np.bool_] = points[..., 2].min(axis=(-2, -1)) <= NEAREST_M
-        seen: NDArray[np.bool_] = ~near & (inside.mean(axis=(-2, -1)) >= IN_FRAME)
-        return seen
+        visible: NDArray[np.bool_] = ~near & (inside.mean(axis=(-2, -1)) >= IN_FRAME)
+        return visible
 
 
 def sample_camera(rng: np.random.Generator, path_m: F32) -> Camera:

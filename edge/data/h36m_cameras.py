@@ -45,7 +45,7 @@ def find_cameras(positions: Positions, views: Views, *, source: Path) -> Cameras
     """
     cameras = {}
     for subject in positions:
-        found = []
+        of_subject = []
         for n, (width_px, height_px) in enumerate(SIZES_PX):
             try:
                 camera = resect(*sample_points(positions, views, subject, n), width_px=width_px, height_px=height_px)
@@ -56,8 +56,8 @@ def find_cameras(positions: Positions, views: Views, *, source: Path) -> Cameras
                     f"{source} is no projection of the 3D file: camera {n} of {subject} is {camera.median_px:.2g} px off",
                     expected="cameras of data_2d_h36m_gt.npz, or in a JSON",
                 )
-            found.append(camera)
-        cameras[subject] = tuple(found)
+            of_subject.append(camera)
+        cameras[subject] = tuple(of_subject)
     return cameras
 
 

@@ -110,7 +110,7 @@ def _project_stream(
         )
     keypoints, dt_s, truth = (
         np.concatenate(parts)[:frames]
-        for parts in zip(*((one.keypoints, one.dt_s, one.pose_m) for one in sequences), strict=True)
+        for parts in zip(*((projected.keypoints, projected.dt_s, projected.pose_m) for projected in sequences), strict=True)
     )
     cut = np.concatenate([np.arange(len(sequence)) == 0 for sequence in sequences])[:frames]
     info = _stream_info(sampling, clips[0].fps, [sequence.clip_id for sequence in sequences])

@@ -99,18 +99,18 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
     """
     if split is not None and split not in RECORDED_SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(RECORDED_SPLITS))
-    wanted = None if subjects is None else set(subjects)
+    selected = None if subjects is None else set(subjects)
     if not path.is_file():
         raise MissingError(f"there is no file of recorded sequences {path}", expected=_EXPECTED_FILE)
     try:
         with np.load(path, allow_pickle=False) as file:
             labels = _labels(path, file)
-            if wanted and (unknown := wanted - set(labels["subject"])):
+            if selected and (unknown := selected - set(labels["subject"])):
                 raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
             recorded = []
             for i in range(len(labels["clip_id"])):
                 label = {key: texts[i] for key, texts in labels.items()}
-                if (split is None or label["split"] == split) and (wanted is None or label["subject"] in wanted):
+                if (split is None or label["split"] == split) and (selected is None or label["subject"] in selected):
                     clip_id = label["clip_id"]
                     arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key != "valid" or f"valid.{i}" in file}
                     _check_arrays(path, clip_id, arrays)

@@ -144,5 +144,5 @@ class GatedTime(GatedBlock):
         super().__init__(config, both=config.lookahead)
 
     def forward(self, x: Tensor, mode: ExecutionMode) -> Tensor:
-        one = x.new_ones(())
-        return self.gated(x, lambda mixer, u: mode.mix(mixer, one, one, u))
+        ones = x.new_ones(())
+        return self.gated(x, lambda mixer, u: mode.mix(mixer, ones, ones, u))

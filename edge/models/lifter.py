@@ -122,8 +122,8 @@ class Lifter(nn.Module, ABC):
             raise UsageError(f"a chunk_size of {chunk_size}", expected="a whole number of frames, at least 1")
         if self.config.window is not None and frames > self.config.window:
             raise UsageError(f"{frames} frames at once", expected=f"at most the window of {self.config.window}")
-        seen = (chunk_size or frames) if self.config.lookahead else 1
+        visible_frames = (chunk_size or frames) if self.config.lookahead else 1
         reference = at_least_fp32(self.embed.weight)  # time is never in half precision
         if dt is None:
-            return Timing(reference.new_ones(1, frames), reset, seen, uniform=True)
-        return Timing.from_seconds(dt.to(reference.dtype), reset, fps=self.config.fps, chunk_size=seen)
+            return Timing(reference.new_ones(1, frames), reset, visible_frames, uniform=True)
+        return Timing.from_seconds(dt.to(reference.dtype), reset, fps=self.config.fps, chunk_size=visible_frames)

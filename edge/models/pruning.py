@@ -81,10 +81,10 @@ class Pruning:
 
 def sampled_frames(window: int, pruning: Pruning) -> list[int]:
     """The frames of the window that tps keeps after its last stage."""
-    kept = np.arange(window)
+    remaining = np.arange(window)
     for keep in pruning.keep:
-        kept = kept[evenly_spaced(len(kept), keep, pruning.ties)]
-    return [int(frame) for frame in kept]
+        remaining = remaining[evenly_spaced(len(remaining), keep, pruning.ties)]
+    return [int(frame) for frame in remaining]
 
 
 def evenly_spaced(frames: int, keep: int, ties: str) -> np.ndarray:
@@ -115,8 +115,8 @@ class Pruner(nn.Module):
             self.out = nn.Linear(dim, dim)
         if pruning.by == "tps":
             for stage, (frames, keep) in enumerate(zip((window, *pruning.keep), pruning.keep, strict=False)):
-                kept = torch.tensor(evenly_spaced(frames, keep, pruning.ties))
-                self.register_buffer(f"even{stage}", kept, persistent=False)
+                frames_of_stage = torch.tensor(evenly_spaced(frames, keep, pruning.ties))
+                self.register_buffer(f"even{stage}", frames_of_stage, persistent=False)
         if pruning.recover == "tri":
             self.register_buffer("between", torch.tensor(interpolation(window, pruning)), persistent=False)
 
@@ -235,7 +235,7 @@ def cluster_score(x: Tensor) -> Tensor:
 
 def interpolation(window: int, pruning: Pruning) -> np.ndarray:
     """(T, r) weights with which TRI interpolates the poses of all frames from those of the kept frames."""
-    kept = np.array(sampled_frames(window, pruning), np.float64)
-    times = np.linspace(0, window - 1, len(kept)) if pruning.interpolate == "aligned" else kept
+    kept_frames = np.array(sampled_frames(window, pruning), np.float64)
+    times = np.linspace(0, window - 1, len(kept_frames)) if pruning.interpolate == "aligned" else kept_frames
     frames = np.arange(window, dtype=np.float64)
-    return np.stack([np.interp(frames, times, row) for row in np.eye(len(kept))], axis=1)
+    return np.stack([np.interp(frames, times, row) for row in np.eye(len(kept_frames))], axis=1)

@@ -221,9 +221,9 @@ class RetentionConfig(MixerConfig):
         return (1.0,) * joints if self.distances == "uniform" else DISTANCES[self.distances]
 
     def check_lifter(self, *, joints: int) -> None:
-        known = len(self.distance_of_joint(joints))
-        if known != joints:
-            raise UsageError(f"retention over {joints} joints", expected=f"the {known} that it has decays for")
+        supported = len(self.distance_of_joint(joints))
+        if supported != joints:
+            raise UsageError(f"retention over {joints} joints", expected=f"the {supported} that it has decays for")
 
     def build(self, *, dim: int, heads: int, joints: int) -> Retention:
         return Retention(dim, heads, self.distance_of_joint(joints), zoh_gain=self.zoh_gain)

@@ -93,10 +93,10 @@ class Timing:
         def compute() -> Tensor:
             n = torch.arange(self.elapsed.shape[-1], device=self.elapsed.device)
             horizon = (n // self.chunk_size + 1) * self.chunk_size
-            seen = (n[None, :] < horizon[:, None])[None]  # (1, T, T)
+            mask = (n[None, :] < horizon[:, None])[None]  # (1, T, T)
             if self.reset is None:
-                return seen
-            return seen & (self.segment[:, :, None] == self.segment[:, None, :])
+                return mask
+            return mask & (self.segment[:, :, None] == self.segment[:, None, :])
 
         return self.cached("visible", compute)
 

@@ -37,8 +37,8 @@ def skeleton_and_distances(weights: Weights, options: Options, heads: int) -> tu
         raise UsageError("the decays are of no known skeleton", expected="dataset, or the gamma_divider of its training")
     if skeleton is not None and dataset_skeleton not in (None, skeleton):
         raise UsageError("the configuration says another dataset", expected=f"the one of {skeleton}, as the decays have it")
-    found = skeleton or dataset_skeleton or "h36m17"
-    return found, found
+    name = skeleton or dataset_skeleton or "h36m17"
+    return name, name
 
 
 def _skeleton_of(gammas: list[Tensor], heads: int, *, gamma_divider: float) -> str | None:

@@ -25,15 +25,15 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     Raises:
         UsageError: the trunk is no part of such a lifter.
     """
-    model, known = build(config), trunk.state_dict()
-    fresh = {name for name in model.state_dict() if name not in known}
+    model, trunk_state = build(config), trunk.state_dict()
+    fresh = {name for name in model.state_dict() if name not in trunk_state}
     for name, module in model.named_modules():
         if hasattr(module, "zero_init_residual") and all(
             f"{name}.{parameter}" in fresh for parameter, _ in module.named_parameters()
         ):
             module.zero_init_residual()
             fresh -= {f"{name}.{entry}" for entry in module.state_dict()}
-    surplus = sorted(set(known) - set(model.state_dict()))
+    surplus = sorted(set(trunk_state) - set(model.state_dict()))
     if fresh or surplus:
         raise UsageError(
             f"a {trunk.config.topology} lifter with mixer {trunk.config.mixer_kind} cannot start one with {config.mixer_kind}: "
@@ -42,9 +42,9 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
         )
     with torch.no_grad():
         for name, parameter in model.state_dict().items():
-            if name not in known:
+            if name not in trunk_state:
                 continue
-            value = known[name]
+            value = trunk_state[name]
             if value.ndim > 2 and value.shape[-3] == 1:  # (..., 1, J, C): tokens or positions of one frame
                 value = value.squeeze(-3) if parameter.ndim < value.ndim else value.expand_as(parameter)
             if value.shape != parameter.shape:

@@ -65,6 +65,6 @@ class TrainingProgress:
     val_mpjpe_mm: float | None
 
 
-def schedule(done: float) -> float:
+def schedule(progress: float) -> float:
     """The learning rate as a share of its peak, after that share of the updates."""
-    return min(1.0, done / 0.02 + 1e-3) * max(0.01, min(1.0, 1 - 0.99 * (done - 0.75) / 0.25))
+    return min(1.0, progress / 0.02 + 1e-3) * max(0.01, min(1.0, 1 - 0.99 * (progress - 0.75) / 0.25))

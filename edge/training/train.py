@@ -134,8 +134,8 @@ def train(
                     record, saved_s = save(val_mpjpe_mm), time.monotonic()
                 frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
                 frames_per_second = frames / max(now_s - began_s, 1e-9)
-                done = history.updates / recipe.updates
-                on_progress(TrainingProgress(done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
+                share_done = history.updates / recipe.updates
+                on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
             if first_process_decides(over, device):
                 break
         return record or _record(recipe, dataset, model, history, None, origin)

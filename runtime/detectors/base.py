@@ -73,12 +73,12 @@ class Detection:
     @classmethod
     def _of(cls, keypoints: Keypoints, box_px: Box | None, score: float | None) -> Detection:
         # Joints that are not finite do not count here; the stream refuses such keypoints by name.
-        seen = keypoints.points[np.isfinite(keypoints.points).all(axis=1) & (keypoints.score > 0)]
+        detected = keypoints.points[np.isfinite(keypoints.points).all(axis=1) & (keypoints.score > 0)]
         if box_px is None:
-            corners = (*seen[:, :2].min(axis=0), *seen[:, :2].max(axis=0)) if len(seen) else (0.0, 0.0, 0.0, 0.0)
+            corners = (*detected[:, :2].min(axis=0), *detected[:, :2].max(axis=0)) if len(detected) else (0.0, 0.0, 0.0, 0.0)
             box_px = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
         if score is None:
-            score = float(np.clip(seen[:, 2].mean(), 0, 1)) if len(seen) else 0.0
+            score = float(np.clip(detected[:, 2].mean(), 0, 1)) if len(detected) else 0.0
         return cls(keypoints, box_px, score)
 
 

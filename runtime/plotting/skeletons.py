@@ -49,9 +49,9 @@ def draw_skeletons(
     if truth_m is not None and truth_m.shape != poses_m.shape:
         raise FrameError(f"the truth has shape {truth_m.shape}", expected=f"the poses' {poses_m.shape}")
 
-    seen = _viewed(poses_m, turn_deg)  # (N, J, 3)
-    seen_truth = None if truth_m is None else _viewed(truth_m, turn_deg)
-    everything = seen if seen_truth is None else np.concatenate([seen, seen_truth])
+    viewed = _viewed(poses_m, turn_deg)  # (N, J, 3)
+    viewed_truth = None if truth_m is None else _viewed(truth_m, turn_deg)
+    everything = viewed if viewed_truth is None else np.concatenate([viewed, viewed_truth])
     low, high = everything[..., :2].min((0, 1)), everything[..., :2].max((0, 1))
     low, high = low - 0.06, high + 0.06  # room for the joints' dots, in metres
     panels, inches_per_m = len(poses_m), 2.8 / (high[1] - low[1])  # the row is 2.8 inches high
@@ -66,9 +66,9 @@ def draw_skeletons(
         axes.set_ylim(low[1], high[1])
         axes.set_axis_off()
         _draw_ground(axes, _ground_height(everything), turn_deg)
-        if seen_truth is not None:
-            _draw_skeleton(axes, seen_truth[i], skeleton, colour=TRUTH)
-        _draw_skeleton(axes, seen[i], skeleton, colour=None)
+        if viewed_truth is not None:
+            _draw_skeleton(axes, viewed_truth[i], skeleton, colour=TRUTH)
+        _draw_skeleton(axes, viewed[i], skeleton, colour=None)
         if titles is not None:
             axes.set_title(titles[i], fontsize=10, color=INK, pad=6)
     colours = {"left": LEFT, "right": RIGHT, "torso": TORSO} | ({} if truth_m is None else {"ground truth": TRUTH})
@@ -93,22 +93,22 @@ def _viewed(points: F64, turn_deg: float) -> F64:
     return np.stack([x, sin * y + cos * z, sin * z - cos * y], -1)
 
 
-def _ground_height(seen: F64) -> float:
+def _ground_height(viewed: F64) -> float:
     """Height of the lowest joint relative to the hip, from (..., J, 3) as viewed; negative."""
     cos, sin = np.cos(np.radians(_DOWN_DEG)), np.sin(np.radians(_DOWN_DEG))
-    return float((cos * seen[..., 1] + sin * seen[..., 2]).min())
+    return float((cos * viewed[..., 1] + sin * viewed[..., 2]).min())
 
 
-def _draw_skeleton(axes: Any, seen: F64, skeleton: Skeleton, *, colour: str | None) -> None:
+def _draw_skeleton(axes: Any, viewed: F64, skeleton: Skeleton, *, colour: str | None) -> None:
     """Draw one skeleton, (J, 3) as viewed, distant bones first; ``colour`` None gives left and right their own colours."""
-    for parent, child in sorted(skeleton.bones, key=lambda bone: float(seen[list(bone), 2].sum())):
+    for parent, child in sorted(skeleton.bones, key=lambda bone: float(viewed[list(bone), 2].sum())):
         side = LEFT if child in skeleton.left else RIGHT if child in skeleton.right else TORSO
-        ends = seen[[parent, child], :2].T
+        ends = viewed[[parent, child], :2].T
         if colour is None:  # a white edge separates a near bone from a distant one behind it
             axes.plot(*ends, color="white", linewidth=4.6, solid_capstyle="butt")
         axes.plot(*ends, color=colour or side, linewidth=3.0, solid_capstyle="round")
     if colour is None:
-        axes.scatter(seen[:, 0], seen[:, 1], s=9, color="white", edgecolors=TORSO, linewidths=0.7, zorder=3)
+        axes.scatter(viewed[:, 0], viewed[:, 1], s=9, color="white", edgecolors=TORSO, linewidths=0.7, zorder=3)
 
 
 def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:

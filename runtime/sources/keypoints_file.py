@@ -142,11 +142,11 @@ def _numbers(values: NDArray[Any], name: str, channels: tuple[int, ...], path: P
     return values.astype(np.float32)
 
 
-def _word(entries: dict[str, NDArray[Any]], name: str, known: tuple[str, ...], path: Path) -> str:
+def _word(entries: dict[str, NDArray[Any]], name: str, allowed: tuple[str, ...], path: Path) -> str:
     """One of the known words; the first of them if the file has no such entry."""
-    word = str(entries[name]) if name in entries else known[0]
-    if word not in known:
-        raise SourceError(f"{path}: {name} is {word!r}", expected=" or ".join(known))
+    word = str(entries[name]) if name in entries else allowed[0]
+    if word not in allowed:
+        raise SourceError(f"{path}: {name} is {word!r}", expected=" or ".join(allowed))
     return word
 
 

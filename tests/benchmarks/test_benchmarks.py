@@ -200,8 +200,8 @@ def test_missing_joints_are_encoded_in_three_ways(exact: list[PoseSequence]) -> 
 def test_limbs_are_missing_every_other_second(make_walker_clip: Callable[..., Clip]) -> None:
     (sequence,) = evaluation_sequences([make_walker_clip("a", 220)], noisy=False)
     mask = module("missing").missing_mask(sequence, "limb", 1.0)
-    seen = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
-    assert seen == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
+    missing_frames = [int(part.any(axis=1).sum()) for part in np.split(mask, [50, 100, 150, 200])]
+    assert missing_frames == [0, 50, 0, 50, 0] and set(mask.sum(axis=1)) == {0, 3}
 
 
 # decoder

@@ -44,8 +44,10 @@ def test_windows_are_lifted_one_after_the_other(sequences: list[PoseSequence]) -
     results = lift_sequence(model, sequence)  # 25 frames: 9, 9 and 7
     with torch.no_grad():
         second = model(torch.from_numpy(sequence.keypoints[None, 9:18]), torch.from_numpy(sequence.dt_s[None, 9:18]))[0]
-        seen = [*range(18, 25), 24, 24]
-        last = model(torch.from_numpy(sequence.keypoints[None, seen]), torch.from_numpy(sequence.dt_s[None, seen]))[0, :7]
+        frame_numbers = [*range(18, 25), 24, 24]
+        last = model(
+            torch.from_numpy(sequence.keypoints[None, frame_numbers]), torch.from_numpy(sequence.dt_s[None, frame_numbers])
+        )[0, :7]
     np.testing.assert_allclose(results[9:18], second, atol=1e-5)
     np.testing.assert_allclose(results[18:], last, atol=1e-5)
     assert len(results) == 25
@@ -75,10 +77,10 @@ def test_invalid_frames_are_lifted_and_not_measured_in_torch(
 ) -> None:
     model = build(config).eval()
     holes = replace(sequences[1], valid=np.arange(25) >= 10)
-    seen = answered_frames(model, holes)
-    errors = np.linalg.norm(lift_sequence(model, sequences[1]) - sequences[1].pose_m[seen], axis=-1).mean(axis=-1)
-    assert (seen >= 10).sum() == counting
-    assert mean_error_mm(model, [holes]) == pytest.approx(1000 * errors[seen >= 10].mean(), rel=1e-5)
+    frame_numbers = answered_frames(model, holes)
+    errors = np.linalg.norm(lift_sequence(model, sequences[1]) - sequences[1].pose_m[frame_numbers], axis=-1).mean(axis=-1)
+    assert (frame_numbers >= 10).sum() == counting
+    assert mean_error_mm(model, [holes]) == pytest.approx(1000 * errors[frame_numbers >= 10].mean(), rel=1e-5)
     nowhere = replace(sequences[0], valid=np.zeros(60, np.bool_))
     assert mean_error_mm(model, [holes, nowhere]) == mean_error_mm(model, [holes])
     with pytest.raises(UsageError, match="no frame of these sequences is valid"):

@@ -344,8 +344,8 @@ class ByHand:
         def prune(layer: int, x: Tensor) -> Tensor:
             if layer != HOT_LAYER:
                 return x
-            kept = torch.stack([row[cluster_centres(row.mean(1))] for row in x])
-            return kept + self["pos_embed_token"][0, :, None]
+            centres = torch.stack([row[cluster_centres(row.mean(1))] for row in x])
+            return centres + self["pos_embed_token"][0, :, None]
 
         x = self.alternating(x, lambda block, x: self.attention(block, x, over_time=True), prune).transpose(1, 2)
         query = self["x_token"][0].expand(*x.shape[:2], -1, -1)  # (B, J, T, C)
@@ -379,8 +379,8 @@ class ByHand:
     def parallel(self, block: str, head: int, x: Tensor, chunk_size: int, causal: bool) -> tuple[Tensor, Tensor]:
         q, k, v, gamma = self.projected(block, head, x, 0)
         n, m = torch.meshgrid(torch.arange(x.shape[1]), torch.arange(x.shape[1]), indexing="ij")
-        seen = m <= n if causal else m < (n // chunk_size + 1) * chunk_size
-        decay = torch.where(seen, gamma ** (n - m).abs(), 0.0)
+        visible = m <= n if causal else m < (n // chunk_size + 1) * chunk_size
+        decay = torch.where(visible, gamma ** (n - m).abs(), 0.0)
         return ((q @ k.transpose(-2, -1) * decay) @ v).transpose(1, 2), torch.zeros(())
 
     def chunkwise(self, block: str, head: int, x: Tensor, chunk_size: int, causal: bool) -> tuple[Tensor, Tensor]:

@@ -273,10 +273,10 @@ def test_a_uri_is_opened_and_closed(model: Model, tmp_path: Path, walker_keypoin
 
 def test_a_run_writes_all_events_and_counts_them(model: Model, people_at: PeopleAt) -> None:
     frames = [people_at(0, 0), people_at(1, 0, 1), people_at(1, 0), people_at(40, 0)]
-    sinks, seen = [RecordingSink(), RecordingSink()], list[Event]()
-    stats = Pipeline(ListSource(frames), model).run(sinks, on_event=seen.append)
+    sinks, events = [RecordingSink(), RecordingSink()], list[Event]()
+    stats = Pipeline(ListSource(frames), model).run(sinks, on_event=events.append)
     for sink in sinks:
-        assert sink.lifecycle == ["open", "close"] and sink.events == seen
+        assert sink.lifecycle == ["open", "close"] and sink.events == events
         assert sink.info is not None and sink.info.source.name == "a list" and sink.info.mode == "step"
     assert (stats.frames, stats.people, stats.poses, stats.refused) == (4, 2, 4, 1)
     assert stats.step_ms is not None and stats.step_ms["p50"] <= stats.step_ms["p100"] and stats.mpjpe_mm is None

@@ -231,7 +231,7 @@ def test_a_pose_names_its_gap_and_a_long_gap_resets(retention_artefact: Path, wa
 def test_a_frame_with_nobody_holds_the_last_pose_and_lets_time_run_on(model: Model, walker_keypoints: Walk) -> None:
     frames = walker_keypoints(6)
     stream, twin = twins(model, frames[:4])
-    last, _ = (each.step(frames[4], t=4 * DT_S) for each in (stream, twin))
+    last, _ = (s.step(frames[4], t=4 * DT_S) for s in (stream, twin))
     state = memory_of(stream)[0]
     for t in (0.10, 0.12, 0.14):
         held = stream.step(np.zeros((17, 3)), t=t)
@@ -437,7 +437,7 @@ def test_a_reset_in_the_middle_of_a_chunk_begins_another(
 def test_a_frame_with_nobody_is_in_no_chunk(artefact_of: Callable[[str], Path], walker_keypoints: Walk) -> None:
     model, frames = load(artefact_of("lookahead-chunk")), walker_keypoints(12)
     stream, twin = twins(model, frames[:5])
-    last, _ = (each.step(frames[5], t=5 * DT_S) for each in (stream, twin))
+    last, _ = (s.step(frames[5], t=5 * DT_S) for s in (stream, twin))
     held = stream.step(np.zeros((17, 3)), t=0.11)
     assert held.gap == "hold" and not held.score.any()
     np.testing.assert_array_equal(held.xyz_m, last.xyz_m)

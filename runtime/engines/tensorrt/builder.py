@@ -210,14 +210,14 @@ def find_targets(trt: Any, targets: Sequence[str]) -> list[Any]:
         UsageError: TensorRT for RTX does not build for one of them.
     """
     members = trt.ComputeCapability.__members__
-    known = {name.lower(): member for name, member in members.items() if name.startswith("SM")}
-    unknown = [target for target in targets if target not in known]
+    levels = {name.lower(): member for name, member in members.items() if name.startswith("SM")}
+    unknown = [target for target in targets if target not in levels]
     if unknown:
         raise UsageError(
             f"TensorRT for RTX {trt.__version__} does not build for {', '.join(map(repr, unknown))}",
-            expected=f"some of {', '.join(known)}; a Jetson builds its own plans, with --engine tensorrt",
+            expected=f"some of {', '.join(levels)}; a Jetson builds its own plans, with --engine tensorrt",
         )
-    return [known[target] for target in targets]
+    return [levels[target] for target in targets]
 
 
 def check_streams(streams: Streams) -> None:

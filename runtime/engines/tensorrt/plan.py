@@ -156,7 +156,7 @@ def differences(key: BuildKey, machine: Machine, *, graph_sha256: str, streams: 
 def read_plan(side_car: Path, artefact: Path) -> Plan:
     """The plan that a side-car describes; the plan's own bytes are checked when they are read."""
     run = f"posemoe-edge build {artefact} --force"
-    found = read_record(
+    record = read_record(
         SideCar,
         side_car.read_bytes(),
         place=str(side_car),
@@ -165,7 +165,7 @@ def read_plan(side_car: Path, artefact: Path) -> Plan:
         migrations={},
         run=run,
     )
-    return Plan(side_car.with_suffix(".engine"), found.key, found.plan, artefact)
+    return Plan(side_car.with_suffix(".engine"), record.key, record.plan, artefact)
 
 
 def write_plan(artefact: Path, key: BuildKey, plan: bytes, *, seconds: float) -> Plan:

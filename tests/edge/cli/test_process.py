@@ -63,7 +63,7 @@ def without_torch(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.T
         "demo": ["demo", "--json"],
         "help": ["--help"],
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(ABSENT), json.dumps(list(lines.values()))],
         capture_output=True,
         text=True,
@@ -71,8 +71,8 @@ def without_torch(artefact_of: Callable[[str], Path], tmp_path_factory: pytest.T
         cwd=tmp_path_factory.mktemp("robot"),
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
     assert report["imported"] == []
     return dict(zip(lines, report["results"], strict=True))
 
@@ -120,7 +120,7 @@ def test_the_evaluation_needs_no_torch(
 ) -> None:
     data = write_motion_file([make_walker_clip("a", 20, split="test")])
     line = ["eval", str(artefact_of("retention")), "--data", str(data), "--json"]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(ABSENT), json.dumps([line])],
         capture_output=True,
         text=True,
@@ -128,7 +128,7 @@ def test_the_evaluation_needs_no_torch(
         cwd=data.parent,
         timeout=60,
     )
-    code, out, err = json.loads(done.stdout)["results"][0]
+    code, out, err = json.loads(process.stdout)["results"][0]
     assert code == 0, err
     assert json.loads(out)["frames"] == 20
 
@@ -168,10 +168,10 @@ def test_the_program_is_installed_under_its_name() -> None:
     script = Path(sys.executable).with_name("posemoe-edge")
     if not script.exists():
         pytest.skip("the package is not installed beside this Python")
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
-    assert done.returncode == 0 and done.stdout.startswith("posemoe-edge, version 0.")
-    done = subprocess.run([script, "rnu", "--json"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
-    assert done.returncode == 2 and "did you mean run?" in json.loads(done.stdout)["what"]
+    process = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert process.returncode == 0 and process.stdout.startswith("posemoe-edge, version 0.")
+    process = subprocess.run([script, "rnu", "--json"], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert process.returncode == 2 and "did you mean run?" in json.loads(process.stdout)["what"]
 
 
 def test_a_closed_pipe_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:

@@ -24,12 +24,17 @@ def test_keypoints_from_a_file_go_to_both_sinks(
     people = np.stack([walker_keypoints(25, seed=seed) for seed in (0, 1)], axis=1)
     save_keypoints(workdir / "in.npz", keypoints=people, fps=50)
     sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
-    said = run_cli("run", "kpts:in.npz", "--model", retention_artefact, *sinks, "--json")
-    assert said.code == 0
-    made = said.json
-    assert (made["frames"], made["people"], made["poses"], made["refused"]) == (25, 2, 50, 0)
-    assert made["mode"] == "step" and made["precision"] == "fp32" and made["certificate"] is None and not made["interrupted"]
-    assert made["mpjpe_mm"] is None and made["step_ms"]["p50"] > 0
+    result = run_cli("run", "kpts:in.npz", "--model", retention_artefact, *sinks, "--json")
+    assert result.code == 0
+    report = result.json
+    assert (report["frames"], report["people"], report["poses"], report["refused"]) == (25, 2, 50, 0)
+    assert (
+        report["mode"] == "step"
+        and report["precision"] == "fp32"
+        and report["certificate"] is None
+        and not report["interrupted"]
+    )
+    assert report["mpjpe_mm"] is None and report["step_ms"]["p50"] > 0
     assert (workdir / "out.png").read_bytes().startswith(b"\x89PNG")
     rows = [json.loads(line) for line in (workdir / "out.jsonl").read_text().splitlines()]
     assert len(rows) == 50
@@ -41,10 +46,10 @@ def test_keypoints_from_a_file_go_to_both_sinks(
 
 
 def test_a_source_that_knows_the_truth_is_measured_against_it(run_cli: Call, retention_artefact: Path) -> None:
-    said = run_cli("run", "synthetic://walk?people=3&seed=2", "--frames", 10, "--model", retention_artefact, "--json")
-    made = said.json
-    assert (made["frames"], made["poses"], made["people"]) == (10, 30, 3) and 10 < made["mpjpe_mm"] < 5000
-    assert "MPJPE" in said.err and made["state_bytes"] == 95744
+    result = run_cli("run", "synthetic://walk?people=3&seed=2", "--frames", 10, "--model", retention_artefact, "--json")
+    report = result.json
+    assert (report["frames"], report["poses"], report["people"]) == (10, 30, 3) and 10 < report["mpjpe_mm"] < 5000
+    assert "MPJPE" in result.err and report["state_bytes"] == 95744
 
 
 def test_frames_that_are_refused_are_counted_and_said(
@@ -53,15 +58,15 @@ def test_frames_that_are_refused_are_counted_and_said(
     keypoints = walker_keypoints(10).copy()
     keypoints[4, 2] = np.nan
     save_keypoints(workdir / "in.npz", keypoints=keypoints)
-    said = run_cli("run", "kpts:in.npz", "--model", retention_artefact, "--json")
-    assert said.code == 0 and (said.json["frames"], said.json["poses"], said.json["refused"]) == (10, 9, 1)
-    assert "person 0 at 0.080 s: frame refused, joint 2" in said.err
+    result = run_cli("run", "kpts:in.npz", "--model", retention_artefact, "--json")
+    assert result.code == 0 and (result.json["frames"], result.json["poses"], result.json["refused"]) == (10, 9, 1)
+    assert "person 0 at 0.080 s: frame refused, joint 2" in result.err
 
 
 @pytest.mark.parametrize("mixer", ["dssm", "attention"])
 def test_any_mixer_runs(mixer: str, run_cli: Call, artefact_of: Callable[[str], Path]) -> None:
-    made = run_cli("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json
-    assert made["poses"] == 12 and made["mode"] == ("window" if mixer == "attention" else "step")
+    report = run_cli("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json
+    assert report["poses"] == 12 and report["mode"] == ("window" if mixer == "attention" else "step")
 
 
 def test_a_lone_onnx_file_runs(run_cli: Call, retention_artefact: Path) -> None:
@@ -70,21 +75,21 @@ def test_a_lone_onnx_file_runs(run_cli: Call, retention_artefact: Path) -> None:
 
 
 def test_poses_may_go_to_stdout_alone(run_cli: Call, retention_artefact: Path) -> None:
-    said = run_cli("run", "synthetic://walk", "--frames", 4, "--model", retention_artefact, "--sink", "jsonl:-")
-    assert [json.loads(line)["t_s"] for line in said.out.splitlines()] == [0, 0.02, 0.04, 0.06]
+    result = run_cli("run", "synthetic://walk", "--frames", 4, "--model", retention_artefact, "--sink", "jsonl:-")
+    assert [json.loads(line)["t_s"] for line in result.out.splitlines()] == [0, 0.02, 0.04, 0.06]
     both = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:-", "--json")
     assert both.code == 2 and both.json["what"] == "--json and --sink jsonl:- both want stdout"
 
 
 def test_a_video_needs_a_detector(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
     (workdir / "a.mp4").write_bytes(b"")
-    said = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
-    assert said.code == 2 and "need a detector" in said.json["what"] and "--detector" in said.json["run"]
+    result = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
+    assert result.code == 2 and "need a detector" in result.json["what"] and "--detector" in result.json["run"]
 
 
 def test_a_camera_that_is_not_there_is_named_with_what_works_without(run_cli: Call, retention_artefact: Path) -> None:
-    said = run_cli("run", "camera99", "--model", retention_artefact, "--json")
-    assert said.code == 3 and "/dev/video99" in said.json["what"] and "synthetic://walk" in said.json["run"]
+    result = run_cli("run", "camera99", "--model", retention_artefact, "--json")
+    assert result.code == 3 and "/dev/video99" in result.json["what"] and "synthetic://walk" in result.json["run"]
 
 
 def test_an_error_half_way_leaves_no_half_files(
@@ -102,21 +107,24 @@ def test_an_error_half_way_leaves_no_half_files(
             yield frame
 
     monkeypatch.setattr(SyntheticSource, "__iter__", broken)
-    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    assert said.code == 3 and said.json["what"] == "the camera was unplugged" and list(workdir.iterdir()) == []
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
+    assert result.code == 3 and result.json["what"] == "the camera was unplugged" and list(workdir.iterdir()) == []
 
 
 def test_a_shadow_says_how_far_the_poses_are_from_pytorch(run_cli: Call, retention_artefact: Path) -> None:
     run = ("run", "synthetic://walk?people=3&seed=2", "--frames", 60, "--model", retention_artefact, "--json")
-    said = run_cli(*run, "--shadow", 1, "--sink", "jsonl:beside.jsonl")
-    assert said.code == 0
-    made = said.json["shadow"]
-    assert (made["frames"], made["fed_frames"], made["over_budget"], made["dropped_spans"]) == (180, 180, 0, 0)
+    result = run_cli(*run, "--shadow", 1, "--sink", "jsonl:beside.jsonl")
+    assert result.code == 0
+    report = result.json["shadow"]
+    assert (report["frames"], report["fed_frames"], report["over_budget"], report["dropped_spans"]) == (180, 180, 0, 0)
     assert (
-        made["drift_mm"]["mean"] < made["drift_mm"]["max"] < 0.02 and made["budget"]["mean_mm"] == 1 and made["error"] is None
+        report["drift_mm"]["mean"] < report["drift_mm"]["max"] < 0.02
+        and report["budget"]["mean_mm"] == 1
+        and report["error"] is None
     )
     assert (
-        "shadow: PyTorch lifted 180 of 180 frames too" in said.err and "every span within the budget (mean 1, p99 5" in said.err
+        "shadow: PyTorch lifted 180 of 180 frames too" in result.err
+        and "every span within the budget (mean 1, p99 5" in result.err
     )
     alone = run_cli(*run, "--sink", "jsonl:alone.jsonl")
     assert alone.json["shadow"] is None and "shadow" not in alone.err
@@ -126,9 +134,9 @@ def test_a_shadow_says_how_far_the_poses_are_from_pytorch(run_cli: Call, retenti
 
 def test_a_shadow_is_judged_by_the_budget_of_the_certificate(run_cli: Call, certified_artefact: Path) -> None:
     run = ("run", "synthetic://walk", "--frames", 20, "--model", certified_artefact, "--precision", "fp16", "--json")
-    made = run_cli(*run, "--shadow", 0.5).json["shadow"]
-    assert (made["frames"], made["over_budget"]) == (20, 0) and made["budget"]["p99_mm"] == 50
-    assert 0.02 < made["drift_mm"]["p50"] <= made["drift_mm"]["p95"] <= made["drift_mm"]["p99"]
+    report = run_cli(*run, "--shadow", 0.5).json["shadow"]
+    assert (report["frames"], report["over_budget"]) == (20, 0) and report["budget"]["p99_mm"] == 50
+    assert 0.02 < report["drift_mm"]["p50"] <= report["drift_mm"]["p95"] <= report["drift_mm"]["p99"]
 
 
 @pytest.fixture
@@ -138,8 +146,8 @@ def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     lift, done = TorchReference.lift, threading.Event()
 
-    def astray(self: TorchReference, *given: Any) -> Any:
-        poses, memory = lift(self, *given)
+    def astray(self: TorchReference, *arguments: Any) -> Any:
+        poses, memory = lift(self, *arguments)
         done.set()
         return poses + np.array([0.5, 0, 0], np.float32), memory
 
@@ -152,14 +160,14 @@ def test_drift_past_the_budget_is_said_and_only_failing_fails(
     policy: str, code: int, run_cli: Call, workdir: Path, retention_artefact: Path, strayed: threading.Event
 ) -> None:
     run = ("run", "synthetic://walk", "--frames", 30, "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    said = run_cli(*run, "--shadow", 1, "--shadow-policy", policy)
-    assert said.code == code and strayed.is_set()
-    made = said.json
-    assert (made["frames"], made["shadow"]["over_budget"], made["shadow"]["policy"]) == (30, 1, policy)
-    assert "Warning: stream 0 drifted from the reference, 0.00 to 0.58 s: mean_mm 500 > 1" in said.err
-    assert "1 of 1 spans were past the budget (mean 1, p99 5, max 20 mm)" in said.err
+    result = run_cli(*run, "--shadow", 1, "--shadow-policy", policy)
+    assert result.code == code and strayed.is_set()
+    report = result.json
+    assert (report["frames"], report["shadow"]["over_budget"], report["shadow"]["policy"]) == (30, 1, policy)
+    assert "Warning: stream 0 drifted from the reference, 0.00 to 0.58 s: mean_mm 500 > 1" in result.err
+    assert "1 of 1 spans were past the budget (mean 1, p99 5, max 20 mm)" in result.err
     assert len((workdir / "out.jsonl").read_text().splitlines()) == 30
-    assert ("Next: posemoe-edge verify" in said.err) == (policy == "fail")
+    assert ("Next: posemoe-edge verify" in result.err) == (policy == "fail")
 
 
 def test_a_run_that_fails_half_way_keeps_what_it_wrote(
@@ -167,11 +175,13 @@ def test_a_run_that_fails_half_way_keeps_what_it_wrote(
 ) -> None:
     # It runs until it is told to fail, however long that takes here.
     run = ("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    said = run_cli(*run, "--shadow", 1, "--shadow-policy", "fail")
-    assert said.code == 1 and "Warning: the run ends here: stream 0 drifted from the reference" in said.err
-    made = said.json
-    assert made["poses"] == made["frames"] >= 100 and made["interrupted"] is False and made["shadow"]["over_budget"] >= 1
-    assert len((workdir / "out.jsonl").read_text().splitlines()) == made["frames"]
+    result = run_cli(*run, "--shadow", 1, "--shadow-policy", "fail")
+    assert result.code == 1 and "Warning: the run ends here: stream 0 drifted from the reference" in result.err
+    report = result.json
+    assert (
+        report["poses"] == report["frames"] >= 100 and report["interrupted"] is False and report["shadow"]["over_budget"] >= 1
+    )
+    assert len((workdir / "out.jsonl").read_text().splitlines()) == report["frames"]
 
 
 def test_a_shadow_needs_the_reference_weights(run_cli: Call, copied_artefact: Path) -> None:
@@ -195,20 +205,20 @@ def test_a_shadow_without_torch_names_the_extra(
 
     monkeypatch.delitem(sys.modules, "posemoe_edge.edge.torch_backend.shadow", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
-    assert said.code == 3 and said.json["run"] == 'pip install "posemoe-edge[export]"'
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow", 1, "--json")
+    assert result.code == 3 and result.json["run"] == 'pip install "posemoe-edge[export]"'
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
 def test_a_share_that_is_none_is_a_usage_error(share: str, run_cli: Call, retention_artefact: Path) -> None:
-    said = run_cli("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
-    assert said.code == 2
+    result = run_cli("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
+    assert result.code == 2
 
 
 def test_a_policy_without_a_shadow_and_a_shadow_of_windows_are_usage_errors(
     run_cli: Call, retention_artefact: Path, attention_artefact: Path
 ) -> None:
-    said = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow-policy", "fail", "--json")
-    assert said.code == 2 and said.json["expected"] == "--shadow SHARE with it"
-    said = run_cli("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
-    assert said.code == 2 and said.json["expected"] == "an artefact of mode step"
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--shadow-policy", "fail", "--json")
+    assert result.code == 2 and result.json["expected"] == "--shadow SHARE with it"
+    result = run_cli("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
+    assert result.code == 2 and result.json["expected"] == "an artefact of mode step"

@@ -119,8 +119,10 @@ def windows_of(sequence: PoseSequence, *, stride: int, frames: int) -> set[bytes
     windows = set()
     for keypoints, pose_m in ((sequence.keypoints, sequence.pose_m), (mirror(sequence.keypoints), mirror(sequence.pose_m))):
         for start in range(len(sequence)):
-            seen = np.minimum(start + stride * np.arange(frames), len(sequence) - 1)
-            windows.add((keypoints[seen] + 0).tobytes() + (pose_m[seen] + 0).tobytes())  # + 0: there are two zeros
+            frame_numbers = np.minimum(start + stride * np.arange(frames), len(sequence) - 1)
+            windows.add(
+                (keypoints[frame_numbers] + 0).tobytes() + (pose_m[frame_numbers] + 0).tobytes()
+            )  # + 0: there are two zeros
     return windows
 
 

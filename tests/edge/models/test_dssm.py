@@ -36,8 +36,8 @@ def test_a_call_equals_its_steps_however_fast_it_decays(decays_fast: bool, one_t
     reset = None if one_timing else torch.rand(2, FRAMES) < 0.1
     timing = Timing(elapsed, reset)
     assert dssm._invertible(timing) != decays_fast
-    one = torch.ones_like(u)
-    torch.testing.assert_close(dssm.chunk(one, one, u, state, timing)[0], stepped(dssm, u, state, timing), atol=1e-9, rtol=0)
+    ones = torch.ones_like(u)
+    torch.testing.assert_close(dssm.chunk(ones, ones, u, state, timing)[0], stepped(dssm, u, state, timing), atol=1e-9, rtol=0)
 
 
 def test_gradients_stay_finite_up_to_the_limit_of_invertible_decays() -> None:

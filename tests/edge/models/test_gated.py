@@ -59,9 +59,9 @@ def spaced(frames: int = FRAMES) -> Array:
 
 def apart(got: Tensor, expected: Tensor | Array) -> float:
     """The largest difference, relative to the largest value."""
-    wanted = torch.as_tensor(expected)
-    assert got.shape == wanted.shape
-    return float((got - wanted).abs().max() / wanted.abs().max())
+    target = torch.as_tensor(expected)
+    assert got.shape == target.shape
+    return float((got - target).abs().max() / target.abs().max())
 
 
 # The equations, in numpy.
@@ -170,8 +170,8 @@ def test_backwards_is_the_filter_of_the_flipped_window() -> None:
         timing = Timing(torch.ones(1, FRAMES, dtype=torch.float64), uniform=uniform)
         expected = dssm(ones, ones, u.flip(1), timing).flip(1)
         assert apart(ReverseDSSM(dssm)(ones, ones, u, timing), expected) < SAME
-        one = torch.ones((), dtype=torch.float64)
-        assert apart(ReverseDSSM(dssm)(one, one, u, timing), expected) < SAME
+        scale = torch.ones((), dtype=torch.float64)
+        assert apart(ReverseDSSM(dssm)(scale, scale, u, timing), expected) < SAME
 
 
 def test_backwards_takes_queries_and_keys_of_its_own_frames() -> None:
@@ -195,11 +195,11 @@ def test_a_held_input_is_the_same_at_half_the_frame_rate_in_both_directions() ->
     """A frame of twice the duration equals two equal frames: forwards after the second, backwards after the first of them."""
     dssm, slow = make(DSSM(DIM, JOINTS, 4)), features()
     slow[:, -1] = 0  # the duration of a window's last frame is unknown
-    fast, one = slow.repeat_interleave(2, dim=1), torch.ones((), dtype=torch.float64)
+    fast, ones = slow.repeat_interleave(2, dim=1), torch.ones((), dtype=torch.float64)
     at_half, at_full = Timing(torch.full((1, FRAMES), 2.0).double()), Timing(torch.ones(1, 2 * FRAMES).double())
-    assert apart(dssm(one, one, slow, at_half), dssm(one, one, fast, at_full)[:, 1::2]) < SAME
+    assert apart(dssm(ones, ones, slow, at_half), dssm(ones, ones, fast, at_full)[:, 1::2]) < SAME
     backwards = ReverseDSSM(dssm)
-    assert apart(backwards(one, one, slow, at_half), backwards(one, one, fast, at_full)[:, ::2]) < SAME
+    assert apart(backwards(ones, ones, slow, at_half), backwards(ones, ones, fast, at_full)[:, ::2]) < SAME
 
 
 def scaled(model: Lifter, by: float) -> Lifter:

@@ -95,8 +95,8 @@ def test_hummuss_loss_is_squared_errors_of_places_and_motion() -> None:
 def test_every_loss_is_zero_for_a_still_exact_pose_and_takes_one_frame(loss: str) -> None:
     still = torch.randn(2, 1, 17, 3).expand(-1, 4, -1, -1)
     assert LOSSES[loss](still, still, torch.zeros(2, 4, dtype=torch.bool)) == 0
-    one = torch.randn(2, 1, 17, 3)
-    assert torch.isfinite(LOSSES[loss](one, one + 1, torch.ones(2, 1, dtype=torch.bool)))
+    pose = torch.randn(2, 1, 17, 3)
+    assert torch.isfinite(LOSSES[loss](pose, pose + 1, torch.ones(2, 1, dtype=torch.bool)))
 
 
 @pytest.mark.parametrize("loss", ["mixste", "hummuss"])

@@ -234,10 +234,10 @@ def test_a_reset_of_one_row_leaves_the_others(kind: str, run: Callable[[Mixer, S
     reset = np.zeros((2, 4), bool)
     reset[1, 0] = True
     state = stream.state(mixer)
-    kept, _ = run(mixer, stream, state)
+    without_reset, _ = run(mixer, stream, state)
     forgotten, _ = run(mixer, stream, torch.stack([state[0], torch.zeros_like(state[1])]))
     got, _ = run(mixer, Stream(4, stream.dt_s, reset), state)
-    assert_close(got, torch.stack([kept[0], forgotten[1]]), EXACT)
+    assert_close(got, torch.stack([without_reset[0], forgotten[1]]), EXACT)
 
 
 # Which outputs a frame affects.
@@ -423,8 +423,10 @@ def test_a_call_with_many_long_gaps_is_finite_and_what_its_steps_are(dtype: torc
     state = empty(mixer, 2, dtype)
     y, end = mixer.chunk(q, k, v, state, timing)
     for frame in range(8):
-        one, state = mixer.step(q[:, frame], k[:, frame], v[:, frame], state, timing.slice_frames(slice(frame, frame + 1)))
-        assert_close(y[:, frame], one, 1e-6)  # after 10,000 frames the slowest state keeps 2e-9 of itself
+        stepped_y, state = mixer.step(
+            q[:, frame], k[:, frame], v[:, frame], state, timing.slice_frames(slice(frame, frame + 1))
+        )
+        assert_close(y[:, frame], stepped_y, 1e-6)  # after 10,000 frames the slowest state keeps 2e-9 of itself
     assert_close(end, state, 1e-6)
 
 

@@ -320,16 +320,16 @@ def cross_expert_attention(block: CrossExpertAttention, x: Tensor, aggregated: l
 
 def aggregated_by_hand(ceka: CrossExpert, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
     """(12) to (18) for one sequence, (L, C) each."""
-    there = back = None
+    forwards = back = None
     if ceka.cross:
         f_2d, to_depth = attention(ceka.cross_2d, f_2d, f_depth)
         f_2d = ceka.feed[0](f_2d)
         f_depth, to_2d = attention(ceka.cross_depth, f_depth, f_2d)
         f_depth = ceka.feed[1](f_depth)
-        there = [a @ b for a, b in zip(to_depth, to_2d, strict=True)]
+        forwards = [a @ b for a, b in zip(to_depth, to_2d, strict=True)]
         back = [b @ a for a, b in zip(to_depth, to_2d, strict=True)]
     if ceka.expert:
-        f_2d = ceka.feed[2](cross_expert_attention(ceka.expert_2d, f_2d, there))
+        f_2d = ceka.feed[2](cross_expert_attention(ceka.expert_2d, f_2d, forwards))
         f_depth = ceka.feed[3](cross_expert_attention(ceka.expert_depth, f_depth, back))
     return f_2d, f_depth
 

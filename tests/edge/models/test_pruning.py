@@ -71,16 +71,16 @@ def around(by: Any, *, keep: tuple[int, ...] = (KEEP,), layers: tuple[int, ...] 
 def chosen(pruning: Pruning, x: Tensor, keypoints: Tensor, qk: tuple[Tensor, Tensor] | None = None) -> list[Array]:
     """The frames kept after each stage, (B, r) each, of features (B, T, J, C) and the last attention's q and k."""
     mode = PrunedMode(Timing(torch.ones(1, x.shape[1])), Pruner(pruning, DIM, HEADS, x.shape[1]), keypoints)
-    kept: list[Array] = []
-    taken = x
+    kept_frames: list[Array] = []
+    features = x
     for layer in pruning.layers:
         if qk is not None:
             q, k = (part.gather(1, spread(mode.kept_frames, part)) for part in qk)
             mode.mix(Attention(HEADS), q, k, q)
-        (taken,) = mode.before_layer(layer, taken)
-        assert torch.equal(taken, x.gather(1, spread(mode.kept_frames, x)))
-        kept.append(mode.kept_frames.expand(len(x), -1).numpy())
-    return kept
+        (features,) = mode.before_layer(layer, features)
+        assert torch.equal(features, x.gather(1, spread(mode.kept_frames, x)))
+        kept_frames.append(mode.kept_frames.expand(len(x), -1).numpy())
+    return kept_frames
 
 
 def spread(frames: Tensor, x: Tensor) -> Tensor:
@@ -147,10 +147,10 @@ def inputs(draw: Drawn, seed: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor
 @pytest.mark.parametrize("seed", range(10))
 def test_a_stage_keeps_the_frames_of_its_equation(by: str, seed: int) -> None:
     x, keypoints, qk = inputs(random, seed)
-    (kept,) = chosen(around(by), x, keypoints, qk)
+    (kept_frames,) = chosen(around(by), x, keypoints, qk)
     for row in range(ROWS):
         expected = by_hand(by, x[row].numpy(), keypoints[row, ..., :2].numpy(), (qk[0][row].numpy(), qk[1][row].numpy()), KEEP)
-        np.testing.assert_array_equal(kept[row], expected)
+        np.testing.assert_array_equal(kept_frames[row], expected)
 
 
 @chooser
@@ -160,10 +160,10 @@ def test_a_second_stage_chooses_among_the_survivors(by: str, seed: int) -> None:
     stages = chosen(around(by, keep=(8, 3), layers=(1, 2)), x, keypoints, qk)
     for row in range(ROWS):
         left = np.arange(WINDOW)
-        for kept, keep in zip(stages, (8, 3), strict=True):
+        for kept_frames, keep in zip(stages, (8, 3), strict=True):
             parts = (x[row, left].numpy(), keypoints[row, left, :, :2].numpy(), tuple(part[row, left].numpy() for part in qk))
             left = left[by_hand(by, *parts, keep)]  # type: ignore[arg-type]
-            np.testing.assert_array_equal(kept[row], left)
+            np.testing.assert_array_equal(kept_frames[row], left)
 
 
 @pytest.mark.parametrize("by", ["tpc", "tpmo"])
@@ -171,39 +171,39 @@ def test_a_second_stage_chooses_among_the_survivors(by: str, seed: int) -> None:
 def test_of_equal_frames_the_earlier_stay(by: str, seed: int) -> None:
     """A still person and a camera that repeats frames: whole numbers, each frame twice."""
     x, keypoints = (part.repeat_interleave(2, 1)[:, :WINDOW] for part in inputs(whole, seed)[:2])
-    (kept,) = chosen(around(by), x, keypoints)
+    (kept_frames,) = chosen(around(by), x, keypoints)
     for row in range(ROWS):
-        seen = keypoints[row, ..., :2].numpy()
-        expected = tpc_by_hand(x[row].numpy(), KEEP) if by == "tpc" else tpmo_by_hand(seen, KEEP)
-        np.testing.assert_array_equal(kept[row], expected)
+        points = keypoints[row, ..., :2].numpy()
+        expected = tpc_by_hand(x[row].numpy(), KEEP) if by == "tpc" else tpmo_by_hand(points, KEEP)
+        np.testing.assert_array_equal(kept_frames[row], expected)
 
 
 @chooser
 def test_of_a_window_of_one_frame_repeated_the_first_stay(by: str) -> None:
     x, keypoints, qk = inputs(whole, 0)
     still = [part[:, :1].expand_as(part) for part in (x, keypoints, *qk)]
-    (kept,) = chosen(around(by), still[0], still[1], (still[2], still[3]))
-    np.testing.assert_array_equal(kept, np.tile(np.arange(KEEP), (ROWS, 1)))
+    (kept_frames,) = chosen(around(by), still[0], still[1], (still[2], still[3]))
+    np.testing.assert_array_equal(kept_frames, np.tile(np.arange(KEEP), (ROWS, 1)))
 
 
 @chooser
 @pytest.mark.parametrize("draw", [random, whole])
 def test_rows_choose_for_themselves_and_the_same_again(by: str, draw: Drawn) -> None:
     x, keypoints, qk = inputs(draw, 0)
-    (kept,) = chosen(around(by), x, keypoints, qk)
+    (kept_frames,) = chosen(around(by), x, keypoints, qk)
     for row in range(ROWS):
-        one = slice(row, row + 1)
-        (alone,) = chosen(around(by), x[one], keypoints[one], (qk[0][one], qk[1][one]))
-        np.testing.assert_array_equal(alone[0], kept[row])
-    assert (np.diff(kept, axis=1) > 0).all()  # in the order of time
+        single = slice(row, row + 1)
+        (alone,) = chosen(around(by), x[single], keypoints[single], (qk[0][single], qk[1][single]))
+        np.testing.assert_array_equal(alone[0], kept_frames[row])
+    assert (np.diff(kept_frames, axis=1) > 0).all()  # in the order of time
 
 
 @chooser
 @pytest.mark.parametrize("seed", range(3))
 def test_the_middle_frame_is_kept_for_seq2frame(by: str, seed: int) -> None:
     x, keypoints, qk = inputs(random, seed)
-    for kept in chosen(around(by, keep=(4, 1), layers=(1, 2), output="centre"), x, keypoints, qk):
-        assert (kept == WINDOW // 2).sum(1).tolist() == [1] * ROWS
+    for kept_frames in chosen(around(by, keep=(4, 1), layers=(1, 2), output="centre"), x, keypoints, qk):
+        assert (kept_frames == WINDOW // 2).sum(1).tolist() == [1] * ROWS
 
 
 def test_motion_is_of_x_and_y_and_not_of_confidence() -> None:
@@ -229,8 +229,8 @@ def test_frames_are_spread_evenly(ties: str) -> None:
 def test_both_ends_and_of_odd_numbers_the_middle_are_kept() -> None:
     for keep in (3, 5, 81, 121, 175, 243):
         for ties in ("round", "floor"):
-            kept = evenly_spaced(351, keep, ties)
-            assert kept[0] == 0 and kept[-1] == 350 and kept[keep // 2] == 175
+            kept_frames = evenly_spaced(351, keep, ties)
+            assert kept_frames[0] == 0 and kept_frames[-1] == 350 and kept_frames[keep // 2] == 175
 
 
 def test_one_frame_alone_is_the_first() -> None:
@@ -265,14 +265,14 @@ def test_evenly_spaced_poses_are_interpolated_with_aligned_corners() -> None:
 @pytest.mark.parametrize("ties", ["round", "floor"])
 def test_poses_are_interpolated_at_their_own_times(ties: Any) -> None:
     pruning = Pruning(keep=(9, 6), layers=(0, 1), ties=ties, interpolate="kept")
-    kept = sampled_frames(WINDOW, pruning)
-    assert np.ptp(np.diff(kept)) > 0  # not evenly spaced
-    weights, line = interpolation(WINDOW, pruning), np.array(kept, float) * 3 - 2
+    kept_frames = sampled_frames(WINDOW, pruning)
+    assert np.ptp(np.diff(kept_frames)) > 0  # not evenly spaced
+    weights, line = interpolation(WINDOW, pruning), np.array(kept_frames, float) * 3 - 2
     np.testing.assert_allclose(weights @ line, np.arange(WINDOW) * 3.0 - 2, atol=SAME)  # a line stays a line
     for frame, row in enumerate(weights):
-        after = next(n for n, at in enumerate(kept) if at >= frame)
-        expected = np.zeros(len(kept))
-        share = (kept[after] - frame) / (kept[after] - kept[after - 1]) if after else 0.0
+        after = next(n for n, at in enumerate(kept_frames) if at >= frame)
+        expected = np.zeros(len(kept_frames))
+        share = (kept_frames[after] - frame) / (kept_frames[after] - kept_frames[after - 1]) if after else 0.0
         expected[after] = 1 - share
         expected[after - 1] += share
         np.testing.assert_allclose(row, expected, atol=SAME)
@@ -369,7 +369,7 @@ def test_seq2frame_answers_with_the_middle_frames_pose(kind: str, by: str) -> No
     mode = Recorded(model, x)
     got = model.lift(x, mode)
     poses = model.lift(x, Taking(mode.taken))  # (B, r, J, 3)
-    middle = [kept.tolist().index(WINDOW // 2) for kept in mode.kept_frames.expand(ROWS, -1)]
+    middle = [kept_frames.tolist().index(WINDOW // 2) for kept_frames in mode.kept_frames.expand(ROWS, -1)]
     expected = torch.stack([pose[n] for pose, n in zip(poses, middle, strict=True)])[:, None]
     assert got.shape == (ROWS, 1, 17, 3) and model.latency_frames == WINDOW // 2
     torch.testing.assert_close(got, expected, rtol=SAME, atol=SAME)

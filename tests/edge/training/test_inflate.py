@@ -40,9 +40,9 @@ def test_an_inflated_lifter_gives_the_poses_of_its_trunk(name: str) -> None:
     model = inflate(trunk, config)
     x = torch.randn(2, 7, 17, 3)
     with torch.no_grad():
-        each = torch.cat([trunk(x[:, t : t + 1]) for t in range(7)], dim=1)
-        torch.testing.assert_close(model(x), each, atol=1e-5, rtol=0)
-        assert each.std() > 0.01
+        frame_by_frame = torch.cat([trunk(x[:, t : t + 1]) for t in range(7)], dim=1)
+        torch.testing.assert_close(model(x), frame_by_frame, atol=1e-5, rtol=0)
+        assert frame_by_frame.std() > 0.01
 
 
 @pytest.mark.parametrize("name", FULL)

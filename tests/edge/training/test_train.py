@@ -94,38 +94,40 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 def test_the_loss_falls_and_the_record_tells_how_the_weights_were_made(
     tmp_path: Path, clips: list[Clip], validation: list[Clip]
 ) -> None:
-    seen: list[TrainingProgress] = []
+    reports: list[TrainingProgress] = []
     out = tmp_path / "new" / "tiny.safetensors"
     recipe = dataclasses.replace(SHORT, updates=40)
-    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, on_progress=seen.append)
-    assert seen[-1].loss < 0.9 * seen[0].loss and all(np.isfinite(p.loss) for p in seen)
-    assert [p.updates for p in seen] == list(range(1, 41)) and [p.done for p in seen] == [n / 40 for n in range(1, 41)]
+    record = train(TINY, clips, out=out, recipe=recipe, validation=validation, on_progress=reports.append)
+    assert reports[-1].loss < 0.9 * reports[0].loss and all(np.isfinite(p.loss) for p in reports)
+    assert [p.updates for p in reports] == list(range(1, 41)) and [p.done for p in reports] == [n / 40 for n in range(1, 41)]
     model, beside = load_checkpoint(out)
     assert model.config == TINY.config and beside["preset"] == "tiny-retention" and not model.training
     assert beside["training"] == json.loads(json.dumps(record))
     assert (record["updates"], record["frames"], record["done"], record["runs"]) == (40, 40 * 2 * 9, 1.0, 1)
     assert (record["clips"], record["clip_frames"]) == (3, 600) and record["recipe"]["rows"] == 2
     assert record["val_mpjpe_mm"] == pytest.approx(mean_error_mm(model, evaluation_sequences(validation, noisy=True), block=9))
-    assert record["curve"] == [[40, pytest.approx(seen[-1].loss), record["val_mpjpe_mm"]]]
+    assert record["curve"] == [[40, pytest.approx(reports[-1].loss), record["val_mpjpe_mm"]]]
     assert record["torch"] == torch.__version__
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip], validation: list[Clip]) -> None:
-    seen: list[TrainingProgress] = []
+    reports: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=40, rows=4)
     preset = Preset("tiny", KINDS[kind], "for tests")
-    record = train(preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, on_progress=seen.append)
-    assert seen[-1].loss < 0.95 * seen[0].loss and 0 < record["val_mpjpe_mm"] < 5000
+    record = train(
+        preset, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation, on_progress=reports.append
+    )
+    assert reports[-1].loss < 0.95 * reports[0].loss and 0 < record["val_mpjpe_mm"] < 5000
     assert record["frames"] == 40 * 4 * (preset.config.window or 9)
 
 
 @pytest.mark.parametrize("loss", ["posemoe", "mixste", "hummuss"])
 def test_each_papers_loss_falls(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
-    seen: list[TrainingProgress] = []
+    reports: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
-    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, on_progress=seen.append)
-    assert seen[-1].loss < seen[0].loss
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, on_progress=reports.append)
+    assert reports[-1].loss < reports[0].loss
 
 
 def test_validation_is_measured_and_never_trained_on(
@@ -183,9 +185,9 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, clips: list[Clip], f
     assert 0 < at < 20 and first["done"] == at / 20
     saved = load_training(out, TINY.build(), dataclasses.asdict(recipe))
     assert saved is not None and saved[1].updates == at
-    seen: list[int] = []
-    second = train(TINY, clips, out=out, recipe=recipe, on_progress=lambda progress: seen.append(progress.updates))
-    assert seen == list(range(at + 1, 21)) and second["runs"] == 2 and second["minutes"] > first["minutes"]
+    updates_reported: list[int] = []
+    second = train(TINY, clips, out=out, recipe=recipe, on_progress=lambda progress: updates_reported.append(progress.updates))
+    assert updates_reported == list(range(at + 1, 21)) and second["runs"] == 2 and second["minutes"] > first["minutes"]
     assert [row[0] for row in second["curve"]] == [at, 20]
     third = train(TINY, clips, out=out, recipe=recipe)  # it is complete
     assert third["updates"] == 20 and third["curve"] == second["curve"]
@@ -300,11 +302,11 @@ def test_two_processes_train_one_network(tmp_path: Path, clips: list[Clip], writ
     script = tmp_path / "both.py"
     script.write_text(program)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*launcher, str(script), str(write_motion_file(clips)), str(out)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert process.returncode == 0, process.stderr[-2000:]
     model, record = load_checkpoint(out)
     assert record["training"]["updates"] == 3 and record["training"]["frames"] == 3 * 4 * 2  # both processes' frames
     assert all(torch.isfinite(weight).all() for weight in model.state_dict().values())

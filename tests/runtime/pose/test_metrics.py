@@ -158,8 +158,10 @@ def test_a_velocity_needs_two_frames() -> None:
 
 def test_a_body_that_turns_and_moves_has_no_bone_jitter() -> None:
     turn = np.linspace(0, 2, 30)
-    cos, sin, zero, one = np.cos(turn), np.sin(turn), np.zeros(30), np.ones(30)
-    rotation = np.stack([np.stack([cos, -sin, zero], -1), np.stack([sin, cos, zero], -1), np.stack([zero, zero, one], -1)], -2)
+    cos, sin, zeros, ones = np.cos(turn), np.sin(turn), np.zeros(30), np.ones(30)
+    rotation = np.stack(
+        [np.stack([cos, -sin, zeros], -1), np.stack([sin, cos, zeros], -1), np.stack([zeros, zeros, ones], -1)], -2
+    )
     moved = TRUTH[0] @ rotation + turn[:, None, None]
     assert bone_jitter(moved) == pytest.approx(0, abs=1e-12)
 

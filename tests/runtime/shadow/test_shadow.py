@@ -241,9 +241,9 @@ def test_a_run_past_the_budget_ends_if_that_is_the_policy(
         play(stream, walker_keypoints(5))
         reports.wait()
         before = stream.snapshot()
-        for each in (stream, other, stream):
+        for stepped_stream in (stream, other, stream):
             with pytest.raises(CheckFailedError, match=r"stream 0 drifted .* 0.00 to 0.08 s: mean_mm 500 > 1, .*within"):
-                each.step(walker_keypoints(6)[5], t=0.1)
+                stepped_stream.step(walker_keypoints(6)[5], t=0.1)
         after = stream.snapshot()
         np.testing.assert_array_equal(before.state[0], after.state[0])
         assert before.history == after.history

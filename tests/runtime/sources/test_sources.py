@@ -52,8 +52,8 @@ def test_the_synthetic_walk_has_no_end_and_is_the_same_each_time() -> None:
 def test_keypoints_show_the_truth() -> None:
     frame = next(iter(SyntheticSource()))
     assert frame.truth_m is not None
-    seen, truth = frame.keypoints[0].xy, frame.truth_m[0][:, :2]
-    assert np.corrcoef(seen[:, 1], truth[:, 1])[0, 1] > 0.999  # down is down in both
+    pixels, truth = frame.keypoints[0].xy, frame.truth_m[0][:, :2]
+    assert np.corrcoef(pixels[:, 1], truth[:, 1])[0, 1] > 0.999  # down is down in both
 
 
 def test_noise_has_its_size_and_lasts() -> None:

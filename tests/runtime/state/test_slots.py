@@ -174,17 +174,17 @@ def test_a_graph_that_gives_one_pose_of_a_window_returns_that_one(latency: int) 
 
 def test_a_window_that_was_not_committed_leaves_no_trace() -> None:
     slots, twin = (window_slots() for _ in range(2))
-    for each in (slots, twin):
-        each.allocate()
+    for allocator in (slots, twin):
+        allocator.allocate()
     for i in range(2 * T):
         slots.put(0, np.full((17, 3), 99, np.float32), 0.02, i == 3)
         slots.launch([0])  # and no commit
         x = rng.normal(size=(17, 3)).astype(np.float32)
         poses = []
-        for each in (slots, twin):
-            each.put(0, x, 0.02, i == 0)
-            poses.append(each.launch([0])[0].copy())
-            each.commit([0])
+        for allocator in (slots, twin):
+            allocator.put(0, x, 0.02, i == 0)
+            poses.append(allocator.launch([0])[0].copy())
+            allocator.commit([0])
         np.testing.assert_array_equal(*poses)
 
 
