@@ -2,16 +2,16 @@
 
 After NC-RetNet's Figure 1 and Table 4, on motion capture with a detector's noise:
 
-    step       T_s = 1: each frame gives its pose at once, from the past alone
-    chunk n    n frames are gathered and lifted together: each sees the past and the rest of its chunk
+    step       T_s = 1: each frame gives its pose at once, from past frames only
+    chunk n    n frames are lifted together; each sees the past and the rest of its chunk
     windows    attention: whole windows one after the other; each frame sees its window, in both directions
-    sliding    attention: for each frame its last window is lifted anew and gives the newest pose, as in the runtime
+    sliding    attention: the last window is lifted for each frame and gives the newest pose, as in the runtime
 
-Of n gathered frames the first waits for n - 1 others and the last for none: half of that on average. NC-RetNet's one model is
-trained on chunks and run with any. Ours may have been trained as a step alone, and then has never seen a frame's future:
-"as_trained" says of each row whether its weights saw as much. Times are PyTorch's on one processor thread, one person, all
-modes of all weights in turn; "over_step" is as a multiple of the first step's. The latencies are of waiting, without the
-computing.
+The first of n frames waits for n - 1 others and the last for none: (n - 1) / 2 on average. NC-RetNet trains one model on chunks
+and runs it with any chunk size. Our models may have been trained as a step only, without any future frames: "as_trained" says
+whether a row's weights were trained with as many. Times are PyTorch's on one processor thread, for one person, with all modes
+of all weights in turn; "over_step" is the ratio to the first step's time. Latencies count the waiting for frames, not the
+computation.
 
 Run: python benchmarks/chunks.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--every N] [--clips N]
      [--device cpu] [--rounds 20] [--json FILE] [--plot FILE]
@@ -164,7 +164,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 
 def plot(rows: Sequence[Row]) -> Lines:
-    """Error over mean latency. Beyond a model's highest latency its line continues level."""
+    """Error over mean latency. Beyond a model's highest latency its line continues horizontally."""
     latencies = sorted({row["mean_latency_ms"] for row in rows})
     y = {}
     for name in dict.fromkeys(row["weights"] for row in rows):

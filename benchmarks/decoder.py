@@ -1,13 +1,13 @@
-"""PoseMoE's decoder in streaming form: what it gains and what it costs, at equal budget.
+"""PoseMoE's decoder in streaming form: its gain and its cost, at equal budget.
 
 After PoseMoE's Table VI, whose decoder multiplies attention maps over a window; here the maps are passes of a recurrence, so it
 is a separate question. The whole network and the one without its decoder (or without one half of it) are trained by the same
 recipe, updates, batches and seed, or named as weights. Both are measured on exact keypoints and on a detector's. One seed is
-one sample: a difference smaller than that between two seeds is none.
+one sample: a difference smaller than that between two seeds has no meaning.
 
 Run: python benchmarks/decoder.py --data cmu_h36m17.npz [--updates 4000] [--seed 0] [--without encoder-alone ...] [--out FOLDER]
      [--whole FILE] [--split test] [--clips N] [--json FILE] [--plot FILE]    (or by torchrun, with a part of --rows)
-     python benchmarks/decoder.py --data cmu_h36m17.npz --weights whole=FILE none=FILE    (judge these, train nothing)
+     python benchmarks/decoder.py --data cmu_h36m17.npz --weights whole=FILE none=FILE    (measures these, trains nothing)
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WHOLE = "whole"
 
 
 def ablate(preset: Preset, name: str) -> Preset:
-    """The preset without what an ablation leaves out; ``WHOLE`` leaves out nothing."""
+    """The preset without the parts that an ablation removes; ``WHOLE`` removes nothing."""
     config = as_posemoe_config(preset.config, preset.name)
     if name == WHOLE:
         return preset
@@ -75,7 +75,7 @@ def train_all(
     begin: Path | None,
     whole: Path | None,
 ) -> tuple[dict[str, Lifter], dict[str, Any]]:
-    """The whole network and each cut one, and the records of their trainings. A training that was interrupted goes on.
+    """The whole network and each cut one, and the records of their trainings. An interrupted training is resumed.
 
     Args:
         begin: weights of single frames that all of them grow from.
@@ -136,16 +136,14 @@ def plot(rows: Sequence[Row]) -> Bars:
 def decoder_parser() -> argparse.ArgumentParser:
     parser, defaults = option_parser(__doc__), Recipe()
     parser.add_argument("--preset", default=DEFAULT_PRESET, help="the whole network")
-    parser.add_argument(
-        "--without", nargs="+", choices=list(ABLATION_NAMES), default=["encoder-alone"], help="what to leave out"
-    )
+    parser.add_argument("--without", nargs="+", choices=list(ABLATION_NAMES), default=["encoder-alone"], help="parts to remove")
     parser.add_argument("--out", type=Path, default=Path("decoder"), help="the folder of the trained weights")
     parser.add_argument("--updates", type=int, default=defaults.updates)
     parser.add_argument("--rows", type=int, default=defaults.rows)
     parser.add_argument("--frames", type=int, default=defaults.frames)
     parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
     parser.add_argument(
-        "--from", type=Path, dest="begin", help="weights of posemoe-frame-s to grow from (no spatial ablations)"
+        "--from", type=Path, dest="begin", help="weights of posemoe-frame-s to start from (no spatial ablations)"
     )
     parser.add_argument("--whole", type=Path, help="the whole network, trained before by this recipe")
     parser.add_argument("--seed", type=int, default=defaults.seed)

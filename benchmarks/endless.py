@@ -1,7 +1,7 @@
 """A stream that never degrades: the time of a step and the pose, long after the published form has overflowed.
 
-The published streaming retention counts positions from the stream's start: its steps grow slower, and after some 36,000 frames
-its float32 state overflows. This runs one stream for longer than that and compares blocks of it.
+The published streaming retention counts positions from the stream's start: its steps become slower, and after some 36,000
+frames its float32 state overflows. This benchmark runs one stream for longer than that and compares blocks of it.
 
 Run: python benchmarks/endless.py [--frames 40000] [--json FILE]
 """

@@ -42,11 +42,16 @@ def option_parser(doc: str | None, *, split: str = "test", weights: bool = True)
     parser.add_argument("--data", type=Path, required=True, help="motion capture (.npz)")
     if weights:
         parser.add_argument(
-            "--weights", type=name_and_path, action="extend", nargs="+", metavar="NAME=FILE", help="default: the shipped ones"
+            "--weights",
+            type=name_and_path,
+            action="extend",
+            nargs="+",
+            metavar="NAME=FILE",
+            help="default: the shipped weights",
         )
-        parser.add_argument("--device", default="cpu", help="where whole sequences are lifted, e.g. cuda")
+        parser.add_argument("--device", default="cpu", help="device that lifts whole sequences, e.g. cuda")
     parser.add_argument("--split", default=split)
-    parser.add_argument("--every", type=int, default=1, help="use every Nth clip: neighbouring clips are alike")
+    parser.add_argument("--every", type=int, default=1, help="use every Nth clip, since neighbouring clips are similar")
     parser.add_argument("--clips", type=int, help="use the first N clips only")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -62,7 +67,7 @@ def name_and_path(text: str) -> tuple[str, Path]:
 
 
 def exit_on_error(run: Callable[[], None]) -> None:
-    """Run a benchmark. An error of ours ends it with one line instead of a traceback."""
+    """Run a benchmark. A ``PoseEdgeError`` ends it with one line instead of a traceback."""
     try:
         run()
     except PoseEdgeError as error:
@@ -70,7 +75,7 @@ def exit_on_error(run: Callable[[], None]) -> None:
 
 
 def parse_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The parsed options. Output paths that cannot be written are refused here, not after an hour of measuring."""
+    """The parsed options. Output paths that cannot be written are refused before the measurement."""
     options = parser.parse_args()
     if options.every < 1:
         parser.error(f"--every {options.every}: at least 1 is expected")
@@ -91,10 +96,12 @@ def load_lifters(options: argparse.Namespace) -> dict[str, Lifter]:
     """The networks of ``--weights``, by name."""
     weights = options.weights or [(DEFAULT_MODEL, ZOO / DEFAULT_MODEL / REFERENCE)]
     if len({name for name, _ in weights}) < len(weights):
-        raise UsageError("two weights of one name", expected="names that differ")
+        raise UsageError("two weights have the same name", expected="different names")
     models = {name: load_checkpoint(path)[0].to(options.device) for name, path in weights}
     if seq2frame := [name for name, model in models.items() if model.latency_frames]:
-        raise UsageError(f"{', '.join(seq2frame)} answers for one frame of a window", expected="lifters of every frame")
+        raise UsageError(
+            f"{', '.join(seq2frame)} gives the pose of one frame of a window only", expected="lifters of every frame"
+        )
     return models
 
 
@@ -132,7 +139,7 @@ def exact_and_noisy(model: Lifter, clips: Sequence[Clip]) -> list[Row]:
 
 
 def interleaved_seconds(contestants: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2) -> dict[str, float]:
-    """Median seconds of each. They run in turn, every other round in reverse order: a busy machine disturbs all alike."""
+    """Median seconds of each. They run in turn, every other round reversed, so that a busy machine disturbs all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(warm_up + rounds):
         order = list(contestants.items())
@@ -149,7 +156,7 @@ def run_on_exact_keypoints(
     measure: Callable[[Mapping[str, Lifter], Sequence[PoseSequence]], list[Row]],
     plots: Callable[[Sequence[Row]], Sequence[Lines]],
 ) -> None:
-    """The main function of a benchmark that degrades exact keypoints in its own way."""
+    """The main function of a benchmark that degrades exact keypoints."""
     options = parse_options(option_parser(doc))
     clips = selected_clips(options)
     rows = measure(load_lifters(options), evaluation_sequences(clips, noisy=False))
@@ -161,7 +168,7 @@ def run_on_exact_keypoints(
 
 @dataclass(frozen=True)
 class Bars:
-    """A bar chart: numbers by name, where there is no axis to draw a line over.
+    """A bar chart: numbers by name.
 
     Args:
         values: name -> series -> number.

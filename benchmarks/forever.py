@@ -1,9 +1,10 @@
-"""One retention of PoseRetNet's size, chunk by chunk: as published, with absolute positions, and ours, with local ones.
+"""One retention of PoseRetNet's size, chunk by chunk: the published form with absolute positions, and ours with local ones.
 
-Both process the same stream from the same start. At a set of ages of the stream, the time of a chunk is measured in turn, and
-both results are compared with float64. The published form is written out here from its formulas: positions count from the
+Both process the same stream from its start. At several ages of the stream, the time of a chunk is measured for both in turn,
+and both results are compared with float64. The published form is written out here from its formulas: positions count from the
 stream's start, and each call computes tables of cosine, sine and scale for all positions so far, once for the queries and once
-for the keys of each head. Between the measured ages its tables hold the chunk's own positions alone: the same numbers, sooner.
+for the keys of each head. Between the measured ages its tables hold only the chunk's own positions, which gives the same
+numbers in less time.
 
 Run: python benchmarks/forever.py [--frames 50000] [--json FILE] [--plot FILE]
 """
@@ -65,7 +66,7 @@ class Published:
 
 
 def local(mixer: Retention, q: Tensor, k: Tensor, v: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Our form. Timing is created per call: what depends on time alone is part of a call's cost."""
+    """Our form. Timing is created per call: computing what depends only on time is part of a call's cost."""
     return mixer.chunk(q, k, v, state, Timing(q.new_ones(1, CHUNK), chunk_size=CHUNK))
 
 
@@ -75,7 +76,7 @@ def measure(frames: int) -> dict[str, Any]:
     ours = Retention(DIM, HEADS, zoh_gain=False)
     wide = Retention(DIM, HEADS, zoh_gain=False).double()
     published = Published(ours)
-    motion = torch.randn(3, 64 * CHUNK, 17, DIM) / WIDTH**0.5  # repeated over and over
+    motion = torch.randn(3, 64 * CHUNK, 17, DIM) / WIDTH**0.5  # repeated
     state = torch.zeros(1, *ours.state_shape)
     state64 = state.double()
     rows = []
@@ -93,7 +94,7 @@ def measure(frames: int) -> dict[str, Any]:
             seconds: dict[str, list[float]] = {"ours": [], "published": []}
             for _ in range(REPEATS if measured else 0):
                 for who, run in (("ours", run_local), ("published", run_published)):
-                    run()  # the other form has just filled the caches with its own tables
+                    run()  # warms the caches, which the other form has just filled with its own tables
                     began = time.perf_counter()
                     run()
                     seconds[who].append(time.perf_counter() - began)

@@ -1,9 +1,10 @@
 """The loader: are training pairs generated faster than a network learns from them?
 
-A question of our own, after no paper's figure: the price of filming each pair as it is needed. A training runs, and between
-two of its updates every loader makes one batch on one core, so that all of them meet the same machine. The training's own
-loader is one of those in the table, and its time is taken off the update's. "over_training" is how many times faster than the
-training a loader is: at 1 a training that alternates loading and learning takes twice as long as learning alone.
+This experiment follows no paper's figure. It measures the cost of projecting each training pair when it is needed. A training
+runs, and between two of its updates every loader makes one batch on one core, so that all of them run under the same load. The
+training's own loader is one row of the table, and its time is subtracted from the update's. "over_training" is how many times
+faster than the training a loader is: at 1 a training that alternates loading and learning takes twice as long as learning
+alone.
 
 Run: python benchmarks/loader.py --data cmu_h36m17.npz [--preset posemoe-retention-s] [--updates 20] [--played 1200]
      [--split train] [--clips N] [--json FILE] [--plot FILE]

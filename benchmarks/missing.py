@@ -1,15 +1,15 @@
-"""Missing joints and frames: what the confidence channel is worth.
+"""Missing joints and frames: the value of the confidence channel.
 
-A question of our own, after no paper's figure. Of exact keypoints a share of the joints is removed, drawn for each frame; or a
-share of whole frames; or one limb at a time, in bursts of a second with a second between them. Missing joints are
-encoded in one of three ways:
+This experiment follows no paper's figure. From exact keypoints it removes a random share of the joints of each frame, a share
+of whole frames, or one limb at a time, in bursts of a second with a second between them. Missing joints are encoded in one of
+three ways:
 
-    confidence   as it is trained: a missing joint is (0, 0) with confidence 0
-    nothing      the same with confidence 1 everywhere, as if the joint had been seen in the middle of the picture
-    held         the position where the joint was last seen, with confidence 1: what a robot without a confidence channel does
+    confidence   as in training: a missing joint is (0, 0) with confidence 0
+    nothing      the same with confidence 1 everywhere, as if the joint were detected in the middle of the image
+    held         the joint's last detected position, with confidence 1, as a robot without a confidence channel would do it
 
-Errors are over all frames and joints, and over the missing joints alone. What is missing at a lower share is also missing at a
-higher one. A joint that has not been seen yet is at (0, 0) in every encoding.
+Errors are over all frames and joints, and over the missing joints alone. A joint that is missing at a lower share is also
+missing at a higher one. A joint that was not detected yet is at (0, 0) in every encoding.
 
 Run: python benchmarks/missing.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
      [--json FILE] [--plot FILE]
@@ -58,7 +58,7 @@ def encode_missing(sequence: PoseSequence, mask: Mask, encoding: str) -> PoseSeq
     keypoints[mask] = 0
     if encoding == "held":
         frame = np.where(mask, -1, np.arange(len(sequence))[:, None])
-        last = np.maximum.accumulate(frame, axis=0)  # (T, J) the frame that saw the joint last, -1 for none
+        last = np.maximum.accumulate(frame, axis=0)  # (T, J) the last frame that has the joint, -1 for none
         keypoints = np.take_along_axis(keypoints, last.clip(min=0)[..., None], axis=0)
     if encoding != "confidence":
         keypoints[..., 2] = 1

@@ -1,9 +1,10 @@
-"""Noise: how the error in the picture and the error in depth grow with the noise of the keypoints.
+"""Noise: how the error in the image plane and the error in depth grow with the noise of the keypoints.
 
-After PoseMoE's Figures 3 and 7, on motion capture: white Gaussian noise on x and y of exact keypoints, in pixels of a picture
-that is 1000 px wide. A clip gets the same noise at each sigma, scaled. Confidence stays 1: the model is not informed.
-Beside MPJPE, the error is split into its part along the picture (the length of x and y) and its part in depth (|z|), both in
-mm in space and averaged over joints. Erosion is an error as a multiple of that at sigma 0. Nothing is trained in between.
+After PoseMoE's Figures 3 and 7, on motion capture: white Gaussian noise on x and y of exact keypoints, in pixels of an image
+that is 1000 px wide. A clip gets the same noise at each sigma, scaled. Confidence stays 1, so the model does not know about the
+noise. Beside MPJPE, the error is split into its part in the image plane (the length of x and y) and its part in depth (|z|),
+both in mm in space and averaged over joints. Erosion is the ratio of an error to the error at sigma 0. Nothing is trained in
+between.
 
 Run: python benchmarks/noise.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
      [--json FILE] [--plot FILE]

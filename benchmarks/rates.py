@@ -1,9 +1,9 @@
 """Frame rates: the error of lifters at 50, 25, 12.5 and 6.25 Hz and at irregular times, with and without dt.
 
-After HumMUSS's Figure 5, on motion capture: one model, no training in between; but ours are trained on cameras of 50, 25 and
+After HumMUSS's Figure 5, on motion capture: one model for all rates; but ours are trained on cameras of 50, 25 and
 12.5 Hz and on irregular ones. "without dt" gives the model the nominal time step at every frame; a model without a dt input
-(attention, single frames) has that figure alone. Errors are over the frames that a slow camera sees, with
-a detector's noise.
+(attention, single frames) has only that figure. Errors are over the frames of the slow camera, with a detector's
+noise.
 
 Run: python benchmarks/rates.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
      [--json FILE] [--plot FILE]
@@ -35,12 +35,12 @@ CAMERAS = {"50 Hz": (1, 0.0), "25 Hz": (2, 0.0), "12.5 Hz": (4, 0.0), "6.25 Hz":
 
 
 def with_nominal_dt(sequence: PoseSequence, fps: float) -> PoseSequence:
-    """The sequence as if every frame had come one nominal step after the last."""
+    """The sequence with the nominal time step at every frame."""
     return replace(sequence, dt_s=np.full_like(sequence.dt_s, np.float32(1 / fps)))
 
 
 def takes_dt(model: Lifter) -> bool:
-    """Whether the model has a dt input: recurrences have, windows and single frames have not."""
+    """Whether the model has a dt input: recurrent models have, windows and single frames do not."""
     return model.config.mixer_kind in ("retention", "dssm")
 
 

@@ -1,13 +1,13 @@
 """The cost of a step on one processor thread, and its lower bound.
 
-All contestants run interleaved in one process, frame by frame, so that a busy machine disturbs all alike; the ratios of their
-medians are the result.
+All contestants run interleaved in one process, frame by frame, so that a busy machine disturbs all of them equally. The result
+is the ratios of their medians.
 
-    runtime     stream.step of the shipped posemoe-retention-s, checks, time and all
-    bare        the same graph by session.run_with_iobinding and nothing else
+    runtime     stream.step of the shipped posemoe-retention-s, with all its checks
+    bare        the same graph by session.run_with_iobinding alone
     eager       PyTorch's model.step
-    window      posemoe-attention-s: the window of 81 frames, lifted anew for each frame (random weights: cost only)
-    floor       the model's linear layers as bare matrix products, each shape at the rate it reaches here
+    window      posemoe-attention-s: the window of 81 frames, computed again for each frame (random weights: cost only)
+    floor       the model's linear layers as bare matrix products, each shape at the rate that it reaches on this machine
 
 Run: python benchmarks/step.py [--frames 300] [--json FILE]
 """
@@ -46,7 +46,7 @@ MODEL = ZOO / "posemoe-retention-s"
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
-    """A session with the runtime's own options: the bare contestant."""
+    """A session with the runtime's own options, for the bare contestant."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -114,11 +114,11 @@ def floor_step(model: Lifter) -> Callable[[int], None]:
 
 
 def discard(_: object) -> None:
-    """Drop a result: a contestant returns nothing."""
+    """Discard a result, since a contestant returns None."""
 
 
 def cold_start() -> dict[str, Any]:
-    """Seconds to import the runtime, and from there to the first pose, in a process of its own."""
+    """Seconds to import the runtime, and from there to the first pose, in a new process."""
     code = (
         "import time; a = time.perf_counter()\n"
         "import posemoe_edge.runtime as r; b = time.perf_counter()\n"

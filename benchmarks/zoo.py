@@ -1,8 +1,8 @@
 """The zoo: several weights side by side, on exact keypoints and on a detector's.
 
-After the papers' comparisons (PoseMoE's Table I, NC-RetNet's 1, HumMUSS's 1, H2OT's 3), with their measures, but on motion
-capture and each as it runs: streams from an empty state, windows one after the other. "flip_mpjpe_mm" is with the papers'
-augmentation when testing: the mirrored person is lifted too, and the two poses averaged. Each MPJPE is also given as a
+After the papers' comparisons (PoseMoE's Table I, NC-RetNet's 1, HumMUSS's 1, H2OT's 3), with their metrics, but on motion
+capture, and each model as it runs: streams from an empty state, windows one after the other. "flip_mpjpe_mm" uses the papers'
+test-time augmentation: the mirrored person is lifted too, and the two poses are averaged. Each MPJPE is also given as a
 multiple of the one that it should reach (``--against``) and of the one that it should beat (``--baseline``).
 
 Run: python benchmarks/zoo.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--against NAME] [--baseline NAME] [--split test]

@@ -308,7 +308,7 @@ def test_a_table_has_its_columns_below_each_other() -> None:
 
 
 def test_lifters_that_answer_for_one_frame_of_a_window_are_refused(run: Any, weights: Any) -> None:
-    with pytest.raises(SystemExit, match="centre answers for one frame"):
+    with pytest.raises(SystemExit, match="centre gives the pose of one frame"):
         run("noise", *weights("centre"))
 
 
