@@ -1,4 +1,4 @@
-# The runtime on a desktop with an RTX card: TensorRT for RTX needs nothing of CUDA but the driver, which --gpus brings.
+# The runtime on a desktop with an RTX card: TensorRT for RTX needs only the NVIDIA driver, which --gpus provides.
 #   docker build -f docker/desktop.Dockerfile -t posemoe-edge .
 FROM python:3.12-slim
 

@@ -1,4 +1,4 @@
-# The runtime on a Jetson. BASE: an image of NVIDIA's for the Jetson's release, with TensorRT and its Python bindings (docs/jetson.md).
+# The runtime on a Jetson. BASE: NVIDIA's image for the Jetson's release, with TensorRT and its Python bindings (docs/jetson.md).
 #   docker build -f docker/jetson.Dockerfile --build-arg BASE=IMAGE -t posemoe-edge .
 ARG BASE
 FROM ${BASE}
@@ -7,10 +7,10 @@ FROM ${BASE}
 ARG CUDA_BINDINGS=12.*
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# BASE decides which python3-venv there is.
+# The version of python3-venv depends on BASE.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
-# Found, not imported: its libraries are mounted from the Jetson when the container runs.
+# The check does not import tensorrt, because its libraries are mounted from the Jetson only when the container runs.
 RUN python3 -m venv --system-site-packages /opt/posemoe \
  && /opt/posemoe/bin/python -c "import importlib.util as u; assert u.find_spec('tensorrt'), 'BASE has no tensorrt for Python'"
 COPY . /src
