@@ -42,7 +42,7 @@ def evaluate(
         UsageError: no sequence is longer than the latency, or no frame is valid.
     """
     if not sequences:
-        raise UsageError("there are no clips to evaluate on", expected="a split that holds some")
+        raise UsageError("there are no clips to evaluate on", expected="a split with clips")
     latency = model.latency_frames
     lifted = [sequence for sequence in sequences if len(sequence) > latency]  # the others end before the first pose
     if not lifted:

@@ -27,7 +27,7 @@ class GapPolicy:
 
     def __post_init__(self) -> None:
         if not 0 < self.decay_after_s <= self.reset_after_s:
-            raise UsageError(f"a gap policy of {self}", expected="0 < decay_after_s <= reset_after_s")
+            raise UsageError(f"invalid gap policy {self}", expected="0 < decay_after_s <= reset_after_s")
 
     def decide(self, dt_s: float, *, seen: bool) -> GapAction:
         """The action for a frame that comes ``dt_s`` after the last frame that was fed."""

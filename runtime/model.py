@@ -70,7 +70,9 @@ class Model:
         """Open what ``resolve`` selected. After an error nothing stays open. See ``load`` for arguments and errors."""
         manifest, graph = selection.manifest, selection.graph
         if shadow is not None and graph.mode != "step":
-            raise UsageError(f"a shadow of {manifest.preset}, whose mode is {graph.mode}", expected="an artefact of mode step")
+            raise UsageError(
+                f"a shadow cannot follow {manifest.preset}, whose mode is {graph.mode}", expected="an artefact of mode step"
+            )
         latency_frames = _check_latency(manifest, graph, latency_frames)
         engine = open_engine(selection.path, engine=selection.engine, threads=threads, plan=selection.plan)
         with ExitStack() as on_error:
@@ -124,7 +126,7 @@ class Model:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is accepted."""
         for stream in frames:
             if stream._slots is not self._slots:
-                raise UsageError("a stream of another model", expected="streams that this model made")
+                raise UsageError("the stream belongs to another model", expected="streams of this model")
         return self._step_batch(frames, t)
 
 
@@ -198,4 +200,6 @@ def _check_interface(engine: Engine, graph: Graph) -> None:
     for state in graph.states:
         memory = (state.dtype, state.shape)
         if engine.inputs.get(state.input) != memory or engine.outputs.get(state.output) != memory:
-            raise ArtefactError(f"{graph.file} carries no state {state.input} -> {state.output} {memory}", expected="one")
+            raise ArtefactError(
+                f"{graph.file} has no state {state.input} -> {state.output} {memory}", expected="the states of the manifest"
+            )

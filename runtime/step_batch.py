@@ -124,7 +124,7 @@ class BatchStep:
         xyz_m = {stream: stream._from_model(poses[slot]) for stream, slot in slots.items()}
         if not all(np.isfinite(pose).all() for pose in xyz_m.values()):
             raise ArtefactError(
-                "the model answered with numbers that are not finite; the state is as it was",
+                "the model returned values that are not finite; the state is unchanged",
                 expected="finite poses from finite keypoints",
                 run="posemoe-edge verify, and stream.reset()",
             )

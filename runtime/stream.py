@@ -93,7 +93,7 @@ class Stream:
         self._manifest, self._precision, self._engine, self._identity = manifest, graph.precision, engine, identity
         self._slots, self._lock, self._step_batch = slots, lock, step_batch
         self._gaps, self._latency, self._sampler = gaps, latency_frames, sampler
-        self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint at place i of the model's order
+        self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint at index i of the model's order
         self._slot: int | None = slots.allocate()
         self._history = History()
 
@@ -106,8 +106,8 @@ class Stream:
 
         Args:
             keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2) with every joint seen. If the model runs
-                on a GPU in mode step, they may lie there: float32, with the model's number of channels, of any library with
-                DLPack or ``__cuda_array_interface__``. Then the pose stays there too, as ``Pose.xyz_m_device``.
+                on a GPU in mode step, they may be in its memory: float32, with the model's number of channels, of any library
+                with DLPack or ``__cuda_array_interface__``. Then the pose stays there too, as ``Pose.xyz_m_device``.
             t: capture time in seconds, later than the frame before; None is one nominal frame later.
 
         Raises:
@@ -116,11 +116,11 @@ class Stream:
         return self._step_batch({self: keypoints}, t)[self]
 
     def reset(self) -> None:
-        """Forget everything: the next frame is a first one."""
+        """Clear the state: the next frame is treated as the first one."""
         self._history = History()
 
     def snapshot(self) -> Snapshot:
-        """A copy of all that the stream remembers."""
+        """A copy of the stream's state and history."""
         with self._lock:
             return Snapshot(self._identity, self._slots.state_copy(self._check_open()), self._history)
 
@@ -131,7 +131,9 @@ class Stream:
             UsageError: the snapshot is of another graph, or the stream is closed.
         """
         if snapshot.graph != self._identity:
-            raise UsageError("the snapshot is of another model", expected=f"one of {self._manifest.preset}, same graph")
+            raise UsageError(
+                "the snapshot is of another model", expected=f"a snapshot of {self._manifest.preset} and the same graph"
+            )
         with self._lock:
             self._slots.load_state(self._check_open(), snapshot.state)
         if self._sampler is not None:
@@ -158,7 +160,7 @@ class Stream:
     def _check_open(self) -> int:
         """The stream's slot; a closed stream has none, which is a ``UsageError``."""
         if self._slot is None:
-            raise UsageError("the stream is closed", expected="a new one from model.stream()")
+            raise UsageError("the stream is closed", expected="a new stream from model.stream()")
         return self._slot
 
     def _device_keypoints(self, keypoints: DeviceInput) -> DeviceArray:
@@ -167,13 +169,13 @@ class Stream:
         if device_io is None:
             raise UsageError(
                 "keypoints on a GPU, for a model that reads keypoints on the host only",
-                expected="keypoints of the host, e.g. keypoints.cpu(), or a graph of mode step that runs on the GPU",
+                expected="keypoints in host memory, e.g. keypoints.cpu(), or a graph of mode step that runs on the GPU",
                 run="posemoe-edge doctor",
             )
         if self._order.tolist() != list(range(len(self._order))):
             raise UsageError(
-                f"keypoints on a GPU, for a model with the joints of {self._manifest.skeleton}",
-                expected="keypoints of the host: these joints are put into another order there",
+                f"the keypoints are on a GPU, and the model has the joints of {self._manifest.skeleton}",
+                expected="keypoints in host memory, where these joints are reordered",
             )
         array = as_device_array(device_io.device, keypoints)
         if array.shape != device_io.frame_shape or array.dtype != np.float32:

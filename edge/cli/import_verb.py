@@ -77,7 +77,7 @@ def command(
             raise UsageError(f"--{name.replace('_', '-')} is no option of import {kind}", expected=" or ".join(options_of_kind))
     if kind in FAMILIES:
         if len(files) > 1:
-            raise UsageError(f"{len(files)} files of {kind}", expected="one checkpoint")
+            raise UsageError(f"{len(files)} files for import {kind}", expected="one checkpoint")
         return _import_weights(output, kind, files[0], config, out or Path(f"{kind}-weights"))
     out = out or Path(f"{kind}.npz")
     inputs = [*files, *(options[name] for name in ("keypoints", "cameras") if options[name])]

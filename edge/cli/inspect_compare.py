@@ -125,7 +125,7 @@ def record_person(manifest: Manifest, source: str, frames: int) -> Recording:
     fed_s = -math.inf
     with open_source(source, frames=frames) as opened:
         if opened.pictures:
-            raise UsageError(f"pictures of {source}", expected="a source of keypoints: synthetic://walk or kpts:FILE.npz")
+            raise UsageError(f"{source} yields pictures", expected="a source of keypoints: synthetic://walk or kpts:FILE.npz")
         for frame in opened:
             if not isinstance(frame, People):
                 continue
@@ -140,7 +140,7 @@ def record_person(manifest: Manifest, source: str, frames: int) -> Recording:
                 fed.append((keypoints, nominal_s if reset else frame.t_s - fed_s, reset))
                 fed_s = frame.t_s
     if not fed:
-        raise UsageError(f"nobody is in the first {frames} frames of {source}", expected="a person")
+        raise UsageError(f"the first {frames} frames of {source} show no person", expected="a source with a person")
     x, dt_s, reset_at = zip(*fed, strict=True)
     return Recording(np.stack(x), np.array(dt_s, np.float32), np.array(reset_at)).for_model(manifest)
 

@@ -61,7 +61,7 @@ def command(
 ) -> Result:
     """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video file, camera0."""
     if out.as_json and "jsonl:-" in sink:
-        raise UsageError("--json and --sink jsonl:- both want stdout", expected="one of them")
+        raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
     with ExitStack() as stack:

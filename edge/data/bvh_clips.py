@@ -57,7 +57,7 @@ def load_bvh(
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(SPLITS))
     if unit_m is not None and stature_m is not None:
-        raise UsageError("both a unit and a stature", expected="one of them: each is a scale")
+        raise UsageError("both a unit and a stature are given", expected="one of the two: each sets the scale")
     if not (fps > 0 and np.isfinite(fps)):
         raise UsageError(f"{fps} frames per second", expected="a positive rate")
     for name, length_m in (("unit", unit_m), ("stature", stature_m)):

@@ -36,7 +36,9 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="an npz", run="posemoe-edge import --help")
     if path.suffix.lower() == ".bvh":
-        raise ArtefactError(f"{path} is a BVH", expected="an npz made of it", run=f"posemoe-edge import bvh {path}")
+        raise ArtefactError(
+            f"{path} is a BVH file", expected="an npz file converted from it", run=f"posemoe-edge import bvh {path}"
+        )
     fields = _field_names(path)
     if fields & _CLIP_FIELDS:
         return load_clips(path, split)
@@ -44,7 +46,9 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
         return [recorded.sequence for recorded in load_recorded(path, split)]
     for field, (name, command) in _PUBLISHED.items():
         if field in fields:
-            raise ArtefactError(f"{path} is {name} as published", expected="an npz made of it", run=command.format(path=path))
+            raise ArtefactError(
+                f"{path} is {name} as published", expected="an npz file converted from it", run=command.format(path=path)
+            )
     names = ", ".join(sorted(fields)[:9]) or "nothing"
     raise ArtefactError(
         f"data file {path} holds {names}", expected="clips of motion or recorded sequences", run="posemoe-edge import --help"

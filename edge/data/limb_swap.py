@@ -1,9 +1,9 @@
 """Limb-swap augmentation: people with the limbs of others and another lean, so that few hours of motion give more poses.
 
 A lifter that is trained on an hour of motion memorises its poses: its error on them is half of that on another person. New
-combinations of captured limbs teach it what holds for all bodies (Li et al., CVPR 2020, recombine single frames in this way;
-here whole windows are recombined, so that limbs keep their captured motion). Each limb keeps its donor's motion relative to the
-part of the trunk that it is attached to.
+combinations of captured limbs train it on what all bodies have in common (Li et al., CVPR 2020, recombine single frames in this
+way; here whole windows are recombined, so that limbs keep their captured motion). Each limb keeps its donor's motion relative
+to the part of the trunk that it is attached to.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def real_motion(
     """
     clips = load_clips(data, split)
     if not clips:
-        raise UsageError(f"{data} has no {split} split", expected="clips to lift")
+        raise UsageError(f"{data} has no {split} split", expected="a file with clips of this split")
     pairs = [
         _project_stream(clips, _sampling(row), frames, np.random.default_rng([seed, row]), in_use) for row in range(streams)
     ]

@@ -49,7 +49,7 @@ class _Symbol:
 class _SymbolUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not data")
         return _Symbol(name)
 
 
@@ -113,7 +113,7 @@ def _to_data(node: Any, depth: int) -> Any:
     if isinstance(node, _Symbol) and node.name == "scalar":
         dtype, content = node.args
         return _to_array(content, dtype)[0].item()
-    raise ValueError(f"a {node.name if isinstance(node, _Symbol) else type(node).__name__} where data should be")
+    raise ValueError(f"a {node.name if isinstance(node, _Symbol) else type(node).__name__} in place of data")
 
 
 def _to_array(content: Any, dtype: _Symbol) -> NDArray[Any]:

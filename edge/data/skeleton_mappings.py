@@ -111,7 +111,7 @@ def find_mapping(names: Sequence[str]) -> SkeletonMapping:
     nearest = min(missing, key=lambda name: len(missing[name]))
     known = ", ".join(mapping.name for mapping in SKELETON_MAPPINGS)
     raise UsageError(
-        f"a skeleton of an unknown kind; {nearest} is nearest and lacks {', '.join(sorted(missing[nearest]))}",
+        f"an unknown skeleton; {nearest} is nearest and lacks {', '.join(sorted(missing[nearest]))}",
         expected=f"{known}, or your own mapping of Human3.6M's joints",
     )
 

@@ -204,7 +204,7 @@ def gather_frames(x: Tensor, frames: Tensor) -> Tensor:
 def top_frames(score: Tensor, keep: int) -> Tensor:
     """The frames with the highest scores, (B, r) in the order of time, from (B, T); in a tie the earlier frame.
 
-    Engines break the ties of a top-k differently, and a still picture gives equal scores, so the frames are ranked first.
+    Engines break the ties of a top-k differently, and an unmoving person gives equal scores, so the frames are ranked first.
     """
     index = torch.arange(score.shape[-1], device=score.device)
     own, others = score[:, :, None], score[:, None, :]

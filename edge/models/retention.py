@@ -223,7 +223,7 @@ class RetentionConfig(MixerConfig):
     def check_lifter(self, *, joints: int) -> None:
         supported = len(self.distance_of_joint(joints))
         if supported != joints:
-            raise UsageError(f"retention over {joints} joints", expected=f"the {supported} that it has decays for")
+            raise UsageError(f"retention over {joints} joints", expected=f"{supported} joints, one decay for each")
 
     def build(self, *, dim: int, heads: int, joints: int) -> Retention:
         return Retention(dim, heads, self.distance_of_joint(joints), zoh_gain=self.zoh_gain)

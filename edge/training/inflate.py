@@ -37,7 +37,7 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     if fresh or surplus:
         raise UsageError(
             f"a {trunk.config.topology} lifter with mixer {trunk.config.mixer_kind} cannot start one with {config.mixer_kind}: "
-            f"{(sorted(fresh) + surplus)[0]} is in one of them alone",
+            f"{(sorted(fresh) + surplus)[0]} exists in only one of them",
             expected="the same network without blocks over time, such as posemoe-frame-s",
         )
     with torch.no_grad():
@@ -50,7 +50,7 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
             if value.shape != parameter.shape:
                 raise UsageError(
                     f"{name} is {tuple(value.shape)} in the trunk and {tuple(parameter.shape)} here",
-                    expected="one size of both",
+                    expected="the same shape in both",
                 )
             parameter.copy_(value)
     return model

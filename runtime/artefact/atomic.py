@@ -30,7 +30,9 @@ class AtomicFile:
         try:
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         except OSError as error:
-            raise MissingError(f"{path.parent} cannot be written to ({error.strerror})", expected="a folder of yours") from None
+            raise MissingError(
+                f"{path.parent} cannot be written to ({error.strerror})", expected="a folder with write permission"
+            ) from None
         os.close(handle)
         self.partial = Path(name)
 

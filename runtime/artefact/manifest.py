@@ -155,7 +155,7 @@ def parse_manifest(text: str | bytes, place: str) -> Manifest:
     """A manifest from its JSON, with every field checked.
 
     Args:
-        place: where the text stands, for error messages.
+        place: the file or entry that holds the text, for error messages.
     """
     run = "posemoe-edge export"
     manifest = read_record(

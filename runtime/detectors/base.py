@@ -89,7 +89,7 @@ class Detector(Protocol):
     skeleton: Skeleton
 
     def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
-        """Everybody in the picture.
+        """All people in the picture.
 
         Args:
             image_bgr: (H, W, 3) uint8, blue first.

@@ -82,7 +82,7 @@ class Shadow:
 
     The comparison is closed loop: a span begins with a copy of the stream's state, or with an empty one at a reset, and from
     there the reference carries its own state. A span that continues another one begins with the reference's state. The first
-    frame of the first stream begins the first span; the places of all others are random.
+    frame of the first stream begins the first span; the start of each other span is random.
 
     A step never waits for the reference: if too many spans wait, a new one is dropped and counted. If the reference raises,
     the shadow ends and reports it, and the run goes on.
@@ -113,11 +113,11 @@ class Shadow:
         on_report: Callable[[str], None] = log.warning,
     ) -> None:
         if not 0 < share <= 1:
-            raise UsageError(f"a shadow of a share of {share}", expected="more than 0, and at most 1")
+            raise UsageError(f"a shadow with a share of {share}", expected="more than 0, and at most 1")
         if policy not in get_args(Policy):
-            raise UsageError(f"a shadow's policy {policy!r}", expected=f"one of {', '.join(get_args(Policy))}")
+            raise UsageError(f"unknown shadow policy {policy!r}", expected=f"one of {', '.join(get_args(Policy))}")
         if span < 1 or waiting < 1:
-            raise UsageError(f"a shadow with {span} frames a span, {waiting} spans waiting", expected="at least 1 of each")
+            raise UsageError(f"a shadow with spans of {span} frames, {waiting} waiting spans", expected="at least 1 of each")
         self._reference, self._budget, self._share, self._policy = reference, budget, share, policy
         self._span_sampler = SpanSampler(share=share, span=span, waiting=waiting, seed=seed)
         self._on_report = on_report

@@ -26,7 +26,7 @@ class JsonLinesSink(BaseSink):
     def write(self, event: Event) -> None:
         """One line for each pose; stdout is flushed for each frame, so that a reader of the pipe gets it at once."""
         if self._stream is None:
-            raise ValueError("write to a sink that is closed")
+            raise ValueError("the sink is closed")
         if not isinstance(event, PoseFrame):
             return
         for person in sorted(event.poses):

@@ -35,7 +35,7 @@ class PngSink(BaseSink):
     """Draws the first person of the run, when it is closed.
 
     Args:
-        path: the picture.
+        path: the image file to write.
         panels: how many skeletons stand in the row.
     """
 
@@ -54,7 +54,7 @@ class PngSink(BaseSink):
     def write(self, event: Event) -> None:
         """Record the first person's pose, with the truth of the frame that the pose belongs to."""
         if self._file is None:
-            raise ValueError("write to a sink that is closed")
+            raise ValueError("the sink is closed")
         if not isinstance(event, PoseFrame):
             return
         if event.truth_m is not None:
@@ -74,7 +74,7 @@ class PngSink(BaseSink):
             self._stride *= 2
 
     def close(self) -> None:
-        """Draw the picture; a run without any pose leaves none."""
+        """Draw the figure; a run without any pose writes no file."""
         file, self._file = self._file, None
         if file is None:
             return

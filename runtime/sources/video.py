@@ -62,7 +62,7 @@ class VideoSource(CaptureSource):
             return
         if index == 0 or (count is not None and index < _COMPLETE_SHARE * count):
             of = f"{count} frames" if count else "an unknown number of frames"
-            raise SourceError(f"{self.path} broke off after {index} of {of}", expected="a complete video")
+            raise SourceError(f"{self.path} ended early, after {index} of {of}", expected="a complete video")
 
     def _open(self) -> None:
         cv2 = import_cv2()

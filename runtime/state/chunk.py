@@ -17,7 +17,7 @@ from .base import StreamState
 
 @dataclass(eq=False)
 class _ChunkState:
-    """What one slot remembers: the chunk that is being gathered, the state before it, and the poses of the last chunk."""
+    """The state of one slot: the chunk that is being gathered, the state before it, and the poses of the last chunk."""
 
     states: list[Rows]  # in the engine's memory, from before the chunk that is being gathered
     keypoints: F32  # (T_s, J, channels) of that chunk; the first ``count`` frames are filled
@@ -35,9 +35,9 @@ class _ChunkState:
 class ChunkSlots:
     """Gathers frames into chunks, and returns the poses of the last complete chunk, one per frame.
 
-    Frame n is answered with the pose of frame n - (T_s - 1): the frame that completes a chunk with the chunk's first pose, the
-    frames after it with the others. Until there is a complete chunk, each frame launches the chunk as it is, with its newest
-    frame repeated, and is answered with the oldest frame's pose; the state of such a launch is discarded. A reset begins a new
+    Frame n returns the pose of frame n - (T_s - 1): the frame that completes a chunk returns the chunk's first pose, and the
+    frames after it return the others. Until there is a complete chunk, each frame launches the chunk as it is, with its newest
+    frame repeated, and returns the oldest frame's pose; the state of such a launch is discarded. A reset begins a new
     chunk.
 
     A slot's state changes only at ``commit``. A launch gathers the slots that it lifts in rows of its own: streams that began

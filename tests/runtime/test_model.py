@@ -234,7 +234,7 @@ def test_released_slots_are_used_again(retention_artefact: Path, walker_keypoint
 
 def test_a_stream_of_another_model_is_refused(retention_artefact: Path, walker_keypoints: Walk) -> None:
     a, b = load(retention_artefact), load(retention_artefact)
-    with pytest.raises(UsageError, match="a stream of another model"):
+    with pytest.raises(UsageError, match="the stream belongs to another model"):
         a.step_batch({a.stream(): walker_keypoints(1)[0], b.stream(): walker_keypoints(1)[0]}, t=0)
 
 

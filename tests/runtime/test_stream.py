@@ -303,7 +303,7 @@ def test_a_pose_that_is_not_finite_raises_and_leaves_the_state(
         return poses
 
     monkeypatch.setattr(model._slots, "launch", broken)
-    with pytest.raises(ArtefactError, match="not finite; the state is as it was"):
+    with pytest.raises(ArtefactError, match="not finite; the state is unchanged"):
         stream.step(frames[5], t=0.1)
     monkeypatch.undo()
     assert memory_of(stream) == before
@@ -459,7 +459,7 @@ def test_a_chunk_whose_later_pose_is_not_finite_is_refused_while_it_can_be(
         slots._outputs["pose"][0, 2, 3, 1] = np.nan
 
     monkeypatch.setitem(slots._bound, 1, launch_with_nan)
-    with pytest.raises(ArtefactError, match="not finite; the state is as it was"):
+    with pytest.raises(ArtefactError, match="not finite; the state is unchanged"):
         stream.step(frames[7], t=0.14)
     monkeypatch.undo()
     assert memory_of(stream) == before

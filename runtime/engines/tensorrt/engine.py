@@ -123,7 +123,7 @@ class TensorRtEngine:
         self.device.close()
 
     def last_errors(self) -> str:
-        """The last errors that TensorRT logged, which are then forgotten."""
+        """Return the last errors that TensorRT logged, and clear them."""
         errors, self._logger.errors = self._logger.errors, []
         return last_errors(errors)
 

@@ -179,10 +179,10 @@ ODD: list[tuple[str, int, str]] = [
     ("3dhp data_3d_h36m.npz", 4, "lacks data"),
     ("3dhp", 2, "FILE"),
     ("bvh nowhere.bvh", 3, "no BVH file nowhere.bvh"),
-    ("bvh .", 2, "broken.bvh: a skeleton of an unknown kind"),
+    ("bvh .", 2, "broken.bvh: an unknown skeleton"),
     ("bvh broken.bvh --unit-m 1 --config x=1", 2, "--config is no option of import bvh"),
     ("bvh broken.bvh --split dev", 2, "train"),
-    ("mixste a.bin b.bin", 2, "2 files of mixste"),
+    ("mixste a.bin b.bin", 2, "2 files for import mixste"),
     ("mixste a.bin --out data_3d_h36m.npz", 3, "no checkpoint at a.bin"),
     ("mixste data_3d_h36m.npz --out data_2d_h36m_gt.npz", 2, "is a file"),
 ]

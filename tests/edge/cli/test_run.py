@@ -78,7 +78,7 @@ def test_poses_may_go_to_stdout_alone(run_cli: Call, retention_artefact: Path) -
     result = run_cli("run", "synthetic://walk", "--frames", 4, "--model", retention_artefact, "--sink", "jsonl:-")
     assert [json.loads(line)["t_s"] for line in result.out.splitlines()] == [0, 0.02, 0.04, 0.06]
     both = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:-", "--json")
-    assert both.code == 2 and both.json["what"] == "--json and --sink jsonl:- both want stdout"
+    assert both.code == 2 and both.json["what"] == "--json and --sink jsonl:- both write to stdout"
 
 
 def test_a_video_needs_a_detector(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:

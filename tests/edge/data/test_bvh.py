@@ -379,7 +379,7 @@ def test_a_folder_without_motion_or_with_an_unknown_skeleton_is_refused(tmp_path
     with pytest.raises(MissingError, match="no BVH file in"):
         load_bvh_files(tmp_path)
     walker(tmp_path / "odd.bvh")
-    with pytest.raises(UsageError, match=r"odd\.bvh: a skeleton of an unknown kind"):
+    with pytest.raises(UsageError, match=r"odd\.bvh: an unknown skeleton"):
         load_bvh_files(tmp_path)
 
 

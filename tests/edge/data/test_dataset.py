@@ -76,7 +76,7 @@ def test_other_files_are_refused_with_the_command_that_converts_them(
 
 def test_other_formats_than_npz_are_refused(tmp_path: Path) -> None:
     (tmp_path / "walk.bvh").write_text("HIERARCHY")
-    with pytest.raises(ArtefactError, match=r"is a BVH; .* run: posemoe-edge import bvh .*walk\.bvh"):
+    with pytest.raises(ArtefactError, match=r"is a BVH file; .* run: posemoe-edge import bvh .*walk\.bvh"):
         open_data(tmp_path / "walk.bvh", "train")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut off")
     np.save(tmp_path / "lone.npy", np.zeros(3))

@@ -552,7 +552,7 @@ def test_percentiles_of_nothing_of_zero_and_of_infinity() -> None:
         ({"share": float("nan")}, "a share of nan"),
         ({"policy": "ignore"}, "policy 'ignore'; expected one of warn, reset, fail"),
         ({"span": 0}, "0 frames a span"),
-        ({"waiting": 0}, "0 spans waiting"),
+        ({"waiting": 0}, "0 waiting spans"),
     ],
 )
 def test_invalid_options_of_a_shadow_are_refused(options: Any, message: str) -> None:

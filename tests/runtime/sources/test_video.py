@@ -86,7 +86,7 @@ def test_a_truncated_video_ends_with_an_error(tmp_path: Path, name: str, fourcc:
     write_video(tmp_path / name, fourcc)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(SourceError, match=r"broke off after \d+ of 24 frames|cannot be read as a video"):
+    with pytest.raises(SourceError, match=r"ended early, after \d+ of 24 frames|cannot be read as a video"):
         read(tmp_path / name)
 
 
