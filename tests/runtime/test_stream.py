@@ -266,7 +266,7 @@ def test_a_closed_stream_refuses_everything_and_may_be_closed_again(model: Model
         snapshot = stream.snapshot()
     stream.close()
     for call in (lambda: stream.step(walker_keypoints(1)[0]), stream.snapshot, lambda: stream.restore(snapshot)):
-        with pytest.raises(UsageError, match="the stream is closed; expected a new one"):
+        with pytest.raises(UsageError, match="the stream is closed; expected a new stream"):
             call()
     np.testing.assert_array_equal(  # the next stream in the slot finds it cleared
         model.stream().step(walker_keypoints(1)[0], t=0).xyz_m, load_fresh(model, walker_keypoints).xyz_m
