@@ -67,7 +67,7 @@ def test_an_inflated_lifter_learns_temporal_blocks(name: str) -> None:
 def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="the trunk"):
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=32, heads=2, layers=2))
-    with pytest.raises(UsageError, match="alone"):
+    with pytest.raises(UsageError, match="only one of them"):
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=3))
     with pytest.raises(UsageError, match="alone"):
         inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer=RetentionConfig(), window=None))
