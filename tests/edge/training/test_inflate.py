@@ -69,9 +69,9 @@ def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=32, heads=2, layers=2))
     with pytest.raises(UsageError, match="only one of them"):
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=3))
-    with pytest.raises(UsageError, match="alone"):
+    with pytest.raises(UsageError, match="only one of them"):
         inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer=RetentionConfig(), window=None))
-    with pytest.raises(UsageError, match="alone"):
+    with pytest.raises(UsageError, match="only one of them"):
         inflate(build(TRUNK), AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=2))
 
 
