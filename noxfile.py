@@ -53,5 +53,5 @@ def lowest(project: dict[str, Any], extras: tuple[str, ...], tools: tuple[str, .
 
 
 for version in PYTHONS:
-    nox.session(current, name=f"py{version.replace('.', '')}", python=version)
-nox.session(minimum, python=PYTHONS[0])
+    nox.session(name=f"py{version.replace('.', '')}", python=version)(current)
+nox.session(python=PYTHONS[0])(minimum)

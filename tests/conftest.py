@@ -66,7 +66,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def tiny_model(kind: str) -> Lifter:
     """The smallest lifter of a kind, always with the same weights."""
-    import torch
+    torch = pytest.importorskip("torch")
     from posemoe_edge.edge.models.topology import build, config_from
 
     sizes = {"topology": "moe", "mixer": {"kind": kind}, "dim": 16, "heads": 2, "layers": 1}

@@ -50,7 +50,7 @@ def memory_of(stream: Stream) -> tuple[list[bytes], Any, Any, bytes | None]:
 def test_a_stream_equals_pytorch_at_any_frame_rate(
     mixer: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     rng = np.random.default_rng(1)
     reference, stream = tiny_lifter(mixer), load(artefact_of(mixer)).stream()
@@ -351,7 +351,7 @@ def test_a_long_run_stays_finite_and_allocates_nothing_that_grows(
 def test_a_window_model_equals_pytorch_on_each_window(
     latency: int, attention_artefact: Path, tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     stream = load(attention_artefact, latency_frames=latency).stream()
     frames, reference = walker_keypoints(24), tiny_lifter("attention")
@@ -374,7 +374,7 @@ def test_a_late_pose_carries_the_time_of_its_own_frame(attention_artefact: Path,
 
 def chunked(reference: Any, frames: F32, dt_s: F32) -> F32:
     """(T, 17, 3) poses of the PyTorch model in chunks of four frames, from an empty state."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     state, poses = reference.initial_state(1), []
     for start in range(0, len(frames), 4):
@@ -481,7 +481,7 @@ def test_a_causal_model_gives_the_same_poses_in_chunks_as_in_steps(
 def test_a_model_of_the_middle_frame_is_half_a_window_late(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     stream, frames, reference = load(artefact_of("centre")).stream(), walker_keypoints(24), tiny_lifter("centre")
     for i, pose in enumerate(play(stream, frames)):
@@ -494,7 +494,7 @@ def test_a_model_of_the_middle_frame_is_half_a_window_late(
 def test_a_model_of_another_skeleton_gets_keypoints_in_its_own_order(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
     from posemoe_edge.runtime.pose.skeleton import H36M17, MPI3DHP17
 
     stream, reference = load(artefact_of("3dhp")).stream(), tiny_lifter("3dhp")

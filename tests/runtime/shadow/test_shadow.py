@@ -120,7 +120,7 @@ def test_the_graph_of_the_same_weights_does_not_drift(
 def test_a_reference_with_lookahead_sees_no_more_than_steps_do(
     tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
     from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
     model, frames, dt_s = tiny_lifter("lookahead"), walker_keypoints(12), np.full(12, DT_S, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.state import ChunkSlots
-from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
-from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
+
+if TYPE_CHECKING:
+    from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
+    from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
+else:  # pytest finds both by their folder; the tests are not part of an installed package
+    from numpy_engine import Arrays, NumpyEngine, graph_record
+    from slot_schedule import SlotSchedule
 
 T = 3
 Frame = tuple[F32, float, bool]  # keypoints, dt in seconds, reset

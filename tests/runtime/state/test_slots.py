@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,8 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.state import StepSlots, WindowSlots
-from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
-from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
+
+if TYPE_CHECKING:
+    from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
+    from posemoe_edge.tests.runtime.state.slot_schedule import SlotSchedule
+else:  # pytest finds both by their folder; the tests are not part of an installed package
+    from numpy_engine import Arrays, NumpyEngine, graph_record
+    from slot_schedule import SlotSchedule
 
 T = 4
 rng = np.random.default_rng(0)
