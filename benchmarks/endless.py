@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from posemoe_edge.runtime import load
+from posemoe_edge import load
 from posemoe_edge.runtime.sources import SyntheticSource
 
 WALK_FRAMES = 2000  # of the walk that is repeated

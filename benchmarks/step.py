@@ -32,11 +32,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import onnxruntime
 import torch
+from posemoe_edge import load
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.export.artefact import export
-from posemoe_edge.runtime import load
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import Graph

@@ -73,7 +73,7 @@ if device == "cuda":  # as in the measurement, PyTorch uses the GPU in the same 
     import torch
     torch.zeros(1, device="cuda")
 import numpy as np
-from posemoe_edge.runtime import load
+from posemoe_edge import load
 from posemoe_edge.runtime.errors import PoseEdgeError
 try:
     opened = load(model, engine=engine, precision=precision)

@@ -13,11 +13,11 @@ import onnx
 import torch
 from experiment import Row
 from onnx import numpy_helper
+from posemoe_edge import Model, load
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import find_preset
-from posemoe_edge.runtime import Model, load
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import find_artefact

@@ -16,9 +16,8 @@ from .staging import IOStaging
 
 log = logging.getLogger(__name__)
 
-THREAD_LOCAL = (
-    1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: CUDA calls of other threads, torch's for example, do not spoil a capture
-)
+# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: CUDA calls of other threads, torch's for example, do not spoil a capture.
+THREAD_LOCAL = 1
 
 
 class CudaGraph:
