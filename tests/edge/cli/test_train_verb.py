@@ -58,7 +58,7 @@ def test_a_training_from_a_trunk_records_its_origin(
         and result.json["start"]["frames"] == 1 * SMALL[SMALL.index("--rows") + 1]
     )
     result = run_cli("train", "tiny-trunk", *call, "--from", "tiny-retention.safetensors", "--fresh")
-    assert result.code == 2 and "alone" in result.err
+    assert result.code == 2 and "exists in only one of them" in result.err
     assert run_cli("train", "tiny-retention", *call, "--from", "nowhere.safetensors", "--fresh").code == 3
 
 

@@ -480,7 +480,7 @@ def test_attention_and_dssm_in_both_directions_are_windowed(
         ({"channels": 5}, "2 .x, y. or 3"),
         ({"skeleton": "coco17"}, "no skeleton 'coco17'; expected one of h36m17, 3dhp17"),
         ({"heads": 3}, "heads that divide the channels"),
-        ({"joints": 16}, "retention over 16 joints; expected the 17"),
+        ({"joints": 16}, "retention over 16 joints; expected 17 joints"),
         ({"pruning": Pruning(keep=(3,), layers=(0,))}, "pruning of retention"),
     ],
 )

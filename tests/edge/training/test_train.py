@@ -265,6 +265,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from posemoe_edge.edge.data.mocap import load_clips
+from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.training.recipe import Recipe

@@ -551,7 +551,7 @@ def test_percentiles_of_nothing_of_zero_and_of_infinity() -> None:
         ({"share": 1.1}, "a share of 1.1"),
         ({"share": float("nan")}, "a share of nan"),
         ({"policy": "ignore"}, "policy 'ignore'; expected one of warn, reset, fail"),
-        ({"span": 0}, "0 frames a span"),
+        ({"span": 0}, "spans of 0 frames"),
         ({"waiting": 0}, "0 waiting spans"),
     ],
 )
