@@ -78,6 +78,7 @@ class Reports:
 @pytest.fixture
 def torch_of(tiny_lifter: Callable[[str], Any]) -> Callable[..., Spy]:
     """torch_of("dssm"): a spy on the PyTorch model of that artefact; off_m=0.01 adds an error of ten mm."""
+    pytest.importorskip("torch")
     from posemoe_edge.edge.torch_backend.shadow import TorchReference
 
     return lambda kind="retention", **options: Spy(TorchReference(tiny_lifter(kind)), **options)
