@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -148,6 +149,7 @@ def default_artefact_status() -> tuple[dict[str, Any], dict[str, Any]]:
         return {"path": str(folder), "error": str(error)}, {"ok": False, "name": None, "error": "no model to open"}
     artefact = {"path": str(folder), "error": None}
     try:
-        return artefact, {"ok": True, "name": open_engine(paths[manifest.graph().file]).name, "error": None}
+        with closing(open_engine(paths[manifest.graph().file])) as engine:
+            return artefact, {"ok": True, "name": engine.name, "error": None}
     except PoseEdgeError as error:
         return artefact, {"ok": False, "name": None, "error": str(error)}
