@@ -70,7 +70,7 @@ def command(
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
         pipeline = Pipeline(opened, lifter, detector=detector)
         total = opened.info.frames
-        sinks = open_sinks(sink)
+        sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
         if not lifter.manifest.metric:
             out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")

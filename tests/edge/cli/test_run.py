@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime import load
+from posemoe_edge.edge.cli import run_verb
+from posemoe_edge.runtime import Model, load
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
@@ -52,7 +53,7 @@ def test_a_source_that_knows_the_truth_is_measured_against_it(run_cli: Call, ret
     assert "MPJPE" in result.err and report["state_bytes"] == 95744
 
 
-def test_frames_that_are_refused_are_counted_and_said(
+def test_refused_frames_are_counted_and_printed(
     run_cli: Call, workdir: Path, retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
 ) -> None:
     keypoints = walker_keypoints(10).copy()
@@ -69,7 +70,7 @@ def test_any_mixer_runs(mixer: str, run_cli: Call, artefact_of: Callable[[str], 
     assert report["poses"] == 12 and report["mode"] == ("window" if mixer == "attention" else "step")
 
 
-def test_a_lone_onnx_file_runs(run_cli: Call, retention_artefact: Path) -> None:
+def test_a_standalone_onnx_file_runs(run_cli: Call, retention_artefact: Path) -> None:
     path = retention_artefact / "step.fp16.onnx"
     assert run_cli("run", "synthetic://walk", "--frames", 3, "--model", path, "--json").json["precision"] == "fp16"
 
@@ -92,7 +93,7 @@ def test_a_camera_that_is_not_there_is_named_with_what_works_without(run_cli: Ca
     assert result.code == 3 and "/dev/video99" in result.json["what"] and "synthetic://walk" in result.json["run"]
 
 
-def test_an_error_half_way_leaves_no_half_files(
+def test_an_error_during_a_run_leaves_no_partial_files(
     run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.runtime.errors import SourceError
@@ -109,6 +110,18 @@ def test_an_error_half_way_leaves_no_half_files(
     monkeypatch.setattr(SyntheticSource, "__iter__", broken)
     result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
     assert result.code == 3 and result.json["what"] == "the camera was unplugged" and list(workdir.iterdir()) == []
+
+
+def test_an_interrupt_before_the_first_frame_leaves_no_partial_file(
+    run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(model: Model) -> str:
+        assert list(workdir.glob(".out.jsonl.*")), "the sink is open"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_verb, "_verdict", interrupt)
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl")
+    assert result.code == 130 and not list(workdir.glob("*out.jsonl*"))
 
 
 def test_a_shadow_says_how_far_the_poses_are_from_pytorch(run_cli: Call, retention_artefact: Path) -> None:
@@ -156,7 +169,7 @@ def strayed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 @pytest.mark.parametrize(("policy", "code"), [("warn", 0), ("reset", 0), ("fail", 1)])
-def test_drift_past_the_budget_is_said_and_only_failing_fails(
+def test_drift_past_the_budget_is_printed_and_fails_only_with_policy_fail(
     policy: str, code: int, run_cli: Call, workdir: Path, retention_artefact: Path, strayed: threading.Event
 ) -> None:
     run = ("run", "synthetic://walk", "--frames", 30, "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
@@ -170,7 +183,7 @@ def test_drift_past_the_budget_is_said_and_only_failing_fails(
     assert ("Next: posemoe-edge verify" in result.err) == (policy == "fail")
 
 
-def test_a_run_that_fails_half_way_keeps_what_it_wrote(
+def test_a_run_that_a_check_ends_keeps_what_it_wrote(
     run_cli: Call, workdir: Path, retention_artefact: Path, strayed: threading.Event
 ) -> None:
     # It runs until it is told to fail, however long that takes here.
@@ -210,7 +223,7 @@ def test_a_shadow_without_torch_names_the_extra(
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan", "much"])
-def test_a_share_that_is_none_is_a_usage_error(share: str, run_cli: Call, retention_artefact: Path) -> None:
+def test_an_invalid_share_is_a_usage_error(share: str, run_cli: Call, retention_artefact: Path) -> None:
     result = run_cli("run", "synthetic://walk", "--frames", 3, "--model", retention_artefact, f"--shadow={share}", "--json")
     assert result.code == 2
 
