@@ -14,7 +14,8 @@ class GraphPass:
 
     Args:
         name: the name in the manifest and in error messages.
-        apply: returns the changed graph as a new object and leaves its argument as it is.
+        apply: returns the changed graph as a new object and leaves its argument as it is. A pass that only checks returns its
+            argument.
         agree: whether the graph before and the graph after compute the same, within ``tolerance``.
         tolerance: the relative and absolute difference of outputs that ``agree`` accepts; 0 means bit for bit.
         package: the Python package whose version decides what ``apply`` does, None if it is this one.
