@@ -10,12 +10,17 @@ from typing import Any
 
 from ..runtime.artefact.manifest import MANIFEST_SCHEMA, AppliedPass, Graph, Manifest, Mode
 from ..runtime.artefact.precision import PRECISIONS, Precision
+from ..runtime.pose.keypoints import View
 from .lifter import ExportableLifter
 from .precision import FP32_NODES
 from .trace import OPSET, UNITS, interface
 
 PACKAGES = ("posemoe-edge", "torch", "onnx", "onnxscript", "onnxsim", "numpy")
-NORMALISATION = "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)"
+NORMALISATION: dict[View, str] = {
+    "image": "x / w * 2 - 1, y / w * 2 - h / w, per frame; a joint of confidence 0 is (0, 0, 0)",
+    "person": "2 (x - cx) / fx, 2 (y - cy) / fy, with nominal intrinsics fx = fy = max(w, h), cx = w / 2, cy = h / 2; "
+    "a joint of confidence 0 is (0, 0, 0)",
+}
 
 
 def describe(
@@ -45,8 +50,9 @@ def describe(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         skeleton=config.skeleton,
         keypoint_recipe="coco_eyes",
+        view=config.view,
         channels=config.channels,
-        normalisation=NORMALISATION,
+        normalisation=NORMALISATION[config.view],
         units=f"{UNITS[config.units]} from the hip, seconds",
         axes="camera: x right, y down, z forward",
         fps=config.fps,

@@ -65,7 +65,9 @@ def measure_drift(
         disturbances: the disturbed recordings.
     """
     joints = SKELETONS[manifest.skeleton].joints
-    drift = drift_mm(np.stack(lifted.streams), np.stack(reference.streams))  # (S, T, J)
+    poses, exact = np.stack(lifted.streams), np.stack(reference.streams)  # (S, T, J, 3 or 4)
+    drift = drift_mm(poses, exact)  # (S, T, J)
+    sigma_mm = 1000 * np.abs(poses[..., 3:] - exact[..., 3:])  # (S, T, J, 0 or 1)
     accuracy = accuracy_of(manifest, lifted.streams, recordings)
     measured, slope = summarise_drift(drift, before=reference_accuracy, after=accuracy)
     return Drift(
@@ -84,6 +86,8 @@ def measure_drift(
         passed=True,
         exceeded=(),
         smallest_budget=smallest_budget(measured),
+        sigma_mean_mm=float(sigma_mm.mean()) if sigma_mm.size else None,
+        sigma_max_mm=float(sigma_mm.max()) if sigma_mm.size else None,
     )
 
 

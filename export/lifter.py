@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 from torch.nn import Parameter
 
+from ..runtime.pose.keypoints import View
+
 
 class ExportableConfig(Protocol):
     """The part of a lifter's configuration that determines its graph's inputs and outputs; a frozen dataclass."""
@@ -30,6 +32,10 @@ class ExportableConfig(Protocol):
     def units(self) -> str: ...
     @property
     def fps(self) -> float: ...
+    @property
+    def view(self) -> View: ...
+    @property
+    def sigma(self) -> bool: ...
 
 
 class ExportableLifter(Protocol):

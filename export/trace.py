@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ..runtime.artefact.manifest import State
+from ..runtime.artefact.manifest import POSE_WITH_SIGMA, State
 from ..runtime.artefact.manifest import Tensor as TensorSpec
 from ..runtime.errors import ArtefactError, UsageError
 from .lifter import ExportableLifter
@@ -18,6 +18,8 @@ from .lifter import ExportableLifter
 OPSET = 20  # the newest that TensorRT 10.3 reads
 MAX_STREAMS = 1024
 UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
+NORMALISED = {"image": "normalised by the picture's size", "person": "normalised by the camera"}
+SIGMA = "; then the standard deviation, the root mean square of the joint's distance from the truth"
 DTYPES = {"float32": torch.float32, "bool": torch.bool}
 
 
@@ -122,13 +124,13 @@ def interface(
         "keypoints",
         ("B", *frames, config.joints, config.channels),
         ("stream", *frame_axis, "joint", "channel"),
-        f"normalised {'x, y, confidence' if config.channels == 3 else 'x, y'}",
+        f"{'x, y, confidence' if config.channels == 3 else 'x, y'}, {NORMALISED[config.view]}",
     )
     pose = _tensor(
         "pose",
-        ("B", *pose_frames, config.joints, 3),
-        ("stream", *frame_axis, "joint", "xyz"),
-        f"{UNITS[config.units]} from the hip, camera axes",
+        ("B", *pose_frames, config.joints, POSE_WITH_SIGMA if config.sigma else 3),
+        ("stream", *frame_axis, "joint", "xyz_sigma" if config.sigma else "xyz"),
+        f"{UNITS[config.units]} from the hip, camera axes{SIGMA if config.sigma else ''}",
     )
     if model.state_shape is None:
         return (keypoints,), (pose,), ()

@@ -11,6 +11,7 @@ from .detectors import Detector, open_detector
 from .errors import CheckFailedError, FrameError, UsageError
 from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
+from .pose.camera import Intrinsics
 from .pose.keypoints import Keypoints
 from .pose.types import Pose
 from .run_stats import RunCounter, RunStats
@@ -33,6 +34,7 @@ class Pipeline:
         tracker: gives detections ids that last from frame to frame: a tracker, or its name. The ids of a source of
             keypoints are kept.
         frames: at most so many frames of a URI, None for all.
+        intrinsics: of the camera, in its pixels; None takes the source's own, or nominal ones.
 
     Raises:
         UsageError: the source yields pictures and there is no detector.
@@ -46,11 +48,12 @@ class Pipeline:
         detector: Detector | str | None = None,
         tracker: Tracker | str = "order",
         frames: int | None = None,
+        intrinsics: Intrinsics | None = None,
     ) -> None:
         self.source, self.model = source, model
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
         self.tracker = open_tracker(tracker) if isinstance(tracker, str) else tracker
-        self._max_frames = frames
+        self._max_frames, self.intrinsics = frames, intrinsics
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
         if not isinstance(source, str):
@@ -114,6 +117,7 @@ class Pipeline:
         )
 
     def _events(self, source: Source) -> Iterator[Event]:
+        intrinsics = self.intrinsics or source.info.intrinsics
         try:
             for item in source:
                 if isinstance(item, SourceLost | SourceBack):
@@ -121,9 +125,9 @@ class Pipeline:
                     continue
                 yield from self._lose_absent(item.t_s)
                 if isinstance(item, CameraFrame):
-                    yield from self._lift(item.t_s, self._detect(item), image_bgr=item.image_bgr)
+                    yield from self._lift(item.t_s, self._detect(item), intrinsics=intrinsics, image_bgr=item.image_bgr)
                 else:
-                    yield from self._lift(item.t_s, item.keypoints, truth_m=item.truth_m)
+                    yield from self._lift(item.t_s, item.keypoints, intrinsics=intrinsics, truth_m=item.truth_m)
         finally:
             for stream in self._streams.values():
                 stream.close()
@@ -143,6 +147,7 @@ class Pipeline:
         t_s: float,
         keypoints: Mapping[int, Keypoints],
         *,
+        intrinsics: Intrinsics | None,
         truth_m: Mapping[int, F32] | None = None,
         image_bgr: ImageBgr | None = None,
     ) -> Iterator[Event]:
@@ -152,8 +157,11 @@ class Pipeline:
                 self._streams[person] = self.model.stream()
                 yield TrackStarted(person, t_s)
             self._seen_s[person] = t_s
-        recipe = self.model.manifest.keypoint_recipe
-        normalised = {person: points.normalised(recipe=recipe) for person, points in keypoints.items()}
+        manifest = self.model.manifest
+        normalised = {
+            person: points.normalised(recipe=manifest.keypoint_recipe, view=manifest.view, intrinsics=intrinsics)
+            for person, points in keypoints.items()
+        }
         started_s = time.perf_counter()
         poses, refused = self._step(t_s, normalised)
         step_s = time.perf_counter() - started_s

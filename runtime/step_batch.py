@@ -28,8 +28,8 @@ class LiftedFrame:
     """A frame after the launch. Both poses are None if it was not fed."""
 
     frame: AcceptedFrame
-    xyz_m: F32 | None = None  # (J, 3) in Human3.6M order
-    xyz_m_device: DeviceArray | None = None  # (J, 3), the same numbers on the GPU
+    lifted: F32 | None = None  # (J, 3), with sigma (J, 4), in Human3.6M order
+    xyz_m_device: DeviceArray | None = None  # the same numbers on the GPU
 
 
 class BatchStep:
@@ -52,7 +52,7 @@ class BatchStep:
             # Under the lock, since as_device_array makes the model's CUDA stream wait for the owner of the frame.
             on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if is_on_device(x)}
             lifted = self._device_path(frames, on_gpu, t) if on_gpu else self._host_path(frames, t)
-        return {stream: stream._commit(x.frame, x.xyz_m, x.xyz_m_device) for stream, x in lifted.items()}
+        return {stream: stream._commit(x.frame, x.lifted, x.xyz_m_device) for stream, x in lifted.items()}
 
     def _host_path(
         self, frames: Mapping[Stream, Any], t: float | None, *, upload_to: Collection[Stream] = ()
@@ -116,13 +116,13 @@ class BatchStep:
         poses: F32,
         on_gpu: Collection[Stream],
     ) -> dict[Stream, LiftedFrame]:
-        """Check the poses (rows, J, 3) of a launch, let the shadow sample the frames, and commit the states.
+        """Check the poses (rows, J, 3 or 4) of a launch, let the shadow sample the frames, and commit the states.
 
         Args:
             on_gpu: streams that get their pose on the GPU too.
         """
-        xyz_m = {stream: stream._from_model(poses[slot]) for stream, slot in slots.items()}
-        if not all(np.isfinite(pose).all() for pose in xyz_m.values()):
+        by_stream = {stream: stream._from_model(poses[slot]) for stream, slot in slots.items()}
+        if not all(np.isfinite(pose).all() for pose in by_stream.values()):
             raise ArtefactError(
                 "the model returned values that are not finite; the state is unchanged",
                 expected="finite poses from finite keypoints",
@@ -131,10 +131,12 @@ class BatchStep:
         for stream, slot in slots.items():
             if stream._sampler is not None:  # before the commit: a span begins with the state from before its first frame
                 inputs, t_s = stream._model_inputs(accepted[stream]), accepted[stream].t_s
-                stream._sampler.record(self._slots, slot, *inputs, t_s=t_s, xyz_m=poses[slot])
+                stream._sampler.record(self._slots, slot, *inputs, t_s=t_s, xyz_m=poses[slot, :, :3])
         device_io = self._slots.device_io
         device_poses = (
             {stream: device_io.pose_on_device(slots[stream]) for stream in on_gpu if stream in slots} if device_io else {}
         )
         self._slots.commit(list(slots.values()))
-        return {stream: LiftedFrame(frame, xyz_m.get(stream), device_poses.get(stream)) for stream, frame in accepted.items()}
+        return {
+            stream: LiftedFrame(frame, by_stream.get(stream), device_poses.get(stream)) for stream, frame in accepted.items()
+        }

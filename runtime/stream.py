@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import F32
-from .artefact.manifest import Graph, Manifest
+from .artefact.manifest import POSE_WITH_SIGMA, Graph, Manifest
 from .cuda.array import DeviceArray
 from .cuda.interop import DeviceInput, as_device_array
 from .errors import FrameError, UsageError
@@ -40,7 +40,7 @@ class History:
 
     last_s: float | None = None  # capture time of the last frame, fed or not
     fed_s: float | None = None  # capture time of the last frame that was fed
-    xyz_m: F32 | None = None  # (J, 3) of the last frame that was fed, in Human3.6M order
+    lifted: F32 | None = None  # (J, 3 or 4) of the last frame that was fed, in Human3.6M order
     fed: tuple[AcceptedFrame, ...] = ()  # from the frame that the last pose belongs to, up to the last frame that was fed
 
 
@@ -105,7 +105,8 @@ class Stream:
         """Lift one frame.
 
         Args:
-            keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2) with every joint seen. If the model runs
+            keypoints: (17, 3) normalised x, y, score in Human3.6M order, or (17, 2) with every joint seen, as
+                ``Keypoints.normalised`` gives them for the model's view. If the model runs
                 on a GPU in mode step, they may be in its memory: float32, with the model's number of channels, of any library
                 with DLPack or ``__cuda_array_interface__``. Then the pose stays there too, as ``Pose.xyz_m_device``.
             t: capture time in seconds, later than the frame before; None is one nominal frame later.
@@ -211,29 +212,31 @@ class Stream:
         keypoints = frame.keypoints[self._order, : self._manifest.channels]
         return keypoints, 1 / self._manifest.fps if reset else frame.dt_s, reset
 
-    def _from_model(self, xyz_m: F32) -> F32:
-        """A pose of the model in Human3.6M order, always a copy."""
-        ordered = np.empty_like(xyz_m)
-        ordered[self._order] = xyz_m
+    def _from_model(self, lifted: F32) -> F32:
+        """What the model gives, (J, 3) or with sigma (J, 4), in Human3.6M order; always a copy."""
+        ordered = np.empty_like(lifted)
+        ordered[self._order] = lifted
         return ordered
 
-    def _commit(self, frame: AcceptedFrame, xyz_m: F32 | None, xyz_m_device: DeviceArray | None) -> Pose:
+    def _commit(self, frame: AcceptedFrame, lifted: F32 | None, xyz_m_device: DeviceArray | None) -> Pose:
         """Add a frame to the history; its pose.
 
         Args:
-            xyz_m: (J, 3) in Human3.6M order, of this frame or of one ``latency_frames`` before; None repeats the last pose.
+            lifted: (J, 3 or 4) in Human3.6M order, of this frame or of one ``latency_frames`` before; None repeats the last
+                pose.
         """
-        if xyz_m is None:
-            assert self._history.xyz_m is not None, "a stream that was never fed cannot hold a pose"
-            xyz_m, posed = self._history.xyz_m.copy(), frame
+        if lifted is None:
+            assert self._history.lifted is not None, "a stream that was never fed cannot hold a pose"
+            lifted, posed = self._history.lifted.copy(), frame
             self._history = replace(self._history, last_s=frame.t_s)
         else:
             before = () if frame.gap == "reset" else self._history.fed
             fed = (*before, frame)[-1 - self._latency :]
             posed = fed[0]
-            self._history = History(frame.t_s, frame.t_s, xyz_m.copy(), fed)
+            self._history = History(frame.t_s, frame.t_s, lifted.copy(), fed)
         return Pose(
-            xyz_m=xyz_m,
+            xyz_m=np.ascontiguousarray(lifted[:, :3]),
+            sigma_m=np.ascontiguousarray(lifted[:, 3]) if lifted.shape[1] == POSE_WITH_SIGMA else None,
             score=posed.score,
             t_s=posed.t_s,
             dt_s=posed.dt_s,

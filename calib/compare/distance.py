@@ -33,7 +33,7 @@ def pose_and_state(exact: Tensors, other: Tensors, graph: Graph, frames: int | N
     Args:
         frames: how many of the launch's frames count; None is all of them.
     """
-    difference = subtract(other["pose"], exact["pose"])  # (1, J, 3) or (1, T, J, 3)
+    difference = subtract(other["pose"][..., :3], exact["pose"][..., :3])  # (1, J, 3) or (1, T, J, 3)
     mm = 1000 * np.linalg.norm(difference.reshape(-1, *difference.shape[-2:])[:frames], axis=-1)
     states = (largest(subtract(other[s.output], exact[s.output]), exact[s.output])[1] for s in graph.states)
     return nan_as_inf(mm.mean()), nan_as_inf(mm.max()), max(states, default=0.0)

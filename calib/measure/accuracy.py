@@ -19,7 +19,7 @@ def measure_accuracy(poses: Sequence[F32], recordings: Sequence[Recording]) -> A
     and no jitter.
 
     Args:
-        poses: (T, 17, 3) metres of each recording, in the order of Human3.6M, as its truth.
+        poses: (T, 17, 3 or 4) metres of each recording, in the order of Human3.6M, as its truth.
     """
     frames: list[int] = []
     errors: list[float] = []
@@ -30,7 +30,7 @@ def measure_accuracy(poses: Sequence[F32], recordings: Sequence[Recording]) -> A
         if recording.truth is None:
             return None
         for span in recording.person_spans():
-            p, g = lifted[span], recording.truth[span]
+            p, g = lifted[span, :, :3], recording.truth[span]
             frames.append(len(p))
             errors.append(mpjpe(p, g, root="align"))
             if len(p) > 1:

@@ -27,8 +27,9 @@ def frame_limits(budget: Budget) -> Budget:
 
 
 def drift_mm(poses: F32, reference: F32) -> F64:
-    """(..., J) distance of each joint from the reference's, in millimetres, of (..., J, 3) poses in metres."""
-    return 1000 * np.linalg.norm(poses.astype(np.float64) - reference.astype(np.float64), axis=-1)  # type: ignore[no-any-return]
+    """(..., J) distance of each joint from the reference's, in millimetres, of (..., J, 3 or 4) poses in metres."""
+    difference = poses[..., :3].astype(np.float64) - reference[..., :3].astype(np.float64)
+    return 1000 * np.linalg.norm(difference, axis=-1)  # type: ignore[no-any-return]
 
 
 def summarise_drift(

@@ -69,7 +69,7 @@ def disturb(recording: Recording) -> list[Disturbance]:
         Disturbance("nothing", plain),
         Disturbance("outlier", replace(plain, keypoints=outlier), at, at + OUTLIER_FRAMES),
         Disturbance("reset", replace(plain, reset=reset), at, at),
-        Disturbance("gap", Recording(plain.keypoints[seen], dt_s[seen], plain.reset[seen]), at, at, gap),
+        Disturbance("gap", replace(plain.during(seen), dt_s=dt_s[seen]), at, at, gap),
         Disturbance("limb missing", replace(plain, keypoints=armless), at, at + limb),
     ]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import F32
 from ...runtime.artefact.manifest import Manifest
+from ...runtime.pose.camera import renormalise_by_camera
 from ...runtime.pose.skeleton import H36M_ORDERS
 
 
@@ -19,11 +20,12 @@ class Recording:
     """The frames of one stream in order.
 
     Args:
-        keypoints: (T, J, channels) normalised.
+        keypoints: (T, J, channels) normalised by the picture's size.
         dt_s: (T,) seconds since the frame before.
         reset: (T,) True where another person begins and the state is reset.
         truth: (T, J, 3) the true poses in metres; None if they are not known.
         cut: (T,) True where another person begins and the state is carried on; None for nowhere.
+        intrinsics: (T, 4) fx, fy, cx, cy where the picture is 2 wide; None if they are not known.
     """
 
     keypoints: F32
@@ -31,15 +33,17 @@ class Recording:
     reset: NDArray[np.bool_]
     truth: F32 | None = None
     cut: NDArray[np.bool_] | None = None
+    intrinsics: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
-    def during(self, span: slice) -> Recording:
+    def during(self, span: slice | NDArray[np.int64]) -> Recording:
         """Some of the frames."""
         truth = None if self.truth is None else self.truth[span]
         cut = None if self.cut is None else self.cut[span]
-        return Recording(self.keypoints[span], self.dt_s[span], self.reset[span], truth, cut)
+        intrinsics = None if self.intrinsics is None else self.intrinsics[span]
+        return Recording(self.keypoints[span], self.dt_s[span], self.reset[span], truth, cut, intrinsics)
 
     def person_spans(self) -> list[slice]:
         """The frames of each person."""
@@ -48,9 +52,12 @@ class Recording:
         return [slice(start, end) for start, end in pairwise(starts)]
 
     def for_model(self, manifest: Manifest) -> Recording:
-        """The recording with the joints of an artefact's model, in the model's order, and its channels."""
+        """The recording as an artefact's model takes it: its joints in its order, its channels, normalised for its view."""
         order = list(H36M_ORDERS[manifest.skeleton])
-        return replace(self, keypoints=self.keypoints[:, order, : manifest.channels])
+        keypoints = self.keypoints
+        if manifest.view == "person" and self.intrinsics is not None:
+            keypoints = renormalise_by_camera(keypoints, self.intrinsics)
+        return replace(self, keypoints=keypoints[:, order, : manifest.channels], intrinsics=None)
 
     def chunks(self, frames: int) -> Iterator[tuple[int, Recording]]:
         """The recording in chunks of that many frames: (how many frames of the chunk are the recording's, the chunk).

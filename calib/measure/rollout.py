@@ -28,7 +28,7 @@ def roll_out(
     engine: str | None = None,
     on_progress: Callable[[int], None] = lambda frames: None,
 ) -> list[F32]:
-    """(T, J, 3) poses of each recording.
+    """(T, J, 3) poses of each recording, (T, J, 4) from a graph with sigma.
 
     A step graph runs frame after frame as live streams would run it, all recordings in one launch. A chunk graph runs chunk
     after chunk (``Recording.chunks``), each recording on its own, because each is cut at its own resets. A window graph, which
@@ -65,7 +65,8 @@ def _roll_out_steps(
     engine: Engine, graph: Graph, recordings: Sequence[Recording], on_progress: Callable[[int], None]
 ) -> list[F32]:
     slots = StepSlots(engine, graph)
-    poses = [np.empty((*recording.keypoints.shape[:-1], 3), np.float32) for recording in recordings]
+    pose_shape = tuple(map(int, graph.outputs[0].shape[1:]))
+    poses = [np.empty((len(recording), *pose_shape), np.float32) for recording in recordings]
     # The longest recording takes the first slot: launches get fewer rows as recordings end.
     by_length = sorted(zip(recordings, poses, strict=True), key=lambda pair: -len(pair[0]))
     live = [(slots.allocate(), recording, lifted) for recording, lifted in by_length]

@@ -80,6 +80,8 @@ class Drift(Record):
         arithmetic: how the engine computed, in words.
         frames: of each stream.
         slope: None if there are too few frames.
+        sigma_mean_mm, sigma_max_mm: how far the standard deviations of the joints stray from the reference's; None from a
+            lifter without them.
         accuracy: None if the true poses are not known.
         recoveries: empty for a window graph, which has no state to recover.
         drift_curve_mm: the mean drift over all streams and joints, in parts of equal length, for the plot.
@@ -102,6 +104,8 @@ class Drift(Record):
     passed: bool
     exceeded: tuple[str, ...]
     smallest_budget: Budget
+    sigma_mean_mm: float | None = None
+    sigma_max_mm: float | None = None
 
 
 class StreamInfo(Record):

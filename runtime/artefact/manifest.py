@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..errors import ArtefactError, MissingError
+from ..pose.keypoints import View
 from ..pose.skeleton import H36M_ORDERS
 from .atomic import write_atomically, write_together
 from .files import FileRecord, read_checked, record_file
@@ -17,8 +18,10 @@ from .migrations import MANIFEST_MIGRATIONS
 from .precision import Precision
 from .record import Record, read_record
 
-MANIFEST_SCHEMA = 2
+MANIFEST_SCHEMA = 3
 MANIFEST = "manifest.json"
+
+POSE_WITH_SIGMA = 4  # numbers of a joint in the output "pose": x, y, z and the standard deviation, metres
 
 Mode = Literal["step", "chunk", "window"]
 
@@ -80,7 +83,10 @@ class Graph(Record):
 
 
 class Manifest(Record):
-    """All that a runtime needs to know about an artefact; ``docs/artefact.md`` describes each field."""
+    """All that a runtime needs to know about an artefact; ``docs/artefact.md`` describes each field.
+
+    ``view`` says how keypoints are normalised: by the picture's size ("image") or by the camera ("person").
+    """
 
     schema_version: int
     preset: str
@@ -90,6 +96,7 @@ class Manifest(Record):
     parameters: int
     skeleton: str
     keypoint_recipe: str
+    view: View
     channels: int
     normalisation: str
     units: str
@@ -123,6 +130,11 @@ class Manifest(Record):
     def metric(self) -> bool:
         """Whether poses are in metres. Official MotionBERT weights give poses in units of the image."""
         return self.units.startswith("metres")
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether the graphs give a standard deviation with each joint: a fourth number after x, y and z."""
+        return self.graphs[0].outputs[0].shape[-1] == POSE_WITH_SIGMA
 
     @property
     def state_bytes(self) -> int:
@@ -191,7 +203,7 @@ def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
     frames = () if graph.mode == "step" else (graph.frames,)
     joints = len(H36M_ORDERS[manifest.skeleton])
     keypoints: list[tuple[int | str, ...]] = [("B", *frames, joints, manifest.channels)]
-    poses: list[tuple[int | str, ...]] = [("B", *frames, joints, 3)]
+    poses: list[tuple[int | str, ...]] = [("B", *frames, joints, numbers) for numbers in (3, POSE_WITH_SIGMA)]
     if graph.mode == "window":
         poses.append(("B", 1, joints, 3))  # the pose of a single frame
     for name, tensors, allowed in (("keypoints", graph.inputs, keypoints), ("pose", graph.outputs, poses)):

@@ -26,6 +26,11 @@ def manifest_from_1(manifest: Json) -> Json:
     return {**manifest, "schema_version": 2}
 
 
+def manifest_from_2(manifest: Json) -> Json:
+    """Schema 2 to 3: ``view`` is new; lifters saw the picture as it is, and so keypoints are normalised by its size."""
+    return {**manifest, "view": "image", "schema_version": 3}
+
+
 def certificate_from_2(certificate: Json) -> Json:
     """Schema 2 to 3: ``course_mm`` is now ``drift_curve_mm``; in recoveries, ``event`` is now ``disturbance`` and
     ``forgotten_after`` is now ``recovery_frames``."""
@@ -39,5 +44,5 @@ def certificate_from_2(certificate: Json) -> Json:
     return {**certificate, "schema_version": 3}
 
 
-MANIFEST_MIGRATIONS: dict[int, Migration] = {1: manifest_from_1}
+MANIFEST_MIGRATIONS: dict[int, Migration] = {1: manifest_from_1, 2: manifest_from_2}
 CERTIFICATE_MIGRATIONS: dict[int, Migration] = {2: certificate_from_2}

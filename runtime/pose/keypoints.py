@@ -7,7 +7,7 @@ Normalised means x from -1 at the left edge to 1 at the right edge, and y on the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..arrays import F32
 from ..errors import FrameError, UsageError
 from ..registry import suggest
+from .camera import Intrinsics, normalise_by_camera
 from .skeleton import COCO17, COCO_TO_H36M, H36M17, Skeleton, coco_to_h36m
+
+View = Literal["image", "person"]
+"""What a lifter sees: the picture as it is, or the picture of a virtual camera that looks at the person."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,13 @@ class Keypoints:
         """(J,) scores."""
         return self.points[:, 2]
 
-    def normalised(self, *, recipe: str = "coco_eyes") -> F32:
+    def normalised(self, *, recipe: str = "coco_eyes", view: View = "image", intrinsics: Intrinsics | None = None) -> F32:
         """The keypoints as ``Stream.step`` takes them.
 
         Args:
             recipe: how COCO-17 becomes Human3.6M-17; the artefact's manifest names the one that it was trained for.
+            view: of the lifter, as its manifest says: "image" normalises by the picture's size, "person" by the camera.
+            intrinsics: of the camera; None for nominal ones. Keypoints that are normalised already stay as they are.
 
         Returns:
             (17, 3) float32 normalised x, y, score in Human3.6M order.
@@ -102,7 +108,10 @@ class Keypoints:
             raise FrameError(f"keypoints of the skeleton {self.skeleton.name}", expected=f"{H36M17.name} or {COCO17.name}")
         if self.size is None:
             return points.astype(np.float32, copy=False)
-        return normalise_screen(points, width_px=self.size.width_px, height_px=self.size.height_px)
+        width_px, height_px = self.size.width_px, self.size.height_px
+        if view == "person":
+            return normalise_by_camera(points, intrinsics or Intrinsics.nominal(width_px, height_px))
+        return normalise_screen(points, width_px=width_px, height_px=height_px)
 
 
 def normalise_screen(keypoints_px: NDArray[Any], *, width_px: float, height_px: float) -> F32:

@@ -123,13 +123,24 @@ def procrustes(pred: ArrayLike, truth: ArrayLike) -> F64:
     p, g, _ = _checked(pred, truth, None, "keep")
     p_mean, g_mean = p.mean(1, keepdims=True), g.mean(1, keepdims=True)
     p0, g0 = p - p_mean, g - g_mean
-    u, sizes, vt = np.linalg.svd(np.swapaxes(g0, 1, 2) @ p0)  # of sum_j g_j p_j^T: (T, 3, 3), (T, 3), (T, 3, 3)
+    rotation, sizes = _rotation(p0, g0)
+    spread = (p0 * p0).sum((1, 2))
+    scale = sizes.sum(1) / np.where(spread > 0, spread, 1.0)
+    return np.asarray(scale[:, None, None] * (p0 @ np.swapaxes(rotation, 1, 2)) + g_mean)
+
+
+def best_rotation(pred: ArrayLike, truth: ArrayLike) -> F64:
+    """(T, 3, 3) of each frame: the rotation about the origin that brings a prediction (T, J, 3) closest to the truth."""
+    p, g, _ = _checked(pred, truth, None, "keep")
+    return _rotation(p, g)[0]
+
+
+def _rotation(p: F64, g: F64) -> tuple[F64, F64]:
+    """(T, 3, 3) rotations without reflection, and the signed singular values (T, 3) of sum_j g_j p_j^T."""
+    u, sizes, vt = np.linalg.svd(np.swapaxes(g, 1, 2) @ p)
     sign = np.ones_like(sizes)
     sign[:, 2] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)  # no reflection: flip the weakest axis
-    rotation = (u * sign[:, None, :]) @ vt
-    spread = (p0 * p0).sum((1, 2))
-    scale = (sizes * sign).sum(1) / np.where(spread > 0, spread, 1.0)
-    return np.asarray(scale[:, None, None] * (p0 @ np.swapaxes(rotation, 1, 2)) + g_mean)
+    return np.asarray((u * sign[:, None, :]) @ vt), np.asarray(sizes * sign)
 
 
 def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root) -> tuple[F64, F64, Mask]:

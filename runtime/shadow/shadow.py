@@ -187,6 +187,7 @@ class Shadow:
         n, sampler = span.count, span.sampler
         state = sampler.reference_state if span.continues else span.state
         poses, sampler.reference_state = self._reference.lift(span.keypoints[:n], span.dt_s[:n], span.reset[:n], state)
+        poses = poses[..., :3]  # a standard deviation may follow
         expected = span.xyz_m[:n].shape
         if poses.shape != expected:
             raise ValueError(f"poses of shape {poses.shape} instead of {expected}")

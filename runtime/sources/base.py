@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from ..arrays import F32, ImageBgr
 from ..events import SourceBack, SourceLost
+from ..pose.camera import Intrinsics
 from ..pose.keypoints import ImageSize, Keypoints
 
 
@@ -20,11 +21,13 @@ class SourceInfo:
         name: as error messages and sinks name it.
         fps: nominal frames a second, None if unknown.
         frames: how many frames it will yield, None if unknown or without end.
+        intrinsics: of its camera, None if unknown.
     """
 
     name: str
     fps: float | None = None
     frames: int | None = None
+    intrinsics: Intrinsics | None = None
 
 
 @dataclass(frozen=True, eq=False)

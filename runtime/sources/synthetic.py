@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..arrays import F32, F64
 from ..errors import UsageError
+from ..pose.camera import Intrinsics
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import H36M17
 from .base import BaseSource, People, SourceInfo
@@ -40,6 +41,14 @@ class SyntheticCamera:
     distance_m: float = 4.5
     height_m: float = 1.5
     target_m: float = 0.9
+
+    @property
+    def size(self) -> ImageSize:
+        return ImageSize(self.width_px, self.height_px)
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        return Intrinsics(self.focal_px, self.focal_px, *self.centre_px)
 
     @property
     def camera_from_world(self) -> F64:
@@ -99,10 +108,10 @@ class SyntheticSource(BaseSource):
 
     @property
     def info(self) -> SourceInfo:
-        return SourceInfo("synthetic://walk", fps=self.fps, frames=self.frames)
+        return SourceInfo("synthetic://walk", fps=self.fps, frames=self.frames, intrinsics=self.camera.intrinsics)
 
     def __iter__(self) -> Iterator[People]:
-        image_size = ImageSize(self.camera.width_px, self.camera.height_px)
+        image_size = self.camera.size
         rngs = [np.random.default_rng((self.seed, person, 1)) for person in range(self.people)]
         errors_px = [rng.normal(size=(17, 2)) * self.noise_px for rng in rngs]
         for first in count(0, _BLOCK_FRAMES):

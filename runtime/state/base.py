@@ -41,7 +41,7 @@ class Slots(Protocol):
         ...
 
     def launch(self, slots: Sequence[int]) -> F32:
-        """Feed the frames that were put; (rows, J, 3) poses indexed by slot, valid until the next launch."""
+        """Feed the frames that were put; (rows, J, 3) poses, with sigma (rows, J, 4), valid until the next launch."""
         ...
 
     def commit(self, slots: Sequence[int]) -> None:

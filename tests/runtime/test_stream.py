@@ -42,7 +42,7 @@ def memory_of(stream: Stream) -> tuple[list[bytes], Any, Any, bytes | None]:
     """All that a stream remembers, bit for bit."""
     snapshot = stream.snapshot()
     history = snapshot.history
-    pose = None if history.xyz_m is None else history.xyz_m.tobytes()
+    pose = None if history.lifted is None else history.lifted.tobytes()
     return [part.tobytes() for part in snapshot.state], history.last_s, history.fed_s, pose
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import FrameError
-from posemoe_edge.runtime.pose.metrics import auc, bone_jitter, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
+from posemoe_edge.runtime.pose.metrics import auc, best_rotation, bone_jitter, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
 
 GOLDEN = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "golden" / "metrics.npz"
 EXACT = 1e-10
@@ -177,3 +177,12 @@ def test_bone_jitter_is_the_mean_change_of_a_bones_length() -> None:
 def test_bone_jitter_needs_frames_of_a_whole_skeleton(shape: tuple[int, ...]) -> None:
     with pytest.raises(FrameError, match="T of at least 2"):
         bone_jitter(np.zeros(shape))
+
+
+def test_the_best_rotation_is_the_one_that_was_applied() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(4, 17, 3))
+    angle = np.radians([10.0, 45.0, 120.0, 179.0])
+    turn = np.stack([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angle])
+    poses = (np.swapaxes(turn, 1, 2) @ truth.swapaxes(1, 2)).swapaxes(1, 2)
+    np.testing.assert_allclose(best_rotation(poses, truth), turn, atol=1e-12)

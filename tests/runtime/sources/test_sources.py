@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime.errors import FrameError, PoseEdgeError, SourceError, UsageError
+from posemoe_edge.runtime.pose.camera import Intrinsics
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17, coco_to_h36m
 from posemoe_edge.runtime.sources import People, Source, SourceInfo, SyntheticSource, open_source
@@ -27,7 +28,9 @@ def read(uri: str, *, frames: int | None = None) -> list[People]:
 
 def test_the_synthetic_walk_counts_people_and_time() -> None:
     uri = "synthetic://walk?people=3&fps=25&seed=4"
-    assert open_source(uri, frames=130).info == SourceInfo("synthetic://walk", fps=25, frames=130)
+    assert open_source(uri, frames=130).info == SourceInfo(
+        "synthetic://walk", fps=25, frames=130, intrinsics=Intrinsics(1147, 1147, 512, 512)
+    )
     frames = read(uri, frames=130)
     assert [frame.t_s for frame in frames] == [i / 25 for i in range(130)]
     for frame in frames[:3]:
