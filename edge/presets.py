@@ -71,9 +71,13 @@ class Preset:
         return replace(config, units=self.config.units) == self.config
 
 
-# Ours: PoseMoE in small, with each mixer.
+# Ours: PoseMoE in small, with each mixer. They see people in a view of the person, and say how sure they are of each joint.
 
-SIZES: dict[str, dict[str, Any]] = {"s": {"dim": 64, "heads": 8, "layers": 4}, "m": {"dim": 128, "heads": 8, "layers": 6}}
+SIZES: dict[str, dict[str, Any]] = {
+    "s": {"dim": 64, "heads": 8, "layers": 2, "stem": 512},
+    "m": {"dim": 128, "heads": 8, "layers": 4, "stem": 1024},
+}
+OUR_PARTS: dict[str, Any] = {"view": "person", "sigma": True, "gate": "bounded"}
 
 MIXERS: list[tuple[MixerConfig, int | None, str]] = [
     (AttentionConfig(), 81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
@@ -82,26 +86,43 @@ MIXERS: list[tuple[MixerConfig, int | None, str]] = [
 ]
 
 OURS = [
-    Preset(f"posemoe-{mixer.kind}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape), note)
+    Preset(f"posemoe-{mixer.kind}-{size}", PoseMoEConfig(mixer=mixer, window=window, **shape, **OUR_PARTS), note)
     for size, shape in SIZES.items()
     for mixer, window, note in MIXERS
 ]
 
-OURS.append(
+OURS += [
     Preset(
-        "posemoe-frame-s",
-        PoseMoEConfig(mixer=None, window=1, **SIZES["s"]),
+        f"posemoe-frame-{size}",
+        PoseMoEConfig(mixer=None, window=1, **shape, **OUR_PARTS),
         "PoseMoE without time: one frame in, one pose out; the training of the others of its size starts from it",
     )
-)
+    for size, shape in SIZES.items()
+]
 OURS.append(
     Preset(
         "posemoe-retention-ahead-s",
-        PoseMoEConfig(mixer=RetentionConfig(), lookahead=True, **SIZES["s"]),
+        PoseMoEConfig(mixer=RetentionConfig(), lookahead=True, **SIZES["s"], **OUR_PARTS),
         "PoseMoE that streams by chunks: the frames of a chunk see one another, and the past",
     )
 )
-OURS.append(Preset("frame-s", FrameConfig(dim=512, layers=2), "the baseline without time: an MLP over the joints of one frame"))
+MLPS: dict[str, dict[str, Any]] = {
+    size: {"dim": shape["stem"], "layers": 2, "mix_dim": shape["dim"], "heads": shape["heads"], "view": "person", "sigma": True}
+    for size, shape in SIZES.items()
+}
+OURS += [
+    Preset(f"frame-{size}", FrameConfig(**mlp), "the baseline without time: an MLP over the joints of one frame")
+    for size, mlp in MLPS.items()
+]
+OURS += [
+    Preset(
+        f"frame-{mixer.kind}-{size}",
+        FrameConfig(mixer=mixer, window=window, **mlp),
+        f"an MLP over the joints of a frame, with {mixer.kind} over time: the stem of posemoe-{mixer.kind}-{size}",
+    )
+    for size, mlp in MLPS.items()
+    for mixer, window, _ in MIXERS
+]
 
 # The papers'. Sizes that a paper does not give are chosen as docs/ says, page by page.
 

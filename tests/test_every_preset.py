@@ -79,7 +79,7 @@ def perturbed_lifter(config: LifterConfig) -> Lifter:
 
 
 def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndarray:
-    """(T, J, 3) poses of a stream, frame by frame, computed by PyTorch alone, in the joint order of the model."""
+    """(T, J, 3), with sigma (T, J, 4), poses of a stream, frame by frame, by PyTorch alone, in the order of the model."""
     x = torch.from_numpy(keypoints)[None, ..., : model.config.channels]  # (1, T, J, c)
     if chunk is not None:
         state: torch.Tensor | None = None
@@ -123,7 +123,11 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
     runtime = load(folder)
     assert runtime.latency_frames == (chunk - 1 if chunk else model.latency_frames)
     with runtime.stream() as stream:
-        lifted = np.stack([stream.step(frame).xyz_m for frame in keypoints])[:, order]
+        poses = [stream.step(frame) for frame in keypoints]
+    lifted = np.stack([pose.xyz_m for pose in poses])[:, order]
+    sigmas = [pose.sigma_m for pose in poses if pose.sigma_m is not None]
+    if model.config.sigma:
+        lifted = np.concatenate([lifted, np.stack(sigmas)[:, order, None]], axis=-1)
     reference = expected(model, keypoints[:, order], chunk)
     assert np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max())
     assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # the poses change over time

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...runtime.errors import UsageError
+from ...runtime.pose.keypoints import View
 from ...runtime.pose.skeleton import H36M_ORDERS
 from .attention import AttentionConfig
 from .dssm import DSSMConfig
@@ -13,6 +14,7 @@ from .mixer import Mixer, MixerConfig
 from .pruning import Pruning
 from .retention import RetentionConfig
 from .validation import check_literals, check_positive, check_whole_numbers
+from .view import VIEW_CHANNELS
 
 MixerKind = Literal["attention", "retention", "dssm", "none"]
 TopologyKind = Literal["alternating", "dual_stream", "moe", "frame"]
@@ -42,6 +44,9 @@ class LifterConfig:
         norm_eps: of the layer norms.
         pruning: H2OT's, around the blocks of an attention topology.
         units: of the poses: metres, or "image", MotionBERT's own: half the picture's width, times a factor of each clip.
+        view: what the network sees of each person: keypoints in the picture as it is ("image"), or in a virtual camera that
+            looks at the person ("person"), see ``view``.
+        sigma: the lifter also gives a standard deviation for each joint.
 
     Raises:
         UsageError: a value out of range, or fields that contradict one another.
@@ -62,6 +67,8 @@ class LifterConfig:
     norm_eps: float = 1e-5
     pruning: Pruning | None = None
     units: Literal["metres", "image"] = "metres"
+    view: View = "image"
+    sigma: bool = False
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -72,6 +79,7 @@ class LifterConfig:
         self._check_window()
         self._check_gating()
         self._check_pruning()
+        self._check_view()
 
     def _check_sizes(self) -> None:
         if self.dim % self.heads:
@@ -98,10 +106,10 @@ class LifterConfig:
                 expected="a window for attention and for dssm in both directions, and for them alone",
             )
         single_frame = self.topology in ("frame", "moe") and self.window == 1
-        if (self.mixer is None and not single_frame) or (self.mixer is not None and self.topology == "frame"):
+        if self.mixer is None and not single_frame:
             raise UsageError(
                 f"{self.topology} with mixer {self.mixer_kind} and window {self.window}",
-                expected="mixer none with a window of 1, in frame and moe; frame has no other",
+                expected="mixer none with a window of 1, in frame and moe",
             )
 
     def _check_gating(self) -> None:
@@ -116,6 +124,22 @@ class LifterConfig:
         if self.mixer_kind != "attention" or self.window is None:
             raise UsageError(f"pruning of {self.mixer_kind}", expected="an attention lifter: a state cannot skip frames")
         self.pruning.check(self.window, self.layers)
+
+    def _check_view(self) -> None:
+        if self.view == "person" and (
+            self.channels != 3 or self.skeleton != "h36m17" or self.pruning or self.units != "metres"
+        ):
+            raise UsageError(
+                f"a view of the person with {self.channels} channels of {self.skeleton}, poses in {self.units}",
+                expected="x, y and confidence of h36m17, metres, and no pruning",
+            )
+        if self.sigma and self.topology not in ("moe", "frame"):
+            raise UsageError(f"a standard deviation from {self.topology}", expected="a lifter of topology moe or frame")
+
+    @property
+    def input_channels(self) -> int:
+        """Channels a joint that the network reads: those of the keypoints, or of the view of the person."""
+        return VIEW_CHANNELS if self.view == "person" else self.channels
 
     @property
     def mixer_kind(self) -> MixerKind:

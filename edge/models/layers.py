@@ -63,6 +63,32 @@ class FeedForward(nn.Module):
         zero_(self.down)
 
 
+class MLPBlock(nn.Module):
+    """x + W2 GELU(W1 GELU(LN(x))), over all joints of a frame."""
+
+    def __init__(self, dim: int, *, eps: float = EPS) -> None:
+        super().__init__()
+        self.norm = Norm(dim, eps)
+        self.up = nn.Linear(dim, dim)
+        self.down = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(F.gelu(self.up(F.gelu(self.norm(x)))))  # type: ignore[no-any-return]
+
+
+class LogSigma(EndpointLinear):
+    """The last layer of a head for standard deviations: their logarithm, and from it metres, between 1 mm and 3 m."""
+
+    LEAST, START, MOST = -6.9, -2.5, 1.1
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        zero_(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (at_least_fp32(super().forward(x)) + self.START).clamp(self.LEAST, self.MOST).exp()
+
+
 class Projections(nn.Module):
     """Queries (and further outputs, such as a gate) from x; keys and values from x or from a context.
 
@@ -140,6 +166,40 @@ class Readout(nn.Module):
         y = at_least_fp32(y).unflatten(-1, (self.heads, -1))  # (..., H, d)
         y = F.layer_norm(y, y.shape[-1:]).flatten(-2) * at_least_fp32(self.weight) + at_least_fp32(self.bias)
         return y.to(gate.dtype) * F.silu(gate)
+
+
+class PoseTimeMixing(nn.Module):
+    """Mixing over time of whole poses: queries, keys and values of each joint's place come from all joints.
+
+    The mixer works on (J, C) features as in ``TimeMixing``, so that their states have one shape. What goes to it and comes back
+    passes through a quarter of the width: a pose has fewer degrees of freedom than that, and full matrices would be most of a
+    small network.
+    """
+
+    def __init__(self, width: int, joints: int, dim: int, heads: int, mixer: Mixer, *, eps: float = EPS) -> None:
+        super().__init__()
+        streams = mixer.state_shape is not None
+        narrow = width // 4
+        self.joints = joints
+        self.norm = Norm(width, eps)
+        self.reduce = nn.Linear(width, narrow)
+        self.project = nn.Linear(narrow, (3 + streams) * joints * dim)
+        self.mixer = mixer
+        self.readout = Readout(dim, heads) if streams else None
+        self.gather = nn.Linear(joints * dim, narrow)
+        self.out = nn.Linear(narrow, width)
+
+    def forward(self, h: Tensor, mode: ExecutionMode) -> Tensor:
+        """(..., width) to (..., width)"""
+        channels = self.gather.in_features // self.joints
+        q, k, v, *gate = self.project(self.reduce(self.norm(h))).unflatten(-1, (-1, self.joints, channels)).unbind(-3)
+        y = mode.mix(self.mixer, q, k, v)
+        if self.readout is not None:
+            y = self.readout(y, *gate)
+        return h + self.out(self.gather(y.flatten(-2)))  # type: ignore[no-any-return]
+
+    def zero_init_residual(self) -> None:
+        zero_(self.out)
 
 
 class TimeMixing(nn.Module):

@@ -15,20 +15,23 @@ from .modes import ChunkMode, ExecutionMode, ForwardMode, StepMode
 from .precision import at_least_fp32
 from .pruning import PrunedMode, Pruner
 from .timing import Timing
+from .view import look_at
 
 
 class Lifter(nn.Module, ABC):
     """Lifts 2D keypoints to a 3D pose. A topology is a subclass, written once as ``lift(x, mode)``.
 
-    Input (B, T, J, channels), normalised per frame as x / w * 2 - 1, y / w * 2 - h / w, confidence in [0, 1]. Output
-    (B, T, J, 3): metres in camera axes (x right, y down, z forward), relative to the root. ``dt`` is seconds since the frame
-    before (None: 1 / fps), ``reset`` true where the state is cleared before the frame.
+    Input (B, T, J, channels), normalised per frame: by the picture's size, as x / w * 2 - 1, y / w * 2 - h / w, or, where the
+    view is of the person, by the camera (``runtime.pose.camera``); confidence in [0, 1]. Output (B, T, J, 3): metres in
+    camera axes (x right, y down, z forward), relative to the root. With ``config.sigma`` a fourth number follows, each
+    joint's standard deviation in metres: see ``losses.sigma_loss`` for its meaning. ``dt`` is seconds since the frame before
+    (None: 1 / fps), ``reset`` true where the state is cleared before the frame.
     """
 
     def __init__(self, config: LifterConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = EndpointLinear(config.channels, config.dim)
+        self.embed = EndpointLinear(config.input_channels, config.dim)
         self.pruner = None
         if config.pruning is not None and config.window is not None:
             self.pruner = Pruner(config.pruning, config.dim, config.heads, config.window)
@@ -36,13 +39,13 @@ class Lifter(nn.Module, ABC):
 
     @abstractmethod
     def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
-        """The network in any execution mode: (..., J, 3) from (..., J, channels)."""
+        """The network in any execution mode, in the axes of what it sees: (..., J, 3 or 4) from (..., J, input channels)."""
 
     def number_states(self) -> None:
         """Finds the order in which mixers are used, by a dry run. A topology calls it at the end of ``__init__``."""
         mode = ForwardMode(Timing(torch.ones(1, 1)))
         with torch.no_grad():
-            self.lift(torch.zeros(1, 1, self.config.joints, self.config.channels), mode)
+            self.lift(torch.zeros(1, 1, self.config.joints, self.config.input_channels), mode)
         if not mode.mixers_used and self.config.mixer is not None:
             raise UsageError("a lifter that never mixes over time", expected="at least one block over time")
         self._mixers_in_order = mode.mixers_used
@@ -52,6 +55,14 @@ class Lifter(nn.Module, ABC):
         """(M, ...) of one stream, M states in the order of use; None for a window model."""
         inner = None if self.config.windowed else self._mixers_in_order[0].state_shape
         return None if inner is None else (len(self._mixers_in_order), *inner)
+
+    def scale_sigma(self, factors: Tensor) -> None:
+        """Multiply the standard deviations of the joints by these factors, (J,), in place: how they are calibrated.
+
+        Raises:
+            UsageError: the lifter gives none.
+        """
+        raise UsageError(f"a {self.config.topology} lifter without sigma", expected="a lifter with sigma")
 
     @property
     def latency_frames(self) -> int:
@@ -84,7 +95,7 @@ class Lifter(nn.Module, ABC):
         """
         timing = self._timing(x, dt, reset, chunk_size)
         mode = ForwardMode(timing) if self.pruner is None else PrunedMode(timing, self.pruner, x)
-        return self.lift(x, mode)
+        return self._lift_in_view(x, mode)
 
     def chunk(
         self,
@@ -101,7 +112,7 @@ class Lifter(nn.Module, ABC):
         """
         state = self.initial_state(x.shape[0]) if state is None else state
         mode = ChunkMode(self._timing(x, dt, reset, chunk_size), state)
-        return self.lift(x, mode), mode.packed_state()
+        return self._lift_in_view(x, mode), mode.packed_state()
 
     def step(
         self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
@@ -111,7 +122,17 @@ class Lifter(nn.Module, ABC):
         dt = None if dt is None else dt[:, None]
         reset = None if reset is None else reset[:, None]
         mode = StepMode(self._timing(x[:, None], dt, reset, 1), state, self._mixers_in_order)
-        return self.lift(x, mode), mode.packed_state()
+        return self._lift_in_view(x, mode), mode.packed_state()
+
+    def _lift_in_view(self, x: Tensor, mode: ExecutionMode) -> Tensor:
+        """The poses of keypoints (..., J, channels), seen in the view that the configuration names."""
+        if self.config.view == "image":
+            return self.lift(x, mode)
+        x = x.to(at_least_fp32(self.embed.weight).dtype)
+        view = look_at(x)
+        y = self.lift(view.keypoints, mode)
+        pose = view.to_camera(y[..., :3])
+        return torch.cat([pose, y[..., 3:]], dim=-1) if self.config.sigma else pose
 
     def _timing(self, x: Tensor, dt: Tensor | None, reset: Tensor | None, chunk_size: int | None) -> Timing:
         frames = x.shape[1]

@@ -15,10 +15,14 @@ from .layers import EndpointLinear, FeedForward, JointAttention, Norm, TimeMixin
 from .lifter import Lifter
 from .modes import ExecutionMode
 from .precision import at_least_fp32
+from .router import PoseRouter
+from .sigma_head import SigmaHead
+from .stem import PoseStem
+from .validation import check_whole_numbers
 
 Part = Literal[
     "joint_self_2d", "joint_cross_2d", "time_self_2d", "time_cross_2d", "tokens", "joint_self_depth", "time_self_depth",
-    "router", "ceka_joints_cross", "ceka_joints_expert", "ceka_time_cross", "ceka_time_expert",
+    "router", "ceka_joints_cross", "ceka_joints_expert", "ceka_time_cross", "ceka_time_expert", "stem_time",
 ]  # fmt: skip
 
 ABLATIONS: dict[str, tuple[Part, ...]] = {
@@ -63,6 +67,11 @@ class PoseMoEConfig(LifterConfig):
         ceka_feed: feed-forwards of the decoder.
         decoder: the axis that it aggregates over first.
         head: one linear map, or with a hidden layer.
+        stem: width of a residual MLP over all joints of a frame, with the mixer over time between its blocks. It gives each
+            joint's features a start that knows the whole pose, and a first guess of the pose that the experts then correct.
+            None leaves it out, as published.
+        gate: (11) weighs the features as they are ("raw", as published), or normed features by bounded weights ("bounded"), so
+            that no weight can become 0: see ``PoseRouter``.
         without: parts to leave out; ``ABLATIONS`` names those of the paper's tables.
     """
 
@@ -79,10 +88,13 @@ class PoseMoEConfig(LifterConfig):
     ceka_feed: CekaFeedForward = "each"
     decoder: Literal["joints_first", "time_first"] = "joints_first"
     head: Literal["linear", "mlp"] = "linear"
+    stem: int | None = None
+    gate: Literal["raw", "bounded"] = "raw"
     without: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_whole_numbers(self, "lifter", "stem")
         unknown = set(self.without) - set(get_args(Part))
         if unknown:
             raise UsageError(f"a PoseMoE without {sorted(unknown)}", expected=f"parts of {', '.join(get_args(Part))}")
@@ -170,28 +182,6 @@ class DepthExpert(Expert):
         return self.feed[1](self.time_self(f_depth, mode))  # type: ignore[no-any-return]
 
 
-class PoseRouter(nn.Module):
-    """Each branch is a weighted sum of both experts, with weights for each token (equations 10 and 11)."""
-
-    def __init__(self, dim: int, reads: Literal["together", "in_turn"] = "together") -> None:
-        super().__init__()
-        self.gate = nn.Linear(2 * dim, 4)  # F_FC^2D and F_FC^D, two weights each
-        self.reads = reads
-
-    def forward(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
-        to_2d, to_depth = self._mix_experts(f_2d, f_depth)
-        if self.reads == "in_turn":
-            to_depth = self._mix_experts(to_2d, f_depth)[1]
-        return to_2d, to_depth
-
-    def _mix_experts(self, f_2d: Tensor, f_depth: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted sums of both experts, for either branch."""
-        weights = self.gate(torch.cat([f_2d, f_depth], dim=-1)).unflatten(-1, (2, 2))  # (..., J, branch, expert)
-        weights = torch.softmax(at_least_fp32(weights), dim=-1).to(f_2d.dtype)
-        mixed = weights[..., :1] * f_2d[..., None, :] + weights[..., 1:] * f_depth[..., None, :]  # (..., J, branch, C)
-        return mixed[..., 0, :], mixed[..., 1, :]
-
-
 class EncoderLayer(nn.Module):
     """One layer of the PoseMoE encoder: both experts, then the router."""
 
@@ -199,7 +189,8 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.expert_2d = Pose2DExpert(config)
         self.expert_depth = DepthExpert(config)
-        self.router = PoseRouter(config.dim, config.router) if config.has("router") else None
+        router = PoseRouter(config.dim, config.router, config.gate, eps=config.norm_eps)
+        self.router = router if config.has("router") else None
 
     def forward(
         self, f_2d: Tensor, f_depth: Tensor, f_pose: Tensor, tokens: Tensor | None, mode: ExecutionMode
@@ -218,7 +209,7 @@ class PoseMoE(Lifter):
         dim, joints, window = config.dim, config.joints, config.window
         token_shape = (joints, dim) if window is None else (window, joints, dim)
         layers = config.layers
-        self.embed_pose = EndpointLinear(config.channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
+        self.embed_pose = EndpointLinear(config.input_channels, dim * (layers if config.pose_of == "layer" else 1))  # F_P
         position_shape = token_shape if config.positions == "full" else (joints, dim)
         self.position_2d = nn.Parameter(torch.randn(position_shape) * 0.02)
         self.position_depth = nn.Parameter(torch.randn(position_shape) * 0.02)
@@ -231,6 +222,8 @@ class PoseMoE(Lifter):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
         self.ceka_joints, self.ceka_time = self._decoder(over_time=False), self._decoder(over_time=True)
         self.head_2d, self.head_depth = _head(config, 2), _head(config, 1)
+        self.stem = PoseStem(config, config.stem, over_time=config.has("stem_time")) if config.stem is not None else None
+        self.sigma = SigmaHead(dim, config.joints, eps=config.norm_eps) if config.sigma else None
         self.number_states()
 
     def _decoder(self, *, over_time: bool) -> nn.Module:
@@ -248,10 +241,20 @@ class PoseMoE(Lifter):
             eps=c.norm_eps,
         )  # fmt: skip
 
+    def scale_sigma(self, factors: Tensor) -> None:
+        if self.sigma is None:
+            return super().scale_sigma(factors)
+        with torch.no_grad():
+            self.sigma.log_scale.add_(factors.log()[:, None])
+
     def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
         x = x.to(self.embed.weight.dtype)
         frames = x.shape[-3]
         features = self.embed(x)  # (..., J, C)
+        guess: Tensor | None = None
+        if self.stem is not None:
+            whole, guess = self.stem(x, mode)
+            features = features + whole
         f_2d, f_depth = features + self._position("2d", frames), features + self._position("depth", frames)
         poses = list(self.embed_pose(x).split(self.config.dim, dim=-1))  # one F_P, or one per layer
         tokens = self._tokens(frames)  # no F_G, one, or one per layer
@@ -264,7 +267,12 @@ class PoseMoE(Lifter):
         for ceka in decoder if self.config.decoder == "joints_first" else decoder[::-1]:
             f_2d, f_depth = ceka(f_2d, f_depth, mode)
         f_2d, f_depth = mode.before_head(f_2d), mode.before_head(f_depth)
-        return mode.after_head(at_least_fp32(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1)))
+        pose = at_least_fp32(torch.cat([self.head_2d(f_2d), self.head_depth(f_depth)], dim=-1))
+        if guess is not None:
+            pose = pose + guess
+        if self.sigma is not None:
+            pose = torch.cat([pose, self.sigma(f_2d, f_depth)], dim=-1)
+        return mode.after_head(pose)
 
     def _position(self, branch: str, frames: int) -> Tensor:
         """The position embedding of a branch, (T, J, C) or (J, C)."""

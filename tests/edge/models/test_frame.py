@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from posemoe_edge.edge.models.attention import AttentionConfig
-from posemoe_edge.edge.models.frame import FrameBlock, FrameConfig, FrameLifter
+from posemoe_edge.edge.models.dssm import DSSMConfig
+from posemoe_edge.edge.models.frame import FrameConfig, FrameLifter
+from posemoe_edge.edge.models.layers import MLPBlock
+from posemoe_edge.edge.models.mixer import MixerConfig
+from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.runtime.errors import UsageError
 from torch.nn import functional as F
 
@@ -16,7 +19,7 @@ def test_a_frame_is_lifted_by_itself() -> None:
     x = torch.randn(3, 1, 17, 3, dtype=torch.float64)
     features = model.embed(x.flatten(-2))
     for block in model.blocks:
-        assert isinstance(block, FrameBlock)
+        assert isinstance(block, MLPBlock)
         inner = F.gelu(F.layer_norm(features, (16,), block.norm.weight, block.norm.bias))
         features = features + block.down(F.gelu(block.up(inner)))
     expected = model.head(features).unflatten(-1, (17, 3))
@@ -37,7 +40,29 @@ def test_two_frames_at_once_are_refused() -> None:
         FrameLifter(FrameConfig(dim=16, layers=1))(torch.zeros(1, 2, 17, 3))
 
 
-@pytest.mark.parametrize("fields", [{"window": 9}, {"mixer": AttentionConfig()}, {"window": None}])
-def test_it_has_no_time(fields: dict[str, object]) -> None:
+@pytest.mark.parametrize("fields", [{"window": 9}, {"window": None}, {"mixer": RetentionConfig()}])
+def test_a_window_belongs_to_its_mixer(fields: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         FrameConfig(dim=16, layers=1, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mixer", [RetentionConfig(), DSSMConfig(state_size=4)])
+def test_with_a_mixer_the_three_forms_are_equal(mixer: MixerConfig) -> None:
+    torch.manual_seed(0)
+    model = FrameLifter(FrameConfig(dim=16, layers=2, mixer=mixer, window=None, heads=2, mix_dim=8)).double().eval()
+    x = torch.rand(2, 7, 17, 3, dtype=torch.float64)
+    dt = 0.01 + 0.1 * torch.rand(2, 7, dtype=torch.float64)
+    with torch.no_grad():
+        whole = model(x, dt)
+        first, state = model.chunk(x[:, :3], None, dt[:, :3])
+        second, _ = model.chunk(x[:, 3:], state, dt[:, 3:])
+        stepped, carried = [], None
+        for t in range(7):
+            y, carried = model.step(x[:, t], carried, dt[:, t])
+            stepped.append(y)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, atol=1e-10, rtol=0)
+    torch.testing.assert_close(torch.stack(stepped, dim=1), whole, atol=1e-10, rtol=0)
+    changed = x.clone()
+    changed[:, 0] += 1
+    with torch.no_grad():
+        assert not torch.equal(model(changed, dt)[:, 6], whole[:, 6])

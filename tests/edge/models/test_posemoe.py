@@ -15,8 +15,9 @@ from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.layers import FeedForward, JointAttention, TimeMixing
 from posemoe_edge.edge.models.mixer import Mixer, MixerConfig
 from posemoe_edge.edge.models.modes import ForwardMode
-from posemoe_edge.edge.models.posemoe import ABLATIONS, EncoderLayer, Part, PoseMoE, PoseMoEConfig, PoseRouter
+from posemoe_edge.edge.models.posemoe import ABLATIONS, EncoderLayer, Part, PoseMoE, PoseMoEConfig
 from posemoe_edge.edge.models.retention import H36M_DISTANCES, Retention, RetentionConfig
+from posemoe_edge.edge.models.router import PoseRouter
 from posemoe_edge.edge.models.timing import Timing
 from posemoe_edge.runtime.errors import UsageError
 from torch import Tensor, nn
@@ -669,3 +670,61 @@ def test_half_precision_steps_with_a_wide_state(kind: str) -> None:
     poses, after = in_steps(model, inputs, state)
     assert after.dtype == poses.dtype == torch.float32 and poses.isfinite().all() and after.isfinite().all()
     assert 0 < (poses - expected).abs().mean() < HALF * expected.abs().mean()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_a_bounded_gate_never_shuts_an_expert_out(scale: float) -> None:
+    torch.manual_seed(0)
+    router = PoseRouter(DIM, gate="bounded").double()
+    torch.nn.init.normal_(router.gate.weight, std=100)
+    f_2d, f_depth = scale * torch.randn(2, 5, 3, 17, DIM, dtype=torch.float64)
+    shares = router.weights(f_2d, f_depth)
+    least = 1 / (1 + math.exp(2 * PoseRouter.BOUND))
+    assert shares.min() >= least - EXACT and shares.max() <= 1 - least + EXACT
+    torch.testing.assert_close(shares.sum(-1), torch.ones_like(shares[..., 0]))
+    raw = PoseRouter(DIM).double()
+    torch.nn.init.normal_(raw.gate.weight, std=100)
+    assert raw.weights(f_2d, f_depth).min() < 1e-12  # what the bound prevents
+
+
+def test_a_bounded_gate_begins_with_equal_shares() -> None:
+    router = PoseRouter(DIM, gate="bounded")
+    shares = router.weights(torch.randn(2, 17, DIM), torch.randn(2, 17, DIM))
+    assert torch.equal(shares, torch.full_like(shares, 0.5))
+
+
+@pytest.mark.parametrize("kind", SMALL_MIXERS)
+def test_every_expert_moves_the_pose(kind: str) -> None:
+    model = make(kind, gate="bounded", stem=16)
+    x = call(frames=WINDOW).x
+    before = model(x)
+    for layer in model.encoder:
+        assert isinstance(layer, EncoderLayer)
+        for expert in (layer.expert_2d, layer.expert_depth):
+            weights = [weight.clone() for weight in expert.parameters()]
+            for weight in expert.parameters():
+                weight.zero_()
+            assert (model(x) - before).abs().mean() > 1e-4
+            for weight, value in zip(expert.parameters(), weights, strict=True):
+                weight.copy_(value)
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("kind", SMALL_MIXERS)
+def test_sigma_is_positive_and_its_gradient_reaches_its_head_alone(kind: str) -> None:
+    model = make(kind, sigma=True, stem=16).requires_grad_(True)
+    y = model(call(frames=WINDOW).x)
+    assert y.shape[-1] == 4 and y[..., 3].min() > 0
+    y[..., 3].sum().backward()
+    reached = {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert reached == {"sigma"}
+
+
+def test_a_stem_gives_a_first_guess_that_the_experts_correct() -> None:
+    model = make("retention", stem=16)
+    x = call().x
+    for head in (model.head_2d, model.head_depth):
+        for weight in head.parameters():
+            weight.zero_()
+    assert model.stem is not None
+    torch.testing.assert_close(model(x), model.stem(x, ForwardMode(Timing(torch.ones(1, FRAMES))))[1])
