@@ -1,10 +1,10 @@
-"""The loader: are training pairs generated faster than a network learns from them?
+"""The loader: are training scenes made faster than a network learns from them?
 
-This experiment follows no paper's figure. It measures the cost of projecting each training pair when it is needed. A training
-runs, and between two of its updates every loader makes one batch on one core, so that all of them run under the same load. The
-training's own loader is one row of the table, and its time is subtracted from the update's. "over_training" is how many times
-faster than the training a loader is: at 1 a training that alternates loading and learning takes twice as long as learning
-alone.
+This experiment follows no paper's figure. It measures the cost of making each batch of scenes when it is needed, on the device
+that trains. A training runs, and between two of its updates every loader makes one batch, so that all of them run under the
+same load. The training's own loader is one row of the table, and its time is subtracted from the update's. "over_training" is
+how many times faster than the training a loader is: at 1 a training that alternates loading and learning takes twice as long as
+learning alone.
 
 Run: python benchmarks/loader.py --data cmu_h36m17.npz [--preset posemoe-retention-s] [--updates 20] [--played 1200]
      [--split train] [--clips N] [--json FILE] [--plot FILE]
@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from experiment import Bars, Row, exit_on_error, option_parser, parse_options, selected_clips, write_result
-from posemoe_edge.edge.data.batches import STRIDES, SequenceBatch
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.data.sequence_stream import SequenceStream
-from posemoe_edge.edge.data.window_stream import WindowStream
 from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
+from posemoe_edge.edge.scenes.motion_bank import MotionBank
+from posemoe_edge.edge.scenes.scenes import SceneBatch, Scenes
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 
@@ -34,14 +33,16 @@ SIZES = ((486, 1), (54, 9), (18, 27), (6, 81))
 """(rows, frames) of a batch, 486 frames each"""
 TRAINED = (18, 27)
 WARM_UP = 2  # updates that are not counted
-PLAYED = 1200  # frames per row of a loader: a sequence is generated whole, when it begins, and lasts up to 600 frames
+PLAYED = 1200  # frames that each row of a loader plays
 
 
 def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int) -> dict[str, Any]:
-    loaders: dict[tuple[str, int, int], Iterator[SequenceBatch]] = {}
+    loaders: dict[tuple[str, int, int], Iterator[SceneBatch]] = {}
+    bank = MotionBank(clips, device="cuda" if torch.cuda.is_available() else "cpu")
+    view = preset.config.view
     for rows, frames in SIZES:
-        loaders["sequences", rows, frames] = SequenceStream(clips, rows=rows, frames=frames, seed=1)
-        loaders["windows", rows, frames] = WindowStream(clips, rows=rows, frames=frames, seed=1, strides=STRIDES)
+        loaders["windows", rows, frames] = Scenes(bank, rows=rows, frames=frames, windows=True, view=view, seed=1)
+        loaders["streams", rows, frames] = Scenes(bank, rows=rows, frames=frames, windows=False, view=view, seed=1)
     seconds: dict[tuple[str, int, int], list[float]] = {key: [] for key in loaders}  # of each batch
     update_s: list[float] = []
     resumed = time.perf_counter()
@@ -53,18 +54,20 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
             for _ in range(math.ceil(played / key[2] / (updates + WARM_UP))):
                 began = time.perf_counter()
                 next(loader)
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
                 seconds[key].append(time.perf_counter() - began)
         resumed = time.perf_counter()
 
     rows, frames = TRAINED
-    recipe = Recipe(updates=updates + WARM_UP + 1, rows=rows, frames=frames, windows=0.0)  # the last update also saves
+    # The last update also saves. A scene of one update: each update makes its own.
+    recipe = Recipe(updates=updates + WARM_UP + 1, rows=rows, frames=frames, windows=0.0, scene=1)
     with tempfile.TemporaryDirectory() as folder:
         train(preset, clips, out=Path(folder) / "trained.safetensors", recipe=recipe, on_progress=between)
-    own = seconds["windows" if preset.config.windowed else "sequences", rows, frames]
+    own = seconds["windows" if preset.config.windowed else "streams", rows, frames]
     training_rate = rows * frames / float(np.median(update_s[WARM_UP:-1]) - np.median(own))
     table: list[Row] = []
     for (kind, many, long), batch_seconds in seconds.items():
-        # The mean, not the median: most batches of a stream cost nothing, some cost a whole sequence per row.
         loader_rate = many * long / float(np.mean(batch_seconds))
         row = {"loader": kind, "rows": many, "frames": long}
         table.append({**row, "frames_per_second": round(loader_rate), "over_training": round(loader_rate / training_rate, 1)})
@@ -86,7 +89,7 @@ def main() -> None:
     result = measure(find_preset(options.preset), clips, updates=options.updates, played=options.played)
     pace = f"{result['preset']} learns from {result['training_frames_per_second']} frames/s here ({result['device']})"
     values = {f"{row['loader']} {row['rows']} x {row['frames']}": {"": row["over_training"]} for row in result["rows"]}
-    bars = Bars(values, title="loaders on one core", x_label=f"times as fast as the training: {pace}")
+    bars = Bars(values, title="loaders beside a training", x_label=f"times as fast as the training: {pace}")
     write_result(options, {"clips": len(clips), "notes": [pace], **result}, bars)
 
 

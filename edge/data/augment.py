@@ -1,4 +1,4 @@
-"""Augmentation of motion and keypoints: other bodies, other frame rates, a detector's errors, missing joints.
+"""Augmentation of motion and keypoints: other frame rates, mirror images, a detector's errors, missing joints.
 
 Each transform is a function that returns new arrays. It takes one sequence or, with more axes before T, many at once; every
 sequence is then transformed with random numbers of its own. Joints are (..., T, 17, 3) in metres, keypoints (..., T, 17, 3)
@@ -11,22 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.arrays import F32, F64
+from ...runtime.arrays import F32
 from ...runtime.pose.skeleton import H36M17
-
-# Bones by the joint at their end, and the range of their scale factor, which left and right share. The wide ranges of hips and
-# shoulders cover both CMU's and Human3.6M's definition of these joints.
-BONE_GROUPS: dict[str, tuple[tuple[int, ...], tuple[float, float]]] = {
-    "hips": ((1, 4), (0.9, 1.5)),
-    "thighs": ((2, 5), (0.9, 1.1)),
-    "shins": ((3, 6), (0.9, 1.1)),
-    "torso": ((7, 8), (0.9, 1.1)),
-    "neck_head": ((9, 10), (0.9, 1.1)),
-    "shoulders": ((11, 14), (0.75, 1.1)),
-    "upper_arms": ((12, 15), (0.9, 1.1)),
-    "forearms": ((13, 16), (0.9, 1.1)),
-}
-BODY_RANGE = (0.85, 1.15)
 
 # A detector's errors in normalised units (0.01 is 5 px in an image of 1000 px).
 KEY_FRAMES = 9  # an independent error every so many frames, linear in between: a detector's errors last for several frames
@@ -84,23 +70,6 @@ def mirror_half(joints_m: F32, rng: np.random.Generator) -> F32:
     """Each sequence mirrored with a chance of one half."""
     chosen = rng.random(joints_m.shape[:-3]) < 0.5
     return np.where(chosen[..., None, None, None], mirror(joints_m), joints_m)
-
-
-def reshape_body(joints_m: F32, rng: np.random.Generator) -> F32:
-    """The same motion of another body: another size, other proportions, left and right scaled alike.
-
-    The whole body and its path are scaled by one factor, then each bone group by its own, chained from the root along
-    unchanged bone directions.
-    """
-    batch = joints_m.shape[:-3]
-    factors = np.ones((*batch, len(H36M17)))
-    body = rng.uniform(*BODY_RANGE, batch)
-    for bones, limits in BONE_GROUPS.values():
-        factors[..., list(bones)] = rng.uniform(*limits, batch)[..., None]
-    # (..., 17, 17): the whole transform is linear in the joints
-    rebuild = _CHAIN * factors[..., None, :] @ _BONES * body[..., None, None]
-    reshaped: F32 = np.matmul(rebuild[..., None, :, :].astype(np.float32), joints_m)
-    return reshaped
 
 
 def detector_noise(rng: np.random.Generator, xy: F32) -> tuple[F32, F32]:
@@ -161,14 +130,3 @@ def confuse_sides(rng: np.random.Generator, keypoints: F32, *, chance: float = 0
         a, b = _PAIRS[rng.integers(len(_PAIRS))]
         swapped[(*index, span, a)], swapped[(*index, span, b)] = keypoints[(*index, span, b)], keypoints[(*index, span, a)]
     return swapped
-
-
-def _bones_and_chain() -> tuple[F64, F64]:
-    """Two (17, 17) matrices: joints to bone vectors, of which the root's is its position, and bone vectors to joints."""
-    bones = np.eye(len(H36M17))
-    for parent, child in H36M17.bones:
-        bones[child, parent] = -1
-    return bones, np.asarray(np.linalg.inv(bones), np.float64)
-
-
-_BONES, _CHAIN = _bones_and_chain()

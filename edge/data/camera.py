@@ -48,11 +48,23 @@ class Camera:
         px: F32 = points[..., :2] / points[..., 2:] * self.focal_px[..., None, :] + self.centre_px[..., None, :]
         return px.reshape(*points_in_camera.shape[:-1], 2)
 
+    @property
+    def intrinsics(self) -> F32:
+        """(..., 4) fx, fy, cx, cy where the picture is 2 wide, as keypoints are normalised."""
+        focal = self.focal_px * (2 / self.width_px)
+        centre = self.centre_px * (2 / self.width_px) - np.array([1, self.height_px / self.width_px])
+        return np.concatenate([focal, centre], axis=-1).astype(np.float32)
+
+    def contains(self, xy_px: F32) -> NDArray[np.bool_]:
+        """(...) whether points (..., 2) in pixels are inside the image."""
+        x, y = xy_px[..., 0], xy_px[..., 1]
+        inside: NDArray[np.bool_] = (x >= 0) & (x < self.width_px) & (y >= 0) & (y < self.height_px)
+        return inside
+
     def sees(self, joints_m: F32) -> NDArray[np.bool_]:
         """(...) whether a path (..., T, 17, 3), world, is in view: 95 % of the joints in the image, all deeper than 1 m."""
         points = self.to_camera(joints_m)
-        x, y = np.moveaxis(self.project(points), -1, 0)
-        inside = (x >= 0) & (x < self.width_px) & (y >= 0) & (y < self.height_px)
+        inside = self.contains(self.project(points))
         near: NDArray[np.bool_] = points[..., 2].min(axis=(-2, -1)) <= NEAREST_M
         visible: NDArray[np.bool_] = ~near & (inside.mean(axis=(-2, -1)) >= IN_FRAME)
         return visible
@@ -82,6 +94,42 @@ def sample_camera(rng: np.random.Generator, path_m: F32) -> Camera:
         distance_m = np.maximum(((middle - camera.eye_m) * forward).sum(-1, keepdims=True), np.float32(NEAREST_M))
         camera.eye_m[unseen] -= (np.float32(0.1) * distance_m * forward)[unseen]
     return camera
+
+
+def place_camera(
+    target_m: F32,
+    *,
+    focal: float,
+    pitch_deg: float,
+    roll_deg: float,
+    distance_m: float,
+    azimuth_deg: float,
+    aspect: float = 1.002,
+) -> Camera:
+    """The camera that looks at a point (3,), world, from there.
+
+    Args:
+        focal: of the picture's width.
+        pitch_deg: how far it looks down.
+        roll_deg: how far it is turned about its axis.
+        distance_m: from the point.
+        azimuth_deg: the direction from the point to the camera, about the vertical.
+        aspect: height of the picture, of its width.
+    """
+    azimuth, pitch, roll = (float(np.radians(angle)) for angle in (azimuth_deg, pitch_deg, roll_deg))
+    away = np.array([np.cos(azimuth) * np.cos(pitch), np.sin(azimuth) * np.cos(pitch), np.sin(pitch)])
+    level = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    forward = -away
+    right = np.cos(roll) * level + np.sin(roll) * np.cross(forward, level)
+    width, height = 1000, round(1000 * aspect)
+    return Camera(
+        rotation=np.stack([right, np.cross(forward, right), forward]).astype(np.float32),
+        eye_m=(target_m + distance_m * away).astype(np.float32),
+        focal_px=np.full(2, focal * width, np.float32),
+        centre_px=np.array([width / 2, height / 2], np.float32),
+        width_px=width,
+        height_px=height,
+    )
 
 
 def _draw(rng: np.random.Generator, target_m: F32) -> Camera:

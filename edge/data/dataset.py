@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...runtime.errors import ArtefactError, MissingError
+from ...runtime.errors import ArtefactError, MissingError, UsageError
 from .mocap import Clip, load_clips
 from .recorded import load_recorded
 from .sequences import PoseSequence, evaluation_sequences
 
 _CLIP_FIELDS = {"rel", "root", "offsets"}
 _SEQUENCE_FIELDS = {"clip_id", "subject", "action", "split"}
+_PART = r"_\d$"
 _PUBLISHED = {
     "positions_3d": ("Human3.6M's positions", "posemoe-edge import h36m {path} --keypoints data_2d_h36m_gt.npz"),
     "positions_2d": ("Human3.6M's keypoints", "posemoe-edge import h36m data_3d_h36m.npz --keypoints {path}"),
@@ -55,12 +57,44 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
     )
 
 
-def evaluation_sets(dataset: Sequence[Clip] | Sequence[PoseSequence], *, seed: int = 0) -> dict[str, list[PoseSequence]]:
-    """The sets that accuracy is reported on: clips as ``clean`` and ``noisy`` sequences, recorded ones as they are."""
+def open_motion(paths: Sequence[Path], split: str) -> list[Clip] | list[PoseSequence]:
+    """A split of several files together: clips, or recorded sequences, not both.
+
+    A clip is left out where another file has it with the subject's own skeleton: under the same id followed by "n", for all of
+    the parts that a recording was cut into (``_0``, ``_1`` ...).
+
+    Raises:
+        UsageError: files of both kinds.
+        MissingError, ArtefactError: as ``open_data``.
+    """
+    parts = [open_data(path, split) for path in paths]
+    clips = [item for part in parts for item in part if isinstance(item, Clip)]
+    recorded = [item for part in parts for item in part if isinstance(item, PoseSequence)]
+    if clips and recorded:
+        raise UsageError("clips of motion and recorded sequences together", expected="files of one kind")
+    ids = {clip.id for clip in clips}
+    return recorded or [clip for clip in clips if not {f"{clip.id}n", f"{re.sub(_PART, '', clip.id)}n"} & ids]
+
+
+def evaluation_sets(
+    dataset: Sequence[Clip] | Sequence[PoseSequence], *, seed: int = 0, cameras: int = 1
+) -> dict[str, list[PoseSequence]]:
+    """The sets that accuracy is reported on: clips as ``clean`` and ``noisy`` sequences, recorded ones as they are.
+
+    Args:
+        cameras: how many cameras film each clip, drawn by ``seed`` and the numbers after it.
+    """
     if recorded := [item for item in dataset if isinstance(item, PoseSequence)]:
         return {"recorded": recorded}
     clips = [item for item in dataset if isinstance(item, Clip)]
-    return {name: evaluation_sequences(clips, noisy=name == "noisy", seed=seed) for name in ("clean", "noisy")}
+    return {
+        name: [
+            sequence
+            for camera in range(cameras)
+            for sequence in evaluation_sequences(clips, noisy=name == "noisy", seed=seed + camera)
+        ]
+        for name in ("clean", "noisy")
+    }
 
 
 def _field_names(path: Path) -> set[str]:

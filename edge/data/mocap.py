@@ -54,17 +54,18 @@ class Clip:
         return self.joints_m
 
     @staticmethod
-    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
-        """Keypoints and poses, both (..., T, 17, 3), of joints (..., T, 17, 3) seen by random cameras. See ``project``."""
+    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32, F32]:
+        """Keypoints, poses and intrinsics of joints (..., T, 17, 3), seen by random cameras. See ``project``."""
         return project(frames, rng, augment=augment, noisy=noisy, masked=masked)
 
 
-def load_clips(path: Path, split: str | None = None) -> list[Clip]:
+def load_clips(path: Path, split: str | None = None, *, markerless: bool = False) -> list[Clip]:
     """The clips of a file, in the file's order.
 
     Args:
         path: an npz with the fields of ``cmu_h36m17.npz``.
         split: return only this split; None returns all.
+        markerless: return motion that was estimated from video too; its joints lie elsewhere than those of markers.
 
     Raises:
         UsageError: there is no split of that name.
@@ -78,6 +79,8 @@ def load_clips(path: Path, split: str | None = None) -> list[Clip]:
     clips = []
     for i, (start, stop) in enumerate(zip(fields["offsets"][:-1], fields["offsets"][1:], strict=True)):
         if split is not None and names["split"][i] != split:
+            continue
+        if names["skeleton"][i] == "markerless" and not markerless:
             continue
         root, rel = fields["root"][start:stop], fields["rel"][start:stop]
         clips.append(

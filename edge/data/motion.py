@@ -108,13 +108,13 @@ def _project_stream(
                 clip, rng, augment=False, noisy=True, masked=in_use, stride=sampling.stride, start=0, drop=sampling.lost
             )
         )
-    keypoints, dt_s, truth = (
-        np.concatenate(parts)[:frames]
-        for parts in zip(*((projected.keypoints, projected.dt_s, projected.pose_m) for projected in sequences), strict=True)
+    keypoints, dt_s, truth, intrinsics = (
+        np.concatenate([getattr(projected, name) for projected in sequences])[:frames]
+        for name in ("keypoints", "dt_s", "pose_m", "intrinsics")
     )
     cut = np.concatenate([np.arange(len(sequence)) == 0 for sequence in sequences])[:frames]
     info = _stream_info(sampling, clips[0].fps, [sequence.clip_id for sequence in sequences])
-    return _recording(keypoints, dt_s, truth, cut, reset_at_cuts=in_use), info
+    return _recording(keypoints, dt_s, truth, cut, intrinsics, reset_at_cuts=in_use), info
 
 
 def _walker_stream(sampling: FrameSampling, frames: int, *, seed: int) -> Recording:
@@ -126,13 +126,18 @@ def _walker_stream(sampling: FrameSampling, frames: int, *, seed: int) -> Record
     picked = picked[:frames]
     with SyntheticSource(people=1, fps=fps, seed=seed, noise_px=3.0, frames=int(picked[-1]) + 1) as source:
         pairs = [(frame.keypoints[0].normalised(), frame.truth_m[0]) for frame in source if frame.truth_m is not None]
+        intrinsics = np.tile(
+            source.camera.intrinsics.where_picture_is_2_wide(source.camera.width_px, source.camera.height_px), (frames, 1)
+        )
     keypoints, truth = (np.stack(arrays)[picked] for arrays in zip(*pairs, strict=True))
-    return _recording(keypoints, frame_steps(picked, fps=fps), truth, np.zeros(frames, np.bool_))
+    return _recording(keypoints, frame_steps(picked, fps=fps), truth, np.zeros(frames, np.bool_), intrinsics)
 
 
-def _recording(keypoints: F32, dt_s: F32, truth: F32, cut: NDArray[np.bool_], *, reset_at_cuts: bool = False) -> Recording:
+def _recording(
+    keypoints: F32, dt_s: F32, truth: F32, cut: NDArray[np.bool_], intrinsics: F32, *, reset_at_cuts: bool = False
+) -> Recording:
     reset = np.zeros(len(keypoints), np.bool_)
     reset[0] = True
     if reset_at_cuts:
         reset |= cut
-    return Recording(keypoints, dt_s, reset, truth, cut & ~reset)
+    return Recording(keypoints, dt_s, reset, truth, cut & ~reset, intrinsics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import F32
 from ...runtime.errors import UsageError
+from ...runtime.pose.camera import renormalise_by_camera
+from ...runtime.pose.keypoints import View
 from ...runtime.pose.skeleton import H36M17
 from .augment import frame_steps, mask, mirror, pick_frames
 from .mocap import Clip
 
 JOINTS = len(H36M17)
 STEADY_S = 1e-5  # time steps that differ by less belong to one frame rate
+
+
+Pairs = tuple[F32, F32, F32 | None]
+"""Keypoints (..., T, 17, 3), poses (..., T, 17, 3), intrinsics (..., T, 4) or None where they are not known."""
 
 
 class DatasetItem(Protocol):
@@ -39,8 +45,8 @@ class DatasetItem(Protocol):
 
     def __len__(self) -> int: ...
 
-    def make_pairs(self, frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
-        """Keypoints and poses, both (..., T, 17, 3), of frames (..., T, ...) of any item of this kind.
+    def make_pairs(self, frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> Pairs:
+        """Keypoints and poses, both (..., T, 17, 3), and intrinsics, of frames (..., T, ...) of any item of this kind.
 
         The options are those of ``make_sequence``.
         """
@@ -57,6 +63,7 @@ class PoseSequence:
         clip_id: the clip that the sequence comes from.
         action: what the person does, "" if unknown.
         valid: (T,) true where the pose counts; None if all do. Models receive the other frames too; metrics leave them out.
+        intrinsics: (T, 4) float32 fx, fy, cx, cy where the picture is 2 wide, as keypoints are normalised; None if not known.
     """
 
     keypoints: F32
@@ -65,6 +72,7 @@ class PoseSequence:
     clip_id: str
     action: str = ""
     valid: NDArray[np.bool_] | None = None
+    intrinsics: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -73,6 +81,12 @@ class PoseSequence:
     def valid_mask(self) -> NDArray[np.bool_]:
         """(T,) ``valid`` with None expanded to all true."""
         return np.ones(len(self), np.bool_) if self.valid is None else self.valid
+
+    def keypoints_for(self, *, view: View) -> F32:
+        """(T, 17, 3) keypoints for a lifter with that view: for "person" normalised by the camera, if it is known."""
+        if view != "person" or self.intrinsics is None:
+            return self.keypoints
+        return renormalise_by_camera(self.keypoints, self.intrinsics)
 
     @property
     def id(self) -> str:
@@ -103,13 +117,13 @@ class PoseSequence:
         return np.stack([self.keypoints, self.pose_m], axis=1)
 
     @staticmethod
-    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> tuple[F32, F32]:
+    def make_pairs(frames: F32, rng: np.random.Generator, *, augment: bool, noisy: bool, masked: bool) -> Pairs:
         """Recorded keypoints and poses, both (..., T, 17, 3); ``augment`` mirrors half of them, noise is never added."""
         if augment:
             chosen = rng.random(frames.shape[:-4]) < 0.5
             frames = np.where(chosen[..., None, None, None, None], mirror(frames), frames)
         keypoints, pose_m = frames[..., 0, :, :], frames[..., 1, :, :]  # (..., T, 17, 3)
-        return mask(rng, keypoints) if masked else keypoints, pose_m
+        return mask(rng, keypoints) if masked else keypoints, pose_m, None
 
 
 def make_sequence(
@@ -129,7 +143,7 @@ def make_sequence(
     The camera is drawn before the noise, so the same generator gives the same view with and without noise.
 
     Args:
-        augment: mirror half of the sequences, and give the person of a clip another body.
+        augment: mirror half of the sequences.
         noisy: add a detector's errors and confidence to a clip; otherwise keypoints are exact, with confidence 1.
         masked: add missing and swapped joints.
         stride: take each stride-th frame.
@@ -147,14 +161,25 @@ def make_sequence(
             expected=f"at least one frame, a stride of at least 1, a start from 0 to {length - 1}",
         )
     picked = pick_frames(rng, min(span, length - start), stride=stride, drop=drop)
-    keypoints, pose_m = item.make_pairs(item.frames[start + picked], rng, augment=augment, noisy=noisy, masked=masked)
+    frames_of_item = item.frames[start + picked]
+    keypoints, pose_m, intrinsics = item.make_pairs(frames_of_item, rng, augment=augment, noisy=noisy, masked=masked)
     return PoseSequence(
         keypoints=keypoints,
         pose_m=pose_m,
         dt_s=frame_steps(picked, fps=item.fps, stride=stride),
         clip_id=item.id,
         action=item.action,
+        intrinsics=intrinsics,
     )
+
+
+def mirror_sequence(sequence: PoseSequence) -> PoseSequence:
+    """The mirrored person before the mirrored camera."""
+    intrinsics = sequence.intrinsics
+    if intrinsics is not None:
+        intrinsics = intrinsics * np.array([1, 1, -1, 1], np.float32)  # the principal point moves to the other side
+    keypoints, pose_m = mirror(sequence.keypoints), mirror(sequence.pose_m)
+    return replace(sequence, keypoints=keypoints, pose_m=pose_m, intrinsics=intrinsics)
 
 
 def clip_rng(clip_id: str, seed: int = 0) -> np.random.Generator:

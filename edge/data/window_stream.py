@@ -68,7 +68,7 @@ class WindowStream(Iterator[SequenceBatch]):
         for rows, clean in ((is_clean, True), (~is_clean, False)):
             if rows.any():
                 pairs = self._make_pairs(frames[rows], rng, augment=True, noisy=not clean, masked=not clean)
-                batch.keypoints[rows], batch.pose_m[rows] = pairs
+                batch.keypoints[rows], batch.pose_m[rows] = pairs[:2]
         batch.dt_s[:] = stride / self.fps
         batch.reset[:, 0] = True
         return batch

@@ -12,32 +12,8 @@ from posemoe_edge.runtime.pose.skeleton import H36M17
 SEEDS = range(10)
 
 
-def bone_vectors(joints_m: F32) -> F32:
-    """(T, 17, 3), the root's being zero."""
-    return joints_m - joints_m[:, [max(parent, 0) for parent in H36M17.parents]]
-
-
 def keypoints(frames: int) -> F32:
     return np.random.default_rng(0).uniform(0.1, 1, (frames, 17, 3)).astype(np.float32)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_another_body_has_symmetric_bones_within_the_ranges(clip: Clip, seed: int) -> None:
-    reshaped = augment.reshape_body(clip.joints_m, np.random.default_rng(seed))
-    before, after = bone_vectors(clip.joints_m)[:, 1:], bone_vectors(reshaped)[:, 1:]
-    ratio = np.linalg.norm(after, axis=-1) / np.linalg.norm(before, axis=-1)
-    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), rtol=1e-3)  # one factor for all frames
-    np.testing.assert_allclose(ratio[0, np.array(H36M17.left) - 1], ratio[0, np.array(H36M17.right) - 1], rtol=1e-3)
-    np.testing.assert_allclose(after, before * ratio[..., None], atol=1e-5)  # directions stay
-    body = reshaped[0, 0, 2] / clip.joints_m[0, 0, 2]
-    assert 0.85 <= body <= 1.15
-    for bones, (low, high) in augment.BONE_GROUPS.values():
-        assert low - 1e-3 <= ratio[0, bones[0] - 1] / body <= high + 1e-3
-
-
-def test_every_bone_is_in_one_group() -> None:
-    grouped = [bone for bones, _ in augment.BONE_GROUPS.values() for bone in bones]
-    assert sorted(grouped) == list(range(1, 17))
 
 
 def test_a_mirror_of_a_mirror_is_the_motion(clip: Clip) -> None:
@@ -127,7 +103,6 @@ def test_confused_sides_exchange_legs_or_arms_for_a_few_frames() -> None:
 # Many sequences at once.
 
 TRANSFORMS: dict[str, Callable[[np.random.Generator, F32], F32]] = {
-    "body": lambda rng, x: augment.reshape_body(x, rng),
     "mirror": lambda rng, x: augment.mirror_half(x, rng),
     "noise": lambda rng, x: np.concatenate(
         [a if a.ndim == x.ndim else a[..., None] for a in augment.detector_noise(rng, x[..., :2])], -1

@@ -52,7 +52,7 @@ def test_windows_of_clips_are_drawn_and_projected_in_one_order(clips: list[Clip]
         exact = rng.random(5) < 0.15
         for rows, clean in ((exact, True), (~exact, False)):
             if rows.any():
-                keypoints, pose_m = project(joints_m[rows], rng, augment=True, noisy=not clean, masked=not clean)
+                keypoints, pose_m, _ = project(joints_m[rows], rng, augment=True, noisy=not clean, masked=not clean)
                 np.testing.assert_array_equal(chunk.keypoints[rows], keypoints)
                 np.testing.assert_array_equal(chunk.pose_m[rows], pose_m)
         np.testing.assert_array_equal(chunk.dt_s, np.float32(stride / 50))
@@ -76,7 +76,7 @@ def test_each_row_has_its_own_camera(clips: list[Clip]) -> None:
     across = chunk.pose_m[:, 0, 14] - chunk.pose_m[:, 0, 11]
     facing = np.degrees(np.arctan2(across[:, 2], across[:, 0]))
     assert np.histogram(facing, bins=4, range=(-180, 180))[0].min() >= 5  # from all sides
-    assert len(np.unique(np.linalg.norm(up, axis=-1).round(4))) > 50  # and nobody is of another's size
+    assert len(np.unique(up.round(4), axis=0)) > 50
     assert (chunk.keypoints[..., 2] == 1).all() and np.abs(chunk.keypoints[..., :2]).max() < 1.5
 
 
