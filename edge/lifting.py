@@ -34,7 +34,7 @@ class SkeletonAdapter(nn.Module):
     def forward(
         self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, J, 3) and the next state; of a window (B, T or 1, J, 3) and None."""
+        """(B, T, J, 3) and the next state; of a window (B, T or 1, J, 3) and None. With sigma, 4 numbers a joint."""
         x = x[..., self.order, : self.model.config.channels]
         if state is None:
             return self.model(x, dt)[..., self.back, :], None
@@ -43,7 +43,7 @@ class SkeletonAdapter(nn.Module):
 
 
 def lift_sequence(model: Lifter, sequence: PoseSequence, *, block: int = 81) -> F32:
-    """(T, J, 3) metres from the root: a sequence streamed whole from an initial state, or window after window.
+    """(T, J, 3) metres from the root, (T, J, 4) with sigma: a sequence streamed whole from an initial state, or in windows.
 
     A seq2frame lifter gives (n, J, 3), one pose for each of the n windows: see ``answered_frames``. The last window repeats the
     last frame.
@@ -52,14 +52,16 @@ def lift_sequence(model: Lifter, sequence: PoseSequence, *, block: int = 81) -> 
         block: frames of a call; the poses of a lifter with lookahead depend on where its chunks end.
     """
     lift, device = SkeletonAdapter(model), next(model.parameters()).device
-    x, dt = torch.from_numpy(sequence.keypoints).to(device), torch.from_numpy(sequence.dt_s).to(device)
+    keypoints = sequence.keypoints_for(view=model.config.view)
+    x, dt = torch.from_numpy(keypoints).to(device), torch.from_numpy(sequence.dt_s).to(device)
     was_training, frames = model.training, len(x)
     model.eval()
     with torch.no_grad():
         if model.config.windowed:
             window = model.config.window or 1
             index = torch.arange(-(-frames // window) * window, device=device).clamp(max=frames - 1).view(-1, window)
-            poses = torch.cat([lift(x[rows], None, dt[rows])[0] for rows in index.split(max(1, FRAMES_PER_CALL // window))])
+            calls = index.split(max(1, FRAMES_PER_CALL // window))
+            poses = torch.cat([lift(x[rows], None, dt[rows])[0] for rows in calls])
             poses = poses.flatten(0, 1)[:frames]
         else:
             state: Tensor | None = model.initial_state(1)
@@ -100,7 +102,7 @@ def mean_error_mm(model: Lifter, sequences: Sequence[PoseSequence], *, block: in
         valid = sequence.valid_mask[answered_frames(model, sequence)]
         if valid.any():
             truth = target_poses(model, sequence)[valid]
-            total_m += len(truth) * float(mpjpe(lift_sequence(model, sequence, block=block)[valid], truth))
+            total_m += len(truth) * float(mpjpe(lift_sequence(model, sequence, block=block)[valid, :, :3], truth))
             frames += len(truth)
     if not frames:
         raise UsageError("no frame of these sequences is valid", expected="sequences with valid frames")

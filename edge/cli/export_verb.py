@@ -154,7 +154,8 @@ def _load_model(preset: str | None, weights: Path | None, *, untrained: bool) ->
             run=f"posemoe-edge export {preset} --untrained, or train it, or import official weights",
         )
     model, record = load_checkpoint(source)
-    if expected and not expected.fits(model.config):
+    # Weights that were trained as this preset keep their own configuration, also where the preset has changed since.
+    if expected and record["preset"] != expected.name and not expected.fits(model.config):
         raise UsageError(f"{source} holds weights of {record['preset']}", expected=f"weights of {preset}")
     return model, preset or str(record["preset"]), record["training"]
 

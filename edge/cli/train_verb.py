@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Clips or recorded sequences (.npz), see import.",
+    multiple=True,
+    help="Clips or recorded sequences (.npz), see import; several add up.",
 )
 @click.option(
     "--out",
@@ -52,10 +53,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--loss",
-    type=click.Choice(["posemoe", "mixste", "hummuss"]),
-    default="posemoe",
+    type=click.Choice(["mpjpe", "posemoe", "mixste", "hummuss"]),
+    default="mpjpe",
     show_default=True,
-    help="The paper whose loss is used.",
+    help="The mean distance of the joints, or the loss of a paper.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 def command(
     output: Output,
     preset: str,
-    data: Path,
+    data: tuple[Path, ...],
     out: Path | None,
     updates: int,
     minutes: float | None,
@@ -98,8 +99,8 @@ def command(
     if os.environ.get("RANK", "0") != "0":  # under torchrun only the first process prints
         output.console.quiet, output.as_json = True, False
     try:
-        from ..data.dataset import open_data
-        from ..data.mocap import Clip, load_clips
+        from ..data.dataset import open_motion
+        from ..data.mocap import Clip
         from ..presets import find_preset
         from ..training.inflate import start_from
         from ..training.recipe import Recipe
@@ -109,9 +110,10 @@ def command(
     chosen = find_preset(preset)
     weights = out or Path(f"{preset}.safetensors")
     writer = _tensorboard_writer(tensorboard)
-    dataset = open_data(data, "train")
+    dataset = open_motion(data, "train")
     has_clips = any(isinstance(item, Clip) for item in dataset)
-    validation = load_clips(data, "val") if has_clips else []  # recorded sequences have no val split
+    # Recorded sequences have no val split.
+    validation = [item for item in open_motion(data, "val") if isinstance(item, Clip)] if has_clips else []
     limit = f", for at most {minutes:g} minutes" if minutes else ""
     output.print(
         f"Training {preset} to update {updates}{limit}, on {len(dataset)} {'clips' if has_clips else 'recorded sequences'}, "
@@ -174,7 +176,8 @@ def _resume_command(preset: str) -> str:
         value, name = context.params.get(option.name or ""), option.opts[0]
         written = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if written and name.startswith("--") and not isinstance(value, bool):
-            words += [name, str(value)]
+            for each in value if option.multiple else (value,):  # type: ignore[union-attr]
+                words += [name, str(each)]
     return shlex.join(words)
 
 

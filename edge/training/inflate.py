@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...runtime.errors import UsageError
 from ..checkpoints import load_checkpoint
 from ..models.config import LifterConfig
+from ..models.frame import FrameLifter
 from ..models.lifter import Lifter
+from ..models.posemoe import PoseMoE
 from ..models.topology import build
 
 
@@ -22,9 +26,15 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
     one frame are repeated for all frames. Image networks become video networks in this way (I3D). The costly part of the
     training, many people in front of many cameras, is thus done once, for all mixers, on single frames.
 
+    An MLP over single frames, such as frame-s, becomes the stem of a PoseMoE, whose experts then add little at first. Not
+    nothing: behind heads of zero their gradients would be noise, of which optimizers that normalise gradients make large
+    steps.
+
     Raises:
         UsageError: the trunk is no part of such a lifter.
     """
+    if isinstance(trunk, FrameLifter) and config.topology == "moe":
+        return _with_stem(trunk, config)
     model, trunk_state = build(config), trunk.state_dict()
     fresh = {name for name in model.state_dict() if name not in trunk_state}
     for name, module in model.named_modules():
@@ -54,6 +64,54 @@ def inflate(trunk: Lifter, config: LifterConfig) -> Lifter:
                 )
             parameter.copy_(value)
     return model
+
+
+SMALL_HEAD = 0.1  # of the usual size
+# The parts of a stem by their names in an MLP over single frames.
+_STEM = {
+    "embed.": "stem.embed.",
+    "blocks.": "stem.blocks.",
+    "time.": "stem.time.",
+    "head.0.": "stem.norm.",
+    "head.1.": "stem.head.",
+}
+
+
+def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
+    """A PoseMoE whose stem is that MLP, and whose experts add little yet."""
+    model = build(config)
+    stem = {
+        new + name.removeprefix(old): value
+        for name, value in trunk.state_dict().items()
+        for old, new in _STEM.items()
+        if name.startswith(old)
+    }
+    own = {name: value.shape for name, value in model.state_dict().items() if name.startswith("stem.")}
+    differing = [name for name, value in stem.items() if own.get(name) != value.shape]
+    if differing or not isinstance(model, PoseMoE) or trunk.config.view != config.view:
+        raise UsageError(
+            f"an MLP of {trunk.config.dim} channels and {trunk.config.layers} blocks cannot be the stem of {config.topology}",
+            expected="a PoseMoE with a stem of that width and number of blocks, and the same view",
+        )
+    model.load_state_dict({**model.state_dict(), **stem})
+    if model.stem is not None and model.stem.time is not None and "stem.time.out.weight" not in stem:
+        model.stem.time.zero_init_residual()
+    for head in (model.head_2d, model.head_depth):
+        last = head[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight *= SMALL_HEAD
+            last.bias.zero_()
+    return model
+
+
+def trunk_parameters(model: Lifter) -> frozenset[str]:
+    """The names of a lifter's weights that its trunk has too; not the head of sigma, which has to learn anew."""
+    if model.config.mixer is None:
+        return frozenset()
+    with torch.device("meta"):
+        trunk = build(replace(model.config, mixer=None, window=1))
+    return frozenset(name for name, _ in trunk.named_parameters() if not name.startswith("sigma"))
 
 
 def start_from(path: Path, config: LifterConfig) -> tuple[Lifter, dict[str, Any]]:

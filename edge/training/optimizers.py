@@ -10,7 +10,10 @@ from torch import Tensor
 
 from ..models.lifter import Lifter
 from ..models.mixer import Mixer
+from .inflate import trunk_parameters
 from .recipe import Recipe
+
+KINDS = ("hidden", "decayed", "plain")
 
 
 class Muon(torch.optim.Optimizer):
@@ -20,7 +23,7 @@ class Muon(torch.optim.Optimizer):
     Torch's processes one matrix after the other in bfloat16, which took a third of an update on a CPU without bfloat16.
     """
 
-    def __init__(self, params: Iterable[Tensor], *, lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+    def __init__(self, params: Iterable[Any], *, lr: float, weight_decay: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -54,22 +57,40 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def make_optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW and, for the hidden matrices, Muon. Norms, biases, tokens, positions and mixers do not decay."""
-    hidden, decayed, plain = [], [], []
+    """AdamW and, for the hidden matrices, Muon. Norms, biases, tokens, positions and mixers do not decay.
+
+    With ``recipe.trunk_rate`` 0, the weights of the trunk require no gradient any more.
+    """
+    # (kind, in the trunk) -> parameters
+    groups: dict[tuple[str, bool], list[Tensor]] = {(kind, old): [] for kind in KINDS for old in (False, True)}
     mixers = {id(p) for module in model.modules() if isinstance(module, Mixer) for p in module.parameters()}
+    slow = trunk_parameters(model) if recipe.trunk_rate != 1 else frozenset()
     for name, p in model.named_parameters():
+        in_trunk = name in slow
+        if in_trunk and not recipe.trunk_rate:
+            p.requires_grad_(False)
         if not p.requires_grad:
             continue
         if p.ndim != 2 or id(p) in mixers or "position" in name or name == "tokens":
-            plain.append(p)
-        elif name.startswith(("embed", "head")) or not recipe.muon:
-            decayed.append(p)
+            kind = "plain"
+        elif name.startswith(("embed", "head", "sigma", "stem")) or not recipe.muon:
+            kind = "decayed"
         else:
-            hidden.append(p)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.rate)]
-    if hidden:
-        optimizers.append(Muon(hidden, lr=recipe.muon * recipe.rate, weight_decay=recipe.weight_decay))
+            kind = "hidden"
+        groups[kind, in_trunk].append(p)
+
+    def parameter_group(kind: str, in_trunk: bool) -> dict[str, Any]:
+        rate = recipe.rate * (recipe.trunk_rate if in_trunk else 1.0) * (recipe.muon if kind == "hidden" else 1.0)
+        decay = 0.0 if kind == "plain" else recipe.weight_decay
+        return {"params": groups[kind, in_trunk], "lr": rate, "weight_decay": decay}
+
+    of_adamw = [
+        parameter_group(kind, in_trunk) for in_trunk in (False, True) for kind in ("decayed", "plain") if groups[kind, in_trunk]
+    ]
+    of_muon = [parameter_group("hidden", in_trunk) for in_trunk in (False, True) if groups["hidden", in_trunk]]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(of_adamw, lr=recipe.rate)]
+    if of_muon:
+        optimizers.append(Muon(of_muon, lr=recipe.muon * recipe.rate, weight_decay=recipe.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]

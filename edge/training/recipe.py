@@ -12,6 +12,7 @@ class Recipe:
 
     Args:
         updates: length of the training; the learning rate follows it, however often the training is interrupted.
+        minutes: length of the training as time instead, for a machine whose speed is not known; None is ``updates``.
         rows: streams side by side; for a window lifter, windows in a batch.
         frames: frames of a stream between two updates; a window lifter uses its own window.
         windows: share of the training in which a streaming lifter sees windows from the initial state first: each row of a
@@ -20,9 +21,12 @@ class Recipe:
         muon: learning rate of the hidden weight matrices, which Muon trains, as a multiple of ``rate``; 0 leaves them to AdamW.
         weight_decay: of weight matrices.
         clip: largest norm of the gradient.
-        loss: the paper whose loss is used.
+        loss: "mpjpe", or the paper whose loss is used.
+        trunk_rate: learning rate of the weights that a trunk of single frames has too, as a multiple of that of the others:
+            below 1, the blocks over time learn while the trunk keeps what it knows; 0 freezes it.
+        scene: updates for which a person stays before a camera, in the streams of motion-capture clips.
         velocity: weight of the additional velocity loss.
-        average: share of the updates that the running mean of the weights spans. The mean is what a training produces.
+        average: share of the training that the running mean of the weights spans. The mean is what a training produces.
         seed: of weights and data.
         half: compute matrix products in bfloat16 by autocast, where the machine supports it; sums, norms and the carried state
             stay float32.
@@ -31,6 +35,7 @@ class Recipe:
     """
 
     updates: int = 4000
+    minutes: float | None = None
     rows: int = 16
     frames: int = 27
     windows: float = 0.5
@@ -38,7 +43,9 @@ class Recipe:
     muon: float = 5.0
     weight_decay: float = 0.01
     clip: float = 1.0
-    loss: Literal["posemoe", "mixste", "hummuss"] = "posemoe"
+    loss: Literal["mpjpe", "posemoe", "mixste", "hummuss"] = "mpjpe"
+    trunk_rate: float = 1.0
+    scene: int = 8
     velocity: float = 2.0
     average: float = 0.02
     seed: int = 0

@@ -12,22 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
-from ..data.batches import SequenceBatch
 from ..data.mocap import Clip
 from ..data.sequences import DatasetItem, evaluation_sequences
 from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
-from ..models.losses import LOSSES, velocity_loss
+from ..models.losses import LOSSES, sigma_loss, velocity_loss
 from ..presets import Preset
+from ..scenes.scenes import SceneBatch
 from .distributed import first_process_decides, process_count, process_group
+from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
 from .recipe import Recipe, TrainingProgress, schedule
+from .sigma import calibrate_sigma
 from .training_batches import frames_per_row, training_batches
 from .training_file import TrainingHistory, load_training, save_training
 
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
+SIGMA_WEIGHT = 0.01  # its gradient reaches the head of sigma alone; small, so that it does not count when gradients are clipped
 
 
 def train(
@@ -43,6 +46,8 @@ def train(
     fresh: bool = False,
     start: Lifter | None = None,
     origin: Mapping[str, Any] | None = None,
+    history: TrainingHistory | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
@@ -57,11 +62,14 @@ def train(
         recipe: how to train.
         minutes: stop after this time; None trains to the end.
         save_every_minutes: time between two saves.
-        validation: clips on which the averaged weights are measured at each save; they influence nothing.
+        validation: clips on which the averaged weights are measured at each save. They influence nothing but the scale of the
+            standard deviations, which is set by them at the end.
         on_progress: called after each update of the first process.
         fresh: start over, even if there is a training to resume.
         start: the network to start from, instead of random weights.
         origin: how that network was made, for the record.
+        history: of the training that ``start`` is the result of so far, if it goes on from there without its state.
+        weights: how often each source or subject of the clips is shown, see ``MotionBank``.
 
     Returns:
         The record of the training, as written to the .json.
@@ -73,12 +81,12 @@ def train(
     with process_group() as (rank, device):
         torch.manual_seed(recipe.seed)
         model = (start or preset.build()).to(device).train()
-        ema_decay = 1 - 1 / max(1.0, recipe.average * recipe.updates)
-        averaging = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        ema_weight = 1.0  # of the newest weights in the running mean
+        averaging = AveragedModel(model, multi_avg_fn=lambda means, newest, _: _average(means, newest, ema_weight))
         averaged = averaging.module
         assert isinstance(averaged, Lifter)
         optimizers = make_optimizers(model, recipe)
-        history = TrainingHistory()
+        history = history or TrainingHistory()
         saved_training = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
         if saved_training is not None:
             tensors, history = saved_training
@@ -88,7 +96,15 @@ def train(
             load_optimizer_states(optimizers, _without_prefix("optimizer", tensors))
         history.runs += 1
         validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
-        batches = training_batches(dataset, model, recipe, rank=rank, updates=history.updates)
+        batches = training_batches(
+            dataset,
+            model,
+            recipe,
+            rank=rank,
+            updates=history.updates,
+            progress=lambda: _progress(recipe, history),
+            weights=weights,
+        )
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
@@ -102,16 +118,23 @@ def train(
                 **_with_prefix("optimizer", optimizer_states(optimizers)),
             }
             record = _record(recipe, dataset, model, history, val_mpjpe_mm, origin)
+            record["sigma_factors"] = sigma_factors
+            record["experts"] = {
+                "shares": expert_shares(averaged, batch.keypoints[..., : model.config.channels]),
+                "gradients": expert_gradients(model),
+            }
             save_training(out, averaged, tensors, history, preset=preset.name, record=record)
             return record
 
         out.parent.mkdir(parents=True, exist_ok=True)
         state = None
+        sigma_factors: dict[str, float] | None = None
         began_s = saved_s = time.monotonic()
         earlier_s, smoothed_loss, first_update = history.seconds, float("nan"), history.updates
         record: dict[str, Any] = {}
-        while history.updates < recipe.updates:
-            set_rate(optimizers, schedule(history.updates / recipe.updates))
+        while (progress := _progress(recipe, history)) < 1:
+            set_rate(optimizers, schedule(progress))
+            ema_weight = 1 / max(1.0, recipe.average * history.updates / max(progress, 1e-9))
             batch, carries_state = next(batches)
             if carries_state and state is None:
                 state = model.initial_state(recipe.rows)
@@ -124,17 +147,19 @@ def train(
             smoothed_loss = loss if is_first_loss else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
             now_s = time.monotonic()
             history.seconds = earlier_s + now_s - began_s
-            over = history.updates == recipe.updates or (minutes is not None and now_s - began_s >= 60 * minutes)
+            share_done = _progress(recipe, history)
+            over = share_done >= 1 or (minutes is not None and now_s - began_s >= 60 * minutes)
             if rank == 0:
                 val_mpjpe_mm = None
                 if over or now_s - saved_s >= 60 * save_every_minutes:
                     if validation_sequences:
                         val_mpjpe_mm = mean_error_mm(averaged, validation_sequences, block=recipe.frames)
+                    if share_done >= 1 and model.config.sigma and validation_sequences:
+                        sigma_factors = calibrate_sigma(averaged, validation_sequences, block=recipe.frames)
                     history.curve.append([history.updates, smoothed_loss, val_mpjpe_mm])
                     record, saved_s = save(val_mpjpe_mm), time.monotonic()
                 frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
                 frames_per_second = frames / max(now_s - began_s, 1e-9)
-                share_done = history.updates / recipe.updates
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
             if first_process_decides(over, device):
                 break
@@ -146,7 +171,7 @@ def _update(
     model: Lifter,
     optimizers: Sequence[torch.optim.Optimizer],
     state: Tensor | None,
-    batch: SequenceBatch,
+    batch: SceneBatch,
     recipe: Recipe,
     *,
     bfloat16: bool,
@@ -155,25 +180,36 @@ def _update(
 
     Without a state the rows of the batch are windows.
     """
-    device = next(model.parameters()).device
-    arrays = (batch.keypoints, batch.pose_m, batch.dt_s, batch.reset)
-    x, target, dt, reset = (torch.from_numpy(array).to(device, non_blocking=True) for array in arrays)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        if state is None:
-            predicted, state = lift(x, None, dt[:1])  # all windows of a batch have one rate, so one row of dt is enough
-        else:
-            predicted, state = lift(x, state, dt, reset)
+    target, reset = batch.pose_m, batch.reset
+    with torch.autocast(target.device.type, torch.bfloat16, enabled=bfloat16):
+        # All windows of a batch have one rate, so one row of dt is enough.
+        timing = (None, batch.dt_s[:1], None) if state is None else (state, batch.dt_s, reset)
+        predicted, state = lift(batch.keypoints, *timing)
     predicted = predicted.float()
     if predicted.shape[1] < target.shape[1]:  # seq2frame
         target, reset = target[:, target.shape[1] // 2, None], reset[:, :1]
-    loss = LOSSES[recipe.loss](predicted, target, reset) + recipe.velocity * velocity_loss(predicted, target, reset)
+    pose = predicted[..., :3]
+    loss = LOSSES[recipe.loss](pose, target, reset) + recipe.velocity * velocity_loss(pose, target, reset)
+    reported = float(loss.detach())
+    if model.config.sigma:
+        loss = loss + SIGMA_WEIGHT * sigma_loss(predicted[..., 3], pose, target)
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     for optimizer in optimizers:
         optimizer.step()
-    return float(loss.detach()), None if state is None else state.detach()
+    return reported, None if state is None else state.detach()
+
+
+def _progress(recipe: Recipe, history: TrainingHistory) -> float:
+    """The completed share of a training: of its updates, or of its time."""
+    return history.updates / recipe.updates if recipe.minutes is None else history.seconds / (60 * recipe.minutes)
+
+
+def _average(means: Sequence[Tensor], newest: Sequence[Tensor], weight: float) -> None:
+    """Move running means towards the newest values, in place."""
+    torch._foreach_lerp_(list(means), list(newest), weight)
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
@@ -206,7 +242,7 @@ def _record(
         "recipe": dataclasses.asdict(recipe),
         "start": None if origin is None else dict(origin),
         "processes": processes,
-        "done": round(history.updates / recipe.updates, 3),
+        "done": round(_progress(recipe, history), 3),
         "updates": history.updates,
         "frames": history.updates * recipe.rows * frames_per_row(model, recipe) * processes,
         "minutes": round(history.seconds / 60, 1),

@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+
+import torch
 
 from ..data.batches import STRIDES, SequenceBatch
+from ..data.mocap import Clip
 from ..data.sequence_stream import SequenceStream
 from ..data.sequences import DatasetItem
 from ..data.window_stream import WindowStream
 from ..models.lifter import Lifter
+from ..scenes.motion_bank import MotionBank
+from ..scenes.scenes import SceneBatch, Scenes
 from .recipe import Recipe
 
 
 def training_batches(
-    dataset: Sequence[DatasetItem], model: Lifter, recipe: Recipe, *, rank: int, updates: int
-) -> Iterator[tuple[SequenceBatch, bool]]:
-    """Endless batches, each with whether the state is carried into it.
+    dataset: Sequence[DatasetItem],
+    model: Lifter,
+    recipe: Recipe,
+    *,
+    rank: int,
+    updates: int,
+    progress: Callable[[], float],
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[tuple[SceneBatch, bool]]:
+    """Endless batches on the model's device, each with whether the state is carried into it.
+
+    Clips are filmed by cameras drawn on the device; recorded sequences are cut from their files on the host.
 
     Args:
         rank, updates: part of the seed, so that each process and each resumed run draws other cameras.
+        progress: the completed share of the training; windows go on until ``recipe.windows``.
+        weights: how often each source or subject is shown, see ``MotionBank``.
     """
-    seed = (recipe.seed, rank, updates)
-    window_batches = max(0, round(recipe.windows * recipe.updates) - updates)
-    if model.config.windowed or window_batches:  # a WindowStream copies the whole dataset
-        windows = WindowStream(dataset, rows=recipe.rows, frames=frames_per_row(model, recipe), seed=seed, strides=STRIDES)
-        for batch in windows if model.config.windowed else islice(windows, window_batches):
-            yield batch, False
+    seed, frames = (recipe.seed, rank, updates), frames_per_row(model, recipe)
+    device, view = next(model.parameters()).device, model.config.view
+    begins_with_windows = model.config.windowed or progress() < recipe.windows
+
+    def windows_go_on(batch: object) -> bool:
+        return model.config.windowed or progress() < recipe.windows
+
+    clips = [item for item in dataset if isinstance(item, Clip)]
+    if len(clips) == len(dataset):
+        bank = MotionBank(clips, device=device, weights=weights)
+        if begins_with_windows:
+            windows = Scenes(bank, rows=recipe.rows, frames=frames, windows=True, view=view, seed=seed)
+            for scenes in takewhile(windows_go_on, windows):
+                yield scenes, False
+        long = recipe.scene * recipe.frames
+        for scenes in Scenes(bank, rows=recipe.rows, frames=long, windows=False, view=view, seed=seed):
+            for start in range(0, long, recipe.frames):
+                yield scenes.slice_frames(slice(start, start + recipe.frames)), True
+    if begins_with_windows:  # a WindowStream copies the whole dataset
+        recorded = WindowStream(dataset, rows=recipe.rows, frames=frames, seed=seed, strides=STRIDES)
+        for batch in takewhile(windows_go_on, recorded):
+            yield _on_device(batch, device), False
     for batch in SequenceStream(dataset, rows=recipe.rows, frames=recipe.frames, seed=seed):
-        yield batch, True
+        yield _on_device(batch, device), True
 
 
 def frames_per_row(model: Lifter, recipe: Recipe) -> int:
     """Frames of one row of a batch."""
     return model.config.window or recipe.frames
+
+
+def _on_device(batch: SequenceBatch, device: torch.device) -> SceneBatch:
+    arrays = (batch.keypoints, batch.pose_m, batch.dt_s, batch.reset)
+    return SceneBatch(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))

@@ -86,6 +86,6 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
     if saved_config != model.config:
         raise UsageError(f"{path} is the training of another network", expected="another --out, or --fresh")
     for key, value in saved_recipe.items():
-        if key != "updates" and recipe.get(key) != value:
+        if key not in ("updates", "minutes") and recipe.get(key) != value:
             raise UsageError(f"{path} was trained with {key} {value}, not {recipe.get(key)}", expected="the same, or --fresh")
     return tensors, history

@@ -10,10 +10,12 @@ from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.frame import FrameConfig
-from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.posemoe import PoseMoE, PoseMoEConfig
 from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.models.topology import build
-from posemoe_edge.edge.training.inflate import inflate, start_from
+from posemoe_edge.edge.training.inflate import inflate, start_from, trunk_parameters
+from posemoe_edge.edge.training.optimizers import make_optimizers
+from posemoe_edge.edge.training.recipe import Recipe
 from posemoe_edge.export.reference import reference_files
 from posemoe_edge.runtime.artefact.atomic import write_together
 from posemoe_edge.runtime.errors import UsageError
@@ -69,10 +71,39 @@ def test_a_trunk_of_another_size_or_kind_is_refused() -> None:
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=32, heads=2, layers=2))
     with pytest.raises(UsageError, match="only one of them"):
         inflate(build(TRUNK), PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=3))
-    with pytest.raises(UsageError, match="only one of them"):
+    with pytest.raises(UsageError, match="cannot be the stem"):
         inflate(build(FrameConfig(dim=16, layers=1)), replace(TRUNK, mixer=RetentionConfig(), window=None))
     with pytest.raises(UsageError, match="only one of them"):
         inflate(build(TRUNK), AlternatingConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=2))
+
+
+def test_an_mlp_over_single_frames_becomes_the_stem_of_a_posemoe() -> None:
+    torch.manual_seed(0)
+    mlp = build(FrameConfig(dim=24, layers=2, view="person", sigma=True)).eval()
+    model = inflate(mlp, replace(TRUNK, stem=24, view="person", sigma=True)).eval()
+    x = torch.rand(3, 1, 17, 3)
+    with torch.no_grad():
+        added_m = (model(x) - mlp(x))[..., :3].norm(dim=-1).mean()
+        assert 0 < added_m < 0.3  # the experts' heads are small, and the guess is the MLP's
+        assert isinstance(model, PoseMoE)
+        for head in (model.head_2d, model.head_depth):
+            for p in head.parameters():
+                p.zero_()
+        torch.testing.assert_close(model(x)[..., :3], mlp(x)[..., :3])
+
+
+def test_a_trunk_learns_at_a_rate_of_its_own() -> None:
+    config = replace(TRUNK, mixer=RetentionConfig(), window=None, sigma=True)
+    model = inflate(build(replace(TRUNK, sigma=True)), config)
+    old = trunk_parameters(model)
+    assert any("time_self.out" in name for name, _ in model.named_parameters() if name not in old)
+    assert not any(name.startswith("sigma") for name in old) and "embed.weight" in old
+    optimizers = make_optimizers(model, Recipe(rate=1.0, muon=2.0, trunk_rate=0.1))
+    rates = {id(p): group["lr"] for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert rates[id(p)] in ((0.1, 0.2) if name in old else (1.0, 2.0)), name
+    make_optimizers(model, Recipe(trunk_rate=0.0))
+    assert {name for name, p in model.named_parameters() if not p.requires_grad} == old
 
 
 def test_a_start_of_the_same_configuration_is_not_changed(tmp_path: Path) -> None:

@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
-from posemoe_edge.edge.data import sequence_stream, sequences
+from posemoe_edge.edge.data import sequences
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequences import evaluation_sequences
-from posemoe_edge.edge.data.window_stream import WindowStream
-from posemoe_edge.edge.lifting import mean_error_mm
+from posemoe_edge.edge.lifting import lift_sequence, mean_error_mm
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.attention import AttentionConfig
 from posemoe_edge.edge.models.config import LifterConfig
@@ -32,12 +31,13 @@ from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
+from posemoe_edge.edge.scenes.motion_bank import MotionBank
 from posemoe_edge.edge.training import train as train_module
 from posemoe_edge.edge.training import training_batches
 from posemoe_edge.edge.training.optimizers import optimizer_states
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress, schedule
 from posemoe_edge.edge.training.train import train
-from posemoe_edge.edge.training.training_file import load_training, training_path
+from posemoe_edge.edge.training.training_file import TrainingHistory, load_training, training_path
 from posemoe_edge.runtime.errors import ArtefactError, UsageError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -122,7 +122,7 @@ def test_every_kind_of_lifter_learns(kind: str, tmp_path: Path, clips: list[Clip
     assert record["frames"] == 40 * 4 * (preset.config.window or 9)
 
 
-@pytest.mark.parametrize("loss", ["posemoe", "mixste", "hummuss"])
+@pytest.mark.parametrize("loss", ["mpjpe", "posemoe", "mixste", "hummuss"])
 def test_each_papers_loss_falls(loss: Any, tmp_path: Path, clips: list[Clip]) -> None:
     reports: list[TrainingProgress] = []
     recipe = dataclasses.replace(SHORT, updates=30, loss=loss)
@@ -138,16 +138,15 @@ def test_validation_is_measured_and_never_trained_on(
     make_sequence = sequences.make_sequence
 
     def record_ids(clip: Clip, rng: np.random.Generator, **options: Any) -> Any:
-        (trained if options["augment"] else watched).add(clip.id)
+        watched.add(clip.id)
         return make_sequence(clip, rng, **options)
 
-    def windows(dataset: list[Clip], **options: Any) -> WindowStream:
-        trained.update(clip.id for clip in dataset)
-        return WindowStream(dataset, **options)
+    def bank(clips: list[Clip], **options: Any) -> MotionBank:
+        trained.update(clip.id for clip in clips)
+        return MotionBank(clips, **options)
 
     monkeypatch.setattr(sequences, "make_sequence", record_ids)
-    monkeypatch.setattr(sequence_stream, "make_sequence", record_ids)
-    monkeypatch.setattr(training_batches, "WindowStream", windows)
+    monkeypatch.setattr(training_batches, "MotionBank", bank)
     recipe = dataclasses.replace(SHORT, updates=6, rows=6, frames=20)
     with_it = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=validation)
     assert trained and trained <= {"train0", "train1", "train2"} and watched == {"val"}
@@ -165,6 +164,42 @@ def test_the_same_seed_trains_the_same_weights(tmp_path: Path, clips: list[Clip]
     first, again, other = weights
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_training_may_last_for_a_time_instead_of_updates(
+    tmp_path: Path, clips: list[Clip], fake_clock: Callable[[float], None]
+) -> None:
+    fake_clock(0.5)
+    recipe = dataclasses.replace(SHORT, updates=1, minutes=0.1)
+    reports: list[TrainingProgress] = []
+    record = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, on_progress=reports.append)
+    assert record["done"] >= 1 and record["updates"] > 5 and record["minutes"] == pytest.approx(0.1, abs=0.02)
+    longer = dataclasses.replace(recipe, minutes=0.2)
+    record = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=longer)
+    assert record["runs"] == 2 and record["minutes"] == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_training_goes_on_from_weights_and_history_alone(tmp_path: Path, clips: list[Clip]) -> None:
+    train(TINY, clips, out=tmp_path / "a.safetensors", recipe=SHORT)
+    model, _ = load_checkpoint(tmp_path / "a.safetensors")
+    history = TrainingHistory(updates=5, seconds=60.0, runs=1, curve=[[5, 0.1, None]])
+    record = train(TINY, clips, out=tmp_path / "b.safetensors", recipe=SHORT, start=model, history=history)
+    assert (record["updates"], record["runs"], record["curve"][0]) == (8, 2, [5, 0.1, None]) and record["minutes"] >= 1
+
+
+def test_a_lifter_with_sigma_learns_how_far_it_is_off(tmp_path: Path, clips: list[Clip]) -> None:
+    config = PoseMoEConfig(
+        mixer=RetentionConfig(), dim=16, heads=2, layers=1, stem=16, view="person", sigma=True, gate="bounded"
+    )
+    recipe = dataclasses.replace(SHORT, updates=150, rows=8, rate=5e-3)
+    record = train(Preset("tiny", config, "for tests"), clips, out=tmp_path / "a.safetensors", recipe=recipe)
+    shares = record["experts"]["shares"]
+    assert len(shares) == 1 and min(shares[0].values()) > 0.04 and max(shares[0].values()) < 0.96
+    model, _ = load_checkpoint(tmp_path / "a.safetensors")
+    sequence = evaluation_sequences(clips, noisy=True)[0]
+    lifted = lift_sequence(model, sequence)
+    error_m = np.linalg.norm(lifted[..., :3] - sequence.pose_m, axis=-1)
+    assert np.log(np.sqrt((error_m**2).mean()) / lifted[..., 3].mean()) == pytest.approx(0, abs=0.7)
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
@@ -268,6 +303,7 @@ from posemoe_edge.edge.data.mocap import load_clips
 from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.presets import Preset
+from posemoe_edge.edge.scenes.motion_bank import MotionBank
 from posemoe_edge.edge.training.recipe import Recipe
 from posemoe_edge.edge.training.train import train
 preset = Preset("tiny", PoseMoEConfig(mixer=DSSMConfig(state_size=4), dim=8, heads=2, layers=1), "for tests")

@@ -1,0 +1,197 @@
+"""Train the zoo: every shipped lifter, for the time given, on whatever is there. A later call goes on where this one stopped.
+
+Run: python scripts/train_zoo.py --data cmu_h36m17.npz --data motion_more_h36m17.npz --minutes 120
+
+Each stage starts from the averaged weights of another: an MLP over single frames, the same with a mixer over time, and that as
+the stem of a PoseMoE, so that most of the people are seen where a frame costs least. A stage gets its share of the minutes. Its
+averaged weights are kept in half precision, small enough to be committed, and a call without the state of a training goes on
+from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.data.dataset import open_motion
+from posemoe_edge.edge.presets import find_preset
+from posemoe_edge.edge.training.inflate import start_from
+from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
+from posemoe_edge.edge.training.train import train
+from posemoe_edge.edge.training.training_file import TrainingHistory, training_path
+from posemoe_edge.export.reference import reference_files
+from posemoe_edge.runtime.artefact.atomic import write_together
+from rich.console import Console
+from safetensors.torch import load, save
+
+KEPT = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The training of one preset.
+
+    Args:
+        preset: what is trained.
+        share: of the zoo's time, relative to the other stages.
+        start: the preset that it starts from; None is random weights.
+        recipe: fields of ``Recipe``.
+        on_gpu: fields that a GPU needs otherwise.
+    """
+
+    preset: str
+    share: float
+    start: str | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    on_gpu: dict[str, Any] = field(default_factory=dict)
+
+
+def stages(size: str) -> list[Stage]:
+    """The stages of one size, in the order of training."""
+    mlp = f"frame-{size}"
+    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "rate": 1e-3, "trunk_rate": 0.2}
+    mixers = ("retention", "dssm", "attention") if size == "s" else ("retention", "dssm")
+    rows = {"retention": 32, "dssm": 32, "attention": 12}
+    return [
+        Stage(mlp, 2.0, recipe={"rows": 1024, "muon": 0.0}, on_gpu={"rows": 16384}),
+        *(
+            Stage(f"frame-{mixer}-{size}", 2.0, mlp, {"rows": rows[mixer], "muon": 0.0, **over_time}, {"rows": 8 * rows[mixer]})
+            for mixer in mixers
+        ),
+        Stage(f"posemoe-frame-{size}", 1.0, mlp, {"rows": 256, "muon": 0.0, "rate": 1e-3}, {"rows": 8192}),
+        *(
+            Stage(
+                f"posemoe-{mixer}-{size}",
+                2.0,
+                f"frame-{mixer}-{size}",
+                {"rows": rows[mixer] // 2, "muon": 0.0, **over_time},
+                {"rows": 4 * rows[mixer]},
+            )
+            for mixer in mixers
+        ),
+    ]
+
+
+SHARES = {"s": 0.7, "m": 0.3}
+
+
+def plan(minutes: float, sizes: Sequence[str]) -> list[tuple[Stage, float]]:
+    """The stages of these sizes, and the minutes of each."""
+    of_size = {size: stages(size) for size in sizes}
+    whole = sum(SHARES[size] for size in sizes)
+    return [
+        (stage, minutes * SHARES[size] / whole * stage.share / sum(other.share for other in of_size[size]))
+        for size in sizes
+        for stage in of_size[size]
+    ]
+
+
+def main() -> None:
+    arguments = _arguments()
+    console, device = Console(), "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(arguments.threads)
+    dataset, validation = open_motion(arguments.data, "train"), open_motion(arguments.data, "val")
+    console.print(f"{len(dataset)} clips, {sum(map(len, dataset)) / dataset[0].fps / 60:.0f} minutes of motion, on {device}")
+    until_s = time.monotonic() + 60 * (arguments.stop_after or arguments.minutes)
+    for stage, minutes in plan(arguments.minutes, arguments.sizes):
+        left = (until_s - time.monotonic()) / 60
+        if arguments.only and stage.preset not in arguments.only:
+            continue
+        if left <= 0:
+            break
+        _train(stage, minutes, left, arguments.out, dataset, validation, console, on_gpu=device == "cuda")
+
+
+def _train(
+    stage: Stage,
+    minutes: float,
+    left: float,
+    out: Path,
+    dataset: Sequence[Any],
+    validation: Sequence[Any],
+    console: Console,
+    *,
+    on_gpu: bool,
+) -> None:
+    """Train one stage for at most ``left`` minutes; nothing if it is complete already."""
+    preset, weights = find_preset(stage.preset), out / f"{stage.preset}.safetensors"
+    recipe = Recipe(minutes=minutes, loss="mpjpe", **stage.recipe | (stage.on_gpu if on_gpu else {}))
+    kept = _unpack(stage.preset, out) if not training_path(weights).is_file() else None
+    history = None
+    if kept is not None:
+        model, record = load_checkpoint(kept)
+        training = record["training"]
+        history = TrainingHistory(training["updates"], 60 * training["minutes"], training["runs"], training["curve"])
+        start, origin = model, training["start"]
+    elif stage.start is None:
+        start, origin = None, None
+    else:
+        source = out / f"{stage.start}.safetensors"
+        start, origin = start_from(source if source.is_file() else _unpack(stage.start, out) or source, preset.config)
+
+    def on_progress(progress: TrainingProgress) -> None:
+        if progress.val_mpjpe_mm is not None:
+            console.print(
+                f"{time.strftime('%H:%M')} {stage.preset} {progress.done:.1%}, update {progress.updates}, "
+                f"{progress.frames_per_second:.0f} frames/s, loss {progress.loss:.4f}, val {progress.val_mpjpe_mm:.1f} mm"
+            )
+            _pack(stage.preset, out)
+
+    train(
+        preset,
+        dataset,
+        out=weights,
+        recipe=recipe,
+        minutes=left,
+        validation=validation,
+        on_progress=on_progress,
+        start=start,
+        origin=origin,
+        history=history,
+    )
+    _pack(stage.preset, out)
+
+
+def _pack(preset: str, out: Path) -> None:
+    """Keep the averaged weights of a training in half precision, with their record."""
+    source = out / f"{preset}.safetensors"
+    halves = {name: x.half() if x.is_floating_point() else x for name, x in load(source.read_bytes()).items()}
+    KEPT.mkdir(exist_ok=True)
+    write_together(
+        {KEPT / source.name: save(halves), (KEPT / source.name).with_suffix(".json"): source.with_suffix(".json").read_bytes()}
+    )
+
+
+def _unpack(preset: str, out: Path) -> Path | None:
+    """The kept weights of a preset as a checkpoint in float32; None if there are none."""
+    kept = KEPT / f"{preset}.safetensors"
+    if not kept.is_file():
+        return None
+    model, record = load_checkpoint(kept)
+    path = out / f"{preset}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_together(reference_files(path, model.float(), preset=preset, training=record["training"]))
+    return path
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, action="append", required=True, help="motion capture (.npz); several add up")
+    parser.add_argument("--minutes", type=float, required=True, help="for the whole zoo; the learning rates follow it")
+    parser.add_argument("--stop-after", type=float, help="minutes after which this call stops; default: --minutes")
+    parser.add_argument("--out", type=Path, default=Path("zoo"), help="weights, and the state of each training; default: zoo")
+    parser.add_argument("--sizes", nargs="+", choices=list(SHARES), default=list(SHARES))
+    parser.add_argument("--only", nargs="+", metavar="PRESET", help="train these presets alone")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
