@@ -76,7 +76,7 @@ def measure(models: Mapping[str, Lifter], sequences: Sequence[PoseSequence]) -> 
                 encoded = [encode_missing(sequence, mask, encoding) for sequence, mask in zip(sequences, masks, strict=True)]
                 poses = [lift_sequence(model, sequence) for sequence in encoded]
                 p, g = np.concatenate(poses), np.concatenate([sequence.pose_m for sequence in sequences])
-                of_missing = 1000 * mpjpe(p, g, valid=missing, root="align") if missing.any() else None
+                of_missing = 1000 * mpjpe(p[..., :3], g, valid=missing, root="align") if missing.any() else None
                 rows.append(
                     {
                         "weights": name,

@@ -39,7 +39,7 @@ def add_noise(sequence: PoseSequence, sigma_px: float) -> PoseSequence:
 
 def split_error(predicted: Sequence[F32], truth: Sequence[F32]) -> dict[str, float]:
     """Mean length of the x, y part of the error and mean |z|, in mm, hips aligned."""
-    p, g = np.concatenate(predicted).astype(np.float64), np.concatenate(truth).astype(np.float64)
+    p, g = np.concatenate(predicted)[..., :3].astype(np.float64), np.concatenate(truth).astype(np.float64)
     error_m = (p - p[:, :1]) - (g - g[:, :1])  # (T, J, 3)
     return {
         "xy_mm": 1000 * float(np.linalg.norm(error_m[..., :2], axis=-1).mean()),

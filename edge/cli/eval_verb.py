@@ -11,6 +11,7 @@ from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.model import load
 from ..evaluation import evaluate
+from ..intervals import Interval, paired_interval
 from .output import Output, Result, verb
 
 
@@ -26,6 +27,8 @@ from .output import Output, Result, verb
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
 @click.option("--clips", type=click.IntRange(min=1), help="Evaluate only the first N clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips' cameras and noise.")
+@click.option("--cameras", type=click.IntRange(min=1), default=1, show_default=True, help="Cameras that film each clip.")
+@click.option("--against", help="Another artefact: its error on the same frames, and the lead over it.")
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average both poses.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
@@ -37,6 +40,8 @@ def command(
     precision: Any,
     clips: int | None,
     seed: int,
+    cameras: int,
+    against: str | None,
     flip: bool,
     allow_failed: bool,
 ) -> Result:
@@ -48,20 +53,42 @@ def command(
     from ..data.dataset import evaluation_sets, open_data
 
     model = load(find_artefact(artefact), precision=precision, allow_failed=allow_failed)
+    other = load(find_artefact(against), allow_failed=allow_failed) if against else None
     dataset = open_data(data, split)[:clips]
-    sets = evaluation_sets(dataset, seed=seed)
-    frames = sum(map(len, dataset))
-    out.print(f"{model} on {model.engine}: {len(dataset)} clips of {split}, {frames} frames, streamed whole, root aligned")
-    results = {}
-    with out.progress("lifting", total=len(sets) * frames) as on_progress:
+    sets = evaluation_sets(dataset, seed=seed, cameras=cameras)
+    frames = sum(len(sequence) for sequences in sets.values() for sequence in sequences)
+    out.print(
+        f"{model} on {model.engine}: {len(dataset)} clips of {split}, {frames} frames, streamed whole, root aligned, "
+        f"{cameras} camera{'s' if cameras > 1 else ''} a clip"
+    )
+    results: dict[str, Any] = {}
+    with out.progress("lifting", total=frames * (2 if other else 1)) as on_progress:
         for name, sequences in sets.items():
             results[name] = evaluate(model, sequences, flip=flip, on_progress=on_progress)
+            if other is not None:
+                theirs = evaluate(other, sequences, flip=flip, on_progress=on_progress)
+                results[name]["against"] = {
+                    "mpjpe_mm": theirs["mpjpe_mm"],
+                    "lead_mm": _lead(results[name], theirs).to_json(),
+                }
     out.print(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, metrics in results.items():
         label = "as recorded" if name == "recorded" else name
         velocity = metrics["mpjve_mm"] or float("nan")
         errors = f"{metrics['mpjpe_mm']:>7.1f} mm{metrics['p_mpjpe_mm']:>7.1f} mm{velocity:>5.1f} mm/frame"
         out.print(f"{label:<12}{errors}{metrics['pck150']:>8.1f} %{metrics['auc']:>6.1f} %")
+    for name, metrics in results.items():
+        label = "as recorded" if name == "recorded" else name
+        spread = metrics["mpjpe_mm_interval"]
+        out.print(f"{label}: MPJPE between {spread['low']:.1f} and {spread['high']:.1f} mm, 95 % over clips")
+        if sigma := metrics["sigma"]:
+            out.print(f"  {sigma['within_1']:.0f} % of the joints within sigma, {sigma['within_2']:.0f} % within twice sigma")
+        if compared := metrics.get("against"):
+            lead = compared["lead_mm"]
+            out.print(
+                f"  {against}: {compared['mpjpe_mm']:.1f} mm; {model.manifest.preset} is better by {lead['mean']:.1f} mm, "
+                f"between {lead['low']:.1f} and {lead['high']:.1f}"
+            )
     record = {
         "artefact": str(find_artefact(artefact)),
         "preset": model.manifest.preset,
@@ -69,10 +96,16 @@ def command(
         "engine": model.engine,
         "split": split,
         "clips": len(dataset),
-        "frames": frames,
+        "frames": sum(map(len, dataset)),
         "seed": seed,
+        "cameras": cameras,
         "flip": flip,
         "root": "aligned",
         **results,
     }
     return Result(record, next_command=f"posemoe-edge run synthetic://walk --model {record['artefact']}")
+
+
+def _lead(ours: dict[str, Any], theirs: dict[str, Any]) -> Interval:
+    """By how many millimetres ours is better, paired over clips."""
+    return paired_interval(theirs["mpjpe_mm_by_clip"], ours["mpjpe_mm_by_clip"], ours["frames_by_clip"])

@@ -16,6 +16,7 @@ import pytest
 import torch
 from posemoe_edge.edge import presets
 from posemoe_edge.edge.checkpoints import load_checkpoint
+from posemoe_edge.edge.data.camera import place_camera
 from posemoe_edge.edge.data.mocap import Clip, load_clips
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.edge.evaluation import compute_metrics, evaluate
@@ -258,7 +259,7 @@ def test_every_loader_is_measured_against_a_training(run: Any, monkeypatch: pyte
     config = PoseMoEConfig(mixer=RetentionConfig(), dim=16, heads=2, layers=1)
     monkeypatch.setitem(presets.PRESETS, "tiny", Preset("tiny", config, "for tests"))
     result = run("loader", "--preset", "tiny", "--updates", 2, "--played", 3)
-    assert {(row["loader"], row["rows"] * row["frames"]) for row in result["rows"]} == {("sequences", 486), ("windows", 486)}
+    assert {(row["loader"], row["rows"] * row["frames"]) for row in result["rows"]} == {("streams", 486), ("windows", 486)}
     assert result["training_frames_per_second"] > 0 and result["split"] == "train"
     for row in result["rows"]:
         ratio = row["frames_per_second"] / result["training_frames_per_second"]
@@ -282,6 +283,9 @@ def test_the_zoo_compares_with_those_that_are_named(
     )
     assert row["params"] == sum(p.numel() for p in tiny_lifter("retention").parameters())
     assert row_of(result, weights="dssm", input="noisy")["over dssm"] == 1
+    assert row_of(result, weights="dssm", input="noisy")["lead over dssm"] == "0.0 [0.0, 0.0]"
+    low, high = (float(x) for x in row["interval_mm"].strip("[]").split(","))
+    assert low <= row["mpjpe_mm"] <= high
     assert len(text.read_text().splitlines()) == 1 + 6
     with pytest.raises(SystemExit, match="no weights named nobody"):
         run("zoo", *weights("retention"), "--against", "nobody")
@@ -293,6 +297,36 @@ def test_flips_in_the_zoo_are_those_of_eval(
     row = row_of(run("zoo", *weights("retention")), weights="retention", input="exact")
     as_it_runs = evaluate(load(artefact_of("retention")), exact, flip=True)["mpjpe_mm"]
     assert row["flip_mpjpe_mm"] == pytest.approx(as_it_runs, abs=ROUNDED) and row["flip_mpjpe_mm"] != row["mpjpe_mm"]
+
+
+def test_more_cameras_are_more_sequences_of_the_same_clips(run: Any, weights: Any) -> None:
+    one, two = (run("zoo", *weights("retention"), "--cameras", cameras) for cameras in (1, 2))
+    assert one["cameras"] == 1 and two["cameras"] == 2 and one["clips"] == two["clips"]
+    assert row_of(one, input="exact")["mpjpe_mm"] != row_of(two, input="exact")["mpjpe_mm"]
+
+
+# cameras
+
+
+def test_every_sweep_goes_through_its_base(run: Any, weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras = module("cameras")
+    monkeypatch.setattr(cameras, "SWEEPS", {"focal": (0.8, 1.15), "roll_deg": (0.0, 30.0)})
+    result = run("cameras", *weights("retention"))
+    base = row_of(result, input="exact", known=True, swept="base")
+    assert base["over_base"] == 1 and base["seen_percent"] > 90
+    for swept, value in (("focal", 1.15), ("roll_deg", 0.0)):
+        assert row_of(result, input="exact", known=True, swept=swept, value=value)["mpjpe_mm"] == base["mpjpe_mm"]
+    assert row_of(result, input="exact", known=True, swept="roll_deg", value=30.0)["mpjpe_mm"] != base["mpjpe_mm"]
+
+
+def test_a_placed_camera_is_where_it_should_be() -> None:
+    target = np.array([0.5, -1.0, 0.9], np.float32)
+    camera = place_camera(target, focal=0.8, pitch_deg=30, roll_deg=10, distance_m=3, azimuth_deg=70)
+    np.testing.assert_allclose(np.linalg.norm(camera.eye_m - target), 3, rtol=1e-5)
+    assert camera.eye_m[2] - target[2] == pytest.approx(1.5, abs=1e-5)  # half of 3 m above, at 30 degrees
+    np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(camera.to_camera(target[None, None])[0, 0], (0, 0, 3), atol=1e-5)
+    np.testing.assert_allclose(camera.intrinsics, (1.6, 1.6, 0, 0), atol=1e-6)
 
 
 # experiment

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.data.augment import mirror
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
-from posemoe_edge.edge.evaluation import compute_metrics, evaluate, stream_sequence
+from posemoe_edge.edge.evaluation import compute_metrics, error_parts, evaluate, sigma_coverage, stream_sequence
 from posemoe_edge.runtime import PoseEdgeError, load
 from posemoe_edge.runtime.pose.skeleton import H36M17
 
@@ -23,6 +23,7 @@ class Oracle:
     def __init__(self, sequences: list[PoseSequence], *, latency_frames: int = 0, off_m: np.ndarray | float = 0.0) -> None:
         self.sequences, self.latency_frames, self.off_m = iter(sequences), latency_frames, off_m
         self.times: list[list[float]] = []
+        self.manifest = SimpleNamespace(view="image", has_sigma=False)
 
     def stream(self) -> Oracle:
         self.sequence, self.i = next(self.sequences), 0
@@ -39,7 +40,7 @@ class Oracle:
         np.testing.assert_array_equal(keypoints, self.sequence.keypoints[self.i])
         xyz_m = self.sequence.pose_m[max(0, self.i - self.latency_frames)] + self.off_m
         self.i += 1
-        return SimpleNamespace(xyz_m=xyz_m.astype(np.float32))
+        return SimpleNamespace(xyz_m=xyz_m.astype(np.float32), sigma_m=None)
 
 
 @pytest.fixture
@@ -54,6 +55,31 @@ def test_the_truth_has_no_error(sequences: list[PoseSequence], latency: int) -> 
     assert metrics["mpjpe_mm"] == metrics["mpjve_mm"] == 0 and metrics["p_mpjpe_mm"] < 1e-2
     assert metrics["pck150"] == 100 and metrics["auc"] > 95 and sum(ticks) == 65
     assert metrics["mpjpe_mm_by_clip"] == {"a": 0, "b": 0}
+
+
+def test_the_error_is_split_into_size_rotation_and_depth() -> None:
+    truth = np.random.default_rng(0).normal(size=(50, 17, 3)).astype(np.float32)
+    truth -= truth[:, :1]
+    larger = error_parts(1.1 * truth, truth)
+    assert larger["size"] == pytest.approx(1.1) and larger["scaled_mm"] < 0.01 and larger["rotation_deg"] < 0.01
+    angle = np.radians(20)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]], np.float32)
+    turned = error_parts(truth @ turn.T, truth)
+    assert turned["rotation_deg"] == pytest.approx(20, abs=0.01) and turned["turned_mm"] < 0.1 and turned["scaled_mm"] > 10
+    deeper = truth.copy()
+    deeper[..., 2] += np.random.default_rng(1).normal(size=(50, 17)) * (np.arange(17) > 0)
+    assert error_parts(deeper, truth)["depth_share"] == pytest.approx(1)
+    assert error_parts(truth, truth)["p_mpjpe_mm"] < 0.01
+
+
+def test_coverage_is_that_of_a_half_normal_distance() -> None:
+    rng = np.random.default_rng(0)
+    sigma_m = rng.uniform(0.01, 0.2, (5000, 17)).astype(np.float32)
+    error_m = (np.abs(rng.normal(size=(5000, 17))) * sigma_m).astype(np.float32)
+    coverage = sigma_coverage(error_m, sigma_m)
+    assert coverage["within_1"] == pytest.approx(68.3, abs=0.5) and coverage["within_2"] == pytest.approx(95.4, abs=0.5)
+    assert set(coverage["within_1_by_joint"]) == set(H36M17.joints[1:])
+    assert sigma_coverage(error_m, (sigma_m / 2).astype(np.float32))["within_1"] < 45
 
 
 def test_one_joint_that_is_off_is_found(sequences: list[PoseSequence]) -> None:

@@ -1,0 +1,62 @@
+"""Confidence intervals over clips: how far an error, or the lead of a model, rests on which clips were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..runtime.errors import UsageError
+
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def to_json(self) -> dict[str, float]:
+        return {"mean": round(self.mean, 2), "low": round(self.low, 2), "high": round(self.high, 2)}
+
+
+def interval(by_clip: Mapping[str, float], frames: Mapping[str, int], *, seed: int = 0) -> Interval:
+    """The mean over frames, by bootstrap over clips: frames of one clip are not independent of each other.
+
+    Args:
+        by_clip: the mean of each clip.
+        frames: how many frames each has.
+        seed: of the bootstrap.
+    """
+    names = sorted(by_clip)
+    if not names:
+        raise UsageError("an interval over no clips", expected="at least one clip")
+    values, weights = np.array([by_clip[name] for name in names]), np.array([frames[name] for name in names], np.float64)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(DRAWS, len(names)))
+    means = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return Interval(float(np.average(values, weights=weights)), float(low), float(high))
+
+
+def paired_interval(
+    ours: Mapping[str, float], theirs: Mapping[str, float], frames: Mapping[str, int], *, seed: int = 0
+) -> Interval:
+    """The mean of ours minus theirs, clip by clip: what two models find hard alike cancels.
+
+    Raises:
+        UsageError: the two are of different clips.
+    """
+    if set(ours) != set(theirs):
+        raise UsageError("two models on different clips", expected="the same clips, cameras and noise for both")
+    return interval({name: ours[name] - theirs[name] for name in ours}, frames, seed=seed)
