@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.edge.data.dataset import evaluation_sets, open_data
+from posemoe_edge.edge.data.dataset import evaluation_sets, open_data, open_motion
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.recorded import RecordedSequence, save_recorded
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
@@ -85,3 +85,26 @@ def test_other_formats_than_npz_are_refused(tmp_path: Path) -> None:
             open_data(tmp_path / name, "train")
     with pytest.raises(MissingError, match=r"no motion-capture file .*nowhere\.npz"):
         open_data(tmp_path / "nowhere.npz", "train")
+
+
+def test_several_files_add_up_and_a_retargeted_clip_gives_way_to_its_native_version(
+    tmp_path: Path, make_walker_clip: Callable[..., Clip], write_motion_file: Callable[..., Path]
+) -> None:
+    retargeted = [make_walker_clip(name, 20, seed=1) for name in ("A_01", "A_02_0", "A_02_1", "A_03")]
+    native = [make_walker_clip(name, 20, seed=2) for name in ("A_01n", "A_02n", "B_01")]
+    paths = [write_motion_file(clips, name) for clips, name in ((retargeted, "a.npz"), (native, "b.npz"))]
+    motion = open_motion(paths, "train")
+    assert [clip.id for clip in motion] == ["A_03", "A_01n", "A_02n", "B_01"]
+    assert len(open_motion(paths[:1], "train")) == 4
+
+
+def test_clips_and_recorded_sequences_do_not_add_up(recorded: Path, write_mocap: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="together"):
+        open_motion([write_mocap(), recorded], "train")
+
+
+def test_more_cameras_film_the_same_clips_from_other_places(clips: list[Clip]) -> None:
+    one, two = evaluation_sets(clips[:1], seed=3), evaluation_sets(clips[:1], seed=3, cameras=2)
+    np.testing.assert_array_equal(two["clean"][0].keypoints, one["clean"][0].keypoints)
+    assert len(two["clean"]) == 2 and two["clean"][0].clip_id == two["clean"][1].clip_id
+    assert not np.array_equal(two["clean"][0].keypoints, two["clean"][1].keypoints)
