@@ -67,14 +67,15 @@ CAUSAL = {
 
 
 def perturbed_lifter(config: LifterConfig) -> Lifter:
-    """The network with every weight moved away from its initial value."""
+    """The network with every weight moved from its initial value, wide matrices by less: features keep their size."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = build(config).requires_grad_(False).eval()
         frozen = {id(buffer) for module in model.modules() for name, buffer in module.named_parameters() if "decay" in name}
         for weight in model.parameters():
             if id(weight) not in frozen:
-                weight.add_(0.1 * torch.randn_like(weight))
+                wide = weight.shape[-1] if weight.ndim == 2 else 1
+                weight.add_(min(0.1, wide**-0.5) * torch.randn_like(weight))
     return model
 
 
