@@ -57,6 +57,14 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
     )
 
 
+def is_recorded(path: Path) -> bool:
+    """Whether a file holds recorded sequences; of what cannot be read, ``open_data`` says why."""
+    if not path.is_file() or path.suffix.lower() == ".bvh":
+        return False
+    fields = _field_names(path)
+    return fields >= _SEQUENCE_FIELDS and not fields & _CLIP_FIELDS
+
+
 def open_motion(paths: Sequence[Path], split: str) -> list[Clip] | list[PoseSequence]:
     """A split of several files together: clips, or recorded sequences, not both.
 

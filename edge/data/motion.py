@@ -17,11 +17,13 @@ from ...runtime.artefact.files import sha256 as file_sha256
 from ...runtime.errors import UsageError
 from ...runtime.sources.synthetic import SyntheticSource
 from .augment import frame_steps, pick_frames
-from .mocap import Clip, load_clips
-from .sequences import PoseSequence, make_sequence
+from .dataset import is_recorded, open_data
+from .mocap import load_clips
+from .sequences import DatasetItem, PoseSequence, longest_valid, make_sequence
 
 WALKER_FPS = 50.0
 STREAMS = 4
+CAPTURED = "motion capture, projected, with a detector's noise"
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,19 @@ FRAME_SAMPLINGS = (FrameSampling(1, 0.0), FrameSampling(1, 0.2), FrameSampling(2
 def real_motion(
     data: Path, *, frames: int, streams: int = STREAMS, split: str = "test", seed: int = 0, in_use: bool = False
 ) -> tuple[list[Recording], MotionSource]:
-    """Streams of motion capture as a detector would see it: clip after clip, without a reset.
+    """Streams of motion capture as a detector would see it, or of recorded sequences: one after the other, without a reset.
 
     A state that is carried across the cuts between clips drifts more than on any sequence of one person, so an error that
     accumulates shows. Each stream has its own frame sampling and order of clips; after the last clip it starts over with other
     cameras.
 
     Args:
-        data: a motion-capture file, see ``load_clips``.
+        data: clips or recorded sequences, see ``open_data``.
         frames: of each stream.
-        split: the clips to use.
+        split: the clips to use. Recorded sequences have no val: their train is taken in its place.
         in_use: also mask and swap joints, and reset the state where another person begins.
     """
-    clips = load_clips(data, split)
+    clips, recorded = _items(data, split)
     if not clips:
         raise UsageError(f"{data} has no {split} split", expected="a file with clips of this split")
     pairs = [
@@ -59,14 +61,23 @@ def real_motion(
     ]
     recordings, infos = zip(*pairs, strict=True)
     return list(recordings), MotionSource(
-        kind=f"motion capture, projected, with a detector's noise{', gaps and swaps' if in_use else ''}",
+        kind=f"{'recorded sequences' if recorded else CAPTURED}{', gaps and swaps' if in_use else ''}",
         source=data.name,
         sha256=file_sha256(data),
         frames=frames,
         streams=infos,
-        noisy=True,
+        noisy=not recorded,
         seed=seed,
     )
+
+
+def _items(data: Path, split: str) -> tuple[Sequence[DatasetItem], bool]:
+    """The clips of a split; or the recorded sequences, the valid part of each, and that they are recorded."""
+    if is_recorded(data):
+        sequences = open_data(data, "train" if split == "val" else split)
+        parts = [longest_valid(sequence) for sequence in sequences if isinstance(sequence, PoseSequence)]
+        return [part for part in parts if len(part)], True
+    return load_clips(data, split), False
 
 
 def walker_motion(*, frames: int, streams: int = STREAMS, seed: int = 0) -> tuple[list[Recording], MotionSource]:
@@ -95,7 +106,7 @@ def _stream_info(sampling: FrameSampling, fps: float, clips: Sequence[str]) -> S
 
 
 def _project_stream(
-    clips: Sequence[Clip], sampling: FrameSampling, frames: int, rng: np.random.Generator, in_use: bool
+    clips: Sequence[DatasetItem], sampling: FrameSampling, frames: int, rng: np.random.Generator, in_use: bool
 ) -> tuple[Recording, StreamInfo]:
     """The clips in a random order, repeated in other orders until there are that many frames."""
     sequences: list[PoseSequence] = []
@@ -108,10 +119,12 @@ def _project_stream(
                 clip, rng, augment=False, noisy=True, masked=in_use, stride=sampling.stride, start=0, drop=sampling.lost
             )
         )
-    keypoints, dt_s, truth, intrinsics = (
+    keypoints, dt_s, truth = (
         np.concatenate([getattr(projected, name) for projected in sequences])[:frames]
-        for name in ("keypoints", "dt_s", "pose_m", "intrinsics")
+        for name in ("keypoints", "dt_s", "pose_m")
     )
+    known = [sequence.intrinsics for sequence in sequences if sequence.intrinsics is not None]
+    intrinsics = np.concatenate(known)[:frames] if len(known) == len(sequences) else None
     cut = np.concatenate([np.arange(len(sequence)) == 0 for sequence in sequences])[:frames]
     info = _stream_info(sampling, clips[0].fps, [sequence.clip_id for sequence in sequences])
     return _recording(keypoints, dt_s, truth, cut, intrinsics, reset_at_cuts=in_use), info
@@ -134,7 +147,7 @@ def _walker_stream(sampling: FrameSampling, frames: int, *, seed: int) -> Record
 
 
 def _recording(
-    keypoints: F32, dt_s: F32, truth: F32, cut: NDArray[np.bool_], intrinsics: F32, *, reset_at_cuts: bool = False
+    keypoints: F32, dt_s: F32, truth: F32, cut: NDArray[np.bool_], intrinsics: F32 | None, *, reset_at_cuts: bool = False
 ) -> Recording:
     reset = np.zeros(len(keypoints), np.bool_)
     reset[0] = True

@@ -173,6 +173,21 @@ def make_sequence(
     )
 
 
+def longest_valid(sequence: PoseSequence) -> PoseSequence:
+    """The longest part of a sequence whose frames are all valid; empty if none is."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], sequence.valid_mask, [False]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    start, end = (0, 0) if not len(starts) else max(zip(starts, ends, strict=True), key=lambda span: span[1] - span[0])
+    return replace(
+        sequence,
+        keypoints=sequence.keypoints[start:end],
+        pose_m=sequence.pose_m[start:end],
+        dt_s=sequence.dt_s[start:end],
+        valid=None,
+        intrinsics=None if sequence.intrinsics is None else sequence.intrinsics[start:end],
+    )
+
+
 def mirror_sequence(sequence: PoseSequence) -> PoseSequence:
     """The mirrored person before the mirrored camera."""
     intrinsics = sequence.intrinsics

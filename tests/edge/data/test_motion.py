@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.motion import real_motion, walker_motion
+from posemoe_edge.edge.data.recorded import RecordedSequence, save_recorded
+from posemoe_edge.edge.data.sequences import evaluation_sequences
 from posemoe_edge.runtime import UsageError
 
 
@@ -92,3 +95,20 @@ def test_the_walkers_are_the_same_for_the_same_seed() -> None:
     assert motions[0][1] == motions[1][1] and motions[0][1].sha256 != motions[2][1].sha256
     for a, b in zip(motions[0][0], motions[1][0], strict=True):
         np.testing.assert_array_equal(a.keypoints, b.keypoints)
+
+
+def test_recorded_sequences_are_played_as_they_are(tmp_path: Path, make_walker_clip: Callable[..., Any]) -> None:
+    clips = [make_walker_clip(name, 60, seed=i) for i, name in enumerate("abc")]
+    sequences = evaluation_sequences(clips, noisy=True)
+    valid = np.ones(60, np.bool_)
+    valid[:25] = valid[50] = False  # the longest valid part is of 25 frames
+    sequences[2] = replace(sequences[2], valid=valid)
+    items = [RecordedSequence(s, "S1", split) for s, split in zip(sequences, ("train", "test", "test"), strict=True)]
+    save_recorded(tmp_path / "recorded.npz", items)
+    (recording,), motion = real_motion(tmp_path / "recorded.npz", frames=85, streams=1)
+    assert motion.kind == "recorded sequences" and not motion.noisy and sorted(motion.streams[0].clips) == ["b", "c"]
+    by_clip = {"b": sequences[1].keypoints, "c": sequences[2].keypoints[25:50]}
+    played = np.concatenate([by_clip[name] for name in motion.streams[0].clips])
+    np.testing.assert_array_equal(recording.keypoints, played)
+    (calibrated,), _ = real_motion(tmp_path / "recorded.npz", frames=30, streams=1, split="val")  # there is none: train
+    np.testing.assert_array_equal(calibrated.keypoints, sequences[0].keypoints[:30])
