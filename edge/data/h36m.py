@@ -95,6 +95,7 @@ def _recorded_sequences(positions: Positions, views: Views, cameras: Cameras) ->
                     dt_s=np.full(len(joints_m), 1 / FPS, np.float32),
                     clip_id=clip_id,
                     action=action.partition(" ")[0],
+                    intrinsics=np.tile(camera.intrinsics, (len(joints_m), 1)),
                 )
                 yield RecordedSequence(sequence, subject, SPLIT_OF[subject])
 

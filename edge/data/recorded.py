@@ -17,7 +17,14 @@ from .sequences import JOINTS, PoseSequence
 
 RECORDED_SPLITS = ("train", "test")
 _LABELS = ("clip_id", "subject", "action", "split")
-_DTYPES = {"keypoints": np.float32, "pose_m": np.float32, "dt_s": np.float32, "valid": np.bool_}
+_DTYPES = {
+    "keypoints": np.float32,
+    "pose_m": np.float32,
+    "dt_s": np.float32,
+    "valid": np.bool_,
+    "intrinsics": np.float32,
+}
+_OPTIONAL = ("valid", "intrinsics")
 _EXPECTED_FILE = "one that posemoe-edge import wrote"
 
 
@@ -112,7 +119,7 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
                 label = {key: texts[i] for key, texts in labels.items()}
                 if (split is None or label["split"] == split) and (selected is None or label["subject"] in selected):
                     clip_id = label["clip_id"]
-                    arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key != "valid" or f"valid.{i}" in file}
+                    arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key not in _OPTIONAL or f"{key}.{i}" in file}
                     _check_arrays(path, clip_id, arrays)
                     sequence = PoseSequence(**arrays, clip_id=clip_id, action=label["action"])
                     recorded.append(RecordedSequence(sequence, label["subject"], label["split"]))
@@ -134,7 +141,13 @@ def _labels(path: Path, file: Any) -> dict[str, list[str]]:
 
 def _check_arrays(path: Path, clip_id: str, arrays: dict[str, NDArray[Any]]) -> None:
     frames = len(np.atleast_1d(arrays["dt_s"]))
-    shapes = {"keypoints": (frames, JOINTS, 3), "pose_m": (frames, JOINTS, 3), "dt_s": (frames,), "valid": (frames,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "keypoints": (frames, JOINTS, 3),
+        "pose_m": (frames, JOINTS, 3),
+        "dt_s": (frames,),
+        "valid": (frames,),
+        "intrinsics": (frames, 4),
+    }
     for key, array in arrays.items():
         shape, dtype = shapes[key], _DTYPES[key]
         if array.shape != shape or array.dtype != dtype or not frames:

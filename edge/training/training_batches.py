@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from ..data.batches import STRIDES, SequenceBatch
 from ..data.mocap import Clip
 from ..data.sequence_stream import SequenceStream
-from ..data.sequences import DatasetItem
+from ..data.sequences import DatasetItem, PoseSequence
 from ..data.window_stream import WindowStream
 from ..models.lifter import Lifter
 from ..scenes.motion_bank import MotionBank
@@ -55,6 +56,9 @@ def training_batches(
         for scenes in Scenes(bank, rows=recipe.rows, frames=long, windows=False, view=view, seed=seed):
             for start in range(0, long, recipe.frames):
                 yield scenes.slice_frames(slice(start, start + recipe.frames)), True
+    dataset = [
+        replace(item, keypoints=item.keypoints_for(view=view)) if isinstance(item, PoseSequence) else item for item in dataset
+    ]
     if begins_with_windows:  # a WindowStream copies the whole dataset
         recorded = WindowStream(dataset, rows=recipe.rows, frames=frames, seed=seed, strides=STRIDES)
         for batch in takewhile(windows_go_on, recorded):
