@@ -16,6 +16,7 @@ from .figure import DARK_INK, DPI, INK, LEFT, RIGHT, TORSO, TRUTH, add_colour_ke
 from .lines import Lines, draw_on_axes
 
 _DOWN_DEG = 12.0  # how far the viewer looks down
+BALL = "#8E7CC3"
 
 
 def draw_skeletons(
@@ -23,6 +24,7 @@ def draw_skeletons(
     *,
     poses: NDArray[Any],
     truth: NDArray[Any] | None = None,
+    sigma: NDArray[Any] | None = None,
     titles: Sequence[str] | None = None,
     heading: str | None = None,
     lines: Sequence[Lines] = (),
@@ -36,6 +38,7 @@ def draw_skeletons(
         path: the file to write.
         poses: (N, J, 3) metres in camera axes (x right, y down, z forward).
         truth: (N, J, 3) drawn in grey behind the poses.
+        sigma: (N, J) metres, drawn as balls around the joints in which two thirds of the true joints lie.
         titles: N texts, one above each panel.
         heading: a text above everything.
         lines: plots below the panels.
@@ -48,6 +51,9 @@ def draw_skeletons(
     truth_m = None if truth is None else np.asarray(truth, np.float64)
     if truth_m is not None and truth_m.shape != poses_m.shape:
         raise FrameError(f"the truth has shape {truth_m.shape}", expected=f"the poses' {poses_m.shape}")
+    sigma_m = None if sigma is None else np.asarray(sigma, np.float64)
+    if sigma_m is not None and sigma_m.shape != poses_m.shape[:2]:
+        raise FrameError(f"sigma has shape {sigma_m.shape}", expected=f"one number for each joint, {poses_m.shape[:2]}")
 
     viewed = _viewed(poses_m, turn_deg)  # (N, J, 3)
     viewed_truth = None if truth_m is None else _viewed(truth_m, turn_deg)
@@ -66,12 +72,15 @@ def draw_skeletons(
         axes.set_ylim(low[1], high[1])
         axes.set_axis_off()
         _draw_ground(axes, _ground_height(everything), turn_deg)
+        if sigma_m is not None:
+            _draw_balls(axes, viewed[i], sigma_m[i])
         if viewed_truth is not None:
             _draw_skeleton(axes, viewed_truth[i], skeleton, colour=TRUTH)
         _draw_skeleton(axes, viewed[i], skeleton, colour=None)
         if titles is not None:
             axes.set_title(titles[i], fontsize=10, color=INK, pad=6)
     colours = {"left": LEFT, "right": RIGHT, "torso": TORSO} | ({} if truth_m is None else {"ground truth": TRUTH})
+    colours |= {} if sigma_m is None else {"standard deviation": BALL}
     add_colour_key(figure, colours, x=0.25 / width_in, y=1 - (top_in - 0.7) / height_in)
     if heading:
         figure.text(0.25 / width_in, 1 - 0.15 / height_in, heading, fontsize=12, weight="bold", va="top", color=DARK_INK)
@@ -109,6 +118,14 @@ def _draw_skeleton(axes: Any, viewed: F64, skeleton: Skeleton, *, colour: str | 
         axes.plot(*ends, color=colour or side, linewidth=3.0, solid_capstyle="round")
     if colour is None:
         axes.scatter(viewed[:, 0], viewed[:, 1], s=9, color="white", edgecolors=TORSO, linewidths=0.7, zorder=3)
+
+
+def _draw_balls(axes: Any, viewed: F64, sigma_m: F64) -> None:
+    """Draw a translucent ball around each joint, (J, 3) as viewed, with its standard deviation as radius."""
+    from matplotlib.patches import Circle
+
+    for (x, y, _), radius in zip(viewed, sigma_m, strict=True):
+        axes.add_patch(Circle((x, y), radius, facecolor=BALL, edgecolor="none", alpha=0.22, zorder=0.5))
 
 
 def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:

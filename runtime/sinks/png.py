@@ -24,11 +24,12 @@ _MAX_TRUTHS = 512  # frames whose truth waits for a pose with latency
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """The person's pose at one time, (17, 3) metres each."""
+    """The person's pose at one time, (17, 3) metres each, and its standard deviations."""
 
     t_s: float
     xyz_m: F32
     truth_m: F32 | None
+    sigma_m: F32 | None  # (17,)
 
 
 class PngSink(BaseSink):
@@ -68,7 +69,7 @@ class PngSink(BaseSink):
             return
         pose = event.poses[self._person]
         truth = next((truths.get(self._person) for t_s, truths in reversed(self._truths) if t_s == pose.t_s), None)
-        self._samples.append(_Sample(pose.t_s, pose.xyz_m.copy(), truth))
+        self._samples.append(_Sample(pose.t_s, pose.xyz_m.copy(), truth, pose.sigma_m))
         if len(self._samples) >= _MAX_SAMPLES:
             self._samples = self._samples[::2]
             self._stride *= 2
@@ -98,11 +99,13 @@ class PngSink(BaseSink):
         indices = np.unique(np.linspace(0, len(samples) - 1, min(self._panels, len(samples))).round().astype(int))
         shown = [samples[i] for i in indices]
         truths = [sample.truth_m for sample in shown if sample.truth_m is not None]
+        sigmas = [sample.sigma_m for sample in shown if sample.sigma_m is not None]
         draw_skeletons(
             path,
             file_format="png",
             poses=np.stack([sample.xyz_m for sample in shown]),
             truth=np.stack(truths) if len(truths) == len(shown) else None,
+            sigma=np.stack(sigmas) if len(sigmas) == len(shown) else None,
             titles=[f"{sample.t_s:.2f} s" for sample in shown],
             heading=f"Person {self._person}: {self._pose_count} poses",
             lines=[_error_lines(samples) if any(s.truth_m is not None for s in samples) else _height_lines(samples)],

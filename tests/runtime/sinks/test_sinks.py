@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +206,31 @@ def test_poses_that_do_not_fit_are_not_drawn(tmp_path: Path) -> None:
         draw_skeletons(tmp_path / "a.png", poses=np.zeros((0, 17, 3)))
     with pytest.raises(FrameError, match="the truth has shape"):
         draw_skeletons(tmp_path / "a.png", poses=np.zeros((2, 17, 3)), truth=np.zeros((1, 17, 3)))
+
+
+def test_standard_deviations_are_drawn_around_the_joints_of_poses_that_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+    monkeypatch.setattr(png_module, "draw_skeletons", lambda path, **options: drawn.append(options["sigma"]))
+    sigma_m = np.linspace(0.01, 0.2, 17, dtype=np.float32)
+    for sigma in (None, sigma_m):
+        with open_sink(f"png:{tmp_path / 'run.png'}") as sink:
+            for frame in FRAMES[:3]:
+                poses = {person: replace(pose, sigma_m=sigma) for person, pose in poses_of(frame).items()}
+                sink.write(pose_frame(frame, poses))
+    assert drawn[0] is None
+    np.testing.assert_array_equal(drawn[1], np.stack([sigma_m] * 3))
+
+
+def test_larger_standard_deviations_colour_more_of_the_picture(tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    pose = np.stack([FRAMES[0].keypoints[0].normalised()])
+    coloured = []
+    for name, sigma in (("none", None), ("small", np.full((1, 17), 0.02)), ("large", np.full((1, 17), 0.08))):
+        draw_skeletons(tmp_path / f"{name}.png", poses=pose, sigma=sigma)
+        coloured.append((image.imread(tmp_path / f"{name}.png")[..., :3] < 0.99).any(axis=-1).sum())
+    assert coloured[0] < coloured[1] < coloured[2]
+    with pytest.raises(FrameError, match="sigma has shape"):
+        draw_skeletons(tmp_path / "bad.png", poses=pose, sigma=np.ones((1, 16)))
