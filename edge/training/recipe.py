@@ -24,6 +24,8 @@ class Recipe:
         loss: "mpjpe", or the paper whose loss is used.
         trunk_rate: learning rate of the weights that a trunk of single frames has too, as a multiple of that of the others:
             below 1, the blocks over time learn while the trunk keeps what it knows; 0 freezes it.
+        singles: single frames, each of another person before another camera, that every update of a stream or of windows sees
+            too: few people are in a batch of streams, and without others the trunk forgets. Only for motion-capture clips.
         scene: updates for which a person stays before a camera, in the streams of motion-capture clips.
         velocity: weight of the additional velocity loss.
         average: share of the training that the running mean of the weights spans. The mean is what a training produces.
@@ -45,6 +47,7 @@ class Recipe:
     clip: float = 1.0
     loss: Literal["mpjpe", "posemoe", "mixste", "hummuss"] = "mpjpe"
     trunk_rate: float = 1.0
+    singles: int = 0
     scene: int = 8
     velocity: float = 2.0
     average: float = 0.02

@@ -26,7 +26,7 @@ from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
 from .recipe import Recipe, TrainingProgress, schedule
 from .sigma import calibrate_sigma
-from .training_batches import frames_per_row, training_batches
+from .training_batches import frames_per_row, single_frames, training_batches
 from .training_file import TrainingHistory, load_training, save_training
 
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
@@ -105,6 +105,7 @@ def train(
             progress=lambda: _progress(recipe, history),
             weights=weights,
         )
+        singles = single_frames(dataset, model, recipe, rank=rank, updates=history.updates, weights=weights)
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
@@ -138,7 +139,8 @@ def train(
             batch, carries_state = next(batches)
             if carries_state and state is None:
                 state = model.initial_state(recipe.rows)
-            loss, state = _update(lift, model, optimizers, state, batch, recipe, bfloat16=bfloat16)
+            single = next(singles) if singles is not None else None
+            loss, state = _update(lift, model, optimizers, state, batch, single, recipe, bfloat16=bfloat16)
             averaging.update_parameters(model)
             history.updates += 1
             if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
@@ -172,13 +174,14 @@ def _update(
     optimizers: Sequence[torch.optim.Optimizer],
     state: Tensor | None,
     batch: SceneBatch,
+    single: SceneBatch | None,
     recipe: Recipe,
     *,
     bfloat16: bool,
 ) -> tuple[float, Tensor | None]:
-    """One update on one batch: the loss, and the state after the batch, detached from its gradient.
+    """One update on one batch: its loss, and the state after the batch, detached from its gradient.
 
-    Without a state the rows of the batch are windows.
+    Without a state the rows of the batch are windows. The loss of single frames is added, but not reported.
     """
     target, reset = batch.pose_m, batch.reset
     with torch.autocast(target.device.type, torch.bfloat16, enabled=bfloat16):
@@ -193,6 +196,10 @@ def _update(
     reported = float(loss.detach())
     if model.config.sigma:
         loss = loss + SIGMA_WEIGHT * sigma_loss(predicted[..., 3], pose, target)
+    if single is not None:
+        with torch.autocast(target.device.type, torch.bfloat16, enabled=bfloat16):
+            lifted, _ = lift(single.keypoints, None, single.dt_s[:1])
+        loss = loss + LOSSES[recipe.loss](lifted.float()[..., :3], single.pose_m, single.reset)
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()

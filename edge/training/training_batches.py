@@ -67,6 +67,24 @@ def training_batches(
         yield _on_device(batch, device), True
 
 
+def single_frames(
+    dataset: Sequence[DatasetItem],
+    model: Lifter,
+    recipe: Recipe,
+    *,
+    rank: int,
+    updates: int,
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[SceneBatch] | None:
+    """Endless batches of single frames of clips for ``recipe.singles``; None where there are none."""
+    clips = [item for item in dataset if isinstance(item, Clip)]
+    if not recipe.singles or not clips:
+        return None
+    bank = MotionBank(clips, device=next(model.parameters()).device, weights=weights)
+    seed = (recipe.seed, rank, updates, 1)
+    return Scenes(bank, rows=recipe.singles, frames=1, windows=True, view=model.config.view, seed=seed)
+
+
 def frames_per_row(model: Lifter, recipe: Recipe) -> int:
     """Frames of one row of a batch."""
     return model.config.window or recipe.frames

@@ -32,6 +32,7 @@ from posemoe_edge.edge.models.pruning import Pruning
 from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.edge.scenes.motion_bank import MotionBank
+from posemoe_edge.edge.scenes.scenes import Scenes
 from posemoe_edge.edge.training import train as train_module
 from posemoe_edge.edge.training import training_batches
 from posemoe_edge.edge.training.optimizers import optimizer_states
@@ -185,6 +186,19 @@ def test_a_training_goes_on_from_weights_and_history_alone(tmp_path: Path, clips
     history = TrainingHistory(updates=5, seconds=60.0, runs=1, curve=[[5, 0.1, None]])
     record = train(TINY, clips, out=tmp_path / "b.safetensors", recipe=SHORT, start=model, history=history)
     assert (record["updates"], record["runs"], record["curve"][0]) == (8, 2, [5, 0.1, None]) and record["minutes"] >= 1
+
+
+def test_single_frames_are_learnt_beside_streams(tmp_path: Path, clips: list[Clip]) -> None:
+    """They keep the trunk: with them the error on single frames is smaller, after as many updates."""
+    errors = []
+    for singles in (0, 64):
+        recipe = dataclasses.replace(SHORT, updates=60, windows=0.0, singles=singles, rate=5e-3)
+        train(TINY, clips, out=tmp_path / f"{singles}.safetensors", recipe=recipe)
+        model, _ = load_checkpoint(tmp_path / f"{singles}.safetensors")
+        scenes = next(Scenes(MotionBank(clips), rows=400, frames=1, windows=True, view="image", seed=9))
+        with torch.no_grad():
+            errors.append(float((model(scenes.keypoints) - scenes.pose_m).norm(dim=-1).mean()))
+    assert errors[1] < 0.95 * errors[0]
 
 
 def test_a_lifter_with_sigma_learns_how_far_it_is_off(tmp_path: Path, clips: list[Clip]) -> None:
