@@ -56,13 +56,19 @@ class Stage:
 def stages(size: str) -> list[Stage]:
     """The stages of one size, in the order of training."""
     mlp = f"frame-{size}"
-    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "rate": 1e-3, "trunk_rate": 0.2}
+    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "scene": 4, "rate": 7e-4, "trunk_rate": 0.3, "velocity": 1.0}
     mixers = ("retention", "dssm", "attention") if size == "s" else ("retention", "dssm")
     rows = {"retention": 32, "dssm": 32, "attention": 12}
     return [
         Stage(mlp, 2.0, recipe={"rows": 1024, "muon": 0.0}, on_gpu={"rows": 16384}),
         *(
-            Stage(f"frame-{mixer}-{size}", 2.0, mlp, {"rows": rows[mixer], "muon": 0.0, **over_time}, {"rows": 8 * rows[mixer]})
+            Stage(
+                f"frame-{mixer}-{size}",
+                2.0,
+                mlp,
+                {"rows": rows[mixer], "muon": 0.0, "singles": 768, **over_time},
+                {"rows": 8 * rows[mixer]},
+            )
             for mixer in mixers
         ),
         Stage(f"posemoe-frame-{size}", 1.0, mlp, {"rows": 256, "muon": 0.0, "rate": 1e-3}, {"rows": 8192}),
@@ -71,7 +77,7 @@ def stages(size: str) -> list[Stage]:
                 f"posemoe-{mixer}-{size}",
                 2.0,
                 f"frame-{mixer}-{size}",
-                {"rows": rows[mixer] // 2, "muon": 0.0, **over_time},
+                {"rows": rows[mixer] // 2, "muon": 0.0, "singles": 128, **over_time},
                 {"rows": 4 * rows[mixer]},
             )
             for mixer in mixers
