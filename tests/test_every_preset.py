@@ -16,7 +16,9 @@ from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.dssm import DSSMConfig
+from posemoe_edge.edge.models.frame import FrameConfig
 from posemoe_edge.edge.models.lifter import Lifter
+from posemoe_edge.edge.models.posemoe import PoseMoEConfig
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import PRESETS
 from posemoe_edge.export import verify as verify_module
@@ -45,6 +47,10 @@ def shrunk(config: LifterConfig) -> LifterConfig:
         fields["pruning"] = replace(config.pruning, keep=(5, 3)[-stages:], layers=tuple(layers))
     if config.topology == "dual_stream":
         fields["representation"] = 8
+    if isinstance(config, PoseMoEConfig) and config.stem is not None:
+        fields["stem"] = 16
+    if isinstance(config, FrameConfig):
+        fields["mix_dim"] = 8
     return replace(config, **fields)
 
 

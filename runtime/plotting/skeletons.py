@@ -122,10 +122,9 @@ def _draw_skeleton(axes: Any, viewed: F64, skeleton: Skeleton, *, colour: str | 
 
 def _draw_balls(axes: Any, viewed: F64, sigma_m: F64) -> None:
     """Draw a translucent ball around each joint, (J, 3) as viewed, with its standard deviation as radius."""
-    from matplotlib.patches import Circle
-
+    angle = np.linspace(0, 2 * np.pi, 33)
     for (x, y, _), radius in zip(viewed, sigma_m, strict=True):
-        axes.add_patch(Circle((x, y), radius, facecolor=BALL, edgecolor="none", alpha=0.22, zorder=0.5))
+        axes.fill(x + radius * np.cos(angle), y + radius * np.sin(angle), color=BALL, alpha=0.22, linewidth=0, zorder=0.5)
 
 
 def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:
