@@ -68,7 +68,7 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip], relative_to: Se
             lead = paired_interval(theirs["mpjpe_mm_by_clip"], ours["mpjpe_mm_by_clip"], ours["frames_by_clip"])
             row |= {
                 f"over {name}": round(ours["mpjpe_mm"] / theirs["mpjpe_mm"], 3),
-                f"lead over {name}": f"{lead.mean:.1f} [{lead.low:.1f}, {lead.high:.1f}]",
+                f"lead over {name}": str(lead),
             }
     return rows
 

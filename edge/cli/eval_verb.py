@@ -14,6 +14,8 @@ from ..evaluation import evaluate
 from ..intervals import Interval, paired_interval
 from .output import Output, Result, verb
 
+LABELS = {"recorded": "as recorded"}
+
 
 @click.command("eval")
 @click.argument("artefact", required=False)
@@ -73,14 +75,13 @@ def command(
                 }
     out.print(f"{'':<12}{'MPJPE':>10}{'P-MPJPE':>10}{'MPJVE':>14}{'PCK@150':>10}{'AUC':>8}")
     for name, metrics in results.items():
-        label = "as recorded" if name == "recorded" else name
+        label = LABELS.get(name, name)
         velocity = metrics["mpjve_mm"] or float("nan")
         errors = f"{metrics['mpjpe_mm']:>7.1f} mm{metrics['p_mpjpe_mm']:>7.1f} mm{velocity:>5.1f} mm/frame"
         out.print(f"{label:<12}{errors}{metrics['pck150']:>8.1f} %{metrics['auc']:>6.1f} %")
     for name, metrics in results.items():
-        label = "as recorded" if name == "recorded" else name
         spread = metrics["mpjpe_mm_interval"]
-        out.print(f"{label}: MPJPE between {spread['low']:.1f} and {spread['high']:.1f} mm, 95 % over clips")
+        out.print(f"{LABELS.get(name, name)}: MPJPE between {spread['low']:.1f} and {spread['high']:.1f} mm, 95 % over clips")
         if sigma := metrics["sigma"]:
             out.print(f"  {sigma['within_1']:.0f} % of the joints within sigma, {sigma['within_2']:.0f} % within twice sigma")
         if compared := metrics.get("against"):

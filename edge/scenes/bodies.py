@@ -62,9 +62,9 @@ def trunk_axes(joints_m: Tensor, part: tuple[int, int, int, int] = LOWER) -> Ten
         part: joints at its bottom, top, right and left.
     """
     low, high, right, left = (joints_m[:, :, joint] for joint in part)
-    up = _unit(high - low)
+    up = unit(high - low)
     across = left - right
-    across = _unit(across - (across * up).sum(-1, keepdim=True) * up)
+    across = unit(across - (across * up).sum(-1, keepdim=True) * up)
     return torch.stack([across, torch.linalg.cross(across, up), up], dim=-2)
 
 
@@ -106,7 +106,7 @@ def swap_limbs(joints_m: Tensor, reset: Tensor, generator: torch.Generator) -> t
         turn = axes[part][receivers].transpose(-1, -2) @ axes[part][donors]  # (n, T, 3, 3) donor's axes to receiver's
         for bone in limb:
             donated = (turn @ bones[donors, :, bone, :, None])[..., 0]
-            swapped[receivers, :, bone] = _unit(donated) * length[receivers, :, bone]
+            swapped[receivers, :, bone] = unit(donated) * length[receivers, :, bone]
         reset[receivers] |= reset[donors]
     return from_bones(swapped, joints_m[:, :, 0]), reset
 
@@ -158,7 +158,7 @@ def bend(joints_m: Tensor, dt_s: Tensor, generator: torch.Generator) -> Tensor:
         thigh, shin = bones[:, :, knee], bones[:, :, ankle]
         flexion = torch.atan2((thigh * forward).sum(-1), -(thigh * up).sum(-1))  # of the hip, 0 if straight
         hip_turn = (hips[:, side, None] * share).minimum((MOST_HIP_FLEXION - flexion).clamp(min=0))
-        knee_now = torch.acos((_unit(thigh) * _unit(shin)).sum(-1).clamp(-1, 1))
+        knee_now = torch.acos((unit(thigh) * unit(shin)).sum(-1).clamp(-1, 1))
         knee_turn = (knees[:, side, None] * share).minimum((MOST_KNEE_FLEXION - knee_now).clamp(min=0))
         # About the left axis a positive angle moves what points down backwards, so that a hip flexes by a negative one.
         new_bones[:, :, knee] = _turned(thigh, left, -hip_turn)
@@ -211,6 +211,7 @@ def _chance(generator: torch.Generator, rows: int, chance: float, device: torch.
     return torch.rand(rows, generator=generator, device=device) < chance
 
 
-def _unit(vector: Tensor) -> Tensor:
-    unit: Tensor = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-6)
-    return unit
+def unit(vector: Tensor) -> Tensor:
+    """(..., 3) vectors of length 1; one that is almost zero stays short."""
+    scaled: Tensor = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-6)
+    return scaled

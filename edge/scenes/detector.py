@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ...runtime.pose.skeleton import H36M17
-from ..data.augment import CONFIDENCE_NOISE, GAUSSIAN_SHARE, JITTER, KEY_FRAMES, LOWEST_CONFIDENCE, OUTLIER, SIGMA
-from .bodies import trunk_axes
+from ..data.augment import CONFIDENCE_NOISE, GAUSSIAN_SHARE, JITTER, KEY_FRAMES, LIMBS, LOWEST_CONFIDENCE, OUTLIER, SIGMA
+from .bodies import trunk_axes, unit
 from .cameras import Cameras
 
 CLEAN_SHARE = 0.15  # of the rows: exact and complete, as far as the picture goes
@@ -22,7 +22,6 @@ OCCLUDED_SHARE = 0.15  # of the rows
 JOINT_LOSS, FRAME_LOSS = 0.04, 0.05
 LIMB_LOSS_EVERY = 250.0  # frames
 SWAP_SHARE = 0.03  # of the rows, at any frame
-LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))  # right leg, left leg, left arm, right arm
 
 _J = {name: index for index, name in enumerate(H36M17.joints)}
 
@@ -38,12 +37,12 @@ def definitions(joints_m: Tensor, generator: torch.Generator) -> Tensor:
     def normal(mean: float, sd: float, *shape: int) -> Tensor:
         return torch.randn(rows, 1, *shape, generator=generator, device=device) * sd + mean
 
-    left, forward, up = trunk_axes(joints_m).unbind(-2)  # (B, T, 3) each, of the pelvis
-    axes = torch.stack([left, forward, up], dim=-2)
+    axes = trunk_axes(joints_m)  # (B, T, 3, 3) of the pelvis
+    up = axes[:, :, 2]
     points = joints_m + normal(0.0, 0.008, 17, 3) @ axes
-    head_up = _unit(points[:, :, _J["head"]] - points[:, :, _J["thorax"]])
+    head_up = unit(points[:, :, _J["head"]] - points[:, :, _J["thorax"]])
     shoulders = joints_m[:, :, _J["left_shoulder"]] - joints_m[:, :, _J["right_shoulder"]]
-    head_forward = _unit(torch.linalg.cross(shoulders, head_up))
+    head_forward = unit(torch.linalg.cross(shoulders, head_up))
     head = joints_m[:, :, _J["head"]]
     coco = points.clone()
     coco[:, :, _J["nose"]] = head + normal(0.11, 0.02, 1) * head_forward + normal(-0.025, 0.02, 1) * head_up
@@ -170,8 +169,3 @@ def _swap_sides(keypoints: Tensor, chosen: Tensor, generator: torch.Generator) -
     time = torch.arange(frames, device=device)
     spell = (time >= start) & (time < start + length) & chosen  # (B, T)
     return torch.where((spell[..., None] & of_kind)[..., None], keypoints[:, :, order], keypoints)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    unit: Tensor = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-6)
-    return unit

@@ -26,7 +26,7 @@ from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
 from .recipe import Recipe, TrainingProgress, schedule
 from .sigma import calibrate_sigma
-from .training_batches import frames_per_row, single_frames, training_batches
+from .training_batches import frames_per_row, motion_bank, single_frames, training_batches
 from .training_file import TrainingHistory, load_training, save_training
 
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
@@ -96,16 +96,10 @@ def train(
             load_optimizer_states(optimizers, _without_prefix("optimizer", tensors))
         history.runs += 1
         validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
-        batches = training_batches(
-            dataset,
-            model,
-            recipe,
-            rank=rank,
-            updates=history.updates,
-            progress=lambda: _progress(recipe, history),
-            weights=weights,
-        )
-        singles = single_frames(dataset, model, recipe, rank=rank, updates=history.updates, weights=weights)
+        bank = motion_bank(dataset, device, weights)
+        draw = {"rank": rank, "updates": history.updates}
+        batches = training_batches(dataset, bank, model, recipe, progress=lambda: _progress(recipe, history), **draw)
+        singles = single_frames(bank, model, recipe, **draw)
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)

@@ -19,36 +19,45 @@ from ..scenes.scenes import SceneBatch, Scenes
 from .recipe import Recipe
 
 
+def motion_bank(
+    dataset: Sequence[DatasetItem], device: torch.device, weights: Mapping[str, float] | None = None
+) -> MotionBank | None:
+    """The clips of a dataset on the device that trains; None of recorded sequences.
+
+    Args:
+        weights: how often each source or subject is shown, see ``MotionBank``.
+    """
+    clips = [item for item in dataset if isinstance(item, Clip)]
+    return MotionBank(clips, device=device, weights=weights) if len(clips) == len(dataset) else None
+
+
 def training_batches(
     dataset: Sequence[DatasetItem],
+    bank: MotionBank | None,
     model: Lifter,
     recipe: Recipe,
     *,
     rank: int,
     updates: int,
     progress: Callable[[], float],
-    weights: Mapping[str, float] | None = None,
 ) -> Iterator[tuple[SceneBatch, bool]]:
     """Endless batches on the model's device, each with whether the state is carried into it.
 
     Clips are filmed by cameras drawn on the device; recorded sequences are cut from their files on the host.
 
     Args:
+        bank: the dataset's ``motion_bank``.
         rank, updates: part of the seed, so that each process and each resumed run draws other cameras.
         progress: the completed share of the training; windows go on until ``recipe.windows``.
-        weights: how often each source or subject is shown, see ``MotionBank``.
     """
     seed, frames = (recipe.seed, rank, updates), frames_per_row(model, recipe)
     device, view = next(model.parameters()).device, model.config.view
-    begins_with_windows = model.config.windowed or progress() < recipe.windows
 
-    def windows_go_on(batch: object) -> bool:
+    def windows_go_on(batch: object = None) -> bool:
         return model.config.windowed or progress() < recipe.windows
 
-    clips = [item for item in dataset if isinstance(item, Clip)]
-    if len(clips) == len(dataset):
-        bank = MotionBank(clips, device=device, weights=weights)
-        if begins_with_windows:
+    if bank is not None:
+        if windows_go_on():
             windows = Scenes(bank, rows=recipe.rows, frames=frames, windows=True, view=view, seed=seed)
             for scenes in takewhile(windows_go_on, windows):
                 yield scenes, False
@@ -59,7 +68,7 @@ def training_batches(
     dataset = [
         replace(item, keypoints=item.keypoints_for(view=view)) if isinstance(item, PoseSequence) else item for item in dataset
     ]
-    if begins_with_windows:  # a WindowStream copies the whole dataset
+    if windows_go_on():  # a WindowStream copies the whole dataset
         recorded = WindowStream(dataset, rows=recipe.rows, frames=frames, seed=seed, strides=STRIDES)
         for batch in takewhile(windows_go_on, recorded):
             yield _on_device(batch, device), False
@@ -68,19 +77,11 @@ def training_batches(
 
 
 def single_frames(
-    dataset: Sequence[DatasetItem],
-    model: Lifter,
-    recipe: Recipe,
-    *,
-    rank: int,
-    updates: int,
-    weights: Mapping[str, float] | None = None,
+    bank: MotionBank | None, model: Lifter, recipe: Recipe, *, rank: int, updates: int
 ) -> Iterator[SceneBatch] | None:
     """Endless batches of single frames of clips for ``recipe.singles``; None where there are none."""
-    clips = [item for item in dataset if isinstance(item, Clip)]
-    if not recipe.singles or not clips:
+    if not recipe.singles or bank is None:
         return None
-    bank = MotionBank(clips, device=next(model.parameters()).device, weights=weights)
     seed = (recipe.seed, rank, updates, 1)
     return Scenes(bank, rows=recipe.singles, frames=1, windows=True, view=model.config.view, seed=seed)
 
