@@ -135,6 +135,8 @@ def _train(
         model, record = load_checkpoint(kept)
         training = record["training"]
         history = TrainingHistory(training["updates"], 60 * training["minutes"], training["runs"], training["curve"])
+        if history.seconds >= 60 * minutes:
+            return  # complete, and kept already
         start, origin = model, training["start"]
     elif stage.start is None:
         start, origin = None, None
