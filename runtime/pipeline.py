@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .arrays import F32, ImageBgr
-from .detectors import Detector, open_detector
+from .detectors import Detection, Detector, RegionDetector, open_detector
 from .errors import CheckFailedError, FrameError, UsageError
 from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
@@ -34,6 +34,7 @@ class Pipeline:
         tracker: gives detections ids that last from frame to frame: a tracker, or its name. The ids of a source of
             keypoints are kept.
         frames: at most so many frames of a URI, None for all.
+        search_every: frames between two searches for further people, of a detector that works in two stages.
         intrinsics: of the camera, in its pixels; None takes the source's own, or nominal ones.
 
     Raises:
@@ -48,12 +49,14 @@ class Pipeline:
         detector: Detector | str | None = None,
         tracker: Tracker | str = "order",
         frames: int | None = None,
+        search_every: int = 10,
         intrinsics: Intrinsics | None = None,
     ) -> None:
         self.source, self.model = source, model
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
         self.tracker = open_tracker(tracker) if isinstance(tracker, str) else tracker
         self._max_frames, self.intrinsics = frames, intrinsics
+        self.search_every, self._until_search = search_every, 0
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
         if not isinstance(source, str):
@@ -134,13 +137,26 @@ class Pipeline:
             self._streams.clear()
             self._seen_s.clear()
             self.tracker.reset()
+            self._until_search = 0
 
     def _detect(self, frame: CameraFrame) -> dict[int, Keypoints]:
         """Person id -> keypoints in pixels."""
         if self.detector is None:
             raise UsageError("a picture from a source of keypoints", expected="a source whose pictures is True")
-        detections = self.tracker.update(self.detector.detect(frame.image_bgr), t_s=frame.t_s)
-        return {person: detection.keypoints for person, detection in detections.items()}
+        detections = self._detections(self.detector, frame)
+        return {person: found.keypoints for person, found in self.tracker.update(detections, t_s=frame.t_s).items()}
+
+    def _detections(self, detector: Detector, frame: CameraFrame) -> list[Detection]:
+        """The people of a frame: a detector of two stages looks where they are expected, and searches now and then."""
+        if not isinstance(detector, RegionDetector):
+            return detector.detect(frame.image_bgr)
+        regions = list(self.tracker.regions(t_s=frame.t_s))
+        if self._until_search == 0 or not regions:
+            expected = tuple(regions)
+            regions += [new for new in detector.find(frame.image_bgr) if not any(map(new.is_near, expected))]
+            self._until_search = self.search_every
+        self._until_search -= 1
+        return detector.detect(frame.image_bgr, regions=regions)
 
     def _lift(
         self,

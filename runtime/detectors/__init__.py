@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..registry import Registry
-from .base import Box, Detection, Detector
+from .base import Detection, Detector, RegionDetector
+from .region import Box, Region
 
-__all__ = ["DETECTORS", "Box", "Detection", "Detector", "open_detector"]
+__all__ = ["DETECTORS", "Box", "Detection", "Detector", "Region", "RegionDetector", "open_detector"]
 
 DETECTORS: Registry[Callable[[str], Detector]] = Registry(
     "detector",

@@ -14,9 +14,7 @@ from ..arrays import ImageBgr
 from ..errors import FrameError
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, Skeleton
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+from .region import Box, Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +25,13 @@ class Detection:
         keypoints: in pixels, with the picture's size.
         box_px: left, top, right, bottom.
         score: confidence in [0, 1] that there is a person.
+        region: where the detector would look for the person in the next frame; None if it looks everywhere.
     """
 
     keypoints: Keypoints
     box_px: Box
     score: float
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         if self.keypoints.size is None:
@@ -44,7 +44,13 @@ class Detection:
 
     @classmethod
     def from_coco(
-        cls, points_px: NDArray[np.floating], *, size: ImageSize, box_px: Box | None = None, score: float | None = None
+        cls,
+        points_px: NDArray[np.floating],
+        *,
+        size: ImageSize,
+        box_px: Box | None = None,
+        score: float | None = None,
+        region: Region | None = None,
     ) -> Detection:
         """A detection of COCO-17 keypoints.
 
@@ -53,8 +59,9 @@ class Detection:
             size: the picture's size.
             box_px: None encloses the joints that were seen.
             score: None is the mean score of the joints that were seen.
+            region: where to look next.
         """
-        return cls._of(Keypoints.from_coco(points_px, size=size), box_px, score)
+        return cls._of(Keypoints.from_coco(points_px, size=size), box_px, score, region)
 
     @classmethod
     def from_arrays(
@@ -66,12 +73,13 @@ class Detection:
         size: ImageSize,
         box_px: Box | None = None,
         score: float | None = None,
+        region: Region | None = None,
     ) -> Detection:
         """A detection of separate arrays: (J, 2) x and y in pixels, and (J,) scores; the rest is as for ``from_coco``."""
-        return cls._of(Keypoints.from_arrays(xy_px, joint_scores, skeleton=skeleton, size=size), box_px, score)
+        return cls._of(Keypoints.from_arrays(xy_px, joint_scores, skeleton=skeleton, size=size), box_px, score, region)
 
     @classmethod
-    def _of(cls, keypoints: Keypoints, box_px: Box | None, score: float | None) -> Detection:
+    def _of(cls, keypoints: Keypoints, box_px: Box | None, score: float | None, region: Region | None) -> Detection:
         # Joints that are not finite do not count here; the stream refuses such keypoints by name.
         detected = keypoints.points[np.isfinite(keypoints.points).all(axis=1) & (keypoints.score > 0)]
         if box_px is None:
@@ -79,7 +87,7 @@ class Detection:
             box_px = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
         if score is None:
             score = float(np.clip(detected[:, 2].mean(), 0, 1)) if len(detected) else 0.0
-        return cls(keypoints, box_px, score)
+        return cls(keypoints, box_px, score, region)
 
 
 @runtime_checkable
@@ -88,11 +96,24 @@ class Detector(Protocol):
 
     skeleton: Skeleton
 
-    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
         """All people in the picture.
 
         Args:
             image_bgr: (H, W, 3) uint8, blue first.
-            regions: boxes in which to look, for detectors that can; None is the whole picture.
+            regions: where to look, for one person in each; None is the whole picture. A detector that sees the whole
+                picture at once does not need them.
         """
+        ...
+
+
+@runtime_checkable
+class RegionDetector(Detector, Protocol):
+    """A detector in two stages: regions with people in them, then one person in each.
+
+    A pipeline calls the first stage in some frames only; in the others it knows the regions from the frame before.
+    """
+
+    def find(self, image_bgr: ImageBgr) -> list[Region]:
+        """Where people are in the picture, the most certain first."""
         ...

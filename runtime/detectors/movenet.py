@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import tempfile
@@ -17,7 +16,8 @@ from ..arrays import F32, ImageBgr
 from ..errors import ArtefactError, FrameError, MissingError, missing_extra
 from ..pose.keypoints import ImageSize
 from ..pose.skeleton import COCO17, Skeleton
-from .base import Box, Detection
+from .base import Detection
+from .region import Region, crop
 
 MIN_SCORE = 0.1
 """Joints with a lower score count as not seen: MoveNet guesses a position for every joint."""
@@ -67,64 +67,31 @@ class MoveNet:
         self._input, self._output, self._type = inputs[0]["index"], outputs[0]["index"], inputs[0]["dtype"]
         self.size_px: int = shape_in[1]
 
-    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
         """The one person in the picture or in each region, if six joints or more are seen."""
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or image_bgr.size == 0:
             raise FrameError(f"the picture is {image_bgr.shape} {image_bgr.dtype}", expected="(H, W, 3) uint8")
         size = ImageSize.of(image_bgr)
-        if regions is None:
-            people = [self._find_person(image_bgr)]
-        else:
-            people = [self._find_person_in(image_bgr, region) for region in regions]
+        searched = [Region.whole(image_bgr)] if regions is None else regions
+        people = [self._find_person(image_bgr, region) for region in searched]
         return [Detection.from_coco(person, size=size) for person in people if np.count_nonzero(person[:, 2]) >= MIN_JOINTS]
 
-    def _find_person_in(self, image_bgr: ImageBgr, region: Box) -> F32:
-        """(17, 3) in pixels of the whole picture; all scores are 0 if the region lies outside of it."""
+    def _find_person(self, image_bgr: ImageBgr, region: Region) -> F32:
+        """(17, 3) x and y in pixels of the picture, score, COCO-17; all scores are 0 if the region lies outside of it."""
         height, width = image_bgr.shape[:2]
-        left, top = max(0, math.floor(region[0])), max(0, math.floor(region[1]))
-        right, bottom = min(width, math.ceil(region[2])), min(height, math.ceil(region[3]))
-        if right <= left or bottom <= top:
+        left, top, right, bottom = region.box
+        if right <= 0 or bottom <= 0 or left >= width or top >= height:
             return np.zeros((17, 3), np.float32)
-        person = self._find_person(image_bgr[top:bottom, left:right])
-        person[:, :2] += np.array([left, top], np.float32)
-        return person
-
-    def _find_person(self, image_bgr: ImageBgr) -> F32:
-        """(17, 3) x and y in pixels of this picture, score, COCO-17."""
-        square, scale, left, top = letterbox(image_bgr, self.size_px)
+        square = crop(image_bgr, region, self.size_px)
         rgb = np.ascontiguousarray(square[None, :, :, ::-1]).astype(self._type)
         self._interpreter.set_tensor(self._input, rgb)
         self._interpreter.invoke()
         output = self._interpreter.get_tensor(self._output)[0, 0].astype(np.float32)  # (17, 3) y, x, score, of the square
+        to_picture = region.to_picture(self.size_px)
         person = np.empty((17, 3), np.float32)
-        person[:, 0] = (output[:, 1] * self.size_px - left) / scale
-        person[:, 1] = (output[:, 0] * self.size_px - top) / scale
+        person[:, :2] = output[:, 1::-1] * self.size_px @ to_picture[:, :2].T + to_picture[:, 2]
         person[:, 2] = np.where(output[:, 2] < MIN_SCORE, 0.0, np.clip(output[:, 2], 0.0, 1.0))
         return person
-
-
-def letterbox(image: ImageBgr, size_px: int) -> tuple[ImageBgr, float, int, int]:
-    """The picture scaled to fit a square, centred on black.
-
-    Args:
-        image: (H, W, 3).
-        size_px: side S of the square.
-
-    Returns:
-        (S, S, 3), the scale, and the margins at the left and at the top in pixels of the square.
-    """
-    try:
-        import cv2
-    except ImportError:
-        raise missing_extra("opencv-python-headless", "camera", "resizing pictures for a detector") from None
-    height, width = image.shape[:2]
-    scale = size_px / max(height, width)
-    scaled = (max(1, round(width * scale)), max(1, round(height * scale)))
-    left, top = (size_px - scaled[0]) // 2, (size_px - scaled[1]) // 2
-    square = np.zeros((size_px, size_px, 3), np.uint8)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    square[top : top + scaled[1], left : left + scaled[0]] = cv2.resize(image, scaled, interpolation=interpolation)
-    return square, scale, left, top
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from ..detectors.base import Detection
+from ..detectors.region import Region
 
 
 @runtime_checkable
@@ -14,6 +15,10 @@ class Tracker(Protocol):
 
     def update(self, detections: Sequence[Detection], *, t_s: float) -> dict[int, Detection]:
         """Person id -> detection of the frame at ``t_s`` seconds. A detection that is left out is not lifted."""
+        ...
+
+    def regions(self, *, t_s: float) -> list[Region]:
+        """Where the people of earlier frames are expected at ``t_s``, for those whose detections have a region."""
         ...
 
     def reset(self) -> None:

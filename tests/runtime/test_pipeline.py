@@ -28,7 +28,7 @@ from posemoe_edge.runtime import (
     load,
 )
 from posemoe_edge.runtime.arrays import F32, ImageBgr
-from posemoe_edge.runtime.detectors import Box, Detection
+from posemoe_edge.runtime.detectors import Detection, Region
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
 from posemoe_edge.runtime.sinks import BaseSink, RunInfo
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
@@ -213,7 +213,7 @@ class TwoPeopleDetector:
     def __init__(self, points_px: NDArray[np.floating]) -> None:
         self.points_px = points_px  # (P, 17, 3)
 
-    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Box] | None = None) -> list[Detection]:
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
         return [Detection.from_coco(points, size=ImageSize.of(image_bgr)) for points in self.points_px]
 
 

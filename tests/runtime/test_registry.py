@@ -52,6 +52,9 @@ class OneTracker:
     def update(self, detections, *, t_s):
         return {self.person: detections[0]}
 
+    def regions(self, *, t_s):
+        return []
+
     def reset(self):
         pass
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.detectors import Detector, open_detector
-from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNet, letterbox
+from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNet
+from posemoe_edge.runtime.detectors.region import Region
 from posemoe_edge.runtime.errors import ArtefactError, FrameError, MissingError, UsageError
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.skeleton import COCO17
@@ -76,10 +77,12 @@ def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNet, width: int
 
 def test_regions_are_searched_one_by_one(movenet: MoveNet) -> None:
     picture = figure(640, 480, left=160, top=60, tall=360)
-    region = (20.0, 20.0, 320.0, 460.0)
-    whole, part = movenet.detect(picture[20:460, 20:320]), movenet.detect(picture, regions=[region, (700.0, 0.0, 800.0, 9.0)])
+    around, beside = Region.around((20.0, 20.0, 320.0, 460.0)), Region.around((700.0, 0.0, 800.0, 9.0))
+    padded = np.zeros((440, 440, 3), np.uint8)
+    padded[:, 50:390] = picture[20:460, :340]  # the square around the region begins 50 pixels left of the picture
+    whole, part = movenet.detect(padded), movenet.detect(picture, regions=[around, beside])
     assert len(whole) == len(part) == 1  # nobody is in a region outside of the picture
-    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + 20, atol=1e-3)
+    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + np.array((-50, 20)), atol=0.1)
     assert part[0].keypoints.size == ImageSize(640, 480) and movenet.detect(picture, regions=[]) == []
 
 
@@ -98,18 +101,6 @@ def test_loading_writes_nothing_to_stderr(movenet: MoveNet, capfd: pytest.Captur
     open_detector(f"movenet:{MODEL}").detect(np.zeros((32, 32, 3), np.uint8))
     captured = capfd.readouterr()
     assert captured.err == "" and captured.out == ""
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "margins"), [(480, 640, (0, 24)), (640, 480, (24, 0)), (96, 96, (0, 0)), (1, 400, (0, 95))]
-)
-def test_letterboxing_keeps_proportions(height: int, width: int, margins: tuple[int, int]) -> None:
-    pytest.importorskip("cv2")
-    square, scale, left, top = letterbox(np.full((height, width, 3), 255, np.uint8), 192)
-    assert square.shape == (192, 192, 3) and (left, top) == margins and scale == 192 / max(height, width)
-    rows, columns = np.flatnonzero(square.any((1, 2))), np.flatnonzero(square.any((0, 2)))
-    assert rows[0] == top and columns[0] == left
-    assert len(rows) == max(1, round(height * scale)) and len(columns) == max(1, round(width * scale))
 
 
 @pytest.mark.parametrize(

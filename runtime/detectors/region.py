@@ -1,0 +1,97 @@
+"""Regions: turned squares of a picture in which a network looks for one person, and the crops that it sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import F64, ImageBgr
+from ..errors import FrameError, missing_extra
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+_MOST_REDUCTION = 2.0  # bilinear interpolation skips pixels where a picture shrinks by more than this
+
+
+@dataclass(frozen=True)
+class Region:
+    """A square of a picture, which may be turned and may reach beyond the picture's edges.
+
+    Args:
+        x_px, y_px: its middle.
+        side_px: above 0.
+        angle_rad: of its upward direction, clockwise from the picture's.
+
+    Raises:
+        FrameError: a number that is not finite, or a side that is not above 0.
+    """
+
+    x_px: float
+    y_px: float
+    side_px: float
+    angle_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.x_px, self.y_px, self.side_px, self.angle_rad))) or self.side_px <= 0:
+            raise FrameError(f"the region {self}", expected="finite numbers and a side above 0")
+
+    @classmethod
+    def around(cls, box: Box, *, margin: float = 1.0) -> Region:
+        """The upright square around the middle of a box, ``margin`` times as large as its longer side, at least a pixel."""
+        left, top, right, bottom = box
+        side = max(1.0, margin * max(right - left, bottom - top))
+        return cls((left + right) / 2, (top + bottom) / 2, side)
+
+    @classmethod
+    def whole(cls, image: ImageBgr) -> Region:
+        """The upright square around a whole picture (H, W, 3)."""
+        height, width = image.shape[:2]
+        return cls.around((0.0, 0.0, float(width), float(height)))
+
+    @property
+    def box(self) -> Box:
+        """The upright box around it."""
+        half = self.side_px / 2 * (abs(math.cos(self.angle_rad)) + abs(math.sin(self.angle_rad)))
+        return self.x_px - half, self.y_px - half, self.x_px + half, self.y_px + half
+
+    def moved(self, x_px: float, y_px: float) -> Region:
+        """The same square elsewhere."""
+        return Region(self.x_px + x_px, self.y_px + y_px, self.side_px, self.angle_rad)
+
+    def is_near(self, other: Region) -> bool:
+        """Whether both may hold the same person: their middles are nearer than a quarter of the smaller side."""
+        distance = math.hypot(self.x_px - other.x_px, self.y_px - other.y_px)
+        return distance < min(self.side_px, other.side_px) / 4
+
+    def to_picture(self, size_px: int) -> F64:
+        """(2, 3) from pixels of its crop of that size to pixels of the picture."""
+        scale = self.side_px / size_px
+        cos, sin = scale * math.cos(self.angle_rad), scale * math.sin(self.angle_rad)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        corner = np.array([self.x_px, self.y_px]) - turn @ np.full(2, size_px / 2)
+        return np.concatenate([turn, corner[:, None]], axis=1)
+
+
+def crop(image: ImageBgr, region: Region, size_px: int) -> ImageBgr:
+    """The picture in a region, (S, S, 3) upright; black beyond the picture's edges."""
+    try:
+        import cv2
+    except ImportError:
+        raise missing_extra("opencv-python-headless", "camera", "cropping pictures for a detector") from None
+    to_picture = region.to_picture(size_px)
+    reduction = region.side_px / size_px
+    if reduction > _MOST_REDUCTION:  # reduced by area first
+        factor = _MOST_REDUCTION / reduction
+        height, width = image.shape[:2]
+        reduced = (max(1, round(width * factor)), max(1, round(height * factor)))
+        # A pixel's middle is at a half: cv2 counts from the middle of the first pixel.
+        scale = np.array([reduced[0] / width, reduced[1] / height])
+        image = cv2.resize(image, reduced, interpolation=cv2.INTER_AREA)
+        to_picture = to_picture * scale[:, None]
+    to_picture = to_picture.copy()
+    to_picture[:, 2] += to_picture[:, :2] @ np.full(2, 0.5) - 0.5
+    cropped: ImageBgr = cv2.warpAffine(image, to_picture, (size_px, size_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return cropped

@@ -1,0 +1,53 @@
+"""Regions of a picture, and the crops that a network sees."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from posemoe_edge.runtime import FrameError
+from posemoe_edge.runtime.detectors import Region
+from posemoe_edge.runtime.detectors.region import crop
+
+cv2 = pytest.importorskip("cv2")
+
+
+@pytest.mark.parametrize("side", [40.0, 90.0, 400.0])  # enlarged, about as it is, reduced
+@pytest.mark.parametrize("angle", [0.0, 0.5, -2.0, math.pi])
+def test_what_a_crop_shows_lies_where_the_region_says(side: float, angle: float) -> None:
+    picture = np.zeros((480, 640, 3), np.uint8)
+    cv2.circle(picture, (300, 200), max(3, round(side / 20)), (255, 255, 255), -1)
+    region = Region(305.0, 195.0, side, angle)
+    shown = crop(picture, region, 128)[..., 0].astype(float)
+    y, x = (np.indices(shown.shape) + 0.5) * shown / shown.sum()
+    to_picture = region.to_picture(128)
+    middle = to_picture[:, :2] @ (x.sum(), y.sum()) + to_picture[:, 2]
+    np.testing.assert_allclose(middle, (300.5, 200.5), atol=side / 100)
+
+
+def test_a_turned_region_shows_its_own_upward_direction_at_the_top() -> None:
+    picture = np.zeros((100, 100, 3), np.uint8)
+    picture[:, 60:] = 255  # white at the right
+    turned = crop(picture, Region(50.0, 50.0, 60.0, math.pi / 2), 60)  # its up is the picture's right
+    assert turned[:15].min() == 255 and turned[-15:].max() == 0
+
+
+def test_beyond_the_edge_it_is_black_and_proportions_stay() -> None:
+    shown = crop(np.full((100, 200, 3), 255, np.uint8), Region.whole(np.zeros((100, 200, 3), np.uint8)), 100)
+    lit = np.flatnonzero(shown[:, 50, 0] > 127)
+    assert (lit[0], lit[-1]) == (25, 74) and shown[50].min() == 255
+
+
+def test_a_box_becomes_the_square_around_it() -> None:
+    region = Region.around((10.0, 20.0, 30.0, 80.0), margin=1.5)
+    assert (region.x_px, region.y_px, region.side_px) == (20, 50, 90)
+    assert region.moved(5, -5).box == pytest.approx((-20.0, 0.0, 70.0, 90.0))
+    assert region.is_near(region.moved(20, 0)) and not region.is_near(region.moved(30, 0))
+    assert Region.around((5.0, 5.0, 5.0, 5.0)).side_px == 1
+
+
+@pytest.mark.parametrize("numbers", [(0.0, 0.0, 0.0), (math.nan, 0.0, 1.0), (0.0, 0.0, math.inf), (0.0, 0.0, -3.0)])
+def test_a_region_without_a_size_is_refused(numbers: tuple[float, float, float]) -> None:
+    with pytest.raises(FrameError, match="a side above 0"):
+        Region(*numbers)
