@@ -40,6 +40,7 @@ OUTSIDE: dict[str, set[str]] = {
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
     "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
+    "runtime/detectors/region.py": {"cv2"},
     "runtime/engines/select.py": {"onnxruntime"},
     "runtime/cuda/cuda_bindings.py": {"cuda"},
     "runtime/engines/tensorrt/library.py": {"tensorrt", "tensorrt_rtx"},

@@ -28,21 +28,11 @@ class OnnxRuntimeEngine:
     device: None = None
 
     def __init__(self, graph: Path | bytes, *, threads: int = 1) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise missing_extra("onnxruntime", "cpu", "running a model on the CPU") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Waiting threads sleep instead of spinning: a robot needs its cores for other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        source, name = session_source(graph)
-        try:
-            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
-            raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected="a graph that export wrote") from error
+        self._session = open_cpu_session(
+            graph, threads=threads, purpose="running a model on the CPU", expected="a graph that export wrote"
+        )
+        import onnxruntime
+
         self._value = onnxruntime.OrtValue.ortvalue_from_numpy
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.inputs: Interface = read_interface(self._session.get_inputs())
@@ -69,6 +59,36 @@ class OnnxRuntimeEngine:
             run(binding)  # without RunOptions: an options object costs 180 us a call
 
         return launch
+
+
+def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expected: str) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU.
+
+    Args:
+        graph: the ONNX file, or its bytes.
+        threads: CPU threads within one operation.
+        purpose: what needs it, for the error message without ONNX Runtime.
+        expected: what the file should be, for error messages.
+
+    Raises:
+        MissingError: ONNX Runtime is not installed.
+        ArtefactError: it cannot open the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "cpu", purpose) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Waiting threads sleep instead of spinning: a robot needs its cores for other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source, name = session_source(graph)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
+        raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected=expected) from error
 
 
 def session_source(graph: Path | bytes) -> tuple[str | bytes, str]:
