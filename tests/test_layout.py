@@ -30,10 +30,10 @@ BELOW: dict[str, set[str]] = {
 
 # Layer -> what it may import from outside, beside the standard library.
 OUTSIDE: dict[str, set[str]] = {
-    "edge": {"click", "numpy", "rich", "safetensors", "tomli", "torch"},
+    "edge": {"click", "numpy", "rich", "safetensors", "torch"},
     "export": {"numpy", "onnx", "onnxsim", "safetensors", "torch"},
     "calib": {"numpy", "onnx", "onnxruntime"},
-    "runtime": {"numpy", "pydantic"},
+    "runtime": {"numpy", "pydantic", "tomli"},
 }
 
 # The exceptions: what these modules import inside a function, when it is needed.

@@ -11,7 +11,6 @@ Flags override the environment (POSEMOE_EDGE_VERIFY_DATA), the environment overr
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,7 @@ import click
 
 from ...runtime.errors import UsageError
 from ...runtime.registry import suggest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ...runtime.toml_file import read_toml
 
 CONFIG = "posemoe-edge.toml"
 PATHS = ("data", "model", "weights", "out")
@@ -44,18 +39,6 @@ def check_options(ctx: click.Context) -> None:
                 f"{CONFIG}: [{ctx.info_name}] has an unknown key {key!r}{suggestion}",
                 expected=f"an option of posemoe-edge {ctx.info_name}",
             )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-        UsageError: it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", expected="keys, values and tables") from error
 
 
 def read_config(folder: Path, verbs: Collection[str]) -> dict[str, Any]:

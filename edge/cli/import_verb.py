@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.files import sha256
 from ...runtime.errors import MissingError, UsageError, missing_extra
-from .config import read_toml
+from ...runtime.toml_file import read_toml
 from .output import Output, Result, megabytes, verb
 
 FAMILIES = ("poseretnet", "mixste", "motionbert")
