@@ -39,7 +39,7 @@ OUTSIDE: dict[str, set[str]] = {
 # The exceptions: what these modules import inside a function, when it is needed.
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
-    "runtime/detectors/movenet.py": {"ai_edge_litert", "cv2"},
+    "runtime/detectors/litert.py": {"ai_edge_litert"},
     "runtime/detectors/region.py": {"cv2"},
     "runtime/engines/select.py": {"onnxruntime"},
     "runtime/cuda/cuda_bindings.py": {"cuda"},

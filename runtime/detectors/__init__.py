@@ -13,7 +13,10 @@ __all__ = ["DETECTORS", "Box", "Detection", "Detector", "Region", "RegionDetecto
 DETECTORS: Registry[Callable[[str], Detector]] = Registry(
     "detector",
     group="posemoe_edge.detectors",
-    builtin={"movenet": "posemoe_edge.runtime.detectors.movenet:MoveNet"},
+    builtin={
+        "blazepose": "posemoe_edge.runtime.detectors.blazepose:BlazePose",
+        "movenet": "posemoe_edge.runtime.detectors.movenet:MoveNet",
+    },
     forms={"movenet": "movenet:FILE"},
 )
 """Name -> factory that takes what stands behind ``NAME:``."""

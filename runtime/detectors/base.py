@@ -117,3 +117,9 @@ class RegionDetector(Detector, Protocol):
     def find(self, image_bgr: ImageBgr) -> list[Region]:
         """Where people are in the picture, the most certain first."""
         ...
+
+
+def check_picture(image_bgr: ImageBgr) -> None:
+    """Raise a ``FrameError`` if this is no picture as detectors take it."""
+    if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or image_bgr.size == 0:
+        raise FrameError(f"the picture is {image_bgr.shape} {image_bgr.dtype}", expected="(H, W, 3) uint8")

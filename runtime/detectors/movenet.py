@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..arrays import F32, ImageBgr
-from ..errors import ArtefactError, FrameError, MissingError, missing_extra
 from ..pose.keypoints import ImageSize
 from ..pose.skeleton import COCO17, Skeleton
-from .base import Detection
+from .base import Detection, check_picture
+from .litert import LiteRtNetwork
+from .network_file import check_network_file
 from .region import Region, crop
 
 MIN_SCORE = 0.1
@@ -41,36 +37,20 @@ class MoveNet:
     skeleton: Skeleton = COCO17
 
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
-        file = Path(path)
-        if not file.is_file():
-            raise MissingError(f"no file {file}", expected="a MoveNet SinglePose .tflite file, as in movenet:FILE")
-        with file.open("rb") as stream:
-            head = stream.read(8)
-        expected = "MoveNet SinglePose: image (1, S, S, 3) in, (1, 1, 17, 3) out"
-        if head[4:] != b"TFL3":
-            raise ArtefactError(f"{file} is not a .tflite file", expected=expected)
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise missing_extra("ai-edge-litert", "camera", "the detector movenet") from None
-        try:
-            with _native_stderr_discarded():
-                self._interpreter: Any = Interpreter(model_path=str(file), num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ArtefactError(f"{file} cannot be loaded ({_first_line(error)})", expected=expected) from None
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        shape_in = tuple(int(n) for n in inputs[0]["shape"])
-        shape_out = tuple(int(n) for n in outputs[0]["shape"])
-        if len(inputs) != 1 or len(shape_in) != 4 or shape_in[1] != shape_in[2] or shape_out != (1, 1, 17, 3):
-            raise ArtefactError(f"{file} has the input {shape_in} and the output {shape_out}", expected=expected)
-        self._input, self._output, self._type = inputs[0]["index"], outputs[0]["index"], inputs[0]["dtype"]
+        file, expected = Path(path), "MoveNet SinglePose: image (1, S, S, 3) in, (1, 1, 17, 3) out"
+        check_network_file(file, expected="a MoveNet SinglePose .tflite file, as in movenet:FILE")
+        self._network = LiteRtNetwork(
+            file.read_bytes(), name=str(file), expected=expected, purpose="the detector movenet", threads=threads
+        )
+        shape_in, shapes_out = self._network.input_shape, self._network.output_shapes
+        if len(shape_in) != 4 or shape_in[1] != shape_in[2] or list(shapes_out.values()) != [(1, 1, 17, 3)]:
+            raise self._network.unfit()
+        (self._output,) = shapes_out
         self.size_px: int = shape_in[1]
 
     def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
         """The one person in the picture or in each region, if six joints or more are seen."""
-        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or image_bgr.size == 0:
-            raise FrameError(f"the picture is {image_bgr.shape} {image_bgr.dtype}", expected="(H, W, 3) uint8")
+        check_picture(image_bgr)
         size = ImageSize.of(image_bgr)
         searched = [Region.whole(image_bgr)] if regions is None else regions
         people = [self._find_person(image_bgr, region) for region in searched]
@@ -83,34 +63,11 @@ class MoveNet:
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
             return np.zeros((17, 3), np.float32)
         square = crop(image_bgr, region, self.size_px)
-        rgb = np.ascontiguousarray(square[None, :, :, ::-1]).astype(self._type)
-        self._interpreter.set_tensor(self._input, rgb)
-        self._interpreter.invoke()
-        output = self._interpreter.get_tensor(self._output)[0, 0].astype(np.float32)  # (17, 3) y, x, score, of the square
+        rgb = np.ascontiguousarray(square[None, :, :, ::-1]).astype(self._network.input_type)
+        self._network.run(rgb)
+        output = self._network.output(self._output)[0, 0].astype(np.float32)  # (17, 3) y, x, score, of the square
         to_picture = region.to_picture(self.size_px)
         person = np.empty((17, 3), np.float32)
         person[:, :2] = output[:, 1::-1] * self.size_px @ to_picture[:, :2].T + to_picture[:, 2]
         person[:, 2] = np.where(output[:, 2] < MIN_SCORE, 0.0, np.clip(output[:, 2], 0.0, 1.0))
         return person
-
-
-@contextmanager
-def _native_stderr_discarded() -> Iterator[None]:
-    """Discard what native code writes to file descriptor 2: LiteRT logs there when it starts, and no option prevents it."""
-    sys.stderr.flush()
-    try:
-        stderr = os.dup(2)
-    except OSError:  # the process has no stderr
-        yield
-        return
-    with tempfile.TemporaryFile() as discarded:
-        os.dup2(discarded.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

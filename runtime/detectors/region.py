@@ -89,9 +89,9 @@ def crop(image: ImageBgr, region: Region, size_px: int) -> ImageBgr:
         reduced = (max(1, round(width * factor)), max(1, round(height * factor)))
         # A pixel's middle is at a half: cv2 counts from the middle of the first pixel.
         scale = np.array([reduced[0] / width, reduced[1] / height])
-        image = cv2.resize(image, reduced, interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, reduced, interpolation=cv2.INTER_AREA), np.uint8)
         to_picture = to_picture * scale[:, None]
     to_picture = to_picture.copy()
     to_picture[:, 2] += to_picture[:, :2] @ np.full(2, 0.5) - 0.5
-    cropped: ImageBgr = cv2.warpAffine(image, to_picture, (size_px, size_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return cropped
+    cropped = cv2.warpAffine(image, to_picture, (size_px, size_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(cropped, np.uint8)

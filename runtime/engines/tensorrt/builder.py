@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...artefact.manifest import Graph, Manifest, check_file
+from ...cache import cache_folder
 from ...cuda.gc_pause import gc_paused
 from ...errors import ArtefactError, MissingError, UsageError
 from .library import MAX_ERRORS, last_errors, open_logger
@@ -23,7 +24,6 @@ from .plan import (
     EngineName,
     Plan,
     Streams,
-    cache_folder,
     graph_sha256,
     plans_folder,
     read_plan,

@@ -20,6 +20,7 @@ from ...artefact.locate import ZOO
 from ...artefact.manifest import Graph, Manifest
 from ...artefact.precision import Precision
 from ...artefact.record import Record, read_record
+from ...cache import cache_folder
 from ...errors import ArtefactError, MissingError
 
 PLAN_SCHEMA = 1
@@ -199,11 +200,6 @@ def build_command(folder: Path, graph: Graph, machine: Machine, streams: int | N
     if machine.engine == "tensorrt-rtx":
         command += f" --target {machine.capability}"
     return command if streams is None else f"{command} --streams 1,{streams},{streams}"
-
-
-def cache_folder() -> Path:
-    """The cache of posemoe-edge, in XDG_CACHE_HOME, otherwise in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posemoe-edge"
 
 
 def this_platform() -> str:

@@ -107,7 +107,7 @@ def test_loading_writes_nothing_to_stderr(movenet: MoveNet, capfd: pytest.Captur
     ("spec", "message"),
     [
         ("movnet:a.tflite", "did you mean movenet:FILE"),
-        ("yolo", "expected one of movenet:FILE"),
+        ("yolo", "expected one of blazepose, movenet:FILE"),
         ("movenet", "needs a file"),
         ("movenet:", "needs a file"),
     ],
