@@ -48,6 +48,7 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/engines/onnxruntime_cuda.py": {"onnxruntime"},
     "runtime/cuda/pycuda.py": {"pycuda"},
     "runtime/plotting/figure.py": {"matplotlib"},
+    "runtime/pose/camera_file.py": {"yaml"},
     "runtime/sinks/png.py": {"matplotlib"},
     "runtime/sources/opencv_capture.py": {"cv2"},
 }
