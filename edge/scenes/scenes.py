@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...runtime.pose.keypoints import View
-from .bodies import bend, lean, mirror_half, reshape_bodies, swap_limbs
+from .bodies import bend, lean, mirror_half, reshape_bodies, swap_limbs, turn_joints
 from .cameras import draw_cameras, renormalise, told_intrinsics
 from .detector import detect
 from .motion_bank import MotionBank
@@ -64,7 +64,7 @@ class Scenes(Iterator[SceneBatch]):
         joints = _centred(joints, choice.reset)
         joints, reset = swap_limbs(joints, choice.reset, generator)
         joints = bend(mirror_half(reshape_bodies(joints, generator), generator), choice.dt_s, generator)
-        joints = lean(joints, generator)
+        joints = lean(turn_joints(joints, generator), generator)
         root = joints[:, :, 0]
         target = (root.amin(1) + root.amax(1)) / 2
         reach = (root - target[:, None])[..., :2].norm(dim=-1).amax(1)

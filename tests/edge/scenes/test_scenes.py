@@ -102,6 +102,36 @@ def test_bone_lengths_of_a_row_never_change(bank: MotionBank) -> None:
     assert (length - length[:, :1]).abs().max() < 2e-3
 
 
+def hinge_normals(joints_m: Tensor) -> Tensor:
+    """(B, T, 4, 3) unit normals of the planes in which knees and elbows bend, in the axes of the pelvis."""
+    local = (bodies.trunk_axes(joints_m)[:, :, None] @ bodies.to_bones(joints_m)[..., None])[..., 0]
+    upper, lower = local[:, :, [2, 5, 12, 15]], local[:, :, [3, 6, 13, 16]]
+    return bodies.unit(torch.linalg.cross(bodies.unit(upper), bodies.unit(lower)))
+
+
+def test_knees_and_elbows_bend_more_or_less_in_their_own_plane(bank: MotionBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "TURNS", ())
+    joints = walkers(bank)
+    bent = bodies.turn_joints(joints, generator())
+    alike = (hinge_normals(joints) * hinge_normals(bent)).sum(-1)
+    assert alike.min() > 0.99  # none bends backwards
+    reach = torch.linalg.vector_norm(bent[:, :, 3] - bent[:, :, 1], dim=-1) - torch.linalg.vector_norm(
+        joints[:, :, 3] - joints[:, :, 1], dim=-1
+    )
+    assert reach.abs().mean() > 0.005 and reach.min() < 0 < reach.max()  # hip to ankle: nearer or farther
+
+
+def test_turned_joints_are_another_pose_of_the_same_body_that_lasts(bank: MotionBank) -> None:
+    joints = walkers(bank)
+    turned = bodies.turn_joints(joints, generator())
+    torch.testing.assert_close(lengths(turned), lengths(joints), atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned[..., 2].amin(-1), joints[..., 2].amin(-1), atol=1e-5, rtol=0)  # on the floor
+    change = torch.linalg.vector_norm(bodies.to_bones(turned) - bodies.to_bones(joints), dim=-1)  # (B, T, 17)
+    assert change[:, :, [2, 5, 12, 15]].mean() > 0.02
+    motion, turned_motion = (x.diff(dim=1).norm(dim=-1).mean() for x in (joints, turned))
+    assert 0.5 < turned_motion / motion < 1.5  # nothing jumps from frame to frame
+
+
 def test_another_body_has_symmetric_bones_within_the_ranges(bank: MotionBank) -> None:
     joints = walkers(bank)
     reshaped = bodies.reshape_bodies(joints, generator())
