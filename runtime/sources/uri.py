@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 from ..errors import UsageError
 from ..registry import Registry, suggest
+from . import image_files, video
 from .base import Source
 from .camera import CameraSource
 from .synthetic import SyntheticSource
-from .video import SUFFIXES
 
 
 class SourceFactory(Protocol):
@@ -30,18 +31,21 @@ SOURCES: Registry[SourceFactory] = Registry(
         "camera": f"{__name__}:open_camera",
         "v4l2": f"{__name__}:open_camera",
         "video": "posemoe_edge.runtime.sources.video:VideoSource",
+        "images": "posemoe_edge.runtime.sources.image_files:open_image_files",
     },
     forms={
         "synthetic": "synthetic://walk?people=3&fps=50&seed=0&noise=0",
         "kpts": "kpts:FILE.npz",
         "camera": "camera0",
         "v4l2": "v4l2:///dev/video0",
-        "video": "|".join(SUFFIXES).replace(".mp4", "FILE.mp4"),
+        "video": "|".join(video.SUFFIXES).replace(".mp4", "FILE.mp4"),
+        "images": "FILE.jpg|.png or FOLDER?fps=30",
     },
 )
 """Scheme -> factory. A source of another package is named ``SCHEME:LOCATION`` or ``SCHEME://LOCATION``."""
 
 _PLANNED = ("csi", "rtsp", "mcap")
+_WEB = ("http", "https")
 _WALK_OPTIONS: dict[str, type[int] | type[float]] = {"people": int, "fps": float, "seed": int, "noise": float}
 
 
@@ -50,12 +54,19 @@ def open_source(uri: str, *, frames: int | None = None) -> Source:
 
     Args:
         uri: ``synthetic://walk?people=3&fps=50&seed=0&noise=0`` (noise in pixels), ``kpts:FILE.npz``, ``camera0``,
-            ``v4l2:///dev/video0``, the path of a video file, or ``SCHEME:LOCATION`` of another package's source.
+            or its number alone, ``v4l2:///dev/video0``, the path of a video file, of a picture or of a folder of pictures
+            (``FOLDER?fps=30``), or ``SCHEME:LOCATION`` of another package's source.
         frames: at most so many frames, None for all.
     """
     if frames is not None and frames < 1:
         raise UsageError(f"{frames} frames of {uri}", expected="at least 1")
     scheme, location = _split(uri)
+    if scheme in _WEB:
+        raise UsageError(
+            f"{uri} is on another machine, and nothing is downloaded here",
+            expected="a file or a camera of this machine",
+            run=f"curl -LO {shlex.quote(uri)}",
+        )
     if scheme in _PLANNED:
         raise UsageError(
             f"sources of the kind {scheme} are not built yet", expected=f"one of {', '.join(SOURCES.forms.values())}"
@@ -100,15 +111,18 @@ def open_camera(location: str, *, frames: int | None) -> CameraSource:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """Scheme and location of a URI; the schemes of ``camera0`` and of a video's path are not written in it."""
-    camera = re.fullmatch(r"camera(\d+)", uri, re.IGNORECASE)
+    """Scheme and location of a URI; the schemes of ``camera0``, of a video and of pictures are not written in it."""
+    camera = re.fullmatch(r"(?:camera)?(\d+)", uri, re.IGNORECASE)
     if camera:
         return "camera", camera.group(1)
     scheme, colon, location = uri.partition(":")
     scheme = scheme.lower()
-    if colon and location and (scheme in SOURCES or scheme in _PLANNED):
+    if colon and location and (scheme in SOURCES or scheme in (*_PLANNED, *_WEB)):
         return scheme, location.removeprefix("//")
-    if Path(uri).suffix.lower() in SUFFIXES:
+    path = Path(uri if Path(uri).exists() else uri.partition("?")[0])
+    if path.name and (path.is_dir() or path.suffix.lower() in image_files.SUFFIXES):
+        return "images", uri
+    if path.suffix.lower() in video.SUFFIXES:
         return "video", uri
     return "", uri
 

@@ -11,7 +11,7 @@ from ..errors import SourceError
 from .base import CameraFrame, SourceInfo
 from .opencv_capture import WITHOUT_A_CAMERA, CaptureSource, import_cv2, silenced
 
-SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
 
 # These containers store how many frames they hold; for the others OpenCV estimates the number from the duration.
 _SUFFIXES_WITH_COUNT = (".mp4", ".avi", ".mov")

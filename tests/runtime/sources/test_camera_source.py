@@ -13,7 +13,7 @@ from posemoe_edge.runtime.sources import CameraFrame, SourceInfo, camera, list_c
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras are files on Linux only")
-@pytest.mark.parametrize("uri", ["camera977", "v4l2:///dev/video977"])
+@pytest.mark.parametrize("uri", ["camera977", "977", "v4l2:///dev/video977"])
 def test_an_absent_camera_is_an_error_that_names_the_present_ones(
     uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,8 @@ def test_noise_has_its_size_and_lasts() -> None:
         ("v4l2:///dev/sda", "no camera '/dev/sda'"),
         ("clip.mpg", "expected one of synthetic://walk"),
         ("", "no source ''"),
+        ("https://example.org/a walk.mp4", r"nothing is downloaded here.*run: curl -LO 'https://example.org/a walk.mp4'"),
+        ("http://10.0.0.2:8080/video", "a file or a camera of this machine"),
         ("csi://0", "csi are not built yet"),
         ("rtsp://10.0.0.1/stream", "rtsp are not built yet"),
         ("mcap:bag.mcap", "mcap are not built yet"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,57 @@ def test_at_most_so_many_frames_are_read(tmp_path: Path) -> None:
     write_video(tmp_path / "walk.avi", "MJPG")
     assert open_source(str(tmp_path / "walk.avi"), frames=6).info.frames == 6
     assert len(read(tmp_path / "walk.avi", frames=6)) == 6
+
+
+def in_boxes(data: bytes, names: list[bytes], *, longer: int) -> bytearray:
+    """An MP4 whose boxes of these names say that they are longer."""
+    changed = bytearray(data)
+    for name in names:
+        at = data.index(name) - 4
+        changed[at : at + 4] = struct.pack(">I", struct.unpack(">I", data[at : at + 4])[0] + longer)
+    return changed
+
+
+def test_frames_of_a_variable_rate_keep_their_times(tmp_path: Path) -> None:
+    """Five frames at the file's rate, then one that stays for 0.75 s, then the others at the rate again."""
+    path = tmp_path / "phone.mp4"
+    write_video(path, "mp4v")
+    data = path.read_bytes()
+    at = data.index(b"stts")  # version, number of entries, then (frames, ticks) each; there is one entry
+    count, ticks = struct.unpack(">II", data[at + 12 : at + 20])
+    entries = ((5, ticks), (1, 15 * ticks), (count - 6, ticks))
+    table = struct.pack(">II", 0, len(entries)) + b"".join(struct.pack(">II", *entry) for entry in entries)
+    changed = in_boxes(data, [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"], longer=16)
+    assert data.index(b"mdat") < data.index(b"moov")  # so that the pictures stay where the file says that they are
+    longer = changed[: at + 4] + table + changed[at + 20 :]
+    path.write_bytes(longer.replace(b"edts", b"free"))  # the edit list ends the clip where it ended before
+    times_s = np.cumsum([0.0] + [0.05] * 5 + [0.75] + [0.05] * (COUNT - 7))
+    np.testing.assert_allclose([frame.t_s for frame in read(path)], times_s, atol=2e-3)
+
+
+def test_a_video_of_a_phone_that_was_held_upright_is_upright(tmp_path: Path) -> None:
+    path = tmp_path / "phone.mp4"
+    write_video(path, "mp4v")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # the matrix: here a quarter turn clockwise
+    data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, HEIGHT << 16, 0, 1 << 30)
+    path.write_bytes(data)
+    frame = read(path, frames=1)[0]
+    assert frame.size == ImageSize(HEIGHT, WIDTH)
+    bright, (x, y) = np.argwhere(frame.image_bgr.sum(-1) > 600), dot_px(0)
+    np.testing.assert_allclose(bright.mean(0)[::-1], (HEIGHT - 1 - y, x), atol=1.6)
+
+
+def test_a_gif_comes_back_with_the_durations_of_its_frames(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("cv2")
+    pictures = [image.new("RGB", (40, 30), (10 * i, 0, 255 - 10 * i)) for i in range(4)]
+    path = tmp_path / "wave.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 40, 500, 100])
+    frames = read(path)
+    np.testing.assert_allclose([frame.t_s for frame in frames], [0, 0.1, 0.14, 0.64], atol=1e-3)
+    for i, frame in enumerate(frames):
+        np.testing.assert_allclose(frame.image_bgr[15, 20], (255 - 10 * i, 0, 10 * i), atol=3)
 
 
 def test_a_video_without_times_counts_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
