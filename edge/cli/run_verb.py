@@ -18,7 +18,7 @@ from ...runtime.pipeline import Pipeline
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import Sink, open_sinks
-from ...runtime.sources import open_source
+from ...runtime.sources import RotatedSource, open_source
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
 
@@ -34,6 +34,7 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
 @click.option("--detector", help="For video and cameras: movenet:FILE.tflite.")
 @click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
+@click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
 @click.option(
@@ -54,12 +55,13 @@ def command(
     detector: str | None,
     sink: tuple[str, ...],
     frames: int | None,
+    rotate: str | None,
     threads: int,
     allow_failed: bool,
     shadow: float | None,
     shadow_policy: Policy | None,
 ) -> Result:
-    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video file, camera0."""
+    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video, a picture or a folder of them, camera0."""
     if out.as_json and "jsonl:-" in sink:
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
@@ -68,6 +70,8 @@ def command(
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
         lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
+        if rotate:
+            opened = RotatedSource(opened, int(rotate))
         pipeline = Pipeline(opened, lifter, detector=detector)
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]

@@ -16,6 +16,9 @@ from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
 Call = Callable[..., Any]
+ASSETS = Path(__file__).resolve().parents[3].parent / "shared" / "assets"
+MOVENET = ASSETS / "movenet_singlepose_lightning_int8.tflite"
+CLIP = ASSETS / "real" / "pose_squats.mp4"
 
 
 def test_keypoints_from_a_file_go_to_both_sinks(
@@ -86,6 +89,29 @@ def test_a_video_needs_a_detector(run_cli: Call, workdir: Path, retention_artefa
     (workdir / "a.mp4").write_bytes(b"")
     result = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
     assert result.code == 2 and "need a detector" in result.json["what"] and "--detector" in result.json["run"]
+
+
+def test_a_picture_that_is_turned_back_is_lifted_as_the_upright_one(
+    run_cli: Call, workdir: Path, retention_artefact: Path
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    pytest.importorskip("ai_edge_litert")
+    if not MOVENET.is_file() or not CLIP.is_file():
+        pytest.skip("MoveNet's .tflite file and the clips of real people are not beside this checkout")
+    _, upright = cv2.VideoCapture(str(CLIP)).read()
+    cv2.imwrite("upright.png", upright)
+    cv2.imwrite("turned.png", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))
+    lines = []
+    for source in (["upright.png"], ["turned.png", "--rotate", "90"]):
+        result = run_cli("run", *source, "--detector", f"movenet:{MOVENET}", "--model", retention_artefact, "--sink", "jsonl:-")
+        lines.append(result.out.splitlines())
+        assert result.code == 0 and len(lines[-1]) == 1
+    assert lines[0] == lines[1]
+
+
+def test_keypoints_cannot_be_turned(run_cli: Call, retention_artefact: Path) -> None:
+    result = run_cli("run", "synthetic://walk", "--rotate", 90, "--model", retention_artefact, "--json")
+    assert result.code == 2 and "cannot be turned" in result.json["what"]
 
 
 def test_a_camera_that_is_not_there_is_named_with_what_works_without(run_cli: Call, retention_artefact: Path) -> None:
