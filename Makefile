@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BINDINGS := $(VENV)/.bindings
+DETECTORS := $(VENV)/.cache/detectors
 PYCUDA := $(VENV)/.pycuda
 TYPES := $(VENV)/.types
 
@@ -19,7 +20,7 @@ endif
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
-test: $(READY) $(BINDINGS) $(PYCUDA)
+test: $(READY) $(BINDINGS) $(DETECTORS) $(PYCUDA)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 lint: $(READY)
@@ -54,6 +55,14 @@ $(BINDINGS): tests/runtime/engines/trt/bindings.txt | $(READY)
 	for package in $$(cat $<); do \
 	  $(BIN)/pip download --quiet --disable-pip-version-check --retries 1 --no-deps --dest $@.part $$package || exit 0; \
 	done; mv $@.part $@ && touch $@
+
+# BlazePose's networks, 37 MB at most, in a cache of the tests' own: those that cannot be had are missing in it, and their tests
+# are skipped.
+$(DETECTORS): runtime/detectors/models.py | $(READY)
+	mkdir -p $@
+	for name in blazepose blazepose:lite blazepose:heavy; do \
+	  POSEMOE_EDGE_CACHE=$(@D) $(BIN)/posemoe-edge detectors get $$name || true; \
+	done; touch $@
 
 # pycuda has no wheels. Where there is CUDA's compiler it is built for the tests, which takes minutes; elsewhere, and where that
 # fails, the folder stays empty, and they run on cuda-bindings alone.

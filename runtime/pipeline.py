@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .arrays import F32, ImageBgr
-from .detectors import Detection, Detector, RegionDetector, open_detector
+from .detectors import DEFAULT_DETECTOR, Detection, Detector, RegionDetector, open_detector
 from .errors import CheckFailedError, FrameError, UsageError
 from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
@@ -30,7 +30,7 @@ class Pipeline:
     Args:
         source: an open source, which stays the caller's to close; or a URI, which each iteration opens and closes.
         model: lifts the people.
-        detector: finds people in pictures: a detector, or its name, ``movenet:FILE``. Needed by videos and cameras.
+        detector: finds people in pictures: a detector, or its name. None is ``blazepose``, for sources of pictures.
         tracker: gives detections ids that last from frame to frame: a tracker, or its name. The ids of a source of
             keypoints are kept.
         frames: at most so many frames of a URI, None for all.
@@ -38,7 +38,7 @@ class Pipeline:
         intrinsics: of the camera, in its pixels; None takes the source's own, or nominal ones.
 
     Raises:
-        UsageError: the source yields pictures and there is no detector.
+        MissingError: the source yields pictures, no detector is given and the default one is not installed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Pipeline:
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
         if not isinstance(source, str):
-            self._check_detector(source)
+            self._open_default_detector(source)
 
     def __iter__(self) -> Iterator[Event]:
         with self._opened_source() as source:
@@ -99,14 +99,14 @@ class Pipeline:
             return
         source = open_source(self.source, frames=self._max_frames)
         try:
-            self._check_detector(source)
+            self._open_default_detector(source)
             yield source
         finally:
             source.close()
 
-    def _check_detector(self, source: Source) -> None:
+    def _open_default_detector(self, source: Source) -> None:
         if source.pictures and self.detector is None:
-            raise UsageError("pictures need a detector that finds the people in them", run="... --detector movenet:FILE")
+            self.detector = open_detector(DEFAULT_DETECTOR)
 
     def _run_info(self, source: SourceInfo) -> RunInfo:
         graph = self.model.graph

@@ -19,6 +19,7 @@ VERBS = {
     "demo": "Export, certify and run the default model, and draw the result.",
     "doctor": "What is installed on this machine, and what is missing.",
     "models": "List the presets with their size, cost and latency.",
+    "detectors": "List the detectors of people in pictures, and fetch their networks.",
     "train": "Train a preset on motion capture or recorded sequences.",
     "eval": "Measure the accuracy of an artefact.",
     "import": "Convert official checkpoints, published data sets and BVH files.",

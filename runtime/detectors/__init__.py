@@ -8,7 +8,10 @@ from ..registry import Registry
 from .base import Detection, Detector, RegionDetector
 from .region import Box, Region
 
-__all__ = ["DETECTORS", "Box", "Detection", "Detector", "Region", "RegionDetector", "open_detector"]
+__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "Box", "Detection", "Detector", "Region", "RegionDetector", "open_detector"]
+
+DEFAULT_DETECTOR = "blazepose"
+"""Finds the people of a source of pictures if no other detector is named."""
 
 DETECTORS: Registry[Callable[[str], Detector]] = Registry(
     "detector",
@@ -23,6 +26,6 @@ DETECTORS: Registry[Callable[[str], Detector]] = Registry(
 
 
 def open_detector(spec: str) -> Detector:
-    """The detector that ``spec`` names, e.g. ``movenet:lightning.tflite``."""
+    """The detector that ``spec`` names: ``blazepose``, ``blazepose:heavy``, ``movenet:lightning.tflite``."""
     factory, location = DETECTORS.resolve(spec)
     return factory(location)

@@ -21,11 +21,9 @@ from ..registry import suggest
 from .anchors import anchors
 from .base import Detection, check_picture
 from .litert import LiteRtNetwork
-from .models import POSE_LANDMARKS, ModelFile, blazepose_files
+from .models import DEFAULT, MODELS, POSE_LANDMARKS, ModelFile, get_command
 from .region import Region, crop
 from .suppression import weighted_suppression
-
-DEFAULT_VARIANT = "full"
 
 MIN_SCORE = 0.5
 """Least confidence of a person, in the first network and in the second."""
@@ -57,20 +55,20 @@ class BlazePose:
 
     skeleton: Skeleton = COCO17
 
-    def __init__(self, variant: str = DEFAULT_VARIANT, *, threads: int = 1) -> None:
-        self.variant = variant or DEFAULT_VARIANT
+    def __init__(self, variant: str = "", *, threads: int = 1) -> None:
+        self.variant = variant or DEFAULT["blazepose"]
         if self.variant not in POSE_LANDMARKS:
             raise UsageError(
                 f"no variant {self.variant!r} of blazepose{suggest(self.variant, POSE_LANDMARKS)}",
                 expected=f"one of {', '.join(f'blazepose:{name}' for name in POSE_LANDMARKS)}",
             )
-        person_file, landmark_file = blazepose_files(self.variant)
+        person_file, landmark_file = MODELS[f"blazepose:{self.variant}"]
         self._persons = self._open(person_file, threads)
         self._landmarks = self._open(landmark_file, threads)
         self._anchors = anchors(_FIND_PX, _ANCHOR_LAYERS)  # (2254, 2)
 
     def _open(self, file: ModelFile, threads: int) -> LiteRtNetwork:
-        content = file.read(run=f"posemoe-edge detectors get blazepose:{self.variant}".removesuffix(f":{DEFAULT_VARIANT}"))
+        content = file.read(run=get_command(f"blazepose:{self.variant}"))
         purpose, expected = "the detector blazepose", f"{file.name} of {file.package}"
         return LiteRtNetwork(content, name=str(file.path), expected=expected, purpose=purpose, threads=threads)
 
@@ -109,7 +107,8 @@ class BlazePose:
         landmarks = self._landmarks.output("Identity").reshape(_LANDMARKS, 5)  # x, y, z, visibility, presence
         _refine(landmarks, self._landmarks.output("Identity_3")[0])
         xy = _moved(region.to_picture(_LANDMARKS_PX), landmarks[:, :2])
-        visibility = _sigmoid(landmarks[:, 3])
+        inside = ((xy >= 0) & (xy <= (size.width_px, size.height_px))).all(axis=1)
+        visibility = np.where(inside, _sigmoid(landmarks[:, 3]), 0)
         points = np.concatenate([xy, visibility[:, None]], axis=1).astype(np.float32)[list(_COCO)]
         return Detection.from_coco(points, size=size, score=min(score, 1.0), region=_body_region(xy[[_HIPS, _CIRCLE]]))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artefact.files import FileRecord, read_checked
+from ..artefact.files import FileRecord, read_checked, record_file
 from ..cache import cache_folder
 from .network_file import check_network_file
 
@@ -55,6 +55,10 @@ class ModelFile:
     def path(self) -> Path:
         """Where it is in the cache."""
         return cache_folder() / FOLDER / self.name
+
+    def is_ready(self) -> bool:
+        """Whether the file in the cache is the one that it should be."""
+        return self.path.is_file() and record_file(self.path) == self.record
 
     def read(self, *, run: str) -> bytes:
         """Its content, after the check.
@@ -112,10 +116,16 @@ POSE_LANDMARKS = {
 """BlazePose's landmark networks by name, from the fastest to the most accurate."""
 
 
-def blazepose_files(variant: str) -> tuple[ModelFile, ModelFile]:
-    """The two networks of ``blazepose:VARIANT``: person detection and landmarks."""
-    return POSE_DETECTION, POSE_LANDMARKS[variant]
+DEFAULT = {"blazepose": "full"}
+"""Detector -> the variant that its bare name means."""
+
+MODELS: dict[str, tuple[ModelFile, ...]] = {
+    f"blazepose:{variant}": (POSE_DETECTION, landmarks) for variant, landmarks in POSE_LANDMARKS.items()
+}
+"""Detector and variant -> the files that it needs, of every detector whose networks can be fetched."""
 
 
-MODELS: dict[str, tuple[ModelFile, ...]] = {f"blazepose:{variant}": blazepose_files(variant) for variant in POSE_LANDMARKS}
-"""Detector -> the files that it needs, of every detector whose networks can be fetched."""
+def get_command(name: str) -> str:
+    """The command that fetches a detector's files, by a name of ``MODELS``."""
+    detector, _, variant = name.partition(":")
+    return f"posemoe-edge detectors get {detector if DEFAULT.get(detector) == variant else name}"

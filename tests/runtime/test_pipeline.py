@@ -15,6 +15,7 @@ from posemoe_edge.runtime import (
     GapPolicy,
     ImageSize,
     Keypoints,
+    MissingError,
     Model,
     Pipeline,
     PoseFrame,
@@ -24,7 +25,6 @@ from posemoe_edge.runtime import (
     SourceLost,
     TrackLost,
     TrackStarted,
-    UsageError,
     load,
 )
 from posemoe_edge.runtime.arrays import F32, ImageBgr
@@ -255,9 +255,15 @@ def test_the_tracker_names_the_people(model: Model, coco_px: F32) -> None:
     assert tracker.resets == 1
 
 
-def test_pictures_need_a_detector(model: Model) -> None:
-    with pytest.raises(UsageError, match="pictures need a detector"):
+def test_pictures_need_the_default_detector_if_no_other_is_given(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEMOE_EDGE_CACHE", str(tmp_path))
+    with pytest.raises(MissingError, match="run: posemoe-edge detectors get blazepose"):
         Pipeline(ListSource([CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))]), model)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(MissingError, match="detectors get blazepose"):  # known before the file is opened
+        Pipeline(str(tmp_path / "a.mp4"), model).run()
 
 
 def test_a_uri_is_opened_and_closed(model: Model, tmp_path: Path, walker_keypoints: Walk) -> None:
@@ -266,9 +272,6 @@ def test_a_uri_is_opened_and_closed(model: Model, tmp_path: Path, walker_keypoin
     assert pipeline.run().frames == pipeline.run().frames == 5
     with pytest.raises(SourceError, match="no file"):
         Pipeline("nowhere.mp4", model).run()
-    (tmp_path / "a.mp4").write_bytes(b"")
-    with pytest.raises(UsageError, match="pictures need a detector"):  # known before the file is opened
-        Pipeline(str(tmp_path / "a.mp4"), model).run()
 
 
 def test_a_run_writes_all_events_and_counts_them(model: Model, people_at: PeopleAt) -> None:

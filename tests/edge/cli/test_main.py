@@ -34,6 +34,7 @@ GOOD: dict[str, str] = {
     "demo": "demo --frames 40",
     "doctor": "doctor",
     "models": "models",
+    "detectors": "detectors",
     "train": "train tiny-retention --data MOTION --updates 2 --rows 1 --frames 4 --no-compile",
     "eval": "eval ARTEFACT --data MOTION --clips 1",
     "import": "import mixste CHECKPOINT --config num_heads=2",
@@ -48,6 +49,9 @@ GOOD: dict[str, str] = {
 BAD: list[tuple[str, int, str]] = [
     ("demo --frames 1", 2, "frames"),
     ("demo --data nowhere.npz", 3, "no motion-capture file nowhere.npz"),
+    ("detectors get movenet", 2, "nothing to fetch for the detector 'movenet'"),
+    ("detectors get blazepose:hevy", 2, "did you mean blazepose:heavy?"),
+    ("detectors fetch blazepose", 2, "detectors get NAME"),
     ("train tiny-retentoin --data MOTION", 2, "tiny-retention"),
     ("train tiny-retention --data MOTION --updates 0", 2, "updates"),
     ("train tiny-retention", 2, "--data"),

@@ -85,10 +85,14 @@ def test_poses_may_go_to_stdout_alone(run_cli: Call, retention_artefact: Path) -
     assert both.code == 2 and both.json["what"] == "--json and --sink jsonl:- both write to stdout"
 
 
-def test_a_video_needs_a_detector(run_cli: Call, workdir: Path, retention_artefact: Path) -> None:
+def test_a_video_without_the_networks_of_the_default_detector_names_the_command_that_fetches_them(
+    run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEMOE_EDGE_CACHE", str(workdir / "cache"))
     (workdir / "a.mp4").write_bytes(b"")
     result = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
-    assert result.code == 2 and "need a detector" in result.json["what"] and "--detector" in result.json["run"]
+    assert result.code == 3 and "pose_detection.tflite" in result.json["what"]
+    assert result.json["run"] == "posemoe-edge detectors get blazepose" and not (workdir / "cache").exists()
 
 
 def test_a_picture_that_is_turned_back_is_lifted_as_the_upright_one(

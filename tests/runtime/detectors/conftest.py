@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from posemoe_edge.runtime.cache import VARIABLE
 from posemoe_edge.runtime.detectors.blazepose import BlazePose
-from posemoe_edge.runtime.detectors.models import MODELS
+from posemoe_edge.runtime.detectors.models import FOLDER, MODELS
 
 FETCHED = Path(__file__).parents[3] / ".venv" / ".cache"
 """The cache of the tests: the Makefile's set-up fills it."""
@@ -30,6 +30,15 @@ def open_blazepose() -> Callable[..., BlazePose]:
             return BlazePose(variant)
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def blazepose_networks() -> Path:
+    """The folder with the networks of BlazePose full; the test is skipped where they are absent."""
+    folder = FETCHED / FOLDER
+    if not all((folder / file.name).is_file() for file in MODELS["blazepose:full"]):
+        pytest.skip("no networks of BlazePose: `make test` fetches them")
+    return folder
 
 
 @pytest.fixture(scope="session")
