@@ -18,7 +18,7 @@ DETECTORS: Registry[Callable[[str], Detector]] = Registry(
     group="posemoe_edge.detectors",
     builtin={
         "blazepose": "posemoe_edge.runtime.detectors.blazepose:BlazePose",
-        "movenet": "posemoe_edge.runtime.detectors.movenet:MoveNet",
+        "movenet": "posemoe_edge.runtime.detectors.movenet:open_movenet",
     },
     forms={"movenet": "movenet:FILE"},
 )

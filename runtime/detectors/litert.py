@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 class LiteRtNetwork:
-    """A network with one input.
+    """A network with one input; axes of any length are -1 in its shapes.
 
     Args:
         content: of the ``.tflite`` file.
@@ -42,13 +42,17 @@ class LiteRtNetwork:
         try:
             with _native_stderr_discarded():
                 self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+                self.input_shape: Shape = tuple(map(int, inputs[0]["shape_signature"]))
+                if -1 not in self.input_shape:  # else by the first run
+                    self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ArtefactError(f"{name} cannot be loaded ({_first_line(error)})", expected=expected) from None
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self.input_shape: Shape = tuple(map(int, inputs[0]["shape"]))
+        self._allocated_shape = self.input_shape
         self.input_type: DTypeLike = inputs[0]["dtype"]
-        self.output_shapes: dict[str, Shape] = {output["name"]: tuple(map(int, output["shape"])) for output in outputs}
+        self.output_shapes: dict[str, Shape] = {
+            output["name"]: tuple(map(int, output["shape_signature"])) for output in outputs
+        }
         self._input = inputs[0]["index"]
         self._outputs = {output["name"]: output["index"] for output in outputs}
         if len(inputs) != 1:
@@ -61,6 +65,10 @@ class LiteRtNetwork:
 
     def run(self, values: NDArray[Any]) -> None:
         """Run the network; ``output`` then has the results. ``values`` has the input's shape and type."""
+        if values.shape != self._allocated_shape:
+            self._interpreter.resize_tensor_input(self._input, values.shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._allocated_shape = values.shape
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
 

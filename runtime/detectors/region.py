@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import F64, ImageBgr
 from ..errors import FrameError, missing_extra
@@ -39,23 +40,34 @@ class Region:
             raise FrameError(f"the region {self}", expected="finite numbers and a side above 0")
 
     @classmethod
-    def around(cls, box: Box, *, margin: float = 1.0) -> Region:
-        """The upright square around the middle of a box, ``margin`` times as large as its longer side, at least a pixel."""
+    def around(cls, box: Box, *, margin: float = 1.0, aspect: float = 1.0) -> Region:
+        """The upright square around the middle of a box, ``margin`` times as large as its longer side, at least a pixel.
+
+        Args:
+            box: in pixels.
+            margin: of the square.
+            aspect: width / height of the middle of the square that is to hold the box: that of an oblong crop.
+        """
         left, top, right, bottom = box
-        side = max(1.0, margin * max(right - left, bottom - top))
+        side = max(1.0, margin * max((right - left) / min(1.0, aspect), (bottom - top) * max(1.0, aspect)))
         return cls((left + right) / 2, (top + bottom) / 2, side)
 
     @classmethod
-    def whole(cls, image: ImageBgr) -> Region:
-        """The upright square around a whole picture (H, W, 3)."""
+    def whole(cls, image: ImageBgr, *, aspect: float = 1.0) -> Region:
+        """The upright square around a whole picture (H, W, 3); ``aspect`` as for ``around``."""
         height, width = image.shape[:2]
-        return cls.around((0.0, 0.0, float(width), float(height)))
+        return cls.around((0.0, 0.0, float(width), float(height)), aspect=aspect)
 
     @property
     def box(self) -> Box:
         """The upright box around it."""
         half = self.side_px / 2 * (abs(math.cos(self.angle_rad)) + abs(math.sin(self.angle_rad)))
         return self.x_px - half, self.y_px - half, self.x_px + half, self.y_px + half
+
+    def meets(self, image: ImageBgr) -> bool:
+        """Whether any of a picture (H, W, 3) lies in the box around it."""
+        left, top, right, bottom = self.box
+        return right > 0 and bottom > 0 and left < image.shape[1] and top < image.shape[0]
 
     def moved(self, x_px: float, y_px: float) -> Region:
         """The same square elsewhere."""
@@ -66,23 +78,38 @@ class Region:
         distance = math.hypot(self.x_px - other.x_px, self.y_px - other.y_px)
         return distance < min(self.side_px, other.side_px) / 4
 
-    def to_picture(self, size_px: int) -> F64:
+    def to_picture(self, width_px: int, height_px: int | None = None) -> F64:
         """(2, 3) from pixels of its crop of that size to pixels of the picture."""
-        scale = self.side_px / size_px
+        height_px = height_px or width_px
+        scale = self.side_px / max(width_px, height_px)
         cos, sin = scale * math.cos(self.angle_rad), scale * math.sin(self.angle_rad)
         turn = np.array([[cos, -sin], [sin, cos]])
-        corner = np.array([self.x_px, self.y_px]) - turn @ np.full(2, size_px / 2)
+        corner = np.array([self.x_px, self.y_px]) - turn @ (width_px / 2, height_px / 2)
         return np.concatenate([turn, corner[:, None]], axis=1)
 
+    def place(self, xy_px: NDArray[np.floating], width_px: int, height_px: int | None = None) -> F64:
+        """(..., 2) pixels of its crop of that size as pixels of the picture."""
+        to_picture = self.to_picture(width_px, height_px)
+        placed: F64 = xy_px @ to_picture[:, :2].T + to_picture[:, 2]
+        return placed
 
-def crop(image: ImageBgr, region: Region, size_px: int) -> ImageBgr:
-    """The picture in a region, (S, S, 3) upright; black beyond the picture's edges."""
+
+def crop(image: ImageBgr, region: Region, width_px: int, height_px: int | None = None) -> ImageBgr:
+    """The picture in a region, upright; black beyond the picture's edges.
+
+    Args:
+        image: (H, W, 3).
+        region: of the picture.
+        width_px: of the crop.
+        height_px: of the crop; None for a square. An oblong crop shows the middle of the region, as long as it is.
+    """
+    height_px = height_px or width_px
     try:
         import cv2
     except ImportError:
         raise missing_extra("opencv-python-headless", "camera", "cropping pictures for a detector") from None
-    to_picture = region.to_picture(size_px)
-    reduction = region.side_px / size_px
+    to_picture = region.to_picture(width_px, height_px)
+    reduction = region.side_px / max(width_px, height_px)
     if reduction > _MOST_REDUCTION:  # reduced by area first
         factor = _MOST_REDUCTION / reduction
         height, width = image.shape[:2]
@@ -93,5 +120,5 @@ def crop(image: ImageBgr, region: Region, size_px: int) -> ImageBgr:
         to_picture = to_picture * scale[:, None]
     to_picture = to_picture.copy()
     to_picture[:, 2] += to_picture[:, :2] @ np.full(2, 0.5) - 0.5
-    cropped = cv2.warpAffine(image, to_picture, (size_px, size_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    cropped = cv2.warpAffine(image, to_picture, (width_px, height_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.asarray(cropped, np.uint8)

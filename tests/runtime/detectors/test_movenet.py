@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import ImageBgr
-from posemoe_edge.runtime.detectors import Detector, open_detector
-from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNet
+from posemoe_edge.runtime.detectors import Detector, RegionDetector, open_detector
+from posemoe_edge.runtime.detectors.movenet import MIN_SCORE, MoveNetSinglePose, _next_region, open_movenet
 from posemoe_edge.runtime.detectors.region import Region
 from posemoe_edge.runtime.errors import ArtefactError, FrameError, MissingError, UsageError
 from posemoe_edge.runtime.pose.keypoints import ImageSize
@@ -20,12 +20,14 @@ MODEL = Path(__file__).resolve().parents[3].parent / "shared" / "assets" / "move
 
 
 @pytest.fixture(scope="module")
-def movenet() -> MoveNet:
+def movenet() -> MoveNetSinglePose:
     pytest.importorskip("cv2")
     pytest.importorskip("ai_edge_litert")
     if not MODEL.is_file():
         pytest.skip("MoveNet's .tflite file is not beside this checkout")
-    return MoveNet(MODEL)
+    detector = open_movenet(MODEL)
+    assert isinstance(detector, MoveNetSinglePose)
+    return detector
 
 
 def figure(width: int, height: int, *, left: int, top: int, tall: int) -> ImageBgr:
@@ -54,7 +56,7 @@ def figure(width: int, height: int, *, left: int, top: int, tall: int) -> ImageB
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (360, 640), (300, 300)])
-def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNet, width: int, height: int) -> None:
+def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNetSinglePose, width: int, height: int) -> None:
     tall = round(0.8 * min(width, height))
     left, top = width // 2, (height - tall) // 2
     people = movenet.detect(figure(width, height, left=left, top=top, tall=tall))
@@ -75,29 +77,67 @@ def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNet, width: int
         assert np.hypot(middle[0] - left - x * tall, middle[1] - top - y * tall) < 0.1 * tall, pair
 
 
-def test_regions_are_searched_one_by_one(movenet: MoveNet) -> None:
-    picture = figure(640, 480, left=160, top=60, tall=360)
-    around, beside = Region.around((20.0, 20.0, 320.0, 460.0)), Region.around((700.0, 0.0, 800.0, 9.0))
-    padded = np.zeros((440, 440, 3), np.uint8)
-    padded[:, 50:390] = picture[20:460, :340]  # the square around the region begins 50 pixels left of the picture
+def test_regions_are_searched_one_by_one(movenet: MoveNetSinglePose) -> None:
+    picture = figure(640, 480, left=160, top=50, tall=320)
+    around, beside = Region.around((20.0, 20.0, 320.0, 400.0)), Region.around((700.0, 0.0, 800.0, 9.0))
+    padded = np.zeros((380, 380, 3), np.uint8)
+    padded[:, 20:] = picture[20:400, :360]  # the square around the region begins 20 pixels left of the picture
     whole, part = movenet.detect(padded), movenet.detect(picture, regions=[around, beside])
     assert len(whole) == len(part) == 1  # nobody is in a region outside of the picture
-    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + np.array((-50, 20)), atol=0.1)
+    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + np.array((-20, 20)), atol=0.1)
     assert part[0].keypoints.size == ImageSize(640, 480) and movenet.detect(picture, regions=[]) == []
 
 
-def test_nobody_is_in_an_empty_picture(movenet: MoveNet) -> None:
+def test_the_region_follows_the_person(movenet: MoveNetSinglePose) -> None:
+    """A third of the picture's height is too little for the whole picture's joints; the region shows the person larger."""
+    picture = figure(1280, 720, left=900, top=300, tall=300)
+    assert isinstance(movenet, RegionDetector)
+    regions, sides = movenet.find(picture), []
+    assert regions == [Region.whole(picture)]
+    for _ in range(4):
+        (person,) = movenet.detect(picture, regions=regions)
+        assert person.region is not None
+        regions, sides = [person.region], [*sides, person.region.side_px]
+    assert np.hypot(regions[0].x_px - 900, regions[0].y_px - 300 - 0.51 * 300) < 30  # around the hips
+    _, top, _, bottom = regions[0].box
+    assert 300 < sides[-1] < 600 and top < 300 and bottom > 600  # the whole person, and not much more
+
+
+def test_the_whole_picture_is_looked_at_only_where_no_region_holds_a_person(movenet: MoveNetSinglePose) -> None:
+    picture = figure(640, 480, left=300, top=50, tall=380)
+    whole, around, beside = Region.whole(picture), Region(300.0, 240.0, 420.0), Region(50.0, 50.0, 60.0)
+    assert len(movenet.detect(picture, regions=[around, whole])) == 1
+    assert movenet.detect(picture, regions=[beside]) == []
+    found = movenet.detect(picture, regions=[beside, whole])
+    np.testing.assert_array_equal(found[0].keypoints.points, movenet.detect(picture)[0].keypoints.points)
+
+
+def test_a_person_whose_hips_are_not_seen_has_no_next_region() -> None:
+    person, picture = np.zeros((17, 3), np.float32), np.zeros((480, 640, 3), np.uint8)
+    person[:11] = (300, 100, 0.9)  # from the nose to the wrists
+    assert _next_region(person, picture) is None
+    person[11:13] = (300, 200, 0.9)
+    assert _next_region(person, picture) == Region(300, 200, 2 * 1.9 * 100)
+    person[16] = (300, 280, 0.9)
+    assert _next_region(person, picture) == Region(300, 200, 2 * 1.9 * 100)  # 1.2 * 100 up to the nose, 1.2 * 80 down
+    person[15] = (300, 440, 0.9)
+    assert _next_region(person, picture) == Region(300, 200, 2 * 1.2 * 240)
+    person[15] = (300, 900, 0.9)
+    assert _next_region(person, picture) == Region.whole(picture)
+
+
+def test_nobody_is_in_an_empty_picture(movenet: MoveNetSinglePose) -> None:
     for shade in (0, 128, 255):
         assert movenet.detect(np.full((200, 300, 3), shade, np.uint8)) == []
 
 
-def test_a_picture_of_another_kind_is_refused(movenet: MoveNet) -> None:
+def test_a_picture_of_another_kind_is_refused(movenet: MoveNetSinglePose) -> None:
     for bad in (np.zeros((10, 10), np.uint8), np.zeros((10, 10, 4), np.uint8), np.zeros((10, 10, 3), np.float32)):
         with pytest.raises(FrameError, match=r"expected \(H, W, 3\) uint8"):
             movenet.detect(bad)  # type: ignore[arg-type]
 
 
-def test_loading_writes_nothing_to_stderr(movenet: MoveNet, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_writes_nothing_to_stderr(movenet: MoveNetSinglePose, capfd: pytest.CaptureFixture[str]) -> None:
     open_detector(f"movenet:{MODEL}").detect(np.zeros((32, 32, 3), np.uint8))
     captured = capfd.readouterr()
     assert captured.err == "" and captured.out == ""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from posemoe_edge.runtime import FrameError
-from posemoe_edge.runtime.detectors import Region
+from posemoe_edge.runtime.detectors import Box, Region
 from posemoe_edge.runtime.detectors.region import crop
 
 cv2 = pytest.importorskip("cv2")
@@ -37,6 +37,26 @@ def test_beyond_the_edge_it_is_black_and_proportions_stay() -> None:
     shown = crop(np.full((100, 200, 3), 255, np.uint8), Region.whole(np.zeros((100, 200, 3), np.uint8)), 100)
     lit = np.flatnonzero(shown[:, 50, 0] > 127)
     assert (lit[0], lit[-1]) == (25, 74) and shown[50].min() == 255
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 64), (64, 32)])
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_an_oblong_crop_is_the_middle_of_the_square(width: int, height: int, angle: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    region = Region(33.0, 21.0, 40.0, angle)
+    square, oblong = crop(picture, region, 64), crop(picture, region, width, height)
+    left, top = (64 - width) // 2, (64 - height) // 2
+    np.testing.assert_allclose(oblong.astype(int), square[top : top + height, left : left + width], atol=1)
+    corner = region.place(np.array([left, top]), 64)
+    np.testing.assert_allclose(region.place(np.zeros(2), width, height), corner, atol=1e-9)
+
+
+@pytest.mark.parametrize("aspect", [0.75, 1.0, 2.0])
+@pytest.mark.parametrize("box", [(0.0, 0.0, 10.0, 80.0), (0.0, 0.0, 80.0, 10.0), (0.0, 0.0, 50.0, 60.0)])
+def test_a_box_fits_into_the_oblong_middle_of_its_region(box: Box, aspect: float) -> None:
+    region = Region.around(box, aspect=aspect)
+    width, height = region.side_px * min(1.0, aspect), region.side_px / max(1.0, aspect)
+    assert width >= box[2] and height >= box[3] and (width == pytest.approx(box[2]) or height == pytest.approx(box[3]))
 
 
 def test_a_box_becomes_the_square_around_it() -> None:
