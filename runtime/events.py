@@ -80,7 +80,7 @@ class PoseFrame:
         keypoints: person id -> keypoints in this frame, also of those whose frame was refused.
         truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
         image_bgr: (H, W, 3) the frame's picture, where the source has pictures.
-        step_s: how long the model took, in seconds.
+        stages_s: how long each stage took for this frame, in seconds, in order: find, detect and track of pictures, lift.
     """
 
     t_s: float
@@ -88,7 +88,12 @@ class PoseFrame:
     keypoints: Mapping[int, Keypoints] = field(default_factory=dict)
     truth_m: Mapping[int, F32] | None = None
     image_bgr: ImageBgr | None = None
-    step_s: float = 0.0
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def step_s(self) -> float:
+        """How long the model took, in seconds."""
+        return self.stages_s.get("lift", 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """The poses, without the picture and the keypoints."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from .pose.types import Pose
 from .run_stats import RunCounter, RunStats
 from .sinks import RunInfo, Sink, SinkGroup
 from .sources import CameraFrame, Source, SourceInfo, open_source
+from .stage_times import StageTimes
 from .stream import Stream
 from .tracking import Tracker, open_tracker
 
@@ -59,6 +59,7 @@ class Pipeline:
         self.search_every, self._until_search = search_every, 0
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
+        self._times = StageTimes()
         if not isinstance(source, str):
             self._open_default_detector(source)
 
@@ -144,19 +145,25 @@ class Pipeline:
         if self.detector is None:
             raise UsageError("a picture from a source of keypoints", expected="a source whose pictures is True")
         detections = self._detections(self.detector, frame)
-        return {person: found.keypoints for person, found in self.tracker.update(detections, t_s=frame.t_s).items()}
+        with self._times.stage("track"):
+            people = self.tracker.update(detections, t_s=frame.t_s)
+        return {person: found.keypoints for person, found in people.items()}
 
     def _detections(self, detector: Detector, frame: CameraFrame) -> list[Detection]:
         """The people of a frame: a detector of two stages looks where they are expected, and searches now and then."""
         if not isinstance(detector, RegionDetector):
-            return detector.detect(frame.image_bgr)
+            with self._times.stage("detect"):
+                return detector.detect(frame.image_bgr)
         regions = list(self.tracker.regions(t_s=frame.t_s))
         if self._until_search == 0 or not regions:
             expected = tuple(regions)
-            regions += [new for new in detector.find(frame.image_bgr) if not any(map(new.is_near, expected))]
+            with self._times.stage("find"):
+                found = detector.find(frame.image_bgr)
+            regions += [new for new in found if not any(map(new.is_near, expected))]
             self._until_search = self.search_every
         self._until_search -= 1
-        return detector.detect(frame.image_bgr, regions=regions)
+        with self._times.stage("detect"):
+            return detector.detect(frame.image_bgr, regions=regions)
 
     def _lift(
         self,
@@ -178,11 +185,10 @@ class Pipeline:
             person: points.normalised(recipe=manifest.keypoint_recipe, view=manifest.view, intrinsics=intrinsics)
             for person, points in keypoints.items()
         }
-        started_s = time.perf_counter()
-        poses, refused = self._step(t_s, normalised)
-        step_s = time.perf_counter() - started_s
+        with self._times.stage("lift"):
+            poses, refused = self._step(t_s, normalised)
         yield from refused
-        yield PoseFrame(t_s, poses, keypoints=keypoints, truth_m=truth_m, image_bgr=image_bgr, step_s=step_s)
+        yield PoseFrame(t_s, poses, keypoints=keypoints, truth_m=truth_m, image_bgr=image_bgr, stages_s=self._times.take())
 
     def _step(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
         """The poses by person, and whose keypoints were refused."""

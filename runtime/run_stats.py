@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +27,8 @@ class RunStats:
         refused: frames of one person that were refused.
         interrupted: the run was ended by an interrupt from the keyboard.
         seconds: duration of the run.
-        step_ms: "p50", "p90", "p99", "p100" -> milliseconds that the model took for a frame, without the first one, which
-            binds memory; None without poses.
+        stages_ms: stage -> "mean" milliseconds over all frames of the run, which add up to a frame's, and "p50", "p90", "p99",
+            "p100" of the frames in which it ran; without the first time, which binds memory.
         mpjpe_mm: mean per-joint position error against the source's truth, hips aligned; None without a truth, and for
             models with a latency.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
@@ -39,12 +40,23 @@ class RunStats:
     refused: int
     interrupted: bool
     seconds: float
-    step_ms: dict[str, float] | None
     mpjpe_mm: float | None
     failed_check: CheckFailedError | None = None
+    stages_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def step_ms(self) -> Mapping[str, float] | None:
+        """The times of the model, ``lift``; None without poses."""
+        return self.stages_ms.get("lift")
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the whole run, with reading, drawing and writing; None without frames."""
+        return self.frames / self.seconds if self.frames and self.seconds > 0 else None
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, rounded."""
+        stages_ms = {stage: {name: round(ms, 3) for name, ms in of.items()} for stage, of in self.stages_ms.items()}
         return {
             "frames": self.frames,
             "people": self.people,
@@ -52,7 +64,9 @@ class RunStats:
             "refused": self.refused,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
-            "step_ms": None if self.step_ms is None else {name: round(ms, 3) for name, ms in self.step_ms.items()},
+            "fps": None if self.fps is None else round(self.fps, 2),
+            "stages_ms": stages_ms,
+            "step_ms": stages_ms.get("lift"),
             "mpjpe_mm": None if self.mpjpe_mm is None else round(self.mpjpe_mm, 2),
         }
 
@@ -71,7 +85,7 @@ class RunCounter:
     poses: int = 0
     refused: int = 0
     people: set[int] = field(default_factory=set)
-    steps_ms: list[float] = field(default_factory=list)
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
     errors_m: list[float] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
@@ -83,8 +97,9 @@ class RunCounter:
         elif isinstance(event, PoseFrame):
             self.frames += 1
             self.poses += len(event.poses)
-            if event.poses:
-                self.steps_ms.append(1000 * event.step_s)
+            for stage, stage_s in event.stages_s.items():
+                if stage != "lift" or event.poses:  # a frame of nobody lifts nobody
+                    self.stages_ms.setdefault(stage, []).append(1000 * stage_s)
             for person, truth_m in (event.truth_m or {}).items():
                 if person in event.poses and self.latency_frames == 0:
                     self.errors_m.append(mpjpe(event.poses[person].xyz_m[None], truth_m[None], root="align"))
@@ -92,7 +107,7 @@ class RunCounter:
     def result(self, *, interrupted: bool, failed_check: CheckFailedError | None) -> RunStats:
         """The statistics, at the end of the run."""
         seconds = time.perf_counter() - self.started_s
-        steps_ms = np.array(self.steps_ms[1:] or self.steps_ms)  # the first launch binds memory
+        stages_ms = {stage: _summary(of_frames, self.frames) for stage, of_frames in self.stages_ms.items()}
         return RunStats(
             frames=self.frames,
             people=len(self.people),
@@ -100,7 +115,14 @@ class RunCounter:
             refused=self.refused,
             interrupted=interrupted,
             seconds=seconds,
-            step_ms={f"p{q}": float(np.percentile(steps_ms, q)) for q in PERCENTILES} if len(steps_ms) else None,
             mpjpe_mm=1000 * float(np.mean(self.errors_m)) if self.errors_m else None,
             failed_check=failed_check,
+            stages_ms=stages_ms,
         )
+
+
+def _summary(of_frames_ms: Sequence[float], frames: int) -> dict[str, float]:
+    """Mean over all frames, and percentiles of those in which the stage ran, without its first time."""
+    usual_ms = np.array(of_frames_ms[1:] or of_frames_ms)
+    share = len(of_frames_ms) / frames
+    return {"mean": share * float(usual_ms.mean())} | {f"p{q}": float(np.percentile(usual_ms, q)) for q in PERCENTILES}

@@ -17,7 +17,7 @@ from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
-from ...runtime.sinks import Sink, open_sinks
+from ...runtime.sinks import BaseSink, Sink, open_sinks
 from ...runtime.sources import RotatedSource, open_source
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
@@ -95,12 +95,13 @@ def command(
         **stats.to_json(),
         "shadow": json.loads(report.model_dump_json()) if report else None,
         "sinks": list(sink),
+        "written": [str(path) for path in _written(sinks)],
     }
     _print_stats(out, stats, lifter)
     if report:
         _print_shadow(out, report)
-    for spec in sink:
-        out.print(f"wrote {spec.partition(':')[2]}")
+    for path in _written(sinks):
+        out.print(f"wrote {path}")
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
     code = INTERRUPTED if stats.interrupted else 0
@@ -126,11 +127,21 @@ def run_pipeline(out: Output, pipeline: Pipeline, sinks: Sequence[Sink], *, tota
     return stats
 
 
+def _written(sinks: Sequence[Sink]) -> list[Path]:
+    """The files that sinks kept: a sink that got nothing to draw keeps none."""
+    return [sink.written for sink in sinks if isinstance(sink, BaseSink) and sink.written is not None]
+
+
 def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
-    out.print(
-        f"{stats.frames} frames, {stats.poses} poses of {stats.people} people in {stats.seconds:.2f} s"
-        + (f", {stats.refused} frames refused" if stats.refused else "")
-    )
+    rate = "" if stats.fps is None else f", {stats.fps:.1f} frames a second"
+    refused = f", {stats.refused} frames refused" if stats.refused else ""
+    people = f"{stats.people} {'person' if stats.people == 1 else 'people'}"
+    out.print(f"{stats.frames} frames, {stats.poses} poses of {people} in {stats.seconds:.2f} s{rate}{refused}")
+    if stats.frames and not stats.people:
+        out.warn("nobody was seen")
+    if len(stats.stages_ms) > 1:
+        times = [f"{stage} {of['mean']:.1f}" for stage, of in stats.stages_ms.items()]
+        out.print(f"a frame took {sum(of['mean'] for of in stats.stages_ms.values()):.1f} ms on average: {', '.join(times)}")
     if stats.step_ms:
         state = megabytes(model.state_bytes)
         out.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -55,7 +56,12 @@ BaseSinkT = TypeVar("BaseSinkT", bound="BaseSink")
 
 
 class BaseSink:
-    """The context manager that sinks share: closed at the end, aborted on an exception."""
+    """The context manager that sinks share: closed at the end, aborted on an exception.
+
+    ``written`` is the file that ``close`` kept; None before, and if there was nothing to keep.
+    """
+
+    written: Path | None = None
 
     def open(self, run: RunInfo) -> None:
         """Begin a run."""

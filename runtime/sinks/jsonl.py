@@ -38,6 +38,7 @@ class JsonLinesSink(BaseSink):
         if self._stream is not None and self._file is not None:
             self._stream.close()
             self._file.commit()
+            self.written = self._file.path
         self._stream = None
 
     def abort(self) -> None:

@@ -88,6 +88,7 @@ class PngSink(BaseSink):
             file.discard()
             raise
         file.commit()
+        self.written = file.path
 
     def abort(self) -> None:
         file, self._file = self._file, None

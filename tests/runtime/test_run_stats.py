@@ -1,0 +1,98 @@
+"""What a run reports of its times: stages that ran now and then, and means that add up to a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from posemoe_edge.runtime.arrays import ImageBgr
+from posemoe_edge.runtime.detectors import Detection, Region
+from posemoe_edge.runtime.events import PoseFrame, TrackStarted
+from posemoe_edge.runtime.model import load
+from posemoe_edge.runtime.pipeline import Pipeline
+from posemoe_edge.runtime.pose.keypoints import ImageSize
+from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton
+from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.run_stats import RunCounter, RunStats
+from posemoe_edge.runtime.sources import BaseSource, CameraFrame, SourceInfo
+from posemoe_edge.runtime.stage_times import StageTimes
+
+POSE = Pose(np.zeros((17, 3), np.float32), np.ones(17, np.float32), 0.0, 0.02, latency_frames=0, gap="none")
+
+
+def stats_of(frames: Sequence[Mapping[str, float]]) -> RunStats:
+    """The statistics of frames of one person, whose stages took so many seconds."""
+    counter = RunCounter(latency_frames=0)
+    counter.add(TrackStarted(0, 0.0))
+    for i, stages_s in enumerate(frames):
+        counter.add(PoseFrame(i / 50, {0: POSE}, stages_s=stages_s))
+    return counter.result(interrupted=False, failed_check=None)
+
+
+def test_a_stage_that_ran_in_some_frames_counts_for_its_share_of_a_frame() -> None:
+    frames = [{"find": 0.010, "lift": 0.002}, {"lift": 0.002}, {"lift": 0.002}, {"find": 0.010, "lift": 0.002}]
+    stages_ms = stats_of(frames).stages_ms
+    assert stages_ms["find"]["mean"] == pytest.approx(5) and stages_ms["find"]["p50"] == pytest.approx(10)
+    assert stages_ms["lift"]["mean"] == pytest.approx(2) and list(stages_ms) == ["find", "lift"]
+
+
+def test_the_first_time_of_a_stage_does_not_count() -> None:
+    stages_ms = stats_of([{"lift": 9.0}, {"lift": 0.001}, {"lift": 0.003}]).stages_ms
+    assert stages_ms["lift"]["mean"] == pytest.approx(2) and stages_ms["lift"]["p100"] == pytest.approx(3)
+
+
+def test_a_frame_of_nobody_takes_no_step() -> None:
+    counter = RunCounter(latency_frames=0)
+    counter.add(PoseFrame(0.0, {}, stages_s={"detect": 0.02, "lift": 0.0001}))
+    stats = counter.result(interrupted=False, failed_check=None)
+    assert stats.step_ms is None and list(stats.stages_ms) == ["detect"] and stats.to_json()["step_ms"] is None
+
+
+def test_a_run_without_frames_has_no_rate() -> None:
+    stats = stats_of([])
+    assert stats.fps is None and stats.stages_ms == {} and stats.to_json()["fps"] is None
+
+
+def test_times_of_a_stage_in_one_frame_add_up_and_the_next_frame_begins_anew() -> None:
+    times = StageTimes()
+    with times.stage("detect"), times.stage("track"):
+        pass
+    with pytest.raises(ValueError), times.stage("detect"):
+        raise ValueError
+    first = times.take()
+    assert set(first) == {"detect", "track"} and all(seconds > 0 for seconds in first.values()) and times.take() == {}
+
+
+class Pictures(BaseSource):
+    """Black pictures."""
+
+    pictures = True
+    info = SourceInfo("pictures", fps=10.0)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        yield from (CameraFrame(i / 10, np.zeros((90, 160, 3), np.uint8)) for i in range(6))
+
+
+class TwoStages:
+    """One person in each region."""
+
+    skeleton: Skeleton = COCO17
+
+    def find(self, image_bgr: ImageBgr) -> list[Region]:
+        return [Region.whole(image_bgr)]
+
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
+        points = np.random.default_rng(0).uniform(10, 80, (17, 3)).astype(np.float32)
+        points[:, 2] = 0.9
+        return [Detection.from_coco(points, size=ImageSize.of(image_bgr), region=region) for region in regions or []]
+
+
+def test_every_stage_of_pictures_is_timed_and_searching_only_when_it_is_done() -> None:
+    frames = [e for e in Pipeline(Pictures(), load(), detector=TwoStages(), search_every=3) if isinstance(e, PoseFrame)]
+    assert [list(frame.stages_s) for frame in frames] == 2 * [
+        ["find", "detect", "track", "lift"],
+        ["detect", "track", "lift"],
+        ["detect", "track", "lift"],
+    ]
+    assert all(seconds > 0 for frame in frames for seconds in frame.stages_s.values())
