@@ -34,7 +34,10 @@ class Extra:
 
 EXTRAS = {
     "cpu": Extra("running on any CPU", (("onnxruntime", "onnxruntime"),)),
-    "camera": Extra("cameras, videos, detectors", (("cv2", "opencv-python-headless"), ("ai_edge_litert", "ai-edge-litert"))),
+    "camera": Extra(
+        "cameras, videos, detectors",
+        (("cv2", "opencv-python-headless"), ("ai_edge_litert", "ai-edge-litert"), ("av", "av")),
+    ),
     "plot": Extra("pictures", (("matplotlib", "matplotlib"),)),
     "export": Extra(
         "export and verify",

@@ -47,9 +47,12 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/engines/onnxruntime.py": {"onnxruntime"},
     "runtime/engines/onnxruntime_cuda.py": {"onnxruntime"},
     "runtime/cuda/pycuda.py": {"pycuda"},
+    "runtime/overlay/brush.py": {"cv2"},
     "runtime/plotting/figure.py": {"matplotlib"},
     "runtime/pose/camera_file.py": {"yaml"},
     "runtime/sinks/png.py": {"matplotlib"},
+    "runtime/sinks/video.py": {"av"},
+    "runtime/sinks/window.py": {"cv2"},
     "runtime/sources/opencv_capture.py": {"cv2"},
 }
 

@@ -1,4 +1,4 @@
-"""Sinks of a pipeline's events: JSON lines, pictures."""
+"""Sinks of a pipeline's events: JSON lines, pictures, videos, a window."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ SINKS: Registry[Callable[[str], Sink]] = Registry(
     builtin={
         "jsonl": "posemoe_edge.runtime.sinks.jsonl:JsonLinesSink",
         "png": "posemoe_edge.runtime.sinks.png:PngSink",
+        "video": "posemoe_edge.runtime.sinks.video:VideoSink",
+        "window": "posemoe_edge.runtime.sinks.window:WindowSink",
     },
-    forms={"jsonl": "jsonl:FILE", "png": "png:FILE"},
+    forms={"jsonl": "jsonl:FILE", "png": "png:FILE", "video": "video:FILE.mp4"},
 )
 """Name -> factory that takes what stands behind ``NAME:``."""
 
+_NAMES = {"mp4": "video"}
+"""Suffix of a file -> the sink that writes it, where their names differ."""
+
 
 def open_sink(spec: str) -> Sink:
-    """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout) or ``png:run.png``."""
+    """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout), ``png:run.png``,
+    ``video:run.mp4`` or ``window``."""
     suffix = spec.rpartition(".")[2].lower()
-    if ":" not in spec and suffix in SINKS and spec not in SINKS:
-        raise SINKS.unknown(spec, suggestion=f"; did you mean {suffix}:{spec}?")
+    name = _NAMES.get(suffix, suffix)
+    if ":" not in spec and name in SINKS and spec not in SINKS:
+        raise SINKS.unknown(spec, suggestion=f"; did you mean {name}:{spec}?")
     factory, location = SINKS.resolve(spec)
     return factory(location)
 
