@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import F64, ImageBgr
 from ..pose.keypoints import Keypoints, to_pixels
@@ -57,7 +58,7 @@ def draw_keypoints(
             _draw_person(brush, image, person, points, seen, keypoints.skeleton)
 
 
-def _draw_person(brush: Brush, image: ImageBgr, person: int, points: F64, seen: F64, skeleton: Skeleton) -> None:
+def _draw_person(brush: Brush, image: ImageBgr, person: int, points: F64, seen: NDArray[np.bool_], skeleton: Skeleton) -> None:
     xy = points[:, :2]
     guessed = points[:, 2] < GUESSED_BELOW
     height = float(np.ptp(xy[seen, 1]))
@@ -68,7 +69,7 @@ def _draw_person(brush: Brush, image: ImageBgr, person: int, points: F64, seen: 
     for a, b in lines:
         colour = GUESSED if guessed[a] or guessed[b] else colour_of(skeleton, a, b)
         brush.line(image, xy[a], xy[b], colour, width)
-    for joint in np.flatnonzero(seen):
+    for joint in np.flatnonzero(seen).tolist():
         brush.dot(image, xy[joint], EDGE, width + 1.5)
         brush.dot(image, xy[joint], GUESSED if guessed[joint] else colour_of(skeleton, joint), width)
     top = xy[seen][np.argmin(xy[seen, 1])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,7 @@ class Windows:
     WINDOW_NORMAL = WINDOW_KEEPRATIO = WND_PROP_VISIBLE = 0
 
     def __init__(self, keys: list[int], *, visible: bool = True) -> None:
+        self.drawing = importlib.import_module("cv2")
         self.keys, self.visible, self.shown, self.open = keys, visible, list[Any](), list[str]()
 
     def getBuildInformation(self) -> str:
@@ -175,9 +177,7 @@ class Windows:
         self.open.remove(title)
 
     def __getattr__(self, name: str) -> Any:  # what draws is the real one
-        import cv2
-
-        return getattr(cv2, name)
+        return getattr(self.drawing, name)
 
 
 @pytest.mark.parametrize(("keys", "visible", "frames"), [([-1, -1, ord("q")], True, 3), ([-1, 27], True, 2), ([-1], False, 1)])
