@@ -92,7 +92,7 @@ def test_the_region_follows_the_person(movenet: MoveNetSinglePose) -> None:
     """A third of the picture's height is too little for the whole picture's joints; the region shows the person larger."""
     picture = figure(1280, 720, left=900, top=300, tall=300)
     assert isinstance(movenet, RegionDetector)
-    regions, sides = movenet.find(picture), []
+    regions, sides = movenet.find(picture), list[float]()
     assert regions == [Region.whole(picture)]
     for _ in range(4):
         (person,) = movenet.detect(picture, regions=regions)
