@@ -31,7 +31,9 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
     help="Default: what the artefact prefers, else fp32.",
 )
 @click.option("--engine", help="Default: the fastest engine that this machine can run.")
-@click.option("--detector", help="For videos and cameras: blazepose:heavy, movenet:FILE.  [default: blazepose]")
+@click.option(
+    "--detector", help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.  [default: blazepose]"
+)
 @click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.detectors import Detection, Region, RegionDetector, open_detector
+from posemoe_edge.runtime.detectors.description import NetworkDescription, read_description
+from posemoe_edge.runtime.detectors.rtmpose import RTMPOSE
 from posemoe_edge.runtime.detectors.two_stage import TwoStageDetector
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.keypoints import ImageSize
@@ -209,6 +211,15 @@ def test_a_detector_that_finds_people_is_named_behind_a_question_mark(write: Wri
     detector = open_detector(f"rtmpose:{pose}?find={finder}")
     assert isinstance(detector, TwoStageDetector)
     assert detector.find(picture()) == [Region(200.0, 150.0, 400.0)]  # the finder's whole picture, which is square
+
+
+def test_the_description_in_the_documentation_is_rtmposes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "runtime.md").read_text()
+    text = next(block for block in page.split("```") if block.startswith("toml\noutput"))
+    (tmp_path / "net.toml").write_text(text.removeprefix("toml\n"))
+    description = read_description(tmp_path / "net.toml")
+    assert description == RTMPOSE.model_copy(update={"size_px": (192, 256)})
+    assert all(f"\n{key} = " in text for key in NetworkDescription.model_fields)  # every key is explained
 
 
 @pytest.mark.parametrize(
