@@ -119,10 +119,11 @@ def _split(uri: str) -> tuple[str, str]:
     scheme = scheme.lower()
     if colon and location and (scheme in SOURCES or scheme in (*_PLANNED, *_WEB)):
         return scheme, location.removeprefix("//")
-    path = Path(uri if Path(uri).exists() else uri.partition("?")[0])
-    if path.name and (path.is_dir() or path.suffix.lower() in image_files.SUFFIXES):
+    path = uri if Path(uri).exists() else uri.partition("?")[0]
+    suffix = Path(path).suffix.lower()
+    if suffix in image_files.SUFFIXES or (path and Path(path).is_dir()):
         return "images", uri
-    if path.suffix.lower() in video.SUFFIXES:
+    if suffix in video.SUFFIXES:
         return "video", uri
     return "", uri
 

@@ -114,6 +114,12 @@ def test_wrong_names_and_rates_are_errors(tmp_path: Path) -> None:
             open_source(f"{tmp_path}?{query}")
 
 
+def test_the_working_directory_is_a_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "one.png", 70)
+    monkeypatch.chdir(tmp_path)
+    assert len(read(".")) == len(read(".?fps=5")) == 1
+
+
 def test_a_question_mark_in_a_name_is_part_of_it(tmp_path: Path) -> None:
     write(tmp_path / "who?.png", 70)
     assert len(read(str(tmp_path / "who?.png"))) == 1
