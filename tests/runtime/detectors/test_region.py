@@ -26,6 +26,29 @@ def test_what_a_crop_shows_lies_where_the_region_says(side: float, angle: float)
     np.testing.assert_allclose(middle, (300.5, 200.5), atol=side / 100)
 
 
+@pytest.mark.parametrize(
+    "region", [Region(150.0, 90.0, 300.0, 0.4), Region(30.0, 20.0, 350.0), Region(310.0, 220.0, 200.0, 3.0)]
+)
+def test_a_reduced_crop_is_the_mean_of_what_it_covers(region: Region) -> None:
+    """Against an enlarged crop of single pixels, of which each 8 x 8 are averaged."""
+    size, parts = 32, 8
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8), (0, 0), 6)
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    picture[:20], picture[-20:], picture[:, :20], picture[:, -20:] = 0, 0, 0, 0  # nothing to lose at the edges
+    picture = cv2.GaussianBlur(picture, (0, 0), 4)
+    fine = crop(picture, region, size * parts).astype(float)  # 300 of the picture's pixels on 256
+    mean = fine.reshape(size, parts, size, parts, 3).mean(axis=(1, 3))
+    difference = np.abs(crop(picture, region, size) - mean)
+    assert difference.mean() < 1.5 and difference.max() < 15, (difference.mean(), difference.max())
+    assert mean.max() > 150
+
+
+def test_a_region_outside_of_the_picture_is_black() -> None:
+    picture = np.full((100, 200, 3), 255, np.uint8)
+    for x, side in ((-900.0, 500.0), (900.0, 500.0), (-900.0, 50.0)):
+        assert not crop(picture, Region(x, 50.0, side), 64).any()
+
+
 def test_a_turned_region_shows_its_own_upward_direction_at_the_top() -> None:
     picture = np.zeros((100, 100, 3), np.uint8)
     picture[:, 60:] = 255  # white at the right
