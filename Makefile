@@ -32,7 +32,7 @@ lint: $(READY)
 types: $(READY)
 	mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/posemoe_edge
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p posemoe_edge
-	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py
+	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py benchmarks/footage/*.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/step.py

@@ -63,6 +63,28 @@ def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, 
     return _mean(_distance(np.diff(p, axis=0), np.diff(g, axis=0)), mask[1:] & mask[:-1])
 
 
+def acceleration_error(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+    """Mean distance between joint accelerations, in metres per frame squared, by second differences.
+
+    An acceleration is valid if all three of its frames are. It sees jitter that hardly changes MPJPE.
+    """
+    p, g, mask = _checked(pred, truth, valid, root)
+    return _mean(_distance(*map(_accelerations, (p, g))), mask[2:] & mask[1:-1] & mask[:-2])
+
+
+def mean_acceleration(pred: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+    """Mean length of joint accelerations, in metres per frame squared, as in ``acceleration_error``; without a truth."""
+    p, _, mask = _checked(pred, pred, valid, root)
+    return _mean(np.linalg.norm(_accelerations(p), axis=-1), mask[2:] & mask[1:-1] & mask[:-2])
+
+
+def _accelerations(p: F64) -> F64:
+    """(T, J, 3) -> (T - 2, J, 3)."""
+    if len(p) < 3:
+        raise FrameError(f"an acceleration needs three frames, there are {len(p)}")
+    return np.diff(p, n=2, axis=0)
+
+
 def bone_jitter(pred: ArrayLike, *, skeleton: Skeleton = H36M17) -> float:
     """Mean absolute change of a bone's length between consecutive frames, over all bones, in metres per frame.
 

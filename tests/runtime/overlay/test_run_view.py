@@ -87,8 +87,8 @@ def test_the_size_of_the_first_frame_stays() -> None:
     view = RunView()
     first = view.draw(PoseFrame(0.0, {}, image_bgr=np.zeros((1920, 1080, 3), np.uint8)))
     second = view.draw(PoseFrame(0.1, {}, image_bgr=np.full((100, 300, 3), 250, np.uint8)))
-    assert first.shape == second.shape == (720, 406 + SCENE_WIDTH_PX, 3) and first.flags.c_contiguous
-    assert second[360, 203].min() > 240 and tuple(second[20, 203]) == BLANK  # in the middle, with its own proportions
+    assert first.shape == second.shape == (720, 404 + SCENE_WIDTH_PX, 3) and first.flags.c_contiguous
+    assert second[360, 202].min() > 240 and tuple(second[20, 202]) == BLANK  # in the middle, with its own proportions
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e9, -1e9])

@@ -12,7 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import FrameError
-from posemoe_edge.runtime.pose.metrics import auc, best_rotation, bone_jitter, mpjpe, mpjve, n_mpjpe, p_mpjpe, pck, procrustes
+from posemoe_edge.runtime.pose.metrics import (
+    acceleration_error,
+    auc,
+    best_rotation,
+    bone_jitter,
+    mean_acceleration,
+    mpjpe,
+    mpjve,
+    n_mpjpe,
+    p_mpjpe,
+    pck,
+    procrustes,
+)
 
 GOLDEN = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "golden" / "metrics.npz"
 EXACT = 1e-10
@@ -186,3 +198,28 @@ def test_the_best_rotation_is_the_one_that_was_applied() -> None:
     turn = np.stack([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angle])
     poses = (np.swapaxes(turn, 1, 2) @ truth.swapaxes(1, 2)).swapaxes(1, 2)
     np.testing.assert_allclose(best_rotation(poses, truth), turn, atol=1e-12)
+
+
+def test_acceleration_is_the_second_difference_and_steady_motion_has_none() -> None:
+    t = np.arange(6.0)
+    moving = np.broadcast_to(t[:, None, None] * (0.01, 0.02, 0), (6, 17, 3)) + TRUTH[:1]
+    falling = moving + np.array([0, 0.003, 0]) * (t**2)[:, None, None]
+    assert mean_acceleration(moving) == pytest.approx(0, abs=1e-12)
+    assert mean_acceleration(falling) == pytest.approx(0.006)  # of a t^2: 2 a
+    assert acceleration_error(falling, moving) == acceleration_error(moving, falling) == pytest.approx(0.006)
+    assert acceleration_error(falling + 1, falling) == pytest.approx(0, abs=1e-12)  # where it is does not matter
+
+
+def test_an_acceleration_counts_if_all_three_frames_are_valid() -> None:
+    still = np.repeat(TRUTH[:1], 6, axis=0).astype(np.float64)
+    jumped = still.copy()
+    jumped[1] += 0.5
+    valid = np.ones((6, 17), bool)
+    valid[1] = False
+    assert acceleration_error(jumped, still) > 0.1
+    assert acceleration_error(jumped, still, valid=valid) == mean_acceleration(jumped, valid=valid) == 0
+    with pytest.raises(FrameError, match="three frames, there are 2"):
+        mean_acceleration(still[:2])
+    valid[::2] = False
+    with pytest.raises(FrameError, match="no joint is valid"):
+        acceleration_error(jumped, still, valid=valid)

@@ -1,0 +1,119 @@
+"""How far recorded poses are from the truth: the same joints, the same frames and the same rules for every system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from posemoe_edge.runtime.arrays import F64
+from posemoe_edge.runtime.pose.metrics import acceleration_error, mean_acceleration, mpjpe, procrustes
+from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
+
+LIMBS = tuple(
+    f"{side}_{joint}" for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist") for side in ("left", "right")
+)
+"""The joints that all systems have and define alike; the hips come first."""
+
+IN_COCO = [COCO17.joints.index(name) for name in LIMBS]
+IN_H36M = [H36M17.joints.index(name) for name in LIMBS]
+IN_MEDIAPIPE = [23, 24, 25, 26, 27, 28, 11, 12, 13, 14, 15, 16]
+_SWAPPED = [i ^ 1 for i in range(len(LIMBS))]
+_SAME_PERSON = 0.25  # of the person's height in the picture: a skeleton further off is another person's
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A person that a system found in a frame.
+
+    Args:
+        person: its id.
+        limbs_px: (12, 2) in the picture; not a number where a joint is not seen.
+        limbs_m: (12, 3) camera axes, wherever its origin is.
+        root_m: (3,) of that origin from the camera; None if it is not known.
+    """
+
+    person: int
+    limbs_px: F64
+    limbs_m: F64
+    root_m: F64 | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One system in one camera; lengths in mm. None where it cannot be known.
+
+    Args:
+        mpjpe: mean distance of the limbs' joints, middle of the hips at the origin.
+        p_mpjpe: after the best similarity transform of each frame.
+        absolute: mean distance in camera axes, with the position in the room.
+        acceleration: mean length of the second difference, a frame squared.
+        acceleration_error: mean distance of it from the truth's.
+        flips: frames that are nearer to the truth with left and right swapped.
+        missed: frames in which the person was not found.
+        ids: how many ids the person had.
+        others: people found besides, in all frames.
+    """
+
+    mpjpe: float | None
+    p_mpjpe: float | None
+    absolute: float | None
+    acceleration: float | None
+    acceleration_error: float | None
+    flips: int
+    missed: int
+    ids: int
+    others: int
+    frames: int
+
+
+def nearest(candidates: list[Candidate], truth_px: F64) -> Candidate | None:
+    """The candidate on the true person, (12, 2) in the picture; None if there is none near it."""
+    reach_px = _SAME_PERSON * float(np.ptp(truth_px[:, 1]))
+    best, least_px = None, reach_px
+    for candidate in candidates:
+        distances = np.linalg.norm(candidate.limbs_px - truth_px, axis=1)
+        distances = distances[np.isfinite(distances)]
+        if len(distances) and (distance := float(distances.mean())) < least_px:
+            best, least_px = candidate, distance
+    return best
+
+
+def score(found: list[list[Candidate]], truth_m: F64, truth_px: F64) -> Scores:
+    """The scores of one system in one camera.
+
+    Args:
+        found: who was found, of each frame.
+        truth_m: (T, 12, 3) of the limbs, camera axes.
+        truth_px: (T, 12, 2) in the picture.
+    """
+    chosen = [nearest(candidates, px) for candidates, px in zip(found, truth_px, strict=True)]
+    seen = np.array([candidate is not None for candidate in chosen])
+    people = [candidate for candidate in chosen if candidate is not None]
+    others = sum(map(len, found)) - len(people)
+    if not people:
+        return Scores(None, None, None, None, None, 0, len(chosen), 0, others, len(chosen))
+    limbs_m = np.zeros_like(truth_m)
+    limbs_m[seen] = [candidate.limbs_m for candidate in people]
+    ours, truth = from_hips(limbs_m), from_hips(truth_m)
+    distance = np.linalg.norm(ours - truth, axis=-1).mean(axis=-1)
+    swapped = np.linalg.norm(ours[:, _SWAPPED] - truth, axis=-1).mean(axis=-1)
+    valid = np.repeat(seen[:, None], len(LIMBS), axis=1)
+    moving = bool((seen[2:] & seen[1:-1] & seen[:-2]).any())
+    roots = [candidate.limbs_m + candidate.root_m for candidate in people if candidate.root_m is not None]
+    return Scores(
+        mpjpe=1000 * mpjpe(ours, truth, valid=valid),
+        p_mpjpe=1000 * mpjpe(procrustes(ours[seen], truth[seen]), truth[seen]),
+        absolute=1000 * mpjpe(np.stack(roots), truth_m[seen]) if len(roots) == len(people) else None,
+        acceleration=1000 * mean_acceleration(ours, valid=valid) if moving else None,
+        acceleration_error=1000 * acceleration_error(ours, truth, valid=valid) if moving else None,
+        flips=int((swapped < distance)[seen].sum()),
+        missed=int((~seen).sum()),
+        ids=len({candidate.person for candidate in people}),
+        others=others,
+        frames=len(chosen),
+    )
+
+
+def from_hips(limbs_m: F64) -> F64:
+    """(..., 12, 3) with the middle of the hips at the origin."""
+    return np.asarray(limbs_m - limbs_m[..., :2, :].mean(axis=-2, keepdims=True))
