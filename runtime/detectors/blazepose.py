@@ -85,8 +85,7 @@ class BlazePose:
         boxes = np.concatenate([middle - numbers[:, 2:4] / 2, middle + numbers[:, 2:4] / 2], axis=1)
         points = numbers[:, 4:] + np.tile(self._anchors[likely], 4)
         people = weighted_suppression(boxes, points, scores[likely], overlap=_OVERLAP)
-        to_picture = whole.to_picture(_FIND_PX)
-        regions = [_body_region(_moved(to_picture, points[:4].reshape(2, 2))) for points, _ in people]
+        regions = [_body_region(whole.place(points[:4].reshape(2, 2), _FIND_PX)) for points, _ in people]
         return [region for region in regions if region is not None]
 
     def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
@@ -106,7 +105,7 @@ class BlazePose:
             return None
         landmarks = self._landmarks.output("Identity").reshape(_LANDMARKS, 5)  # x, y, z, visibility, presence
         _refine(landmarks, self._landmarks.output("Identity_3")[0])
-        xy = _moved(region.to_picture(_LANDMARKS_PX), landmarks[:, :2])
+        xy = region.place(landmarks[:, :2], _LANDMARKS_PX)
         inside = ((xy >= 0) & (xy <= (size.width_px, size.height_px))).all(axis=1)
         visibility = np.where(inside, _sigmoid(landmarks[:, 3]), 0)
         points = np.concatenate([xy, visibility[:, None]], axis=1).astype(np.float32)[list(_COCO)]
@@ -117,12 +116,6 @@ def _network_input(image_bgr: ImageBgr, region: Region, size_px: int) -> F32:
     """(1, S, S, 3) red first, from 0 to 1."""
     rgb = crop(image_bgr, region, size_px)[None, :, :, ::-1]
     return rgb.astype(np.float32) / np.float32(255)
-
-
-def _moved(to_picture: F64, xy: NDArray[np.floating]) -> F64:
-    """(N, 2) pixels of a crop as pixels of the picture."""
-    moved: F64 = xy @ to_picture[:, :2].T + to_picture[:, 2]
-    return moved
 
 
 def _body_region(points_px: F64) -> Region | None:
