@@ -107,7 +107,8 @@ class MoveNetMultiPose:
         size, people = ImageSize.of(image_bgr), []
         for person in self._network.output(self._output)[0].astype(np.float64):  # (56,)
             joints, score = _joints(person[:51].reshape(17, 3), whole, width_px, height_px), float(person[55])
-            if score >= MIN_PERSON_SCORE and np.count_nonzero(joints[:, 2]) >= MIN_JOINTS:
+            sure = np.isfinite(person).all() and score >= MIN_PERSON_SCORE
+            if sure and np.count_nonzero(joints[:, 2]) >= MIN_JOINTS:
                 corners = person[[52, 51, 54, 53]].reshape(2, 2) * (width_px, height_px)  # from y, x, y, x
                 box = whole.place(corners, width_px, height_px)
                 people.append(Detection.from_coco(joints, size=size, box_px=_ordered(box), score=min(score, 1.0)))

@@ -112,7 +112,7 @@ def crop(image: ImageBgr, region: Region, width_px: int, height_px: int | None =
     reduction = region.side_px / max(width_px, height_px)
     if reduction > _MOST_REDUCTION:
         # Whole blocks of pixels become their mean first, of the part that is needed alone: by a whole number it is fast.
-        block = math.ceil(reduction / _MOST_REDUCTION)
+        block = min(math.ceil(reduction / _MOST_REDUCTION), *image.shape[:2])
         left, top = (max(0, math.floor(edge / block - 2) * block) for edge in region.box[:2])  # blocks of one grid
         right, bottom = (math.ceil(edge) + 2 * block for edge in region.box[2:])
         part = image[top : max(bottom, 0), left : max(right, 0)]

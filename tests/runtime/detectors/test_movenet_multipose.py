@@ -120,6 +120,7 @@ def test_an_input_of_any_size_is_resized_for_each_picture(tmp_path: Path) -> Non
     people[0, 51:] = (0.0, 0.25, 1.0, 0.75, 0.8)  # a box over the middle half of the width
     people[1, 55], people[1, :51] = 0.24, 0.9  # not sure enough to be a person
     people[2, 55], people[2, :15] = 0.9, 0.9  # five joints are too few
+    people[3], people[3, 52] = 0.9, np.nan
     (tmp_path / "any.tflite").write_bytes(any_size_network(people))
     movenet = open_detector(f"movenet:{tmp_path / 'any.tflite'}")
     assert isinstance(movenet, MoveNetMultiPose)

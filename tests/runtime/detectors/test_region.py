@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from posemoe_edge.runtime import FrameError
 from posemoe_edge.runtime.detectors import Box, Region
 from posemoe_edge.runtime.detectors.region import crop
@@ -41,6 +44,21 @@ def test_a_reduced_crop_is_the_mean_of_what_it_covers(region: Region) -> None:
     difference = np.abs(crop(picture, region, size) - mean)
     assert difference.mean() < 1.5 and difference.max() < 15, (difference.mean(), difference.max())
     assert mean.max() > 150
+
+
+@given(
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(*[st.floats(-300, 300)] * 2, st.floats(0.01, 1e9), st.floats(-4, 4)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_any_region_of_any_picture_has_a_crop(
+    shape: tuple[int, int], numbers: tuple[float, ...], size: tuple[int, int]
+) -> None:
+    picture = np.full((*shape, 3), 255, np.uint8)
+    region = Region(*numbers)
+    shown = crop(picture, region, *size)
+    pixel_around = replace(region, side_px=region.side_px + 2)  # what is beside the edge may show some of it
+    assert shown.shape == (size[1], size[0], 3) and (pixel_around.meets(picture) or not shown.any())
 
 
 def test_a_region_outside_of_the_picture_is_black() -> None:
