@@ -18,7 +18,7 @@ from .sinks import RunInfo, Sink, SinkGroup
 from .sources import CameraFrame, Source, SourceInfo, open_source
 from .stage_times import StageTimes
 from .stream import Stream
-from .tracking import Tracker, open_tracker
+from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
 
 
 class Pipeline:
@@ -31,8 +31,8 @@ class Pipeline:
         source: an open source, which stays the caller's to close; or a URI, which each iteration opens and closes.
         model: lifts the people.
         detector: finds people in pictures: a detector, or its name. None is ``blazepose``, for sources of pictures.
-        tracker: gives detections ids that last from frame to frame: a tracker, or its name. The ids of a source of
-            keypoints are kept.
+        tracker: gives detections ids that last from frame to frame: a tracker, or its name, which is opened for pictures
+            only. The ids of a source of keypoints are kept.
         frames: at most so many frames of a URI, None for all.
         search_every: frames between two searches for further people, of a detector that works in two stages.
         intrinsics: of the camera, in its pixels; None takes the source's own, or nominal ones.
@@ -47,21 +47,21 @@ class Pipeline:
         model: Model,
         *,
         detector: Detector | str | None = None,
-        tracker: Tracker | str = "order",
+        tracker: Tracker | str = DEFAULT_TRACKER,
         frames: int | None = None,
         search_every: int = 10,
         intrinsics: Intrinsics | None = None,
     ) -> None:
         self.source, self.model = source, model
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
-        self.tracker = open_tracker(tracker) if isinstance(tracker, str) else tracker
+        self._tracker = tracker
         self._max_frames, self.intrinsics = frames, intrinsics
         self.search_every, self._until_search = search_every, 0
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
         self._times = StageTimes()
         if not isinstance(source, str):
-            self._open_default_detector(source)
+            self._open_stages(source)
 
     def __iter__(self) -> Iterator[Event]:
         with self._opened_source() as source:
@@ -100,14 +100,23 @@ class Pipeline:
             return
         source = open_source(self.source, frames=self._max_frames)
         try:
-            self._open_default_detector(source)
+            self._open_stages(source)
             yield source
         finally:
             source.close()
 
-    def _open_default_detector(self, source: Source) -> None:
-        if source.pictures and self.detector is None:
-            self.detector = open_detector(DEFAULT_DETECTOR)
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker, opened at its first use: keypoints from elsewhere need none."""
+        if isinstance(self._tracker, str):
+            self._tracker = open_tracker(self._tracker)
+        return self._tracker
+
+    def _open_stages(self, source: Source) -> None:
+        """Pictures need a detector and a tracker; what is missing is an error before the first frame."""
+        if source.pictures:
+            self.detector = self.detector or open_detector(DEFAULT_DETECTOR)
+            self._tracker = self.tracker
 
     def _run_info(self, source: SourceInfo) -> RunInfo:
         graph = self.model.graph
@@ -137,7 +146,8 @@ class Pipeline:
                 stream.close()
             self._streams.clear()
             self._seen_s.clear()
-            self.tracker.reset()
+            if not isinstance(self._tracker, str):
+                self._tracker.reset()
             self._until_search = 0
 
     def _detect(self, frame: CameraFrame) -> dict[int, Keypoints]:
@@ -207,8 +217,8 @@ class Pipeline:
         return {person: pose.with_person(person) for person, pose in poses.items()}, refused
 
     def _lose_absent(self, t_s: float) -> Iterator[TrackLost]:
-        """Close the streams of people who were not seen for as long as the gap policy remembers."""
-        for person in [p for p, seen_s in self._seen_s.items() if t_s - seen_s >= self.model.gaps.reset_after_s]:
+        """Close the streams of people who were not seen for as long as the gap policy remembers; times may jump back."""
+        for person in [p for p, seen_s in self._seen_s.items() if abs(t_s - seen_s) >= self.model.gaps.reset_after_s]:
             self._streams.pop(person).close()
             del self._seen_s[person]
             yield TrackLost(person, t_s)

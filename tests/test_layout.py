@@ -54,6 +54,7 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/sinks/video.py": {"av"},
     "runtime/sinks/window.py": {"cv2"},
     "runtime/sources/opencv_capture.py": {"cv2"},
+    "runtime/tracking/oks.py": {"scipy"},
 }
 
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))

@@ -19,6 +19,7 @@ from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import BaseSink, Sink, open_sinks
 from ...runtime.sources import RotatedSource, open_source
+from ...runtime.tracking import DEFAULT_TRACKER
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
 
@@ -34,6 +35,7 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
 @click.option(
     "--detector", help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.  [default: blazepose]"
 )
+@click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people ids: oks, or order.")
 @click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
@@ -55,6 +57,7 @@ def command(
     precision: Any,
     engine: str | None,
     detector: str | None,
+    tracker: str,
     sink: tuple[str, ...],
     frames: int | None,
     rotate: str | None,
@@ -74,7 +77,7 @@ def command(
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
         if rotate:
             opened = RotatedSource(opened, int(rotate))
-        pipeline = Pipeline(opened, lifter, detector=detector)
+        pipeline = Pipeline(opened, lifter, detector=detector, tracker=tracker)
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")

@@ -7,18 +7,31 @@ from collections.abc import Callable
 from ..registry import Registry
 from .base import Tracker
 
-__all__ = ["TRACKERS", "Tracker", "open_tracker"]
+__all__ = ["DEFAULT_TRACKER", "TRACKERS", "Tracker", "open_tracker"]
+
+DEFAULT_TRACKER = "oks"
 
 TRACKERS: Registry[Callable[[str], Tracker]] = Registry(
-    "tracker", group="posemoe_edge.trackers", builtin={"order": "posemoe_edge.runtime.tracking:_open_detection_order"}
+    "tracker",
+    group="posemoe_edge.trackers",
+    builtin={
+        "oks": "posemoe_edge.runtime.tracking:_open_oks",
+        "order": "posemoe_edge.runtime.tracking:_open_detection_order",
+    },
 )
 """Name -> factory that takes what stands behind ``NAME:``, or "" for a bare NAME."""
 
 
-def open_tracker(spec: str) -> Tracker:
-    """The tracker that ``spec`` names: ``order`` numbers people in the detector's order."""
+def open_tracker(spec: str = DEFAULT_TRACKER) -> Tracker:
+    """The tracker that ``spec`` names: ``oks`` follows people, ``order`` numbers them in the detector's order."""
     factory, location = TRACKERS.resolve(spec)
     return factory(location)
+
+
+def _open_oks(location: str) -> Tracker:
+    from .oks import OksTracker
+
+    return OksTracker()
 
 
 def _open_detection_order(location: str) -> Tracker:

@@ -25,6 +25,7 @@ from posemoe_edge.runtime import (
     SourceLost,
     TrackLost,
     TrackStarted,
+    UsageError,
     load,
 )
 from posemoe_edge.runtime.arrays import F32, ImageBgr
@@ -228,7 +229,9 @@ def coco_px() -> F32:
 def test_pictures_go_through_the_detector_the_recipe_and_normalisation(model: Model, coco_px: F32) -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     source = ListSource([CameraFrame(i * 0.02, image) for i in range(3)])
-    frames = [e for e in Pipeline(source, model, detector=TwoPeopleDetector(coco_px)) if isinstance(e, PoseFrame)]
+    frames = [
+        e for e in Pipeline(source, model, detector=TwoPeopleDetector(coco_px), tracker="order") if isinstance(e, PoseFrame)
+    ]
     assert [set(frame.poses) for frame in frames] == [{0, 1}] * 3 and frames[0].image_bgr is image
     np.testing.assert_array_equal(frames[0].keypoints[1].points, coco_px[1])  # still in pixels
     h36m = coco_to_h36m(coco_px[1], model.manifest.keypoint_recipe)
@@ -339,3 +342,16 @@ def test_events_are_plain_json(model: Model, people_at: PeopleAt) -> None:
     assert [record["event"] for record in records] == ["track_started", "pose_frame", "frame_refused", "pose_frame"]
     assert all(record["version"] == 1 and record["t_s"] == 0 for record in records)
     assert SourceLost(1.0, "gone").to_json() == {"event": "source_lost", "version": 1, "t_s": 1.0, "reason": "gone"}
+
+
+def test_a_jump_back_of_time_starts_everybody_anew(model: Model, people_at: PeopleAt) -> None:
+    rows = event_rows(list(Pipeline(ListSource([people_at(50, 0), people_at(0, 0), people_at(1, 0)]), model)))
+    assert [row[0] for row in rows] == ["TrackStarted", "PoseFrame", "TrackLost", "TrackStarted", "PoseFrame", "PoseFrame"]
+
+
+def test_keypoints_need_no_tracker(model: Model, people_at: PeopleAt) -> None:
+    pipeline = Pipeline(ListSource([people_at(0, 4)]), model, tracker="no-such-tracker")
+    assert event_rows(list(pipeline))[-1] == ("PoseFrame", 0.0, (4,))
+    with pytest.raises(UsageError, match="no-such-tracker"):
+        pictures = ListSource([CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))])
+        Pipeline(pictures, model, detector=TwoPeopleDetector(np.zeros((1, 17, 3), np.float32)), tracker="no-such-tracker")
