@@ -1,39 +1,36 @@
 """BlazePose through LiteRT: several people, each with 33 landmarks, of which COCO-17's joints are kept.
 
-Two networks. The first finds people in the whole picture: for each the middle of the hips, and a point on the circle around
+Two networks. The first finds people (``person_search.py``): for each the middle of the hips, and a point on the circle around
 the whole body, straight above the hips if the person stands. The second finds the landmarks of one person in the square
 around that circle, turned so that the person is upright in it, and the same two points for the next frame.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..arrays import F32, F64, ImageBgr
+from ..arrays import F32, ImageBgr
 from ..errors import UsageError
 from ..pose.keypoints import ImageSize
 from ..pose.skeleton import COCO17, Skeleton
 from ..registry import suggest
-from .anchors import anchors
 from .base import Detection, check_picture
 from .litert import LiteRtNetwork
 from .models import DEFAULT, MODELS, POSE_LANDMARKS, ModelFile, get_command
-from .region import Region, crop
-from .suppression import weighted_suppression
+from .person_search import PersonSearch, body_region, network_input, parts, sigmoid
+from .region import Region
+from .suppression import is_same_person
 
 MIN_SCORE = 0.5
-"""Least confidence of a person, in the first network and in the second."""
+"""Least confidence of the landmark network that there is a person in a region."""
 
-MARGIN = 1.25
-"""Side of a region in diameters of the circle around the body, as the landmark network was trained."""
+_SMALLER, _CERTAIN = 0.8, 0.8
+"""A region beyond the picture's edge in which nobody is recognised with such certainty is tried once more, reduced so much: the
+size of a body that is partly in the picture is overestimated."""
 
-_FIND_PX, _OVERLAP = 224, 0.3
-_ANCHOR_LAYERS = ((8, 2), (16, 2), (32, 6))  # pixels between two anchors, anchors at each place
-_LANDMARKS_PX, _LANDMARKS = 256, 39
+_SIZE_PX, _LANDMARKS = 256, 39
 _HEATMAP_PX, _HEATMAP_REACH, _HEATMAP_SCORE = 64, 3, 0.5
 
 _COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # COCO-17's joints among BlazePose's landmarks
@@ -63,9 +60,10 @@ class BlazePose:
                 expected=f"one of {', '.join(f'blazepose:{name}' for name in POSE_LANDMARKS)}",
             )
         person_file, landmark_file = MODELS[f"blazepose:{self.variant}"]
-        self._persons = self._open(person_file, threads)
-        self._landmarks = self._open(landmark_file, threads)
-        self._anchors = anchors(_FIND_PX, _ANCHOR_LAYERS)  # (2254, 2)
+        self._search = PersonSearch(self._open(person_file, threads))
+        self._network = self._open(landmark_file, threads)
+        self._searched: tuple[int, ...] | None = None  # the shape of the last picture that was searched
+        self._searches = 0
 
     def _open(self, file: ModelFile, threads: int) -> LiteRtNetwork:
         content = file.read(run=get_command(f"blazepose:{self.variant}"))
@@ -73,78 +71,75 @@ class BlazePose:
         return LiteRtNetwork(content, name=str(file.path), expected=expected, purpose=purpose, threads=threads)
 
     def find(self, image_bgr: ImageBgr) -> list[Region]:
-        """The turned square around each person, the most certain first."""
+        """The turned square around each person, the most certain first.
+
+        The first picture is searched as a whole and in all of its parts; later ones of the same size as a whole and in one
+        part, the next one in each call. So a small person is found within about fifteen calls, and no later call takes long.
+        """
         check_picture(image_bgr)
-        whole = Region.whole(image_bgr)
-        self._persons.run(_network_input(image_bgr, whole, _FIND_PX) * 2 - 1)
-        scores = _sigmoid(self._persons.output("Identity_1")[0, :, 0])
-        likely = scores >= MIN_SCORE
-        # Middle, width and height of a box, then x and y of four points, from the anchor, in pixels of the square.
-        numbers = self._persons.output("Identity")[0, likely]  # (N, 12)
-        middle = numbers[:, :2] + self._anchors[likely]
-        boxes = np.concatenate([middle - numbers[:, 2:4] / 2, middle + numbers[:, 2:4] / 2], axis=1)
-        points = numbers[:, 4:] + np.tile(self._anchors[likely], 4)
-        people = weighted_suppression(boxes, points, scores[likely], overlap=_OVERLAP)
-        regions = [_body_region(whole.place(points[:4].reshape(2, 2), _FIND_PX)) for points, _ in people]
-        return [region for region in regions if region is not None]
+        squares = parts(image_bgr)
+        if self._searched == image_bgr.shape:
+            squares = [squares[self._searches % len(squares)]]
+            self._searches += 1
+        self._searched = image_bgr.shape
+        return self._search.find(image_bgr, [Region.whole(image_bgr), *squares])
 
     def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
-        """The people in the regions, or in the whole picture."""
-        if regions is None:
-            regions = self.find(image_bgr)
-        check_picture(image_bgr)
-        size = ImageSize.of(image_bgr)
-        found = [self._detect_person(image_bgr, region, size) for region in regions]
-        return [person for person in found if person is not None]
+        """The people in the regions; None searches the whole picture and all of its parts.
 
-    def _detect_person(self, image_bgr: ImageBgr, region: Region, size: ImageSize) -> Detection | None:
+        Of several regions with the same person the first one counts.
+        """
+        check_picture(image_bgr)
+        if regions is None:
+            regions = self._search.find(image_bgr, [Region.whole(image_bgr), *parts(image_bgr)])
+        size = ImageSize.of(image_bgr)
+        people: list[Detection] = []
+        for region in regions:
+            person = self._person(image_bgr, region, size)
+            if person is not None and not any(is_same_person(person, other) for other in people):
+                people.append(person)
+        return people
+
+    def _person(self, image_bgr: ImageBgr, region: Region, size: ImageSize) -> Detection | None:
         """The person in a region, or None if nobody is there."""
-        self._landmarks.run(_network_input(image_bgr, region, _LANDMARKS_PX))
-        score = float(self._landmarks.output("Identity_1")[0, 0])
+        person = self._landmarks(image_bgr, region, size)
+        left, top, right, bottom = region.box
+        cut = left < 0 or top < 0 or right > size.width_px or bottom > size.height_px
+        if not cut or (person is not None and person.score >= _CERTAIN):
+            return person
+        smaller = Region(region.x_px, region.y_px, _SMALLER * region.side_px, region.angle_rad)
+        again = self._landmarks(image_bgr, smaller, size)
+        return max(filter(None, (person, again)), key=lambda found: found.score, default=None)
+
+    def _landmarks(self, image_bgr: ImageBgr, region: Region, size: ImageSize) -> Detection | None:
+        self._network.run(network_input(image_bgr, region, _SIZE_PX))
+        score = float(self._network.output("Identity_1")[0, 0])
         if not score >= MIN_SCORE:
             return None
-        landmarks = self._landmarks.output("Identity").reshape(_LANDMARKS, 5)  # x, y, z, visibility, presence
-        _refine(landmarks, self._landmarks.output("Identity_3")[0])
-        xy = region.place(landmarks[:, :2], _LANDMARKS_PX)
+        landmarks = self._network.output("Identity").reshape(_LANDMARKS, 5)  # x, y, z, visibility, presence
+        refine(landmarks, self._network.output("Identity_3")[0])
+        xy = region.place(landmarks[:, :2], _SIZE_PX)
         inside = ((xy >= 0) & (xy <= (size.width_px, size.height_px))).all(axis=1)
-        visibility = np.where(inside, _sigmoid(landmarks[:, 3]), 0)
-        points = np.concatenate([xy, visibility[:, None]], axis=1).astype(np.float32)[list(_COCO)]
-        return Detection.from_coco(points, size=size, score=min(score, 1.0), region=_body_region(xy[[_HIPS, _CIRCLE]]))
+        visible = np.where(inside, sigmoid(landmarks[:, 3]), 0)
+        points = np.concatenate([xy, visible[:, None]], axis=1).astype(np.float32)[list(_COCO)]
+        next_region = body_region(xy[_HIPS], xy[_CIRCLE])
+        return Detection.from_coco(points, size=size, score=min(score, 1.0), region=next_region)
 
 
-def _network_input(image_bgr: ImageBgr, region: Region, size_px: int) -> F32:
-    """(1, S, S, 3) red first, from 0 to 1."""
-    rgb = crop(image_bgr, region, size_px)[None, :, :, ::-1]
-    return rgb.astype(np.float32) / np.float32(255)
-
-
-def _body_region(points_px: F64) -> Region | None:
-    """The region of a person from the middle of the hips and a point above it on the circle around the body, (2, 2)."""
-    (x, y), (x_up, y_up) = points_px.tolist()
-    radius = math.hypot(x_up - x, y_up - y)
-    if not (math.isfinite(radius) and radius > 0):
-        return None
-    return Region(x, y, 2 * MARGIN * radius, math.atan2(x_up - x, y - y_up))
-
-
-def _refine(landmarks: F32, heatmaps: F32) -> None:
+def refine(landmarks: F32, heatmaps: F32) -> None:
     """Move landmarks to the middle of the probability around them, as MediaPipe does.
 
     Args:
         landmarks: (39, 5), changed in place: x and y in pixels of the crop.
         heatmaps: (64, 64, 39) logits.
     """
-    scale = _LANDMARKS_PX / _HEATMAP_PX
+    scale = _SIZE_PX / _HEATMAP_PX
     for joint, (x, y) in enumerate(landmarks[:, :2] / scale):
         if not (0 <= x < _HEATMAP_PX and 0 <= y < _HEATMAP_PX):
             continue
         top, left = max(0, int(y) - _HEATMAP_REACH), max(0, int(x) - _HEATMAP_REACH)
-        around = _sigmoid(heatmaps[top : int(y) + _HEATMAP_REACH + 1, left : int(x) + _HEATMAP_REACH + 1, joint])
+        around = sigmoid(heatmaps[top : int(y) + _HEATMAP_REACH + 1, left : int(x) + _HEATMAP_REACH + 1, joint])
         if around.max() >= _HEATMAP_SCORE:
             rows, columns = np.indices(around.shape)
             weights = around / around.sum()
             landmarks[joint, :2] = scale * (left + (columns * weights).sum()), scale * (top + (rows * weights).sum())
-
-
-def _sigmoid(logits: NDArray[np.floating]) -> F32:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)

@@ -14,6 +14,7 @@ from ..errors import FrameError, missing_extra
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
+_SAME_DIRECTION_RAD = 0.35
 _MOST_REDUCTION = 2.0  # bilinear interpolation skips pixels where a picture shrinks by more than this
 
 
@@ -74,9 +75,14 @@ class Region:
         return Region(self.x_px + x_px, self.y_px + y_px, self.side_px, self.angle_rad)
 
     def is_near(self, other: Region) -> bool:
-        """Whether both may hold the same person: their middles are nearer than a quarter of the smaller side."""
+        """Whether both may hold the same person: nearly the same place and direction.
+
+        Two people who pass each other are near each other for a moment, so the bounds are narrow: an eighth of the smaller side
+        between the middles, and 0.35 rad.
+        """
         distance = math.hypot(self.x_px - other.x_px, self.y_px - other.y_px)
-        return distance < min(self.side_px, other.side_px) / 4
+        turn_rad = math.remainder(self.angle_rad - other.angle_rad, 2 * math.pi)
+        return distance < min(self.side_px, other.side_px) / 8 and abs(turn_rad) < _SAME_DIRECTION_RAD
 
     def to_picture(self, width_px: int, height_px: int | None = None) -> F64:
         """(2, 3) from pixels of its crop of that size to pixels of the picture."""

@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F32, F64
+from .base import Detection
+
+_SEEN = 0.3
+_BODY_NEARNESS, _HEAD_NEARNESS = 0.1, 0.05  # in extents of the larger body
+_HEAD_AND_SHOULDERS = 7  # the first joints of COCO-17
 
 
 def overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> F64:
@@ -40,3 +45,18 @@ def weighted_suppression(boxes: F32, values: F32, scores: F32, *, overlap: float
         people.append((mean.astype(np.float32), float(scores[best])))
         left = left[~same]
     return people
+
+
+def is_same_person(a: Detection, b: Detection) -> bool:
+    """Whether two detections of COCO-17 are one person: their joints coincide, or their heads and shoulders do.
+
+    Joints coincide if their mean distance is less than a tenth of the larger body's extent, heads and shoulders a twentieth.
+    Only joints count that both have seen.
+    """
+    seen = (a.keypoints.score > _SEEN) & (b.keypoints.score > _SEEN)
+    distances_px = np.hypot(*(a.keypoints.xy - b.keypoints.xy).T)
+    extent_px = max(max(right - left, bottom - top) for left, top, right, bottom in (a.box_px, b.box_px))
+    for joints, nearness in ((slice(None), _BODY_NEARNESS), (slice(_HEAD_AND_SHOULDERS), _HEAD_NEARNESS)):
+        if seen[joints].any() and distances_px[joints][seen[joints]].mean() < nearness * extent_px:
+            return True
+    return False

@@ -104,7 +104,8 @@ def test_a_box_becomes_the_square_around_it() -> None:
     region = Region.around((10.0, 20.0, 30.0, 80.0), margin=1.5)
     assert (region.x_px, region.y_px, region.side_px) == (20, 50, 90)
     assert region.moved(5, -5).box == pytest.approx((-20.0, 0.0, 70.0, 90.0))
-    assert region.is_near(region.moved(20, 0)) and not region.is_near(region.moved(30, 0))
+    assert region.is_near(region.moved(10, 0)) and not region.is_near(region.moved(15, 0))
+    assert not region.is_near(Region(region.x_px, region.y_px, region.side_px, math.pi / 4))
     assert Region.around((5.0, 5.0, 5.0, 5.0)).side_px == 1
 
 
