@@ -41,7 +41,7 @@ from posemoe_edge.runtime.errors import MissingError
 from posemoe_edge.runtime.model import Model, load
 from posemoe_edge.runtime.pose.keypoints import Keypoints
 from posemoe_edge.runtime.sources.video import VideoSource
-from posemoe_edge.runtime.tracking import TRACKERS
+from posemoe_edge.runtime.tracking import DEFAULT_TRACKER
 from rich.console import Console
 
 PERFECT = "perfect 2D"
@@ -71,6 +71,7 @@ def main() -> None:
             limbs_of[f"MediaPipe {variant}", view.name] = found
             by_camera[view.name] = score(found, *limb_truth(view, truth))
         rows.append(row_of({"front_end": f"MediaPipe {variant}", "weights": "its own 3D", "camera": "-"}, by_camera))
+        console.print(f"  MediaPipe {variant}: {rows[-1]['mpjpe']} mm", style="dim")
     result["accuracy"] = rows
     print_accuracy(console, rows)
     save(options, result)
@@ -100,7 +101,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path, help=f"default: {TRUTH_FILE} among the clips, else it is made with {TRUTH_FROM}")
     parser.add_argument("--detector", nargs="*", default=["blazepose:full", "blazepose:heavy"])
     parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL], help="artefacts")
-    parser.add_argument("--tracker", default="oks" if "oks" in TRACKERS else "order")
+    parser.add_argument("--tracker", default=DEFAULT_TRACKER)
     parser.add_argument("--mediapipe", type=lambda text: text.split(","), default=[], help="some of lite,full,heavy")
     parser.add_argument("--mediapipe-python", type=Path, help="default: a virtual environment in the cache, made when needed")
     parser.add_argument("--frames", type=int, help="of each camera; default: all")
@@ -172,6 +173,7 @@ def measure_ours(
                     limbs_of.setdefault((front_end, view.name), found)
                     by_camera[view.name] = score(found, *limb_truth(view, truth))
                 rows.append(row_of({"front_end": front_end, "weights": Path(weights).name, "camera": camera}, by_camera))
+                console.print(f"  {front_end}, {Path(weights).name}, camera {camera}: {rows[-1]['mpjpe']} mm", style="dim")
     return rows
 
 

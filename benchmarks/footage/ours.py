@@ -15,7 +15,7 @@ from posemoe_edge.runtime.pipeline import Pipeline
 from posemoe_edge.runtime.pose.camera import Intrinsics
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton
-from posemoe_edge.runtime.sources import BaseSource, People, SourceInfo
+from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
 from posemoe_edge.runtime.sources.video import VideoSource
 
 from .clips import FPS
@@ -26,10 +26,12 @@ from .scoring import IN_COCO, IN_H36M, Candidate
 class RememberingDetector:
     """A detector whose answers are remembered, so that several weights get the same ones for one detector's time.
 
-    A run asks in the order in which the first one asked: what is found does not depend on the weights.
+    A run asks in the order in which the first one asked: what is found does not depend on the weights. Later runs need the
+    times and sizes of the pictures alone.
     """
 
     detector: Detector
+    pictures: list[CameraFrame] = field(default_factory=list)  # without what is on them
     detections: list[list[Detection]] = field(default_factory=list)
     asked: int = 0
     skeleton: Skeleton = field(init=False)
@@ -72,6 +74,31 @@ def remembering(detector: Detector) -> RememberingDetector:
     return (RememberingRegionDetector if isinstance(detector, RegionDetector) else RememberingDetector)(detector)
 
 
+class RememberedPictures(BaseSource):
+    """The pictures of a remembering detector: a video's the first time, black ones of their size afterwards."""
+
+    pictures = True
+
+    def __init__(self, video: VideoSource, detector: RememberingDetector) -> None:
+        self._video, self._detector = video, detector
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._video.info
+
+    def __iter__(self) -> Iterator[CameraFrame]:
+        if self._detector.pictures:
+            yield from self._detector.pictures
+            return
+        pictures = []
+        for frame in self._video:
+            if not isinstance(frame, CameraFrame):
+                continue
+            pictures.append(CameraFrame(frame.t_s, np.broadcast_to(np.uint8(0), frame.image_bgr.shape)))
+            yield frame
+        self._detector.pictures = pictures
+
+
 class PerfectKeypoints(BaseSource):
     """The true joints as a perfect detector would give them.
 
@@ -99,13 +126,14 @@ def run_video(
     model: Model, video: Path, detector: Detector, *, tracker: str, intrinsics: Intrinsics | None, frames: int | None = None
 ) -> Iterator[PoseFrame]:
     """Every frame of a video on our whole road."""
-    source = VideoSource(video, frames=frames)
+    file = VideoSource(video, frames=frames)
+    source = RememberedPictures(file, detector) if isinstance(detector, RememberingDetector) else file
     try:
         for event in Pipeline(source, model, detector=detector, tracker=tracker, intrinsics=intrinsics):
             if isinstance(event, PoseFrame):
                 yield event
     finally:
-        source.close()
+        file.close()
 
 
 def run_perfect(model: Model, truth_px: F64, size: ImageSize, *, intrinsics: Intrinsics | None) -> Iterator[PoseFrame]:

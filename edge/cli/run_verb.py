@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, get_args
 import click
 
 from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.events import Event, FrameRefused, PoseFrame, TrackLost
 from ...runtime.model import Model, load
@@ -36,7 +38,9 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
     "--detector", help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.  [default: blazepose]"
 )
 @click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people ids: oks, or order.")
-@click.option("--sink", multiple=True, help="jsonl:FILE, jsonl:- or png:FILE; may be given more than once.")
+@click.option(
+    "--sink", multiple=True, help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4 or window; may be given more than once."
+)
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
@@ -81,6 +85,8 @@ def command(
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        if opened.pictures:
+            out.print(f"{detector or DEFAULT_DETECTOR} finds the people in {opened.info.name}, {tracker} gives them ids")
         if not lifter.manifest.metric:
             out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")
         stats = run_pipeline(out, pipeline, sinks, total=total)
@@ -110,6 +116,10 @@ def command(
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
     code = INTERRUPTED if stats.interrupted else 0
+    if opened.pictures and not sink:  # nobody has seen anything yet
+        chosen = {"--detector": detector, "--model": model, "--rotate": rotate}
+        options = [word for option, value in chosen.items() if value for word in (option, value)]
+        return Result(data, code, shlex.join(["posemoe-edge", "run", source, *options, "--sink", "video:run.mp4"]))
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
     return Result(data, exit_code=code, next_command=None if standalone else f"posemoe-edge inspect {model or ''}".rstrip())
 

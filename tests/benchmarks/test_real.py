@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from posemoe_edge.runtime import load
+from posemoe_edge.runtime.detectors import Detection, Region
 from posemoe_edge.runtime.errors import ArtefactError
 from posemoe_edge.runtime.events import PoseFrame
 from posemoe_edge.runtime.pose.keypoints import ImageSize
@@ -299,9 +301,9 @@ def run(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 def test_the_command_writes_its_tables_and_a_picture(
-    run: Callable[..., dict[str, Any]], tmp_path: Path, retention_artefact: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = run("--detector", "--model", retention_artefact, "--no-scenes", "--no-times", "--frames", 5)
+    result = run("--detector", "--no-scenes", "--no-times", "--frames", 5)
     assert (result["frames"], result["cameras"]) == (5, ["cam01", "cam02", "cam03", "cam04"])
     assert [(row["front_end"], row["camera"]) for row in result["accuracy"]] == [
         ("perfect 2D", "known"),
@@ -336,6 +338,41 @@ def test_a_truth_of_another_form_is_refused(clips: Path) -> None:
     (clips / "truth.npz").write_text("a web page")
     with pytest.raises(ArtefactError, match="cannot be read"):
         truth.read_truth(clips / "truth.npz")
+
+
+class Counting:
+    """A detector of two stages that finds one person, elsewhere in every frame, and counts what it is asked."""
+
+    skeleton = COCO17
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def find(self, image_bgr: Any) -> list[Region]:
+        return [Region.whole(image_bgr)]
+
+    def detect(self, image_bgr: Any, *, regions: Any = None) -> list[Detection]:
+        assert image_bgr.mean() > 100  # never a black picture
+        self.asked += 1
+        points = np.random.default_rng(self.asked).uniform(50, 200, (17, 3)).astype(np.float32)
+        points[:, 2] = 1
+        return [Detection.from_coco(points, size=ImageSize.of(image_bgr), region=Region.whole(image_bgr))]
+
+
+def test_what_a_detector_found_is_remembered_for_the_next_weights(clips: Path) -> None:
+    ours = importlib.import_module("footage.ours")
+    counting, model = Counting(), load()
+    detector = ours.remembering(counting)
+    runs = []
+    for _ in range(2):
+        detector.rewind()
+        video = clips / "single_cam01.mp4"
+        runs.append(list(ours.run_video(model, video, detector, tracker="order", intrinsics=None)))
+    assert counting.asked == FRAMES == len(runs[0]) == len(runs[1])
+    for first, again in zip(*runs, strict=True):
+        assert first.t_s == again.t_s
+        np.testing.assert_array_equal(first.poses[0].xyz_m, again.poses[0].xyz_m)
+        assert ours.candidates(first)[0].limbs_px[2].tolist() == first.keypoints[0].xy[13].tolist()  # the left knee
 
 
 def test_perfect_keypoints_are_those_of_the_truth() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.cli import run_verb
 from posemoe_edge.runtime import Model, load
+from posemoe_edge.runtime import pipeline as pipeline_module
+from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
+from posemoe_edge.runtime.detectors import Detection, Region
+from posemoe_edge.runtime.pose.keypoints import ImageSize
+from posemoe_edge.runtime.pose.skeleton import COCO17
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
 Call = Callable[..., Any]
@@ -265,3 +270,66 @@ def test_a_policy_without_a_shadow_and_a_shadow_of_windows_are_usage_errors(
     assert result.code == 2 and result.json["expected"] == "--shadow SHARE with it"
     result = run_cli("run", "synthetic://walk", "--model", attention_artefact, "--shadow", 1, "--json")
     assert result.code == 2 and result.json["expected"] == "an artefact of mode step"
+
+
+@pytest.fixture
+def wall(workdir: Path) -> Path:
+    """A video of a wall."""
+    cv2 = pytest.importorskip("cv2")
+    writer = cv2.VideoWriter("wall.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
+    for _ in range(4):
+        writer.write(np.full((120, 160, 3), 180, np.uint8))
+    writer.release()
+    return workdir / "wall.mp4"
+
+
+class Finder:
+    """A detector of two stages that finds so many people, wherever it looks."""
+
+    skeleton = COCO17
+
+    def __init__(self, people: int) -> None:
+        self.people = people
+
+    def find(self, image_bgr: ImageBgr) -> list[Region]:
+        return [Region.whole(image_bgr).moved(30 * i, 0) for i in range(self.people)]
+
+    def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
+        points = np.random.default_rng(2).uniform(10, 90, (17, 3)).astype(np.float32)
+        points[:, 2] = 0.9
+        found = [points + np.array([20 * i, 0, 0], np.float32) for i in range(len(regions or []))]
+        return [Detection.from_coco(person, size=ImageSize.of(image_bgr)) for person in found]
+
+
+def test_a_blank_wall_has_nobody_and_claims_no_picture(run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(0))
+    sinks = ("--sink", "png:none.png", "--sink", "jsonl:poses.jsonl")
+    result = run_cli("run", "wall.mp4", *sinks, "--json")
+    assert result.code == 0 and "nobody was seen" in result.err and "none.png" not in result.err
+    assert result.json["written"] == ["poses.jsonl"] and not Path("none.png").exists()
+    assert (result.json["frames"], result.json["people"], result.json["step_ms"]) == (4, 0, None)
+
+
+def test_pictures_are_reported_with_the_time_of_every_stage_and_what_shows_them(
+    run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
+    result = run_cli("run", "wall.mp4", "--detector", "movenet:a b.tflite", "--json")
+    assert result.code == 0 and "movenet:a b.tflite finds the people in wall.mp4, oks gives them ids" in result.err
+    assert "4 poses of 1 person" in result.err and "frames a second" in result.err
+    stages = result.json["stages_ms"]
+    assert {"find", "detect", "track", "lift"} <= set(stages) and all(stages[name]["mean"] > 0 for name in stages)
+    assert "a frame took" in result.err and "find 0." in result.err
+    again = "Next: posemoe-edge run wall.mp4 --detector 'movenet:a b.tflite' --sink video:run.mp4"
+    assert result.err.rstrip().endswith(again)
+
+
+def test_a_run_is_written_as_a_video(run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
+    result = run_cli("run", "wall.mp4", "--sink", "video:run.mp4", "--json")
+    assert result.code == 0 and result.json["written"] == ["run.mp4"] and "wrote run.mp4" in result.err
+    with av.open("run.mp4") as container:
+        times_s = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(times_s, [0, 0.1, 0.2, 0.3], atol=1e-3)
