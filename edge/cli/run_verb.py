@@ -117,7 +117,8 @@ def command(
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
     code = INTERRUPTED if stats.interrupted else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
-        chosen = {"--detector": detector, "--model": model, "--rotate": rotate}
+        own_tracker = None if tracker == DEFAULT_TRACKER else tracker
+        chosen = {"--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
         options = [word for option, value in chosen.items() if value for word in (option, value)]
         return Result(data, code, shlex.join(["posemoe-edge", "run", source, *options, "--sink", "video:run.mp4"]))
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect

@@ -89,7 +89,8 @@ class TwoStages:
 
 
 def test_every_stage_of_pictures_is_timed_and_searching_only_when_it_is_done() -> None:
-    frames = [e for e in Pipeline(Pictures(), load(), detector=TwoStages(), search_every=3) if isinstance(e, PoseFrame)]
+    pipeline = Pipeline(Pictures(), load(), detector=TwoStages(), tracker="order", search_every=3)
+    frames = [event for event in pipeline if isinstance(event, PoseFrame)]
     assert [list(frame.stages_s) for frame in frames] == 2 * [
         ["find", "detect", "track", "lift"],
         ["detect", "track", "lift"],

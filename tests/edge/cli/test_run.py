@@ -305,7 +305,7 @@ def test_a_blank_wall_has_nobody_and_claims_no_picture(run_cli: Call, wall: Path
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(0))
     sinks = ("--sink", "png:none.png", "--sink", "jsonl:poses.jsonl")
-    result = run_cli("run", "wall.mp4", *sinks, "--json")
+    result = run_cli("run", "wall.mp4", "--tracker", "order", *sinks, "--json")
     assert result.code == 0 and "nobody was seen" in result.err and "none.png" not in result.err
     assert result.json["written"] == ["poses.jsonl"] and not Path("none.png").exists()
     assert (result.json["frames"], result.json["people"], result.json["step_ms"]) == (4, 0, None)
@@ -315,20 +315,20 @@ def test_pictures_are_reported_with_the_time_of_every_stage_and_what_shows_them(
     run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
-    result = run_cli("run", "wall.mp4", "--detector", "movenet:a b.tflite", "--json")
-    assert result.code == 0 and "movenet:a b.tflite finds the people in wall.mp4, oks gives them ids" in result.err
+    result = run_cli("run", "wall.mp4", "--tracker", "order", "--detector", "movenet:a b.tflite", "--json")
+    assert result.code == 0 and "movenet:a b.tflite finds the people in wall.mp4, order gives them ids" in result.err
     assert "4 poses of 1 person" in result.err and "frames a second" in result.err
     stages = result.json["stages_ms"]
     assert {"find", "detect", "track", "lift"} <= set(stages) and all(stages[name]["mean"] > 0 for name in stages)
     assert "a frame took" in result.err and "find 0." in result.err
-    again = "Next: posemoe-edge run wall.mp4 --detector 'movenet:a b.tflite' --sink video:run.mp4"
+    again = "Next: posemoe-edge run wall.mp4 --detector 'movenet:a b.tflite' --tracker order --sink video:run.mp4"
     assert result.err.rstrip().endswith(again)
 
 
 def test_a_run_is_written_as_a_video(run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     av = pytest.importorskip("av")
     monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
-    result = run_cli("run", "wall.mp4", "--sink", "video:run.mp4", "--json")
+    result = run_cli("run", "wall.mp4", "--tracker", "order", "--sink", "video:run.mp4", "--json")
     assert result.code == 0 and result.json["written"] == ["run.mp4"] and "wrote run.mp4" in result.err
     with av.open("run.mp4") as container:
         times_s = [float(frame.time) for frame in container.decode(video=0)]
