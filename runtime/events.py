@@ -79,6 +79,7 @@ class PoseFrame:
         poses: person id -> pose; with a latency it belongs to an earlier frame, see ``Pose.t_s``.
         keypoints: person id -> keypoints in this frame, also of those whose frame was refused.
         truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
+        truth_root_m: person id -> (3,) metres, the hip in camera axes, where the source knows it.
         image_bgr: (H, W, 3) the frame's picture, where the source has pictures.
         stages_s: how long each stage took for this frame, in seconds, in order: find, detect and track of pictures, lift.
     """
@@ -87,6 +88,7 @@ class PoseFrame:
     poses: Mapping[int, Pose]
     keypoints: Mapping[int, Keypoints] = field(default_factory=dict)
     truth_m: Mapping[int, F32] | None = None
+    truth_root_m: Mapping[int, F32] | None = None
     image_bgr: ImageBgr | None = None
     stages_s: Mapping[str, float] = field(default_factory=dict)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from .arrays import F32, ImageBgr
 from .detectors import DEFAULT_DETECTOR, Detection, Detector, RegionDetector, open_detector
 from .errors import CheckFailedError, FrameError, UsageError
 from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
-from .pose.camera import Intrinsics
+from .pose.camera_model import Camera, FieldOfView
 from .pose.keypoints import Keypoints
 from .pose.types import Pose
 from .run_stats import RunCounter, RunStats
+from .sight import Sight
 from .sinks import RunInfo, Sink, SinkGroup
-from .sources import CameraFrame, Source, SourceInfo, open_source
+from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
 from .stream import Stream
 from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
@@ -24,8 +26,9 @@ from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
 class Pipeline:
     """Lifts the people of a source. Iterate over it for its events, or let ``run`` pass them to sinks.
 
-    COCO-17 becomes Human3.6M-17, by the recipe that the model was trained for, and pixels are normalised just before the
-    model; up to there keypoints stay as the source or the detector gave them.
+    Just before the model, distortion is undone, COCO-17 becomes Human3.6M-17, by the recipe that the model was trained for, and
+    pixels are normalised; up to there keypoints stay as the source or the detector gave them. Poses are in the axes of the
+    camera, and have a position in metres if the camera is known.
 
     Args:
         source: an open source, which stays the caller's to close; or a URI, which each iteration opens and closes.
@@ -35,9 +38,13 @@ class Pipeline:
             only. The ids of a source of keypoints are kept.
         frames: at most so many frames of a URI, None for all.
         search_every: frames between two searches for further people, of a detector that works in two stages.
-        intrinsics: of the camera, in its pixels; None takes the source's own, or nominal ones.
+        camera: that the people are seen by; None takes what the source knows of its own.
+        view: "auto" gives a model of view ``image`` the view of a level camera that looks at each person, if the camera is
+            known; "off" gives it the picture as it is.
+        stature_m: of everybody in the picture, if it is known: their positions are scaled by it.
 
     Raises:
+        UsageError: a stature that nobody has.
         MissingError: the source yields pictures, no detector is given and the default one is not installed.
     """
 
@@ -50,12 +57,16 @@ class Pipeline:
         tracker: Tracker | str = DEFAULT_TRACKER,
         frames: int | None = None,
         search_every: int = 10,
-        intrinsics: Intrinsics | None = None,
+        camera: Camera | FieldOfView | None = None,
+        view: Literal["auto", "off"] = "auto",
+        stature_m: float | None = None,
     ) -> None:
         self.source, self.model = source, model
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
         self._tracker = tracker
-        self._max_frames, self.intrinsics = frames, intrinsics
+        self._max_frames = frames
+        self.camera, self._look, self._stature_m = camera, view == "auto", stature_m
+        self._sight = self._open_sight(None)
         self.search_every, self._until_search = search_every, 0
         self._streams: dict[int, Stream] = {}
         self._seen_s: dict[int, float] = {}
@@ -127,10 +138,22 @@ class Pipeline:
             mode=graph.mode,
             engine=self.model.engine,
             latency_frames=self.model.latency_frames,
+            view_from=self._open_sight(source).view_from,
+        )
+
+    def _open_sight(self, source: SourceInfo | None) -> Sight:
+        manifest = self.model.manifest
+        return Sight(
+            self.camera or (None if source is None else source.camera),
+            recipe=manifest.keypoint_recipe,
+            view=manifest.view,
+            look=self._look,
+            stature_m=self._stature_m,
+            latency_frames=self.model.latency_frames,
         )
 
     def _events(self, source: Source) -> Iterator[Event]:
-        intrinsics = self.intrinsics or source.info.intrinsics
+        self._sight = self._open_sight(source.info)
         try:
             for item in source:
                 if isinstance(item, SourceLost | SourceBack):
@@ -138,9 +161,9 @@ class Pipeline:
                     continue
                 yield from self._lose_absent(item.t_s)
                 if isinstance(item, CameraFrame):
-                    yield from self._lift(item.t_s, self._detect(item), intrinsics=intrinsics, image_bgr=item.image_bgr)
+                    yield from self._lift(People(item.t_s, self._detect(item)), image_bgr=item.image_bgr)
                 else:
-                    yield from self._lift(item.t_s, item.keypoints, intrinsics=intrinsics, truth_m=item.truth_m)
+                    yield from self._lift(item)
         finally:
             for stream in self._streams.values():
                 stream.close()
@@ -175,30 +198,30 @@ class Pipeline:
         with self._times.stage("detect"):
             return detector.detect(frame.image_bgr, regions=regions)
 
-    def _lift(
-        self,
-        t_s: float,
-        keypoints: Mapping[int, Keypoints],
-        *,
-        intrinsics: Intrinsics | None,
-        truth_m: Mapping[int, F32] | None = None,
-        image_bgr: ImageBgr | None = None,
-    ) -> Iterator[Event]:
+    def _lift(self, people: People, *, image_bgr: ImageBgr | None = None) -> Iterator[Event]:
         """One frame of everybody in one launch."""
-        for person in keypoints:
+        t_s = people.t_s
+        for person in people.keypoints:
             if person not in self._streams:
                 self._streams[person] = self.model.stream()
                 yield TrackStarted(person, t_s)
             self._seen_s[person] = t_s
-        manifest = self.model.manifest
-        normalised = {
-            person: points.normalised(recipe=manifest.keypoint_recipe, view=manifest.view, intrinsics=intrinsics)
-            for person, points in keypoints.items()
-        }
+        with self._times.stage("view"):
+            normalised = self._sight.see(t_s, people.keypoints)
         with self._times.stage("lift"):
-            poses, refused = self._step(t_s, normalised)
+            lifted, refused = self._step(t_s, normalised)
+        with self._times.stage("place"):
+            poses = self._sight.place(lifted)
         yield from refused
-        yield PoseFrame(t_s, poses, keypoints=keypoints, truth_m=truth_m, image_bgr=image_bgr, stages_s=self._times.take())
+        yield PoseFrame(
+            t_s,
+            poses,
+            keypoints=people.keypoints,
+            truth_m=people.truth_m,
+            truth_root_m=people.truth_root_m,
+            image_bgr=image_bgr,
+            stages_s=self._times.take(),
+        )
 
     def _step(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
         """The poses by person, and whose keypoints were refused."""
@@ -221,4 +244,5 @@ class Pipeline:
         for person in [p for p, seen_s in self._seen_s.items() if abs(t_s - seen_s) >= self.model.gaps.reset_after_s]:
             self._streams.pop(person).close()
             del self._seen_s[person]
+            self._sight.forget(person)
             yield TrackLost(person, t_s)

@@ -31,6 +31,8 @@ class RunStats:
             "p100" of the frames in which it ran; without the first time, which binds memory.
         mpjpe_mm: mean per-joint position error against the source's truth, hips aligned; None without a truth, and for
             models with a latency.
+        root_mm: mean distance of the hip's position from the source's truth; None without one of the two, and for models with
+            a latency.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
     """
 
@@ -41,6 +43,7 @@ class RunStats:
     interrupted: bool
     seconds: float
     mpjpe_mm: float | None
+    root_mm: float | None = None
     failed_check: CheckFailedError | None = None
     stages_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -68,6 +71,7 @@ class RunStats:
             "stages_ms": stages_ms,
             "step_ms": stages_ms.get("lift"),
             "mpjpe_mm": None if self.mpjpe_mm is None else round(self.mpjpe_mm, 2),
+            "root_mm": None if self.root_mm is None else round(self.root_mm, 1),
         }
 
 
@@ -87,6 +91,7 @@ class RunCounter:
     people: set[int] = field(default_factory=set)
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
     errors_m: list[float] = field(default_factory=list)
+    root_errors_m: list[float] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -103,6 +108,10 @@ class RunCounter:
             for person, truth_m in (event.truth_m or {}).items():
                 if person in event.poses and self.latency_frames == 0:
                     self.errors_m.append(mpjpe(event.poses[person].xyz_m[None], truth_m[None], root="align"))
+            for person, truth_m in (event.truth_root_m or {}).items():
+                root = event.poses[person].root if person in event.poses else None
+                if root is not None and self.latency_frames == 0:
+                    self.root_errors_m.append(float(np.linalg.norm(root.xyz_m - truth_m)))
 
     def result(self, *, interrupted: bool, failed_check: CheckFailedError | None) -> RunStats:
         """The statistics, at the end of the run."""
@@ -116,6 +125,7 @@ class RunCounter:
             interrupted=interrupted,
             seconds=seconds,
             mpjpe_mm=1000 * float(np.mean(self.errors_m)) if self.errors_m else None,
+            root_mm=1000 * float(np.mean(self.root_errors_m)) if self.root_errors_m else None,
             failed_check=failed_check,
             stages_ms=stages_ms,
         )

@@ -17,7 +17,7 @@ The form is known by what the file holds. Our own is for what the others have no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -219,16 +219,14 @@ def _yaml(path: Path) -> dict[str, Any]:
     except ImportError:
         raise missing_extra("pyyaml", "camera", "camera files in YAML") from None
 
-    class Loader(yaml.SafeLoader):
-        """Plain data alone, and OpenCV's matrices, which are mappings."""
-
-    mapping: Callable[..., Any] = Loader.construct_mapping
-    Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", lambda loader, node: mapping(loader, node, deep=True))
+    # Plain data alone, and OpenCV's matrices, which are mappings.
+    loader: Any = type("CameraLoader", (yaml.SafeLoader,), {})
+    loader.add_constructor("tag:yaml.org,2002:opencv-matrix", lambda self, node: self.construct_mapping(node, deep=True))
     text = _text(path)
     if text.startswith("%YAML:"):  # OpenCV's directive, which is none of YAML
         text = text.partition("\n")[2]
     try:
-        entries = yaml.load(text, Loader=Loader)  # a SafeLoader
+        entries = yaml.load(text, Loader=loader)  # a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise UsageError(f"{path} is not YAML ({first})", expected=_EXPECTED) from None

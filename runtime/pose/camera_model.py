@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import F64
 from ..errors import UsageError
@@ -109,6 +110,12 @@ class Camera:
         points[:, :2] = np.where(valid[:, None], camera._to_pixels(plane), keypoints.xy)
         points[~valid & np.isfinite(points).all(axis=1), 2] = 0
         return replace(keypoints, points=points)
+
+    def rays(self, keypoints_px: NDArray[Any]) -> F64:
+        """Undistorted keypoints (..., 3), x and y in pixels, score, with x and y on the picture plane at depth 1."""
+        points = np.array(keypoints_px, np.float64)
+        points[..., :2] = self._to_plane(points[..., :2])
+        return points
 
     def project(self, xyz_m: ArrayLike) -> F64:
         """Points (..., 3) in camera axes, in front of the camera, to pixels (..., 2), with its distortion."""

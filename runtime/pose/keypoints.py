@@ -87,6 +87,17 @@ class Keypoints:
         """(J,) scores."""
         return self.points[:, 2]
 
+    def in_h36m(self, recipe: str) -> NDArray[np.floating]:
+        """(17, 3) in Human3.6M order, in the same pixels; the recipe makes them of COCO-17."""
+        if self.skeleton == H36M17:
+            return self.points
+        if self.skeleton != COCO17:
+            raise FrameError(f"keypoints of the skeleton {self.skeleton.name}", expected=f"{H36M17.name} or {COCO17.name}")
+        if recipe not in COCO_TO_H36M:
+            suggestion = suggest(recipe, COCO_TO_H36M)
+            raise UsageError(f"no keypoint recipe {recipe!r}{suggestion}", expected=" or ".join(COCO_TO_H36M))
+        return coco_to_h36m(self.points, recipe)
+
     def normalised(self, *, recipe: str = "coco_eyes", view: View = "image", intrinsics: Intrinsics | None = None) -> F32:
         """The keypoints as ``Stream.step`` takes them.
 
@@ -98,14 +109,7 @@ class Keypoints:
         Returns:
             (17, 3) float32 normalised x, y, score in Human3.6M order.
         """
-        points = self.points
-        if self.skeleton == COCO17:
-            if recipe not in COCO_TO_H36M:
-                suggestion = suggest(recipe, COCO_TO_H36M)
-                raise UsageError(f"no keypoint recipe {recipe!r}{suggestion}", expected=" or ".join(COCO_TO_H36M))
-            points = coco_to_h36m(points, recipe)
-        elif self.skeleton != H36M17:
-            raise FrameError(f"keypoints of the skeleton {self.skeleton.name}", expected=f"{H36M17.name} or {COCO17.name}")
+        points = self.in_h36m(recipe)
         if self.size is None:
             return points.astype(np.float32, copy=False)
         width_px, height_px = self.size.width_px, self.size.height_px

@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ..arrays import F32
+from ..arrays import F32, F64
+from .scale import ScaleFrom
 
 GapAction = Literal["none", "hold", "decay", "reset"]
 """What a stream did about the time since its last frame: nothing, hold the state, let it decay, or reset it."""
@@ -28,6 +29,48 @@ class ArrayOnDevice(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Root:
+    """Where a person's hip is.
+
+    Args:
+        xyz_m: (3,) metres in camera axes: x right, y down, z forward.
+        sigma_m: (3,) standard deviations of them: of the keypoints, the pose and the scale.
+        residual_px: median distance of the keypoints from the projected joints: how well pose and keypoints are of one body.
+        scale: factor of the person's size on the lifter's pose.
+        scale_from: what the scale rests on: "prior" (adults in general), "stature", "floor", "stature+floor".
+        held_s: seconds since the position was last measured. Above 0 it is the last one, since too few joints are seen, or
+            they are not of one body; its standard deviation grows.
+        world_from_camera: (4, 4) the camera's place in the room or on the robot; None if it is not known.
+    """
+
+    xyz_m: F32
+    sigma_m: F32
+    residual_px: float
+    scale: float
+    scale_from: ScaleFrom
+    held_s: float = 0.0
+    world_from_camera: F64 | None = None
+
+    @property
+    def world_m(self) -> F32 | None:
+        """(3,) in the axes of the room or the robot, where the camera's place is known."""
+        return None if self.world_from_camera is None else _moved(self.xyz_m, self.world_from_camera)
+
+    def to_json(self) -> dict[str, Any]:
+        """The position as plain numbers for JSON, rounded to 0.1 mm and 0.01 px."""
+        world_m = self.world_m
+        return {
+            "xyz_m": np.round(self.xyz_m.astype(np.float64), 4).tolist(),
+            "sigma_m": np.round(self.sigma_m.astype(np.float64), 4).tolist(),
+            "residual_px": round(self.residual_px, 2),
+            "scale": round(self.scale, 4),
+            "scale_from": self.scale_from,
+            "held_s": round(self.held_s, 6),
+            **({} if world_m is None else {"world_m": np.round(world_m.astype(np.float64), 4).tolist()}),
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Pose:
     """One person's pose in three dimensions.
 
@@ -44,6 +87,7 @@ class Pose:
         person: the person's id.
         xyz_m_device: the same numbers on the GPU, if the keypoints were on the GPU and were fed: (17, 3) float32, or (17, 4)
             with sigma as the fourth. The model's next launch overwrites it; read it while no other thread steps the model.
+        root: where the hip is, from a pipeline that knows its camera; None elsewhere, and while nothing is known.
     """
 
     xyz_m: F32
@@ -55,6 +99,20 @@ class Pose:
     person: int = 0
     xyz_m_device: ArrayOnDevice | None = None
     sigma_m: F32 | None = None
+    root: Root | None = None
+
+    @property
+    def xyz_in_camera_m(self) -> F32 | None:
+        """(17, 3) the joints in the room: metres from the camera, in its axes, at the person's scale; None without a root."""
+        return None if self.root is None else self.root.xyz_m + np.float32(self.root.scale) * self.xyz_m
+
+    @property
+    def xyz_in_world_m(self) -> F32 | None:
+        """(17, 3) the joints in the axes of the room or the robot; None without a root or the camera's place."""
+        joints_m = self.xyz_in_camera_m
+        if joints_m is None or self.root is None or self.root.world_from_camera is None:
+            return None
+        return _moved(joints_m, self.root.world_from_camera)
 
     def with_person(self, person: int) -> Pose:
         """The same pose under that person's id."""
@@ -72,4 +130,10 @@ class Pose:
             "xyz_m": np.round(self.xyz_m.astype(np.float64), 4).tolist(),
             "score": np.round(self.score.astype(np.float64), 4).tolist(),
             **sigma,
+            **({} if self.root is None else {"root": self.root.to_json()}),
         }
+
+
+def _moved(xyz_m: F32, matrix: F64) -> F32:
+    """Points (..., 3) moved by a (4, 4) matrix."""
+    return (xyz_m.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
 from ..events import Event
+from ..sight import ViewFrom
 from ..sources.base import SourceInfo
 
 
@@ -19,6 +20,8 @@ class RunInfo:
         source: where the frames come from.
         preset, precision, mode, engine: what lifts them.
         latency_frames: how many frames a pose lies behind the newest frame.
+        view_from: what looks at each person: "none" (the lifter sees the picture as it is), its "graph", or the "runtime",
+            which knows the camera.
     """
 
     source: SourceInfo
@@ -27,6 +30,7 @@ class RunInfo:
     mode: str
     engine: str
     latency_frames: int
+    view_from: ViewFrom = "none"
 
 
 @runtime_checkable

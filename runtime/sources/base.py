@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from ..arrays import F32, ImageBgr
 from ..events import SourceBack, SourceLost
-from ..pose.camera import Intrinsics
+from ..pose.camera_model import Camera
 from ..pose.keypoints import ImageSize, Keypoints
 
 
@@ -21,13 +21,13 @@ class SourceInfo:
         name: as error messages and sinks name it.
         fps: nominal frames a second, None if unknown.
         frames: how many frames it will yield, None if unknown or without end.
-        intrinsics: of its camera, None if unknown.
+        camera: what it knows of its camera; None if nothing.
     """
 
     name: str
     fps: float | None = None
     frames: int | None = None
-    intrinsics: Intrinsics | None = None
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +50,13 @@ class People:
         t_s: capture time in seconds, on the source's own clock.
         keypoints: person id -> keypoints. The ids are the source's; no tracker changes them.
         truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
+        truth_root_m: person id -> (3,) metres, the hip in camera axes, where the source knows it.
     """
 
     t_s: float
     keypoints: Mapping[int, Keypoints]
     truth_m: Mapping[int, F32] | None = None
+    truth_root_m: Mapping[int, F32] | None = None
 
 
 SourceItem = CameraFrame | People | SourceLost | SourceBack

@@ -17,8 +17,8 @@ Degrees = Literal[90, 180, 270]
 class RotatedSource(BaseSource):
     """A source of pictures, each turned clockwise.
 
-    What follows sees the turned pictures alone: keypoints, the camera's intrinsics and the axes of poses are theirs.
-    Intrinsics that the source brings belong to its own pictures and are not passed on.
+    What follows sees the turned pictures alone: keypoints, the camera and the axes of poses are theirs. A camera that the
+    source knows is turned with them.
 
     Args:
         source: it is closed with this one.
@@ -41,7 +41,8 @@ class RotatedSource(BaseSource):
 
     @property
     def info(self) -> SourceInfo:
-        return replace(self._source.info, intrinsics=None)
+        info = self._source.info
+        return info if info.camera is None else replace(info, camera=info.camera.turned(self._quarters))
 
     def __iter__(self) -> Iterator[SourceItem]:
         for item in self._source:

@@ -9,9 +9,10 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import F32, F64
+from ..arrays import F64
 from ..errors import UsageError
 from ..pose.camera import Intrinsics
+from ..pose.camera_model import Camera
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import H36M17
 from .base import BaseSource, People, SourceInfo
@@ -51,6 +52,25 @@ class SyntheticCamera:
         return Intrinsics(self.focal_px, self.focal_px, *self.centre_px)
 
     @property
+    def calibration(self) -> Camera:
+        """What a calibration of it would say; the world's z is up, and its floor is z = 0."""
+        world_from_camera = np.eye(4)
+        world_from_camera[:3, :3] = self.camera_from_world.T
+        world_from_camera[:3, 3] = self.position_m
+        return Camera(
+            self.intrinsics,
+            self.size,
+            gravity=-self.camera_from_world[:, 2],
+            world_from_camera=world_from_camera,
+            height_m=self.height_m,
+        )
+
+    @property
+    def position_m(self) -> F64:
+        """(3,) in the world."""
+        return np.array([0.0, -self.distance_m, self.height_m])
+
+    @property
     def camera_from_world(self) -> F64:
         """(3, 3) rotation: rows are the camera's x (right), y (down) and z (forward) in the world."""
         forward = np.array([0.0, self.distance_m, self.target_m - self.height_m])
@@ -60,8 +80,7 @@ class SyntheticCamera:
 
     def to_camera(self, world_m: NDArray[np.floating]) -> F64:
         """(..., 3) world metres, z up, to (..., 3) metres in camera axes."""
-        position = np.array([0.0, -self.distance_m, self.height_m])
-        return np.asarray((np.asarray(world_m, np.float64) - position) @ self.camera_from_world.T)
+        return np.asarray((np.asarray(world_m, np.float64) - self.position_m) @ self.camera_from_world.T)
 
     def project(self, camera_m: NDArray[np.floating]) -> F64:
         """(..., 3) metres in camera axes to (..., 2) pixels, without lens distortion."""
@@ -108,7 +127,7 @@ class SyntheticSource(BaseSource):
 
     @property
     def info(self) -> SourceInfo:
-        return SourceInfo("synthetic://walk", fps=self.fps, frames=self.frames, intrinsics=self.camera.intrinsics)
+        return SourceInfo("synthetic://walk", fps=self.fps, frames=self.frames, camera=self.camera.calibration)
 
     def __iter__(self) -> Iterator[People]:
         image_size = self.camera.size
@@ -129,15 +148,18 @@ class SyntheticSource(BaseSource):
                     keypoints={
                         person: Keypoints(points_px[i], H36M17, image_size) for person, (points_px, _) in enumerate(walks)
                     },
-                    truth_m={person: truth_m[i] for person, (_, truth_m) in enumerate(walks)},
+                    truth_m={
+                        person: (camera_m[i] - camera_m[i, :1]).astype(np.float32) for person, (_, camera_m) in enumerate(walks)
+                    },
+                    truth_root_m={person: camera_m[i, 0].astype(np.float32) for person, (_, camera_m) in enumerate(walks)},
                 )
 
-    def _walk(self, t_s: F64, person: int, noise_px: F64) -> tuple[F64, F32]:
-        """One person's keypoints (T, 17, 3) in pixels, and truth (T, 17, 3) in metres relative to the hip."""
+    def _walk(self, t_s: F64, person: int, noise_px: F64) -> tuple[F64, F64]:
+        """One person's keypoints (T, 17, 3) in pixels, and joints (T, 17, 3) in metres in camera axes."""
         camera_m = self.camera.to_camera(walk_world(t_s, seed=self.seed, person=person))
         points_px = np.ones((len(t_s), 17, 3))
         points_px[..., :2] = self.camera.project(camera_m) + noise_px
-        return points_px, (camera_m - camera_m[:, :1]).astype(np.float32)
+        return points_px, camera_m
 
     def _noise(self, rng: np.random.Generator, error_px: F64, frames: int) -> tuple[F64, F64]:
         """The next (T, 17, 2) errors of a first-order autoregressive process, and the last of them, (17, 2)."""

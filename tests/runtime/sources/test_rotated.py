@@ -10,6 +10,8 @@ from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.errors import UsageError
 from posemoe_edge.runtime.events import SourceLost
 from posemoe_edge.runtime.pose.camera import Intrinsics
+from posemoe_edge.runtime.pose.camera_model import Camera
+from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, RotatedSource, SourceInfo, open_source
 from posemoe_edge.runtime.sources.base import SourceItem
 
@@ -21,7 +23,7 @@ class Turned(BaseSource):
 
     closed = False
     pictures = True
-    info = SourceInfo("turned", fps=5.0, frames=2, intrinsics=Intrinsics(500, 500, 1, 1))
+    info = SourceInfo("turned", fps=5.0, frames=2, camera=Camera(Intrinsics(500, 510, 1.4, 1.1), ImageSize(3, 2)))
 
     def __iter__(self) -> Iterator[SourceItem]:
         yield CameraFrame(0.5, PICTURE)
@@ -45,9 +47,11 @@ def test_pictures_are_turned_clockwise(degrees: int) -> None:
         np.testing.assert_array_equal(frame.image_bgr, cv2.rotate(PICTURE, turns[degrees]))
 
 
-def test_what_is_known_of_the_source_stays_but_for_the_lens() -> None:
+def test_what_is_known_of_the_source_stays_and_its_camera_turns() -> None:
     source = RotatedSource(Turned(), 90)
-    assert source.pictures and source.info == SourceInfo("turned", fps=5.0, frames=2)
+    assert source.pictures and (source.info.name, source.info.fps, source.info.frames) == ("turned", 5.0, 2)
+    assert source.info.camera is not None and source.info.camera.size == ImageSize(2, 3)
+    assert source.info.camera.intrinsics == Intrinsics(510, 500, 2 - 1.1, 1.4)
 
 
 @pytest.mark.parametrize("degrees", [0, 45, -90, 360])
