@@ -210,7 +210,7 @@ class Pipeline:
             normalised = self._sight.see(t_s, people.keypoints)
         with self._times.stage("lift"):
             lifted, refused = self._step(t_s, normalised)
-        with self._times.stage("place"):
+        with self._times.stage("root"):
             poses = self._sight.place(lifted)
         yield from refused
         yield PoseFrame(

@@ -92,8 +92,8 @@ def test_every_stage_of_pictures_is_timed_and_searching_only_when_it_is_done() -
     pipeline = Pipeline(Pictures(), load(), detector=TwoStages(), tracker="order", search_every=3)
     frames = [event for event in pipeline if isinstance(event, PoseFrame)]
     assert [list(frame.stages_s) for frame in frames] == 2 * [
-        ["find", "detect", "track", "lift"],
-        ["detect", "track", "lift"],
-        ["detect", "track", "lift"],
+        ["find", "detect", "track", "view", "lift", "root"],
+        ["detect", "track", "view", "lift", "root"],
+        ["detect", "track", "view", "lift", "root"],
     ]
     assert all(seconds > 0 for frame in frames for seconds in frame.stages_s.values())
