@@ -22,12 +22,15 @@ __version__ = "0.1.0"
 
 __all__ = [  # noqa: F405
     "ArtefactError",
+    "Camera",
     "CheckFailedError",
     "Event",
+    "FieldOfView",
     "FrameError",
     "FrameRefused",
     "GapPolicy",
     "ImageSize",
+    "Intrinsics",
     "Keypoints",
     "MissingError",
     "Model",
@@ -35,6 +38,7 @@ __all__ = [  # noqa: F405
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "Root",
     "RunStats",
     "Shadow",
     "ShadowReport",
@@ -48,6 +52,7 @@ __all__ = [  # noqa: F405
     "UsageError",
     "__version__",
     "load",
+    "read_camera",
 ]
 
 

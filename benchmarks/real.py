@@ -129,7 +129,7 @@ def find_truth(options: argparse.Namespace, folder: Path, views: list[ClipView])
     for view in views:
         detector = open_detector(TRUTH_FROM)
         frames, middle = list[Mapping[int, Keypoints]](), np.array([view.camera.size.width_px, view.camera.size.height_px]) / 2
-        for frame in ours.run_video(load(), view.video, detector, tracker=options.tracker, intrinsics=None):
+        for frame in ours.run_video(load(), view.video, detector, tracker=options.tracker, camera=None):
             frames.append(frame.keypoints)
         seen.append(ours.keypoints_of(frames, np.tile(middle, (len(frames), 1))))
     shortest = min(map(len, seen))
@@ -157,31 +157,30 @@ def measure_ours(
     for front_end in (*options.detector, PERFECT):
         networks = {} if front_end == PERFECT else {view.name: ours.remembering(open_detector(front_end)) for view in views}
         for weights, model in models.items():
-            for camera, known in CAMERAS.items():
+            for label, known in CAMERAS.items():
                 by_camera = {}
                 for view in views:
-                    intrinsics = view.camera.intrinsics if known else None
+                    camera = view.camera if known else None
                     if front_end == PERFECT:
-                        events = ours.run_perfect(model, view.project(truth), view.camera.size, intrinsics=intrinsics)
+                        events = ours.run_perfect(model, view.project(truth), view.camera.size, camera=camera)
                     else:
                         detector = networks[view.name]
                         detector.rewind()
                         events = ours.run_video(
-                            model, view.video, detector, tracker=options.tracker, intrinsics=intrinsics, frames=len(truth)
+                            model, view.video, detector, tracker=options.tracker, camera=camera, frames=len(truth)
                         )
                     found = [ours.candidates(frame) for frame in events]
                     limbs_of.setdefault((front_end, view.name), found)
                     by_camera[view.name] = score(found, *limb_truth(view, truth))
-                rows.append(row_of({"front_end": front_end, "weights": Path(weights).name, "camera": camera}, by_camera))
-                console.print(f"  {front_end}, {Path(weights).name}, camera {camera}: {rows[-1]['mpjpe']} mm", style="dim")
+                rows.append(row_of({"front_end": front_end, "weights": Path(weights).name, "camera": label}, by_camera))
+                console.print(f"  {front_end}, {Path(weights).name}, camera {label}: {rows[-1]['mpjpe']} mm", style="dim")
     return rows
 
 
 def ours_on(view: ClipView, detector: str, model: Model, options: argparse.Namespace) -> Any:
     """Our frames of one camera, with nothing remembered."""
     opened = open_detector(detector)
-    intrinsics = view.camera.intrinsics
-    return ours.run_video(model, view.video, opened, tracker=options.tracker, intrinsics=intrinsics, frames=options.frames)
+    return ours.run_video(model, view.video, opened, tracker=options.tracker, camera=view.camera, frames=options.frames)
 
 
 def picture_rows(

@@ -12,20 +12,26 @@ from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, Trac
 from .gaps import GapPolicy
 from .model import Model, load
 from .pipeline import Pipeline
+from .pose.camera import Intrinsics
+from .pose.camera_file import read_camera
+from .pose.camera_model import Camera, FieldOfView
 from .pose.keypoints import ImageSize, Keypoints
-from .pose.types import Pose
+from .pose.types import Pose, Root
 from .run_stats import RunStats
 from .shadow import Shadow, ShadowReport
 from .stream import Snapshot, Stream
 
 __all__ = [
     "ArtefactError",
+    "Camera",
     "CheckFailedError",
     "Event",
+    "FieldOfView",
     "FrameError",
     "FrameRefused",
     "GapPolicy",
     "ImageSize",
+    "Intrinsics",
     "Keypoints",
     "MissingError",
     "Model",
@@ -33,6 +39,7 @@ __all__ = [
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "Root",
     "RunStats",
     "Shadow",
     "ShadowReport",
@@ -45,4 +52,5 @@ __all__ = [
     "TrackStarted",
     "UsageError",
     "load",
+    "read_camera",
 ]

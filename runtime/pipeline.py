@@ -90,7 +90,7 @@ class Pipeline:
         """
         interrupted, failed_check = False, None
         with SinkGroup(sinks) as group, self._opened_source() as source:
-            group.open(self._run_info(source.info))
+            group.open(self.run_info(source.info))
             counter = RunCounter(self.model.latency_frames)
             try:
                 for event in self._events(source):
@@ -129,7 +129,8 @@ class Pipeline:
             self.detector = self.detector or open_detector(DEFAULT_DETECTOR)
             self._tracker = self.tracker
 
-    def _run_info(self, source: SourceInfo) -> RunInfo:
+    def run_info(self, source: SourceInfo) -> RunInfo:
+        """What sinks are told about a run of this source."""
         graph = self.model.graph
         return RunInfo(
             source=source,

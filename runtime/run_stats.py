@@ -31,6 +31,7 @@ class RunStats:
             "p100" of the frames in which it ran; without the first time, which binds memory.
         mpjpe_mm: mean per-joint position error against the source's truth, hips aligned; None without a truth, and for
             models with a latency.
+        located: poses with a position in metres.
         root_mm: mean distance of the hip's position from the source's truth; None without one of the two, and for models with
             a latency.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
@@ -43,6 +44,7 @@ class RunStats:
     interrupted: bool
     seconds: float
     mpjpe_mm: float | None
+    located: int = 0
     root_mm: float | None = None
     failed_check: CheckFailedError | None = None
     stages_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class RunStats:
             "stages_ms": stages_ms,
             "step_ms": stages_ms.get("lift"),
             "mpjpe_mm": None if self.mpjpe_mm is None else round(self.mpjpe_mm, 2),
+            "located": self.located,
             "root_mm": None if self.root_mm is None else round(self.root_mm, 1),
         }
 
@@ -91,6 +94,7 @@ class RunCounter:
     people: set[int] = field(default_factory=set)
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
     errors_m: list[float] = field(default_factory=list)
+    located: int = 0
     root_errors_m: list[float] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
@@ -102,6 +106,7 @@ class RunCounter:
         elif isinstance(event, PoseFrame):
             self.frames += 1
             self.poses += len(event.poses)
+            self.located += sum(pose.root is not None for pose in event.poses.values())
             for stage, stage_s in event.stages_s.items():
                 if stage != "lift" or event.poses:  # a frame of nobody lifts nobody
                     self.stages_ms.setdefault(stage, []).append(1000 * stage_s)
@@ -125,6 +130,7 @@ class RunCounter:
             interrupted=interrupted,
             seconds=seconds,
             mpjpe_mm=1000 * float(np.mean(self.errors_m)) if self.errors_m else None,
+            located=self.located,
             root_mm=1000 * float(np.mean(self.root_errors_m)) if self.root_errors_m else None,
             failed_check=failed_check,
             stages_ms=stages_ms,

@@ -12,7 +12,7 @@ from posemoe_edge.runtime.detectors import Detection, Detector, Region, RegionDe
 from posemoe_edge.runtime.events import PoseFrame
 from posemoe_edge.runtime.model import Model
 from posemoe_edge.runtime.pipeline import Pipeline
-from posemoe_edge.runtime.pose.camera import Intrinsics
+from posemoe_edge.runtime.pose.camera_model import Camera
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
@@ -123,22 +123,22 @@ class PerfectKeypoints(BaseSource):
 
 
 def run_video(
-    model: Model, video: Path, detector: Detector, *, tracker: str, intrinsics: Intrinsics | None, frames: int | None = None
+    model: Model, video: Path, detector: Detector, *, tracker: str, camera: Camera | None, frames: int | None = None
 ) -> Iterator[PoseFrame]:
     """Every frame of a video on our whole road."""
     file = VideoSource(video, frames=frames)
     source = RememberedPictures(file, detector) if isinstance(detector, RememberingDetector) else file
     try:
-        for event in Pipeline(source, model, detector=detector, tracker=tracker, intrinsics=intrinsics):
+        for event in Pipeline(source, model, detector=detector, tracker=tracker, camera=camera):
             if isinstance(event, PoseFrame):
                 yield event
     finally:
         file.close()
 
 
-def run_perfect(model: Model, truth_px: F64, size: ImageSize, *, intrinsics: Intrinsics | None) -> Iterator[PoseFrame]:
+def run_perfect(model: Model, truth_px: F64, size: ImageSize, *, camera: Camera | None) -> Iterator[PoseFrame]:
     """The same behind a perfect detector."""
-    for event in Pipeline(PerfectKeypoints(truth_px, size), model, intrinsics=intrinsics):
+    for event in Pipeline(PerfectKeypoints(truth_px, size), model, camera=camera):
         if isinstance(event, PoseFrame):
             yield event
 

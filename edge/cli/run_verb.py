@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import click
 
@@ -19,10 +19,13 @@ from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
-from ...runtime.sinks import BaseSink, Sink, open_sinks
+from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
 from ...runtime.sources import RotatedSource, open_source
 from ...runtime.tracking import DEFAULT_TRACKER
+from .camera_options import camera_options, known_camera
 from .output import INTERRUPTED, Output, Result, megabytes, verb
+
+_WITHOUT_POSITION = "fewer than six joints seen, joints that fit no body, or keypoints that are normalised already"
 
 
 @click.command("run")
@@ -43,6 +46,7 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
+@camera_options
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
 @click.option(
@@ -65,6 +69,12 @@ def command(
     sink: tuple[str, ...],
     frames: int | None,
     rotate: str | None,
+    camera: str | None,
+    fov: float | None,
+    gravity: str | None,
+    camera_height: float | None,
+    stature: float | None,
+    view: Literal["auto", "off"],
     threads: int,
     allow_failed: bool,
     shadow: float | None,
@@ -75,13 +85,15 @@ def command(
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
+    seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
         lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
         if rotate:
             opened = RotatedSource(opened, int(rotate))
-        pipeline = Pipeline(opened, lifter, detector=detector, tracker=tracker)
+            seen_by = None if seen_by is None else seen_by.turned(int(rotate) // 90)
+        pipeline = Pipeline(opened, lifter, detector=detector, tracker=tracker, camera=seen_by, view=view, stature_m=stature)
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
@@ -89,6 +101,11 @@ def command(
             out.print(f"{detector or DEFAULT_DETECTOR} finds the people in {opened.info.name}, {tracker} gives them ids")
         if not lifter.manifest.metric:
             out.warn(f"poses are in {lifter.manifest.units}: what is called metres or mm below is a thousandth of that")
+        run_info = pipeline.run_info(opened.info)
+        camera_known = seen_by is not None or opened.info.camera is not None
+        if stature and not camera_known:
+            raise UsageError("--stature without a camera", expected="--camera FILE or --fov DEGREES with it")
+        out.print(_camera_line(run_info, known=camera_known))
         stats = run_pipeline(out, pipeline, sinks, total=total)
         report = None
         if shadow_run:
@@ -103,12 +120,15 @@ def command(
         "certificate": None if lifter.certificate is None else _certificate_summary(lifter),
         "latency_frames": lifter.latency_frames,
         "state_bytes": lifter.state_bytes,
+        "view_from": run_info.view_from,
         **stats.to_json(),
         "shadow": json.loads(report.model_dump_json()) if report else None,
         "sinks": list(sink),
         "written": [str(path) for path in _written(sinks)],
     }
     _print_stats(out, stats, lifter)
+    if camera_known and stats.located < stats.poses:
+        out.warn(f"{stats.poses - stats.located} of {stats.poses} poses have no position: {_WITHOUT_POSITION}")
     if report:
         _print_shadow(out, report)
     for path in _written(sinks):
@@ -143,6 +163,18 @@ def run_pipeline(out: Output, pipeline: Pipeline, sinks: Sequence[Sink], *, tota
     return stats
 
 
+def _camera_line(run: RunInfo, *, known: bool) -> str:
+    """What the camera makes of the run."""
+    if not known:
+        return "the camera is not known, so there are no positions in metres: --camera FILE or --fov DEGREES"
+    sees = {
+        "none": "the picture as it is",
+        "graph": "each person in a view of its graph",
+        "runtime": "each person as a camera that looks at them",
+    }
+    return f"the camera is known: positions in metres; the lifter sees {sees[run.view_from]}"
+
+
 def _written(sinks: Sequence[Sink]) -> list[Path]:
     """The files that sinks kept: a sink that got nothing to draw keeps none."""
     return [sink.written for sink in sinks if isinstance(sink, BaseSink) and sink.written is not None]
@@ -165,6 +197,8 @@ def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
         )
     if stats.mpjpe_mm is not None:
         out.print(f"MPJPE against the source's ground truth: {stats.mpjpe_mm:.1f} mm")
+    if stats.root_mm is not None:
+        out.print(f"positions against the source's ground truth: {stats.root_mm:.0f} mm")
 
 
 def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:

@@ -17,7 +17,7 @@ from ..arrays import F64
 from ..errors import FrameError
 from .skeleton import H36M17, Skeleton
 
-Root = Literal["align", "keep"]
+HipPlace = Literal["align", "keep"]
 Mask = NDArray[np.bool_]
 
 PCK_THRESHOLD_M = 0.150
@@ -35,7 +35,7 @@ PCK_JOINTS: dict[tuple[str, int], tuple[int, ...]] = {
 """(order of joints, number of joints) -> the joints that count: all, or the 14 of MPI-INF-3DHP's own evaluation."""
 
 
-def mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+def mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: HipPlace = "keep") -> float:
     """Mean distance between joints, in metres (protocol 1)."""
     p, g, mask = _checked(pred, truth, valid, root)
     return _mean(_distance(p, g), mask)
@@ -47,7 +47,7 @@ def p_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     return _mean(_distance(procrustes(p, g), g), mask)
 
 
-def n_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+def n_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: HipPlace = "keep") -> float:
     """Mean distance in metres after the best scale of each frame (protocol 3)."""
     p, g, mask = _checked(pred, truth, valid, root)
     size = (p * p).sum((1, 2), keepdims=True)  # (T, 1, 1)
@@ -55,7 +55,7 @@ def n_mpjpe(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None
     return _mean(_distance(scale * p, g), mask)
 
 
-def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: HipPlace = "keep") -> float:
     """Mean distance between joint velocities, in metres per frame; a velocity is valid if both its frames are."""
     p, g, mask = _checked(pred, truth, valid, root)
     if len(p) < 2:
@@ -63,7 +63,7 @@ def mpjve(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, 
     return _mean(_distance(np.diff(p, axis=0), np.diff(g, axis=0)), mask[1:] & mask[:-1])
 
 
-def acceleration_error(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+def acceleration_error(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | None = None, root: HipPlace = "keep") -> float:
     """Mean distance between joint accelerations, in metres per frame squared, by second differences.
 
     An acceleration is valid if all three of its frames are. It sees jitter that hardly changes MPJPE.
@@ -72,7 +72,7 @@ def acceleration_error(pred: ArrayLike, truth: ArrayLike, *, valid: ArrayLike | 
     return _mean(_distance(*map(_accelerations, (p, g))), mask[2:] & mask[1:-1] & mask[:-2])
 
 
-def mean_acceleration(pred: ArrayLike, *, valid: ArrayLike | None = None, root: Root = "keep") -> float:
+def mean_acceleration(pred: ArrayLike, *, valid: ArrayLike | None = None, root: HipPlace = "keep") -> float:
     """Mean length of joint accelerations, in metres per frame squared, as in ``acceleration_error``; without a truth."""
     p, _, mask = _checked(pred, pred, valid, root)
     return _mean(np.linalg.norm(_accelerations(p), axis=-1), mask[2:] & mask[1:-1] & mask[:-2])
@@ -109,7 +109,7 @@ def pck(
     joints: Literal[14, 17] = 17,
     order: Order = "h36m17",
     valid: ArrayLike | None = None,
-    root: Root = "keep",
+    root: HipPlace = "keep",
 ) -> float:
     """Percent of joints whose distance from the true position is strictly below the threshold."""
     distance, mask = _joint_distances(pred, truth, valid, root, (order, joints))
@@ -123,7 +123,7 @@ def auc(
     joints: Literal[14, 17] = 17,
     order: Order = "h36m17",
     valid: ArrayLike | None = None,
-    root: Root = "keep",
+    root: HipPlace = "keep",
 ) -> float:
     """Mean PCK over the 31 thresholds 0, 5 ... 150 mm, in percent."""
     distance, mask = _joint_distances(pred, truth, valid, root, (order, joints))
@@ -165,7 +165,7 @@ def _rotation(p: F64, g: F64) -> tuple[F64, F64]:
     return np.asarray((u * sign[:, None, :]) @ vt), np.asarray(sizes * sign)
 
 
-def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root) -> tuple[F64, F64, Mask]:
+def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: HipPlace) -> tuple[F64, F64, Mask]:
     """Both arrays in float64 and the mask, or a ``FrameError`` about their shapes."""
     p, g = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     if p.shape != g.shape or p.ndim != 3 or p.shape[-1] != 3 or p.size == 0:
@@ -179,7 +179,7 @@ def _checked(pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: R
 
 
 def _joint_distances(
-    pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: Root, choice: tuple[Order, int]
+    pred: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, root: HipPlace, choice: tuple[Order, int]
 ) -> tuple[F64, Mask]:
     """Distances and mask of the joints that count, (T, joints) each; ``choice`` is a key of ``PCK_JOINTS``."""
     p, g, mask = _checked(pred, truth, valid, root)
