@@ -367,7 +367,7 @@ def test_what_a_detector_found_is_remembered_for_the_next_weights(clips: Path) -
     for _ in range(2):
         detector.rewind()
         video = clips / "single_cam01.mp4"
-        runs.append(list(ours.run_video(model, video, detector, tracker="order", intrinsics=None)))
+        runs.append(list(ours.run_video(model, video, detector, tracker="order", camera=None)))
     assert counting.asked == FRAMES == len(runs[0]) == len(runs[1])
     for first, again in zip(*runs, strict=True):
         assert first.t_s == again.t_s
