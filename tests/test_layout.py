@@ -40,6 +40,7 @@ OUTSIDE: dict[str, set[str]] = {
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
     "runtime/detectors/litert.py": {"ai_edge_litert"},
+    "runtime/detectors/litert_prune.py": {"ai_edge_litert", "flatbuffers"},
     "runtime/detectors/region.py": {"cv2"},
     "runtime/engines/select.py": {"onnxruntime"},
     "runtime/cuda/cuda_bindings.py": {"cuda"},

@@ -7,7 +7,7 @@ around that circle, turned so that the person is upright in it, and the same two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..pose.skeleton import COCO17, Skeleton
 from ..registry import suggest
 from .base import Detection, check_picture
 from .litert import LiteRtNetwork
+from .litert_prune import without_outputs
 from .models import DEFAULT, MODELS, POSE_LANDMARKS, ModelFile, get_command
 from .person_search import PersonSearch, body_region, network_input, parts, sigmoid
 from .region import Region
@@ -31,10 +32,11 @@ _SMALLER, _CERTAIN = 0.8, 0.8
 size of a body that is partly in the picture is overestimated."""
 
 _SIZE_PX, _LANDMARKS = 256, 39
+_UNREAD = ("Identity_2", "Identity_4")  # the person's outline, and BlazePose's own 3D
 _HEATMAP_PX, _HEATMAP_REACH, _HEATMAP_SCORE = 64, 3, 0.5
 
 _COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)  # COCO-17's joints among BlazePose's landmarks
-_HIPS, _CIRCLE = 33, 34  # the landmarks that give the next region
+_NEXT = (33, 34)  # the landmarks that give the next region: middle of the hips, and a point on the circle around the body
 
 
 class BlazePose:
@@ -61,28 +63,32 @@ class BlazePose:
             )
         person_file, landmark_file = MODELS[f"blazepose:{self.variant}"]
         self._search = PersonSearch(self._open(person_file, threads))
-        self._network = self._open(landmark_file, threads)
+        self._network = self._open(landmark_file, threads, unread=_UNREAD)
         self._searched: tuple[int, ...] | None = None  # the shape of the last picture that was searched
         self._searches = 0
 
-    def _open(self, file: ModelFile, threads: int) -> LiteRtNetwork:
+    def _open(self, file: ModelFile, threads: int, *, unread: Collection[str] = ()) -> LiteRtNetwork:
         content = file.read(run=get_command(f"blazepose:{self.variant}"))
+        if unread:
+            content = without_outputs(content, unread)
         purpose, expected = "the detector blazepose", f"{file.name} of {file.package}"
         return LiteRtNetwork(content, name=str(file.path), expected=expected, purpose=purpose, threads=threads)
 
     def find(self, image_bgr: ImageBgr) -> list[Region]:
         """The turned square around each person, the most certain first.
 
-        The first picture is searched as a whole and in all of its parts; later ones of the same size as a whole and in one
-        part, the next one in each call. So a small person is found within about fifteen calls, and no later call takes long.
+        The first picture is searched as a whole and in all of its parts. Of later ones of the same size the whole is searched
+        in every second call, and one part, the next one, in those between: so no later call takes long, and a small person is
+        found within about thirty.
         """
         check_picture(image_bgr)
-        squares = parts(image_bgr)
+        squares = [Region.whole(image_bgr), *parts(image_bgr)]
         if self._searched == image_bgr.shape:
-            squares = [squares[self._searches % len(squares)]]
+            turn, is_part = divmod(self._searches, 2)
+            squares = [squares[1 + turn % (len(squares) - 1)]] if is_part else squares[:1]
             self._searches += 1
         self._searched = image_bgr.shape
-        return self._search.find(image_bgr, [Region.whole(image_bgr), *squares])
+        return self._search.find(image_bgr, squares)
 
     def detect(self, image_bgr: ImageBgr, *, regions: Sequence[Region] | None = None) -> list[Detection]:
         """The people in the regions; None searches the whole picture and all of its parts.
@@ -116,30 +122,37 @@ class BlazePose:
         score = float(self._network.output("Identity_1")[0, 0])
         if not score >= MIN_SCORE:
             return None
-        landmarks = self._network.output("Identity").reshape(_LANDMARKS, 5)  # x, y, z, visibility, presence
-        refine(landmarks, self._network.output("Identity_3")[0])
-        xy = region.place(landmarks[:, :2], _SIZE_PX)
+        used = [*_COCO, *_NEXT]
+        landmarks = self._network.output("Identity").reshape(_LANDMARKS, 5)[used]  # x, y, z, visibility, presence
+        xy = region.place(refined(landmarks[:, :2], self._network.output("Identity_3")[0][..., used]), _SIZE_PX)
         inside = ((xy >= 0) & (xy <= (size.width_px, size.height_px))).all(axis=1)
         visible = np.where(inside, sigmoid(landmarks[:, 3]), 0)
-        points = np.concatenate([xy, visible[:, None]], axis=1).astype(np.float32)[list(_COCO)]
-        next_region = body_region(xy[_HIPS], xy[_CIRCLE])
+        points = np.concatenate([xy, visible[:, None]], axis=1).astype(np.float32)[: len(_COCO)]
+        next_region = body_region(*xy[len(_COCO) :])
         return Detection.from_coco(points, size=size, score=min(score, 1.0), region=next_region)
 
 
-def refine(landmarks: F32, heatmaps: F32) -> None:
-    """Move landmarks to the middle of the probability around them, as MediaPipe does.
+def refined(xy_px: F32, heatmaps: F32) -> F32:
+    """The landmarks, moved to the middle of the probability around each, as MediaPipe does.
 
     Args:
-        landmarks: (39, 5), changed in place: x and y in pixels of the crop.
-        heatmaps: (64, 64, 39) logits.
+        xy_px: (N, 2) in pixels of the crop.
+        heatmaps: (64, 64, N) logits.
+
+    Returns:
+        (N, 2). A landmark outside of the crop, or without a place that is likely, stays where it is.
     """
     scale = _SIZE_PX / _HEATMAP_PX
-    for joint, (x, y) in enumerate(landmarks[:, :2] / scale):
-        if not (0 <= x < _HEATMAP_PX and 0 <= y < _HEATMAP_PX):
-            continue
-        top, left = max(0, int(y) - _HEATMAP_REACH), max(0, int(x) - _HEATMAP_REACH)
-        around = sigmoid(heatmaps[top : int(y) + _HEATMAP_REACH + 1, left : int(x) + _HEATMAP_REACH + 1, joint])
-        if around.max() >= _HEATMAP_SCORE:
-            rows, columns = np.indices(around.shape)
-            weights = around / around.sum()
-            landmarks[joint, :2] = scale * (left + (columns * weights).sum()), scale * (top + (rows * weights).sum())
+    cells = np.floor(xy_px / scale).astype(int)
+    steps = np.arange(-_HEATMAP_REACH, _HEATMAP_REACH + 1)
+    columns, rows = cells[:, 0, None] + steps, cells[:, 1, None] + steps  # (N, 7)
+    within = ((rows >= 0) & (rows < _HEATMAP_PX))[:, :, None] & ((columns >= 0) & (columns < _HEATMAP_PX))[:, None, :]
+    inside = (cells >= 0).all(axis=1) & (cells < _HEATMAP_PX).all(axis=1)
+    last = _HEATMAP_PX - 1
+    around = heatmaps[rows.clip(0, last)[:, :, None], columns.clip(0, last)[:, None, :], np.arange(len(cells))[:, None, None]]
+    weights = np.where(within, sigmoid(around), 0)  # (N, 7, 7)
+    moved = inside & (weights.max(axis=(1, 2)) >= _HEATMAP_SCORE)
+    total = np.where(moved, weights.sum(axis=(1, 2)), 1)
+    x = (weights.sum(axis=1) * columns).sum(axis=1) / total
+    y = (weights.sum(axis=2) * rows).sum(axis=1) / total
+    return np.where(moved[:, None], scale * np.stack([x, y], axis=1), xy_px).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import F64, ImageBgr
 from posemoe_edge.runtime.detectors import Detection, Region, RegionDetector
-from posemoe_edge.runtime.detectors.blazepose import BlazePose, refine
+from posemoe_edge.runtime.detectors.blazepose import BlazePose, refined
 from posemoe_edge.runtime.errors import FrameError
 from posemoe_edge.runtime.pose.skeleton import COCO17
 
@@ -134,11 +134,11 @@ def test_a_picture_of_another_kind_is_refused(blazepose: BlazePose) -> None:
 
 
 def test_a_landmark_moves_to_the_middle_of_a_certain_heatmap_alone() -> None:
-    landmarks = np.full((39, 5), 100, np.float32)  # at the cell 25, 25
-    landmarks[2, :2] = 300  # outside
-    heatmaps = np.full((64, 64, 39), -20, np.float32)
+    xy_px = np.array([(100, 100), (100, 100), (300, 300), (2, 250)], np.float32)  # cells 25, 25; outside; 0, 62
+    heatmaps = np.full((64, 64, 4), -20, np.float32)
     heatmaps[24, 27, 0], heatmaps[26, 27, 0] = 5, 5  # between two equal peaks
-    heatmaps[24, 27, 1] = -1  # below a half
-    refine(landmarks, heatmaps)
-    np.testing.assert_allclose(landmarks[:3, :2], [(108, 100), (100, 100), (300, 300)], atol=0.01)
-    assert (landmarks[:, 2:] == 100).all()
+    heatmaps[24, 27, 1] = -1  # less likely than not
+    heatmaps[63, 63, 2] = 5
+    heatmaps[63, 0, 3] = 5  # at the corner
+    expected_px = [(108, 100), (100, 100), (300, 300), (0, 252)]
+    np.testing.assert_allclose(refined(xy_px, heatmaps), expected_px, atol=0.01)
