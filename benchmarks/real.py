@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,11 @@ def main() -> None:
     limbs_of: dict[tuple[str, str], list[list[Candidate]]] = {}
     result: dict[str, Any] = {"frames": len(truth), "cameras": [view.name for view in views], "tracker": options.tracker}
 
-    rows = measure_ours(options, views, truth, models, limbs_of)
+    rows: list[Row] = []
+    result["accuracy"] = rows
+    for row in measure_ours(options, views, truth, models, limbs_of):
+        rows.append(row)
+        save(options, result)
     for variant in options.mediapipe:
         by_camera = {}
         for view in views:
@@ -72,7 +76,6 @@ def main() -> None:
             by_camera[view.name] = score(found, *limb_truth(view, truth))
         rows.append(row_of({"front_end": f"MediaPipe {variant}", "weights": "its own 3D", "camera": "-"}, by_camera))
         console.print(f"  MediaPipe {variant}: {rows[-1]['mpjpe']} mm", style="dim")
-    result["accuracy"] = rows
     print_accuracy(console, rows)
     save(options, result)
 
@@ -151,9 +154,8 @@ def measure_ours(
     truth: F64,
     models: Mapping[str, Model],
     limbs_of: dict[tuple[str, str], list[list[Candidate]]],
-) -> list[Row]:
+) -> Iterator[Row]:
     """A row for each front end, lifter and camera; what was found with the first lifter and a known camera is kept."""
-    rows = []
     for front_end in (*options.detector, PERFECT):
         networks = {} if front_end == PERFECT else {view.name: ours.remembering(open_detector(front_end)) for view in views}
         for weights, model in models.items():
@@ -172,9 +174,9 @@ def measure_ours(
                     found = [ours.candidates(frame) for frame in events]
                     limbs_of.setdefault((front_end, view.name), found)
                     by_camera[view.name] = score(found, *limb_truth(view, truth))
-                rows.append(row_of({"front_end": front_end, "weights": Path(weights).name, "camera": label}, by_camera))
-                console.print(f"  {front_end}, {Path(weights).name}, camera {label}: {rows[-1]['mpjpe']} mm", style="dim")
-    return rows
+                row = row_of({"front_end": front_end, "weights": Path(weights).name, "camera": label}, by_camera)
+                console.print(f"  {front_end}, {row['weights']}, camera {label}: {row['mpjpe']} mm", style="dim")
+                yield row
 
 
 def ours_on(view: ClipView, detector: str, model: Model, options: argparse.Namespace) -> Any:

@@ -150,7 +150,9 @@ def candidates(frame: PoseFrame) -> list[Candidate]:
         keypoints = frame.keypoints[person]
         limbs = IN_COCO if keypoints.skeleton == COCO17 else IN_H36M
         limbs_px = np.where(keypoints.score[limbs, None] > 0, keypoints.xy[limbs], np.nan).astype(np.float64)
-        people.append(Candidate(person, limbs_px, pose.xyz_m[IN_H36M].astype(np.float64)))
+        placed = pose.xyz_in_camera_m
+        in_camera_m = None if placed is None else placed[IN_H36M].astype(np.float64)
+        people.append(Candidate(person, limbs_px, pose.xyz_m[IN_H36M].astype(np.float64), in_camera_m))
     return people
 
 

@@ -29,13 +29,13 @@ class Candidate:
         person: its id.
         limbs_px: (12, 2) in the picture; not a number where a joint is not seen.
         limbs_m: (12, 3) camera axes, wherever its origin is.
-        root_m: (3,) of that origin from the camera; None if it is not known.
+        limbs_in_camera_m: (12, 3) from the camera; None if the place in the room is not known.
     """
 
     person: int
     limbs_px: F64
     limbs_m: F64
-    root_m: F64 | None = None
+    limbs_in_camera_m: F64 | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +99,11 @@ def score(found: list[list[Candidate]], truth_m: F64, truth_px: F64) -> Scores:
     swapped = np.linalg.norm(ours[:, _SWAPPED] - truth, axis=-1).mean(axis=-1)
     valid = np.repeat(seen[:, None], len(LIMBS), axis=1)
     moving = bool((seen[2:] & seen[1:-1] & seen[:-2]).any())
-    roots = [candidate.limbs_m + candidate.root_m for candidate in people if candidate.root_m is not None]
+    placed = [candidate.limbs_in_camera_m for candidate in people if candidate.limbs_in_camera_m is not None]
     return Scores(
         mpjpe=1000 * mpjpe(ours, truth, valid=valid),
         p_mpjpe=1000 * mpjpe(procrustes(ours[seen], truth[seen]), truth[seen]),
-        absolute=1000 * mpjpe(np.stack(roots), truth_m[seen]) if len(roots) == len(people) else None,
+        absolute=1000 * mpjpe(np.stack(placed), truth_m[seen]) if len(placed) == len(people) else None,
         acceleration=1000 * mean_acceleration(ours, valid=valid) if moving else None,
         acceleration_error=1000 * acceleration_error(ours, truth, valid=valid) if moving else None,
         flips=int((swapped < distance)[seen].sum()),

@@ -15,16 +15,19 @@ from .figure2d import GUESSED_BELOW, colour_of
 
 _TURN_RAD, _DOWN_RAD = math.radians(28), math.radians(14)
 _SPACING_M = 1.3  # between people who stand side by side
-_TALLEST_M = 2.2  # with raised arms
+_TALLEST_M = 2.1  # with raised arms
+_REACH_M = 0.7  # of a person, to each side
 _GRID_M = 0.5
+_FARTHEST_M = 12.0  # a position beyond that is shown there, so that an error does not shrink everybody for good
+_USED = 0.84  # of the panel's height and width
 _SHADOW: Colour = (18, 15, 13)
 
 
 class Scene:
-    """Draws people side by side on a floor, each standing on the lowest joint, from in front and a little above.
+    """Draws people on a floor, each standing on the lowest joint, from in front and a little above.
 
-    Poses are relative to the hip, so where the people are in the room is not shown. The row gets longer with the number of
-    people, and not shorter again.
+    Where the camera is known, people stand where they are in the room; otherwise side by side, in the order of the picture.
+    The part of the floor that is shown grows with what was needed so far, and does not shrink.
 
     Args:
         brush: draws.
@@ -33,7 +36,8 @@ class Scene:
     def __init__(self, brush: Brush) -> None:
         self._brush = brush
         self._row: list[int] = []  # the ids of the people, from left to right
-        self._most = 1
+        self._spots: dict[int, F64] = {}  # person id -> (2,) metres to the right and away, where the person was last
+        self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)  # of the floor, metres
 
     def draw(self, image: ImageBgr, poses: Mapping[int, Pose], places: Mapping[int, float]) -> None:
         """Draw onto the whole of a picture (H, W, 3); without people only the floor.
@@ -42,34 +46,59 @@ class Scene:
             poses: person id -> pose.
             places: person id -> how far to the right the person is; whoever comes or goes brings the row into this order.
         """
-        if set(self._row) != set(poses):
-            self._row = sorted(poses, key=lambda person: (places.get(person, 0.0), person))
-        self._most = max(self._most, len(self._row))
-        height, width = image.shape[:2]
-        scale = min(0.86 * height / _TALLEST_M, 0.94 * width / (_SPACING_M * self._most + 0.4))
-        middle = np.array([width / 2, 0.5 * height + 0.4 * scale * _TALLEST_M])
+        spots = self._in_the_room(poses) or self._in_a_row(poses, places)
+        for spot in spots.values() or [np.zeros(2)]:
+            self._low, self._high = np.minimum(self._low, spot - _REACH_M), np.maximum(self._high, spot + _REACH_M)
+        scale, middle = self._frame(image)
         self._draw_floor(image, scale, middle)
-        for k, person in enumerate(self._row):
-            x_m = (k - (len(self._row) - 1) / 2) * _SPACING_M
-            self._draw_person(image, poses[person], x_m, scale, middle)
-            tag, _ = _project(np.array([[x_m, 0.0, -0.75]]), scale, middle)
+        for person in sorted(spots, key=lambda person: -spots[person][1]):  # distant people first
+            x_m, z_m = spots[person]
+            self._draw_person(image, poses[person], spots[person], scale, middle)
+            tag, _ = _project(np.array([[x_m, 0.0, z_m - _REACH_M]]), scale, middle)
             self._brush.tag(image, str(person), tag[0])
 
+    def draw_nobody(self, image: ImageBgr) -> None:
+        """Say that nobody is seen."""
+        text, height = "nobody", 18
+        left = (image.shape[1] - self._brush.width_of(text, height=height)) / 2
+        self._brush.words(image, text, (left, image.shape[0] / 2), FAINT_INK, height=height)
+
+    def _in_the_room(self, poses: Mapping[int, Pose]) -> dict[int, F64]:
+        """Where people stand before the camera; without those of whom it was never known."""
+        for person, pose in poses.items():
+            if pose.root is not None and np.isfinite(pose.root.xyz_m).all():
+                self._spots[person] = np.clip(pose.root.xyz_m[[0, 2]].astype(np.float64), -_FARTHEST_M, _FARTHEST_M)
+        return {person: self._spots[person] for person in poses if person in self._spots}
+
+    def _in_a_row(self, poses: Mapping[int, Pose], places: Mapping[int, float]) -> dict[int, F64]:
+        if set(self._row) != set(poses):
+            self._row = sorted(poses, key=lambda person: (places.get(person, 0.0), person))
+        middle = (len(self._row) - 1) / 2
+        return {person: np.array([(k - middle) * _SPACING_M, 0.0]) for k, person in enumerate(self._row)}
+
+    def _frame(self, image: ImageBgr) -> tuple[float, F64]:
+        """Pixels of a metre, and the pixel of the origin, at which the floor and the people on it fill the picture."""
+        (x0, z0), (x1, z1) = self._low, self._high
+        corners = np.array([[x, y, z] for x in (x0, x1) for y in (0, -_TALLEST_M) for z in (z0, z1)])
+        points, _ = _project(corners, 1.0, np.zeros(2))
+        low, high = points.min(axis=0), points.max(axis=0)
+        size = np.array([image.shape[1], image.shape[0]])
+        scale = float((_USED * size / (high - low)).min())
+        return scale, size / 2 - scale * (low + high) / 2
+
     def _draw_floor(self, image: ImageBgr, scale: float, middle: F64) -> None:
-        """Squares of half a metre, as far as the row of people reaches."""
-        half_x = math.ceil(_SPACING_M * self._most / 2 / _GRID_M) * _GRID_M + _GRID_M / 2
-        half_z = 1.0
-        xs, zs = np.arange(-half_x, half_x + 1e-6, _GRID_M), np.arange(-half_z, half_z + 1e-6, _GRID_M)
-        ends = [((x, -half_z), (x, half_z)) for x in xs] + [((-half_x, z), (half_x, z)) for z in zs]
-        for start, end in ends:
+        """Squares of half a metre."""
+        (x0, z0), (x1, z1) = np.floor(self._low / _GRID_M) * _GRID_M, np.ceil(self._high / _GRID_M) * _GRID_M
+        xs, zs = np.arange(x0, x1 + 1e-6, _GRID_M), np.arange(z0, z1 + 1e-6, _GRID_M)
+        for start, end in [((x, z0), (x, z1)) for x in xs] + [((x0, z), (x1, z)) for z in zs]:
             line, _ = _project(np.array([[start[0], 0, start[1]], [end[0], 0, end[1]]]), scale, middle)
             self._brush.line(image, line[0], line[1], GRID, 1)
 
-    def _draw_person(self, image: ImageBgr, pose: Pose, x_m: float, scale: float, middle: F64) -> None:
+    def _draw_person(self, image: ImageBgr, pose: Pose, spot: F64, scale: float, middle: F64) -> None:
         xyz = pose.xyz_m.astype(np.float64)
         if not np.isfinite(xyz).all():
             return
-        xyz = xyz + np.array([x_m, -float(xyz[:, 1].max()), 0.0])  # y is down: the lowest joint is on the floor
+        xyz = xyz + np.array([spot[0], -float(xyz[:, 1].max()), spot[1]])  # y is down: the lowest joint is on the floor
         shadow, _ = _project(xyz * (1, 0, 1), scale, middle)
         points, depth = _project(xyz, scale, middle)
         width = max(2, round(0.016 * scale))
@@ -84,12 +113,6 @@ class Scene:
             colour = GUESSED if guessed[joint] else colour_of(H36M17, int(joint))
             self._brush.dot(image, points[joint], EDGE, 0.8 * width + 1.5)
             self._brush.dot(image, points[joint], colour, 0.8 * width)
-
-    def draw_nobody(self, image: ImageBgr) -> None:
-        """Say that nobody is seen."""
-        text, height = "nobody", 18
-        left = (image.shape[1] - self._brush.width_of(text, height=height)) / 2
-        self._brush.words(image, text, (left, image.shape[0] / 2), FAINT_INK, height=height)
 
 
 def _project(xyz_m: F64, scale: float, middle: F64) -> tuple[F64, F64]:

@@ -157,7 +157,7 @@ def limbs() -> tuple[np.ndarray, np.ndarray]:
 
 def found(limbs_m: np.ndarray, limbs_px: np.ndarray, root_m: Any = None) -> list[list[Any]]:
     candidate = importlib.import_module("footage.scoring").Candidate
-    return [[candidate(0, px, m, root_m)] for m, px in zip(limbs_m, limbs_px, strict=True)]
+    return [[candidate(0, px, m, None if root_m is None else m + root_m)] for m, px in zip(limbs_m, limbs_px, strict=True)]
 
 
 def test_the_truth_itself_has_no_error_wherever_its_origin_is(limbs: tuple[np.ndarray, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ from posemoe_edge.runtime.overlay.figure2d import lines_of
 from posemoe_edge.runtime.overlay.view import SCENE_WIDTH_PX
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
 from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
-from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.pose.types import Pose, Root
 from posemoe_edge.runtime.sources import SyntheticSource
 
 pytest.importorskip("cv2")
@@ -81,6 +81,31 @@ def test_people_stand_in_the_order_in_which_the_picture_shows_them(spread: np.nd
         grey = np.flatnonzero((panel == np.array(GUESSED, np.uint8)).all(axis=-1).any(axis=0)).mean()
         blue = np.flatnonzero((panel == np.array(LEFT, np.uint8)).all(axis=-1).any(axis=0)).mean()
         assert (blue < grey) == (keypoints[0] is left)
+
+
+def test_people_whose_place_is_known_stand_there() -> None:
+    def root(x_m: float, z_m: float) -> Root:
+        xyz_m = np.array([x_m, 1.0, z_m], np.float32)
+        return Root(xyz_m, np.full(3, 0.1, np.float32), residual_px=2.0, scale=1.0, scale_from="prior")
+
+    def middles(left: Root, right: Root) -> list[np.ndarray]:
+        grey = replace(pose(), score=np.full(17, 0.1, np.float32), root=right)
+        panel = RunView().draw(PoseFrame(0.0, {0: replace(pose(), root=left), 1: grey}))[:600, 960:]
+        return [np.argwhere((panel == np.array(c, np.uint8)).all(axis=-1)).mean(axis=0) for c in (LEFT, GUESSED)]
+
+    blue, grey = middles(root(-1, 3), root(1, 3))
+    assert blue[1] < grey[1] - 50
+    blue, grey = middles(root(1, 3), root(-1, 3))
+    assert blue[1] > grey[1] + 50
+    near, far = middles(root(0, 2), root(0, 6))
+    assert near[0] > far[0] + 20  # what is far stands higher in the picture
+
+
+def test_a_position_far_off_does_not_shrink_everybody() -> None:
+    lost = Root(np.array([0, 0, 1e4], np.float32), np.ones(3, np.float32), residual_px=9.0, scale=1.0, scale_from="prior")
+    near = replace(lost, xyz_m=np.array([0, 1, 3], np.float32))
+    drawn = RunView().draw(PoseFrame(0.0, {0: replace(pose(), root=near), 1: replace(pose(), root=lost)}))[:600, 960:]
+    assert count(drawn, LEFT) > 100
 
 
 def test_the_size_of_the_first_frame_stays() -> None:
