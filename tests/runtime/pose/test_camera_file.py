@@ -78,7 +78,7 @@ def read(tmp_path: Path, text: str, name: str = "camera.yaml") -> Camera:
 def test_ros_camera_info(tmp_path: Path) -> None:
     camera = read(tmp_path, ROS)
     assert (camera.intrinsics, camera.size, camera.distortion) == (*FRONT, BENT)
-    assert camera.gravity is camera.world_from_camera is camera.height_m is None
+    assert camera.gravity is None and camera.world_from_camera is None and camera.height_m is None
 
 
 @pytest.mark.parametrize("keys", ["KD", "kd"])
@@ -109,7 +109,8 @@ def test_what_opencv_writes(tmp_path: Path, suffix: str, numbers: int) -> None:
     storage.release()
     camera = read_camera(path)
     assert (camera.intrinsics, camera.size) == FRONT and camera.distortion is not None
-    np.testing.assert_allclose(camera.distortion.distort([[0.3, -0.2]]), BENT.distort([[0.3, -0.2]]))
+    point = np.array([0.3, -0.2])
+    np.testing.assert_allclose(camera.distortion.distort(point), BENT.distort(point))
 
 
 def test_a_kalibr_chain_and_the_frame_of_its_imu(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_kalibr_chain_and_the_frame_of_its_imu(tmp_path: Path) -> None:
     assert camera.intrinsics == Intrinsics(461.5, 460.25, 376.0, 246.5) and camera.size == ImageSize(752, 480)
     assert camera.distortion == Distortion("equidistant", (-0.017, 0.004, -0.002, 0.0003))
     assert camera.world_from_camera is not None
-    imu_from_camera = np.linalg.inv([[0, -1, 0, 0.1], [0, 0, -1, 0.2], [1, 0, 0, 0.3], [0, 0, 0, 1]])
+    imu_from_camera = np.linalg.inv(np.array([[0, -1, 0, 0.1], [0, 0, -1, 0.2], [1, 0, 0, 0.3], [0, 0, 0, 1.0]]))
     np.testing.assert_allclose(camera.world_from_camera, imu_from_camera, atol=1e-12)
     other = read_camera(f"{tmp_path}/chain.yaml#cam1")
     assert other.distortion is None and other.intrinsics.fx_px == 458.5

@@ -14,7 +14,7 @@ angle = st.floats(-0.5, 0.5)
 def person(seed: int = 0, *, people: int = 1) -> F64:
     """(B, 17, 3) joints before the camera."""
     rng = np.random.default_rng(seed)
-    return rng.uniform((-0.4, -0.9, -0.3), (0.4, 0.9, 0.3), (people, 17, 3)) + np.array([0.2, 0.1, 4.0])
+    return np.asarray(rng.uniform((-0.4, -0.9, -0.3), (0.4, 0.9, 0.3), (people, 17, 3)) + np.array([0.2, 0.1, 4.0]))
 
 
 def rays_of(joints_m: F64) -> F64:
@@ -26,7 +26,7 @@ def rotation(x: float, y: float, z: float) -> F64:
     about_x = np.array([[1, 0, 0], [0, a[0], -a[1]], [0, a[1], a[0]]])
     about_y = np.array([[b[0], 0, b[1]], [0, 1, 0], [-b[1], 0, b[0]]])
     about_z = np.array([[c[0], -c[1], 0], [c[1], c[0], 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
+    return np.asarray(about_x @ about_y @ about_z)
 
 
 @settings(max_examples=100, deadline=None)
