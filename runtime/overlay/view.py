@@ -59,7 +59,7 @@ class RunView:
         offset = ((width - scale * source_px[0]) / 2, (height - scale * source_px[1]) / 2)
         if frame.image_bgr is not None:
             cv2 = self._brush.cv2
-            size = (round(scale * source_px[0]), round(scale * source_px[1]))
+            size = (max(1, round(scale * source_px[0])), max(1, round(scale * source_px[1])))
             shrunk = cv2.resize(frame.image_bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
             left, top = int(offset[0]), int(offset[1])
             part[top : top + size[1], left : left + size[0]] = shrunk[: height - top, : width - left]

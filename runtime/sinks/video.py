@@ -63,7 +63,11 @@ class VideoSink(BaseSink):
             self._begin(self._file.partial, width=image.shape[1], height=image.shape[0])
             self._first_s = event.t_s
         picture = self._av.VideoFrame.from_ndarray(image, format="bgr24")
-        self._last_tick = max(round((event.t_s - self._first_s) * _TICKS), self._last_tick + 1)  # times must grow
+        tick = round((event.t_s - self._first_s) * _TICKS)
+        if tick < self._last_tick - _TICKS:  # the source's clock began anew: go on from here
+            tick = self._last_tick + _TICKS // 30
+            self._first_s = event.t_s - tick / _TICKS
+        self._last_tick = max(tick, self._last_tick + 1)  # times must grow
         picture.pts, picture.time_base = self._last_tick, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(picture))
 

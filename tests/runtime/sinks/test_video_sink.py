@@ -76,9 +76,18 @@ def test_frames_at_one_time_or_back_in_time_follow_each_other(tmp_path: Path, av
     assert len(times_s) == 4 and times_s == sorted(times_s) and times_s[-1] == pytest.approx(1.0)
 
 
+def test_a_clock_that_begins_anew_does_not_stop_the_video(tmp_path: Path, av: Any) -> None:
+    with open_sink(f"video:{tmp_path / 'run.mp4'}") as sink:
+        for t_s in (1000.0, 1000.1, 0.0, 0.1, 0.3):
+            sink.write(frame_at(t_s))
+    with av.open(str(tmp_path / "run.mp4")) as container:
+        times_s = [float(frame.time) for frame in container.decode(video=0)]
+    np.testing.assert_allclose(np.diff(times_s), [0.1, 1 / 30, 0.1, 0.2], atol=1e-4)
+
+
 def test_pictures_of_another_size_and_frames_without_one_fit_into_the_video(tmp_path: Path, av: Any) -> None:
     with open_sink(f"video:{tmp_path / 'run.mp4'}") as sink:
-        for i, shape in enumerate(((241, 321, 3), (500, 100, 3), (1, 1000, 3))):  # odd sides too
+        for i, shape in enumerate(((241, 321, 3), (500, 100, 3), (1, 30000, 3))):  # odd sides too
             sink.write(PoseFrame(i / 10, {}, image_bgr=np.full(shape, 200, np.uint8)))
         sink.write(PoseFrame(0.3, {}))
     with av.open(str(tmp_path / "run.mp4")) as container:
