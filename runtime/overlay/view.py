@@ -31,18 +31,20 @@ class RunView:
     def __init__(self, run: RunInfo | None = None) -> None:
         self._brush, self._run = Brush(), run
         self._scene = Scene(self._brush)
-        self._picture_px: tuple[int, int] | None = None  # width and height of the camera's picture, as it is shown
+        self._picture_px = (0, 0)  # width and height of the camera's picture, as it is shown
+        self._empty: ImageBgr | None = None  # what is drawn on
         self._arrivals_s: list[float] = []
 
     def draw(self, frame: PoseFrame) -> ImageBgr:
         """(H, W, 3) the picture of a frame."""
         source_px = _source_size(frame)
-        if self._picture_px is None:
+        if self._empty is None:
             self._picture_px = _shown_size(source_px)
-        width, height = self._picture_px
-        canvas = np.empty((HEIGHT_PX, width + SCENE_WIDTH_PX, 3), np.uint8)
-        canvas[:] = GROUND
-        self._draw_picture(canvas[(HEIGHT_PX - height) // 2 :][:height, :width], frame, source_px)
+            self._empty = np.full((HEIGHT_PX, self._picture_px[0] + SCENE_WIDTH_PX, 3), GROUND, np.uint8)
+            self._picture_part(self._empty)[:] = BLANK
+        width = self._picture_px[0]
+        canvas = self._empty.copy()
+        self._draw_picture(self._picture_part(canvas), frame, source_px)
         panel = canvas[:, width:]
         places = {person: float(keypoints.xy[:, 0].mean()) for person, keypoints in frame.keypoints.items()}
         self._scene.draw(panel, frame.poses, places)
@@ -51,9 +53,14 @@ class RunView:
         self._draw_words(panel, frame)
         return canvas
 
+    def _picture_part(self, canvas: ImageBgr) -> ImageBgr:
+        """The part of a canvas that shows the camera's picture."""
+        width, height = self._picture_px
+        top = (HEIGHT_PX - height) // 2
+        return canvas[top : top + height, :width]
+
     def _draw_picture(self, part: ImageBgr, frame: PoseFrame, source_px: tuple[float, float]) -> None:
         """The camera's picture, as large as fits, and the skeletons over it."""
-        part[:] = BLANK
         height, width = part.shape[:2]
         scale = min(width / source_px[0], height / source_px[1])
         offset = ((width - scale * source_px[0]) / 2, (height - scale * source_px[1]) / 2)
