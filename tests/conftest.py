@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
     from posemoe_edge.runtime.arrays import F32
+    from posemoe_edge.runtime.detectors.blazepose import BlazePose
     from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey
 
 # An export creates millions of objects beside PyTorch's: garbage collection took a tenth of the time.
@@ -33,6 +34,9 @@ gc.set_threshold(50_000, 20, 20)
 
 # On a machine without PyTorch and ONNX, as a robot is: files that import them at their top. Others need them in fixtures.
 collect_ignore_glob = [] if find_spec("torch") and find_spec("onnx") else ["runtime/engines/*/test_builder.py"]
+
+FETCHED = Path(__file__).parents[1] / ".venv" / ".cache"
+"""The cache of the tests: the Makefile's set-up puts BlazePose's networks there, which are in public packages."""
 
 WriteTo = Callable[[Path], object]
 
@@ -229,6 +233,38 @@ def xdg_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache folder: one of the test's own, which does not exist yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def open_blazepose() -> Callable[..., BlazePose]:
+    """open_blazepose("heavy"): the detector with that landmark network; the test is skipped where it is absent."""
+    from posemoe_edge.runtime.cache import VARIABLE
+    from posemoe_edge.runtime.detectors.blazepose import BlazePose
+    from posemoe_edge.runtime.detectors.models import MODELS
+
+    def opened(variant: str = "full") -> BlazePose:
+        pytest.importorskip("cv2")
+        pytest.importorskip("ai_edge_litert")
+        with pytest.MonkeyPatch.context() as patch:
+            if FETCHED.is_dir():
+                patch.setenv(VARIABLE, str(FETCHED))
+            absent = [file.name for file in MODELS[f"blazepose:{variant}"] if not file.path.is_file()]
+            if absent:
+                pytest.skip(f"no {' and no '.join(absent)}: `make test` fetches what it can")
+            return BlazePose(variant)
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def blazepose_networks() -> Path:
+    """The folder with the networks of BlazePose full; the test is skipped where they are absent."""
+    from posemoe_edge.runtime.detectors.models import FOLDER, MODELS
+
+    folder = FETCHED / FOLDER
+    if not all((folder / file.name).is_file() for file in MODELS["blazepose:full"]):
+        pytest.skip("no networks of BlazePose: `make test` fetches them")
+    return folder
 
 
 @pytest.fixture(scope="session")

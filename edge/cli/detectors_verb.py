@@ -15,6 +15,8 @@ from ...runtime.errors import UsageError
 from ..environment import EXTRAS, extra_versions
 from .output import Output, Result, megabytes, verb
 
+_PACKAGES = ("opencv-python-headless", "ai-edge-litert")  # of the extra camera: what detectors themselves need
+
 
 @dataclass(frozen=True)
 class Row:
@@ -83,7 +85,8 @@ def _rows() -> Iterator[Row]:
 def _fetchable(name: str, files: tuple[ModelFile, ...]) -> Row:
     """The row of a detector whose networks can be fetched."""
     why, run = "ready", None
-    if missing := [package for package, version in extra_versions(EXTRAS["camera"]).items() if version is None]:
+    versions = extra_versions(EXTRAS["camera"])
+    if missing := [package for package in _PACKAGES if versions.get(package) is None]:
         why, run = f"needs {' and '.join(missing)}", 'pip install "posemoe-edge[camera]"'
     elif absent := [file for file in files if not file.is_ready()]:
         why = "damaged in the cache" if any(file.path.is_file() for file in absent) else "not fetched yet"
