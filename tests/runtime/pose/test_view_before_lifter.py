@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime.arrays import F64
-from posemoe_edge.runtime.pose.view import CANONICAL_FOCAL, look_at
+from posemoe_edge.runtime.pose.view import CANONICAL_FOCAL, SIZES, look_at
 
 angle = st.floats(-0.5, 0.5)
 
@@ -48,8 +48,28 @@ def test_the_pose_is_turned_back_into_the_axes_of_the_camera(x: float, y: float,
     seen, axes = look_at(rays_of(joints_m), gravity=np.array([0.6, 0.8, 0.0]) if level else None)
     in_view_m = joints_m @ np.swapaxes(axes, -1, -2)
     np.testing.assert_allclose(in_view_m @ axes, joints_m, atol=1e-9)
-    np.testing.assert_allclose(seen[..., :2], CANONICAL_FOCAL * in_view_m[..., :2] / in_view_m[..., 2:], atol=1e-5)
+    pinhole = CANONICAL_FOCAL * in_view_m[..., :2] / in_view_m[..., 2:]
+    zoom = np.clip(size_of(pinhole), *SIZES) / size_of(pinhole)
+    np.testing.assert_allclose(seen[..., :2], zoom * pinhole, atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-9)
+
+
+def size_of(plane: F64) -> float:
+    """The root mean square distance of joints (1, 17, 2) from the middle."""
+    return float(np.sqrt((plane**2).sum(axis=-1).mean()))
+
+
+def test_people_far_away_are_as_large_as_those_that_lifters_know() -> None:
+    joints_m = person()
+    for metres, kept in ((0, True), (20, False), (200, False)):
+        farther = joints_m + np.array([0.0, 0.0, metres])
+        seen, axes = look_at(rays_of(farther))
+        in_view_m = farther @ np.swapaxes(axes, -1, -2)
+        pinhole = CANONICAL_FOCAL * in_view_m[..., :2] / in_view_m[..., 2:]
+        assert (abs(size_of(seen[..., :2]) - size_of(pinhole)) < 1e-6) == kept
+        assert SIZES[0] - 1e-6 <= size_of(seen[..., :2]) <= SIZES[1] + 1e-6
+    beside = look_at(np.ones((1, 17, 3)))[0]  # all joints in one place stay there
+    assert np.abs(beside[..., :2]).max() < 1e-3
 
 
 def test_the_person_is_in_the_middle_and_down_is_down() -> None:
