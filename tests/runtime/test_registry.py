@@ -117,7 +117,7 @@ def test_another_package_adds_a_source_a_detector_a_tracker_and_a_sink(model: Mo
 
 @pytest.mark.usefixtures("extension")
 def test_names_of_other_packages_are_suggested() -> None:
-    with pytest.raises(UsageError, match=r"no sink 'cuont:x'; did you mean count.*expected one of jsonl:FILE, png:FILE, count"):
+    with pytest.raises(UsageError, match=r"no sink 'cuont:x'; did you mean count.*expected one of jsonl:FILE, .*, count"):
         open_sink("cuont:x")
     with pytest.raises(UsageError, match=r"expected one of .*grey"):
         open_source("nothing")

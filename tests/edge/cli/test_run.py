@@ -112,7 +112,8 @@ def test_a_picture_that_is_turned_back_is_lifted_as_the_upright_one(
     cv2.imwrite("turned.png", cv2.rotate(upright, cv2.ROTATE_90_COUNTERCLOCKWISE))
     lines = []
     for source in (["upright.png"], ["turned.png", "--rotate", "90"]):
-        result = run_cli("run", *source, "--detector", f"movenet:{MOVENET}", "--model", retention_artefact, "--sink", "jsonl:-")
+        detector = ("--detector", f"movenet:{MOVENET}", "--tracker", "order")
+        result = run_cli("run", *source, *detector, "--model", retention_artefact, "--sink", "jsonl:-")
         lines.append(result.out.splitlines())
         assert result.code == 0 and len(lines[-1]) == 1
     assert lines[0] == lines[1]
