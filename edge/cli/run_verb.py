@@ -182,9 +182,10 @@ def _written(sinks: Sequence[Sink]) -> list[Path]:
 
 def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
     rate = "" if stats.fps is None else f", {stats.fps:.1f} frames a second"
-    refused = f", {stats.refused} frames refused" if stats.refused else ""
-    people = f"{stats.people} {'person' if stats.people == 1 else 'people'}"
-    out.print(f"{stats.frames} frames, {stats.poses} poses of {people} in {stats.seconds:.2f} s{rate}{refused}")
+    refused = f", {_counted(stats.refused, 'frame')} refused" if stats.refused else ""
+    people = _counted(stats.people, "person", "people")
+    lifted = f"{_counted(stats.frames, 'frame')}, {_counted(stats.poses, 'pose')} of {people}"
+    out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
     if stats.frames and not stats.people:
         out.warn("nobody was seen")
     if len(stats.stages_ms) > 1:
@@ -199,6 +200,10 @@ def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
         out.print(f"MPJPE against the source's ground truth: {stats.mpjpe_mm:.1f} mm")
     if stats.root_mm is not None:
         out.print(f"positions against the source's ground truth: {stats.root_mm:.0f} mm")
+
+
+def _counted(count: int, noun: str, nouns: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
