@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from .config import LifterConfig
-from .layers import EndpointLinear, LogSigma, MLPBlock, Norm, PoseTimeMixing
+from .layers import EndpointLinear, LogSigma, MLPBlock, Norm
 from .lifter import Lifter
 from .mixer import MixerConfig
 from .modes import ExecutionMode
 from .precision import at_least_fp32
+from .refinement import JointRefinement
+from .sigma_head import SigmaFactor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +23,9 @@ class FrameConfig(LifterConfig):
     """A residual MLP over all joints of one frame; ``mlp_ratio`` is not used.
 
     Args:
-        mixer: mixes the poses of different frames, after the first block; None lifts each frame by itself.
-        mix_dim: channels a joint of that mixer, in ``heads`` heads.
+        mixer: of the blocks that refine the pose over time; None lifts each frame by itself.
+        mix_dim: channels of a joint in those blocks, in ``heads`` heads.
+        time_layers: how many blocks.
     """
 
     topology: Literal["frame"] = "frame"
@@ -30,10 +33,11 @@ class FrameConfig(LifterConfig):
     window: int | None = 1
     heads: int = 1
     mix_dim: int = 64
+    time_layers: int = 2
 
 
 class FrameLifter(Lifter):
-    """Lifts each frame from all of its joints: by itself, or with what a mixer carries over time."""
+    """Lifts each frame from all of its joints, and with a mixer refines the pose by what each joint did before."""
 
     config: FrameConfig
 
@@ -41,14 +45,15 @@ class FrameLifter(Lifter):
         super().__init__(config)
         self.embed = EndpointLinear(config.joints * config.input_channels, config.dim)
         self.blocks = nn.Sequential(*(MLPBlock(config.dim, eps=config.norm_eps) for _ in range(config.layers)))
-        self.time = None
-        if config.mixer is not None:
-            mixer = config.build_mixer(dim=config.mix_dim)
-            self.time = PoseTimeMixing(config.dim, config.joints, config.mix_dim, config.heads, mixer, eps=config.norm_eps)
         self.head = nn.Sequential(Norm(config.dim, config.norm_eps), EndpointLinear(config.dim, 3 * config.joints))
         self.sigma = (
             nn.Sequential(Norm(config.dim, config.norm_eps), LogSigma(config.dim, config.joints)) if config.sigma else None
         )
+        self.refine: JointRefinement | None = None
+        self.sigma_factor: SigmaFactor | None = None
+        if config.mixer is not None:
+            self.refine = JointRefinement(config, dim=config.mix_dim, layers=config.time_layers)
+            self.sigma_factor = SigmaFactor(config.mix_dim, config.joints, eps=config.norm_eps) if config.sigma else None
         self.number_states()
 
     def scale_sigma(self, factors: Tensor) -> None:
@@ -57,15 +62,15 @@ class FrameLifter(Lifter):
         last = self.sigma[-1]
         assert isinstance(last, LogSigma)
         with torch.no_grad():
-            last.bias.add_(factors.log())
+            (last.bias if self.sigma_factor is None else self.sigma_factor.log_scale).add_(factors.log())
 
     def lift(self, x: Tensor, mode: ExecutionMode) -> Tensor:
-        features = self.embed(x.to(self.embed.weight.dtype).flatten(-2))  # (..., C)
-        features = self.blocks[0](features)
-        if self.time is not None:
-            features = self.time(features, mode)
-        features = self.blocks[1:](features)
-        pose = at_least_fp32(self.head(features)).unflatten(-1, (self.config.joints, 3))
-        if self.sigma is not None:
-            pose = torch.cat([pose, self.sigma(features.detach())[..., None]], dim=-1)
-        return mode.after_head(pose)
+        h = self.blocks(self.embed(x.to(self.embed.weight.dtype).flatten(-2)))  # (..., C)
+        pose = at_least_fp32(self.head(h)).unflatten(-1, (self.config.joints, 3))
+        sigma = self.sigma(h.detach()) if self.sigma is not None else None  # (..., J)
+        if self.refine is not None:
+            features, correction = self.refine(x, pose, mode)
+            pose = pose + correction
+            if sigma is not None and self.sigma_factor is not None:
+                sigma = sigma * self.sigma_factor(features)
+        return mode.after_head(pose if sigma is None else torch.cat([pose, sigma[..., None]], dim=-1))

@@ -168,40 +168,6 @@ class Readout(nn.Module):
         return y.to(gate.dtype) * F.silu(gate)
 
 
-class PoseTimeMixing(nn.Module):
-    """Mixing over time of whole poses: queries, keys and values of each joint's place come from all joints.
-
-    The mixer works on (J, C) features as in ``TimeMixing``, so that their states have one shape. What goes to it and comes back
-    passes through a quarter of the width: a pose has fewer degrees of freedom than that, and full matrices would be most of a
-    small network.
-    """
-
-    def __init__(self, width: int, joints: int, dim: int, heads: int, mixer: Mixer, *, eps: float = EPS) -> None:
-        super().__init__()
-        streams = mixer.state_shape is not None
-        narrow = width // 4
-        self.joints = joints
-        self.norm = Norm(width, eps)
-        self.reduce = nn.Linear(width, narrow)
-        self.project = nn.Linear(narrow, (3 + streams) * joints * dim)
-        self.mixer = mixer
-        self.readout = Readout(dim, heads) if streams else None
-        self.gather = nn.Linear(joints * dim, narrow)
-        self.out = nn.Linear(narrow, width)
-
-    def forward(self, h: Tensor, mode: ExecutionMode) -> Tensor:
-        """(..., width) to (..., width)"""
-        channels = self.gather.in_features // self.joints
-        q, k, v, *gate = self.project(self.reduce(self.norm(h))).unflatten(-1, (-1, self.joints, channels)).unbind(-3)
-        y = mode.mix(self.mixer, q, k, v)
-        if self.readout is not None:
-            y = self.readout(y, *gate)
-        return h + self.out(self.gather(y.flatten(-2)))  # type: ignore[no-any-return]
-
-    def zero_init_residual(self) -> None:
-        zero_(self.out)
-
-
 class TimeMixing(nn.Module):
     """Self- or cross-mixing over time, each joint on its own: TemporalMHSA, TemporalMHCA (PoseMoE, 5 and 6), any mixer."""
 

@@ -1,4 +1,4 @@
-"""The head that gives each joint a standard deviation."""
+"""Heads that give each joint a standard deviation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import EPS, LogSigma, Norm
+from .layers import EPS, EndpointLinear, LogSigma, Norm, zero_
 from .precision import at_least_fp32
 
 
@@ -25,3 +25,24 @@ class SigmaHead(nn.Module):
         features = torch.cat([at_least_fp32(f_2d), at_least_fp32(f_depth)], dim=-1).detach()
         sigma: Tensor = self.log_sigma(F.gelu(self.hidden(self.norm(features))))
         return sigma * self.log_scale.exp()
+
+
+class SigmaFactor(nn.Module):
+    """A factor on the standard deviation of each joint, from features over time. Its gradient does not reach them."""
+
+    MOST_LOG = 3.0
+
+    def __init__(self, dim: int, joints: int, *, eps: float = EPS) -> None:
+        super().__init__()
+        self.norm = Norm(dim, eps)
+        self.out = EndpointLinear(dim, 1)
+        self.log_scale = nn.Parameter(torch.zeros(joints))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., J) from (..., J, C)"""
+        log = at_least_fp32(self.out(self.norm(features.detach())))[..., 0]
+        return (log.clamp(-self.MOST_LOG, self.MOST_LOG) + self.log_scale).exp()  # type: ignore[no-any-return]
+
+    def zero_init_residual(self) -> None:
+        """Change nothing yet."""
+        zero_(self.out)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .config import LifterConfig
-from .layers import EndpointLinear, MLPBlock, Norm, PoseTimeMixing
+from .layers import EndpointLinear, MLPBlock, Norm
 from .modes import ExecutionMode
 from .precision import at_least_fp32
+from .refinement import JointRefinement
 
 
 class PoseStem(nn.Module):
-    """A residual MLP over all joints of a frame, with a mixer over time: features of each joint, and a guess of the pose.
+    """A residual MLP over all joints of a frame, refined over time: features of each joint, and a guess of the pose.
 
     Args:
         config: of the lifter, with C channels a joint.
         width: of the MLP.
-        over_time: whether the mixer mixes whole poses after the first block.
+        over_time: whether the guess is refined by what each joint did before.
     """
 
-    BLOCKS = 2
+    BLOCKS, TIME_LAYERS = 2, 2
 
     def __init__(self, config: LifterConfig, width: int, *, over_time: bool) -> None:
         super().__init__()
@@ -27,18 +28,17 @@ class PoseStem(nn.Module):
         self.joints = joints
         self.embed = EndpointLinear(joints * config.input_channels, width)
         self.blocks = nn.Sequential(*(MLPBlock(width, eps=eps) for _ in range(self.BLOCKS)))
-        self.time = None
-        if over_time:
-            self.time = PoseTimeMixing(width, joints, config.dim, config.heads, config.build_mixer(), eps=eps)
         self.norm = Norm(width, eps)
         self.features = nn.Sequential(nn.Linear(width, width // 4), nn.Linear(width // 4, joints * config.dim))
         self.head = EndpointLinear(width, joints * 3)
+        self.refine = JointRefinement(config, dim=config.dim, layers=self.TIME_LAYERS) if over_time else None
 
     def forward(self, x: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         """(..., J, C) features and (..., J, 3) metres, from what the network sees, (..., J, input channels)."""
-        h = self.blocks[0](self.embed(x.flatten(-2)))  # (..., width)
-        if self.time is not None:
-            h = self.time(h, mode)
-        h = self.norm(self.blocks[1:](h))
+        h = self.norm(self.blocks(self.embed(x.flatten(-2))))  # (..., width)
         features = self.features(h).to(h.dtype).unflatten(-1, (self.joints, -1))
-        return features, at_least_fp32(self.head(h)).unflatten(-1, (self.joints, 3))
+        guess = at_least_fp32(self.head(h)).unflatten(-1, (self.joints, 3))
+        if self.refine is not None:
+            refined, correction = self.refine(x, guess, mode)
+            features, guess = features + refined.to(features.dtype), guess + correction
+        return features, guess

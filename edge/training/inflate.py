@@ -71,7 +71,7 @@ SMALL_HEAD = 0.1  # of the usual size
 _STEM = {
     "embed.": "stem.embed.",
     "blocks.": "stem.blocks.",
-    "time.": "stem.time.",
+    "refine.": "stem.refine.",
     "head.0.": "stem.norm.",
     "head.1.": "stem.head.",
 }
@@ -94,8 +94,8 @@ def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
             expected="a PoseMoE with a stem of that width and number of blocks, and the same view",
         )
     model.load_state_dict({**model.state_dict(), **stem})
-    if model.stem is not None and model.stem.time is not None and "stem.time.out.weight" not in stem:
-        model.stem.time.zero_init_residual()
+    if model.stem is not None and model.stem.refine is not None and trunk.refine is None:
+        model.stem.refine.zero_init_residual()
     for head in (model.head_2d, model.head_depth):
         last = head[-1]
         assert isinstance(last, nn.Linear)
@@ -106,12 +106,13 @@ def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
 
 
 def trunk_parameters(model: Lifter) -> frozenset[str]:
-    """The names of a lifter's weights that its trunk has too; not the head of sigma, which has to learn anew."""
+    """The names of a lifter's weights that its trunk has too; not a PoseMoE's head of sigma, which has to learn anew."""
     if model.config.mixer is None:
         return frozenset()
     with torch.device("meta"):
         trunk = build(replace(model.config, mixer=None, window=1))
-    return frozenset(name for name, _ in trunk.named_parameters() if not name.startswith("sigma"))
+    anew = ("sigma",) if model.config.topology == "moe" else ()
+    return frozenset(name for name, _ in trunk.named_parameters() if not name.startswith(anew))
 
 
 def start_from(path: Path, config: LifterConfig) -> tuple[Lifter, dict[str, Any]]:
