@@ -67,13 +67,18 @@ class Scores:
 
 
 def nearest(candidates: list[Candidate], truth_px: F64) -> Candidate | None:
-    """The candidate on the true person, (12, 2) in the picture; None if there is none near it."""
+    """The candidate on the true person, (12, 2) in the picture; None if there is none near it.
+
+    The middles of the joints are compared, so that somebody with left and right swapped is still found, and scored.
+    """
     reach_px = _SAME_PERSON * float(np.ptp(truth_px[:, 1]))
     best, least_px = None, reach_px
     for candidate in candidates:
-        distances = np.linalg.norm(candidate.limbs_px - truth_px, axis=1)
-        distances = distances[np.isfinite(distances)]
-        if len(distances) and (distance := float(distances.mean())) < least_px:
+        seen = np.isfinite(candidate.limbs_px).all(axis=1)
+        if not seen.any():
+            continue
+        distance = float(np.linalg.norm(candidate.limbs_px[seen].mean(axis=0) - truth_px[seen].mean(axis=0)))
+        if distance < least_px:
             best, least_px = candidate, distance
     return best
 
