@@ -2,10 +2,10 @@
 
 Run: python scripts/train_zoo.py --data cmu_h36m17.npz --data motion_more_h36m17.npz --minutes 120
 
-Each stage starts from the averaged weights of another: an MLP over single frames, the same with a mixer over time, and that as
-the stem of a PoseMoE, so that most of the people are seen where a frame costs least. A stage gets its share of the minutes. Its
-averaged weights are kept in half precision, small enough to be committed, and a call without the state of a training goes on
-from them.
+Each stage starts from the averaged weights of another, which stay as they are: an MLP over single frames, the same refined over
+time, and that as the stem of a PoseMoE, so that most of the people are seen where a frame costs least. A stage gets its share
+of the minutes. Its averaged weights are kept in half precision, small enough to be committed, and a call without the state of a
+training goes on from them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Stage:
 def stages(size: str) -> list[Stage]:
     """The stages of one size, in the order of training."""
     mlp = f"frame-{size}"
-    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "scene": 4, "rate": 7e-4, "trunk_rate": 0.3, "velocity": 1.0}
+    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "scene": 4, "muon": 0.0, "trunk_rate": 0.0, "velocity": 1.0}
     mixers = ("retention", "dssm", "attention") if size == "s" else ("retention", "dssm")
     rows = {"retention": 32, "dssm": 32, "attention": 12}
     return [
@@ -66,7 +66,7 @@ def stages(size: str) -> list[Stage]:
                 f"frame-{mixer}-{size}",
                 2.0,
                 mlp,
-                {"rows": rows[mixer], "muon": 0.0, "singles": 768, **over_time},
+                {"rows": rows[mixer], "rate": 1e-3, **over_time},
                 {"rows": 8 * rows[mixer]},
             )
             for mixer in mixers
@@ -77,7 +77,7 @@ def stages(size: str) -> list[Stage]:
                 f"posemoe-{mixer}-{size}",
                 2.0,
                 f"frame-{mixer}-{size}",
-                {"rows": rows[mixer] // 2, "muon": 0.0, "singles": 128, **over_time},
+                {"rows": rows[mixer] // 2, "rate": 5e-4, **over_time},
                 {"rows": 4 * rows[mixer]},
             )
             for mixer in mixers

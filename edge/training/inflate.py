@@ -106,9 +106,15 @@ def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
 
 
 def trunk_parameters(model: Lifter) -> frozenset[str]:
-    """The names of a lifter's weights that its trunk has too; not a PoseMoE's head of sigma, which has to learn anew."""
+    """The names of the weights that a lifter over time has from its trunk.
+
+    They are those of the stem of a PoseMoE that has one, and otherwise those that the same network without a mixer has too. A
+    PoseMoE's head of sigma is no part of them: it has to learn anew.
+    """
     if model.config.mixer is None:
         return frozenset()
+    if isinstance(model, PoseMoE) and model.stem is not None:
+        return frozenset(name for name, _ in model.named_parameters() if name.startswith("stem."))
     with torch.device("meta"):
         trunk = build(replace(model.config, mixer=None, window=1))
     anew = ("sigma",) if model.config.topology == "moe" else ()

@@ -22,7 +22,7 @@ class Recipe:
         weight_decay: of weight matrices.
         clip: largest norm of the gradient.
         loss: "mpjpe", or the paper whose loss is used.
-        trunk_rate: learning rate of the weights that a trunk of single frames has too, as a multiple of that of the others:
+        trunk_rate: learning rate of the trunk or stem (``trunk_parameters``), as a multiple of that of the other weights:
             below 1, the blocks over time learn while the trunk keeps what it knows; 0 freezes it.
         singles: single frames, each of another person before another camera, that every update of a stream or of windows sees
             too: few people are in a batch of streams, and without others the trunk forgets. Only for motion-capture clips.

@@ -106,6 +106,29 @@ def test_a_trunk_learns_at_a_rate_of_its_own() -> None:
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == old
 
 
+def test_the_trunk_of_a_posemoe_with_a_stem_is_the_stem() -> None:
+    model = build(replace(TRUNK, mixer=RetentionConfig(), window=None, stem=24))
+    names = trunk_parameters(model)
+    assert names == {name for name, _ in model.named_parameters() if name.startswith("stem.")} != set()
+
+
+def test_a_stream_of_an_mlp_starts_as_the_mlp_and_learns_beside_it() -> None:
+    torch.manual_seed(0)
+    mlp = build(FrameConfig(dim=24, layers=2, view="person", sigma=True)).eval()
+    model = inflate(
+        mlp,
+        FrameConfig(dim=24, layers=2, view="person", sigma=True, mixer=RetentionConfig(), window=None, heads=2, mix_dim=8),
+    ).eval()
+    x = torch.rand(2, 5, 17, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), mlp(x.flatten(0, 1)[:, None]).unflatten(0, (2, 5))[:, :, 0])
+    make_optimizers(model, Recipe(trunk_rate=0.0))
+    learns = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert learns == {name for name, _ in model.named_parameters() if name.startswith(("refine.", "sigma_factor."))} != set()
+    model(x).square().sum().backward()
+    assert all(p.grad is None for name, p in model.named_parameters() if name not in learns)
+
+
 def test_a_start_of_the_same_configuration_is_not_changed(tmp_path: Path) -> None:
     config = replace(TRUNK, mixer=RetentionConfig(), window=None)
     model = build(config)
