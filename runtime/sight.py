@@ -206,7 +206,7 @@ def _solve(poses: Mapping[int, Pose], frames: Mapping[int, SeenFrame]) -> dict[i
 def _held(track: _Track, t_s: float) -> Root | None:
     """The last position, less and less certain."""
     held_s = t_s - track.root_t_s
-    if track.root is None or held_s > HOLD_S:
+    if track.root is None or not 0 <= held_s <= HOLD_S:
         return None
     sigma_m = np.hypot(track.root.sigma_m, np.float32(_WALK_M_S * held_s)).astype(np.float32)
     return replace(track.root, sigma_m=sigma_m, held_s=held_s)

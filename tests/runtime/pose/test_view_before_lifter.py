@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from posemoe_edge.runtime.arrays import F64
+from posemoe_edge.runtime.arrays import F32, F64
 from posemoe_edge.runtime.pose.view import CANONICAL_FOCAL, SIZES, look_at
 
 angle = st.floats(-0.5, 0.5)
@@ -54,7 +54,7 @@ def test_the_pose_is_turned_back_into_the_axes_of_the_camera(x: float, y: float,
     np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-9)
 
 
-def size_of(plane: F64) -> float:
+def size_of(plane: F64 | F32) -> float:
     """The root mean square distance of joints (1, 17, 2) from the middle."""
     return float(np.sqrt((plane**2).sum(axis=-1).mean()))
 
