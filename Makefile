@@ -61,7 +61,7 @@ $(BINDINGS): tests/runtime/engines/trt/bindings.txt | $(READY)
 $(DETECTORS): runtime/detectors/models.py | $(READY)
 	mkdir -p $@
 	for name in blazepose blazepose:lite blazepose:heavy; do \
-	  POSEMOE_EDGE_CACHE=$(@D) $(BIN)/posemoe-edge detectors get $$name || true; \
+	  PIP_RETRIES=1 npm_config_fetch_retries=1 POSEMOE_EDGE_CACHE=$(@D) $(BIN)/posemoe-edge detectors get $$name || true; \
 	done; touch $@
 
 # pycuda has no wheels. Where there is CUDA's compiler it is built for the tests, which takes minutes; elsewhere, and where that

@@ -28,8 +28,8 @@ MIN_SCORE = 0.5
 """Least confidence of the landmark network that there is a person in a region."""
 
 _SMALLER, _CERTAIN = 0.8, 0.8
-"""A region beyond the picture's edge in which nobody is recognised with such certainty is tried once more, reduced so much: the
-size of a body that is partly in the picture is overestimated."""
+"""A region beyond the picture's edge in which nobody new is recognised with such certainty is tried once more, reduced so much:
+the size of a body that is partly in the picture is overestimated, and then somebody else in the region prevails."""
 
 _SIZE_PX, _LANDMARKS = 256, 39
 _UNREAD = ("Identity_2", "Identity_4")  # the person's outline, and BlazePose's own 3D
@@ -101,21 +101,24 @@ class BlazePose:
         size = ImageSize.of(image_bgr)
         people: list[Detection] = []
         for region in regions:
-            person = self._person(image_bgr, region, size)
-            if person is not None and not any(is_same_person(person, other) for other in people):
-                people.append(person)
+            person = self._person(image_bgr, region, size, others=people)
+            people += [] if person is None else [person]
         return people
 
-    def _person(self, image_bgr: ImageBgr, region: Region, size: ImageSize) -> Detection | None:
-        """The person in a region, or None if nobody is there."""
+    def _person(self, image_bgr: ImageBgr, region: Region, size: ImageSize, *, others: Sequence[Detection]) -> Detection | None:
+        """The person in a region who is none of the others, or None."""
+
+        def is_new(person: Detection | None) -> bool:
+            return person is not None and not any(is_same_person(person, other) for other in others)
+
         person = self._landmarks(image_bgr, region, size)
         left, top, right, bottom = region.box
         cut = left < 0 or top < 0 or right > size.width_px or bottom > size.height_px
-        if not cut or (person is not None and person.score >= _CERTAIN):
-            return person
+        if not cut or (person is not None and person.score >= _CERTAIN and is_new(person)):
+            return person if is_new(person) else None
         smaller = Region(region.x_px, region.y_px, _SMALLER * region.side_px, region.angle_rad)
         again = self._landmarks(image_bgr, smaller, size)
-        return max(filter(None, (person, again)), key=lambda found: found.score, default=None)
+        return max((found for found in (person, again) if found and is_new(found)), key=lambda found: found.score, default=None)
 
     def _landmarks(self, image_bgr: ImageBgr, region: Region, size: ImageSize) -> Detection | None:
         self._network.run(network_input(image_bgr, region, _SIZE_PX))

@@ -37,7 +37,7 @@ _OVERLAP = 0.3
 _SAME_PERSON = 0.12  # distance of the shoulders in sides of the smaller region
 _AGAIN = 0.4  # least confidence of a second look
 _CERTAIN, _UPRIGHT_RAD, _LARGE = 0.9, math.radians(30), 0.8  # need no second look
-_MOST_PEOPLE = 12
+_MOST_FINDINGS = 24
 _PART, _PART_STEP = 0.5, 0.7  # side of a part in heights of the picture, distance of two parts in sides
 _MOST_PARTS = 5  # beside each other, without overlap, in a very long picture
 
@@ -79,8 +79,13 @@ class PersonSearch:
 
     def find(self, image_bgr: ImageBgr, squares: Iterable[Region]) -> list[Region]:
         """The square around each person who is found in some squares of a picture, the most certain first."""
-        first = distinct(finding for square in squares for finding in self._look(image_bgr, square, least=MIN_SCORE))
-        people = distinct(person for finding in first[:_MOST_PEOPLE] if (person := self._confirmed(image_bgr, finding)))
+        findings = [finding for square in squares for finding in self._look(image_bgr, square, least=MIN_SCORE)]
+        people: list[Finding] = []
+        for finding in sorted(findings, key=lambda finding: -finding.score)[:_MOST_FINDINGS]:
+            if not any(map(finding.is_same, people)):  # who is not confirmed may be by another finding of the same person
+                person = self._confirmed(image_bgr, finding)
+                people += [] if person is None else [person]
+        people = distinct(people)
         least_px = max(MIN_SIDE_PX, _SIDE_IN_HEIGHTS * MIN_HEIGHT * image_bgr.shape[0])
         return [person.region for person in people if person.region.side_px >= least_px]
 

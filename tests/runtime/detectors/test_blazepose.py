@@ -77,10 +77,12 @@ def test_the_region_after_a_person_gives_the_same_landmarks(blazepose: BlazePose
     assert 1.1 < searched.region.side_px / (bottom - top) < 2  # the circle around the body, and a margin
 
 
-def test_three_people_are_three(blazepose: BlazePose) -> None:
-    image = picture("three_people.jpg")
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_three_people_are_three(blazepose: BlazePose, scale: float) -> None:
+    cv2 = pytest.importorskip("cv2")
+    image = np.asarray(cv2.resize(picture("three_people.jpg"), None, fx=scale, fy=scale), np.uint8)
     for people in (blazepose.detect(image), blazepose.detect(image, regions=blazepose.find(image))):
-        noses = sorted(tuple(map(round, person.keypoints.xy[0])) for person in people)
+        noses = sorted(tuple(person.keypoints.xy[0] / scale) for person in people)
         assert len(noses) == 3
         for nose, expected in zip(noses, ((190, 150), (385, 470), (880, 150)), strict=True):
             assert np.hypot(nose[0] - expected[0], nose[1] - expected[1]) < 40
