@@ -14,7 +14,8 @@ class FollowingDetector:
     """A detector that finds one person in each region, and says where to look for that person in the next frame.
 
     The region to begin with is the whole picture. It is looked at only where no other region holds a person: the one
-    person that it shows is the same as theirs, seen with fewer pixels.
+    person that it shows is the same as theirs, seen with fewer pixels. Who is found in it is looked at again at once, in a
+    region of their own: too few pixels make joints and scores too poor to start with.
     """
 
     skeleton: Skeleton = COCO17
@@ -31,7 +32,10 @@ class FollowingDetector:
         whole = Region.whole(image_bgr, aspect=self.aspect)
         searched = [whole] if regions is None else regions
         people = self._people(image_bgr, [region for region in searched if region != whole])
-        return people if people or whole not in searched else self._people(image_bgr, [whole])
+        if people or whole not in searched:
+            return people
+        people = self._people(image_bgr, [whole])
+        return self._people(image_bgr, [person.region for person in people if person.region is not None]) or people
 
     def _people(self, image_bgr: ImageBgr, regions: Sequence[Region]) -> list[Detection]:
         """The person in each of the regions that hold one."""

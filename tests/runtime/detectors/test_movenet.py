@@ -80,11 +80,12 @@ def test_a_drawn_person_is_detected_at_its_position(movenet: MoveNetSinglePose, 
 def test_regions_are_searched_one_by_one(movenet: MoveNetSinglePose) -> None:
     picture = figure(640, 480, left=160, top=50, tall=320)
     around, beside = Region.around((20.0, 20.0, 320.0, 400.0)), Region.around((700.0, 0.0, 800.0, 9.0))
-    padded = np.zeros((380, 380, 3), np.uint8)
-    padded[:, 20:] = picture[20:400, :360]  # the square around the region begins 20 pixels left of the picture
-    whole, part = movenet.detect(padded), movenet.detect(picture, regions=[around, beside])
-    assert len(whole) == len(part) == 1  # nobody is in a region outside of the picture
-    np.testing.assert_allclose(part[0].keypoints.xy, whole[0].keypoints.xy + np.array((-20, 20)), atol=0.1)
+    padded = np.zeros((420, 420, 3), np.uint8)
+    padded[20:400, 40:400] = picture[20:400, :360]  # the square around the region begins 20 pixels left of the picture
+    inside = movenet.detect(padded, regions=[Region(210.0, 210.0, 380.0)])
+    part = movenet.detect(picture, regions=[around, beside])
+    assert len(inside) == len(part) == 1  # nobody is in a region outside of the picture
+    np.testing.assert_allclose(part[0].keypoints.xy, inside[0].keypoints.xy - np.array((40, 0)), atol=0.1)
     assert part[0].keypoints.size == ImageSize(640, 480) and movenet.detect(picture, regions=[]) == []
 
 
@@ -123,12 +124,22 @@ def test_a_crop_that_follows_a_real_person_is_steadier_than_the_whole_picture(mo
         picture = np.asarray(capture.read()[1], np.uint8)
         (person,) = movenet.detect(picture, regions=regions)
         followed.append(person.keypoints.xy[5:])
-        whole.append(movenet.detect(picture)[0].keypoints.xy[5:])
+        everything = Region.around(Region.whole(picture).box, margin=1.001)  # is not looked at twice
+        whole.append(movenet.detect(picture, regions=[everything])[0].keypoints.xy[5:])
         assert person.region is not None
         regions = [person.region]
     # The person balances on the spot at 60 frames a second: hardly any true acceleration in 20 frames.
     jitter = [np.linalg.norm(np.diff(np.array(joints[2:]), 2, axis=0), axis=-1).mean() for joints in (followed, whole)]
     assert jitter[0] < 0.5 * jitter[1], jitter
+
+
+def test_who_is_found_in_the_whole_picture_is_looked_at_again(movenet: MoveNetSinglePose) -> None:
+    picture = figure(1280, 720, left=900, top=300, tall=300)
+    (once,) = movenet._people(picture, [Region.whole(picture)])
+    (twice,) = movenet.detect(picture)
+    assert once.region is not None and twice.score > once.score
+    (again,) = movenet.detect(picture, regions=[once.region])
+    np.testing.assert_array_equal(twice.keypoints.points, again.keypoints.points)
 
 
 def test_a_person_whose_hips_are_not_seen_has_no_next_region() -> None:
