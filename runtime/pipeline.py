@@ -149,6 +149,7 @@ class Pipeline:
             recipe=manifest.keypoint_recipe,
             view=manifest.view,
             look=self._look,
+            metric=manifest.metric,
             stature_m=self._stature_m,
             latency_frames=self.model.latency_frames,
         )

@@ -67,6 +67,7 @@ class Sight:
         recipe: how COCO-17 becomes Human3.6M-17, as the lifter's manifest says.
         view: of the lifter.
         look: whether a lifter of view ``image`` is given the view of a camera that looks at the person.
+        metric: whether the lifter's poses are in metres; others have no position.
         stature_m: of everybody, if it is known.
         latency_frames: how many frames a pose lies behind the newest frame.
     """
@@ -78,11 +79,12 @@ class Sight:
         recipe: str,
         view: View,
         look: bool = True,
+        metric: bool = True,
         stature_m: float | None = None,
         latency_frames: int = 0,
     ) -> None:
         self.camera, self._recipe, self._view = camera, recipe, view
-        self._look = look and view == "image"
+        self._look, self._metric = look and view == "image", metric
         self._stature_m, self._latency = check_stature(stature_m), latency_frames
         self._cameras: dict[ImageSize, Camera] = {}  # the camera by the size of its picture
         self._seen: dict[int, SeenFrame] = {}  # the newest frame, until its pose comes
@@ -115,7 +117,7 @@ class Sight:
                 continue
             if frame.view_from_camera is not None:
                 placed[person] = pose = replace(pose, xyz_m=(pose.xyz_m @ frame.view_from_camera).astype(np.float32))
-            if pose.gap != "hold":
+            if pose.gap != "hold" and self._metric:
                 measured[person] = frame
         solved = _solve(placed, measured)
         for person, pose in placed.items():

@@ -25,7 +25,9 @@ from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
-_WITHOUT_POSITION = "fewer than six joints seen, joints that fit no body, or keypoints that are normalised already"
+_WITHOUT_POSITION = (
+    "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
+)
 
 
 @click.command("run")

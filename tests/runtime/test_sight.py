@@ -93,6 +93,14 @@ def test_a_camera_that_is_not_known_gives_no_position() -> None:
     assert stage.place({0: pose})[0] is pose
 
 
+def test_a_lifter_whose_poses_are_not_in_metres_gives_no_position() -> None:
+    stage, joints_m = sight(metric=False), walker_m()[0]
+    seen = stage.see(0.0, {0: keypoints(joints_m)})[0]
+    pose = stage.place({0: perfect(seen, joints_m, 0.0, stage)})[0]
+    assert pose.root is None
+    np.testing.assert_allclose(pose.xyz_m, joints_m - joints_m[:1], atol=1e-5)  # turned back all the same
+
+
 def test_keypoints_that_are_normalised_already_give_no_position() -> None:
     stage, points = sight(), np.ones((17, 3), np.float32)
     np.testing.assert_array_equal(stage.see(0.0, {0: Keypoints.from_normalised(points)})[0], points)
