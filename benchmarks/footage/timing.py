@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,15 @@ def measure_times(ours: dict[str, Iterator[PoseFrame]], peers: dict[str, MediaPi
         ours: front end -> frames of the same clip.
         peers: MediaPipe's variant -> its process, at the clip's first frame.
     """
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # the core on which the peers run
+    try:
+        return _measure(ours, peers)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _measure(ours: dict[str, Iterator[PoseFrame]], peers: dict[str, MediaPipe]) -> list[dict[str, Any]]:
     stages: dict[str, list[dict[str, float]]] = {name: [] for name in ours}
     others: dict[str, list[float]] = {name: [] for name in peers}
     index = 0
