@@ -29,7 +29,11 @@ MIN_HEIGHT = 0.15
 """Least height of a standing person in heights of the picture."""
 
 MIN_SIDE_PX = 64
-"""Least side of a region, about 1.3 times the height of a standing person: with fewer pixels the landmarks are guesses."""
+"""Least side of a region, about 1.3 times the height of a standing person: with fewer pixels the landmarks are guesses.
+
+Measured on reduced pictures against the landmarks in the full ones: a tenth of the people are more than 1.6 % of their height
+off with 64 pixels, 7 % with 48, 16 % with 40, while the network's score stays at 1.
+"""
 
 _SIDE_IN_HEIGHTS = 1.3  # of a region, in heights of the person who stands in it
 _SIZE_PX, _LAYERS = 224, ((8, 2), (16, 2), (32, 6))  # pixels between two anchors, anchors at each place
