@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from .arrays import F32, ImageBgr
+from .arrays import ImageBgr
 from .detectors import DEFAULT_DETECTOR, Detection, Detector, RegionDetector, open_detector
-from .errors import CheckFailedError, FrameError, UsageError
-from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
+from .errors import CheckFailedError, UsageError
+from .events import Event, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .model import Model
+from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
 from .pose.keypoints import Keypoints
-from .pose.types import Pose
+from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
 from .sight import Sight
 from .sinks import RunInfo, Sink, SinkGroup
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
-from .stream import Stream
 from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
 
 
@@ -42,6 +42,8 @@ class Pipeline:
         view: "auto" gives a model of view ``image`` the view of a level camera that looks at each person, if the camera is
             known; "off" gives it the picture as it is.
         stature_m: of everybody in the picture, if it is known: their positions are scaled by it.
+        smooth: filters keypoints before the model and poses after it: "off", "light" or "strong".
+        flip: also lift the mirrored person, and average.
 
     Raises:
         UsageError: a stature that nobody has.
@@ -60,6 +62,8 @@ class Pipeline:
         camera: Camera | FieldOfView | None = None,
         view: Literal["auto", "off"] = "auto",
         stature_m: float | None = None,
+        smooth: Smooth = "off",
+        flip: bool = False,
     ) -> None:
         self.source, self.model = source, model
         self.detector = open_detector(detector) if isinstance(detector, str) else detector
@@ -68,8 +72,7 @@ class Pipeline:
         self.camera, self._look, self._stature_m = camera, view == "auto", stature_m
         self._sight = self._open_sight(None)
         self.search_every, self._until_search = search_every, 0
-        self._streams: dict[int, Stream] = {}
-        self._seen_s: dict[int, float] = {}
+        self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
         self._times = StageTimes()
         if not isinstance(source, str):
             self._open_stages(source)
@@ -161,16 +164,15 @@ class Pipeline:
                 if isinstance(item, SourceLost | SourceBack):
                     yield item
                     continue
-                yield from self._lose_absent(item.t_s)
+                for person in self.lifter.lose_absent(item.t_s):
+                    self._sight.forget(person)
+                    yield TrackLost(person, item.t_s)
                 if isinstance(item, CameraFrame):
                     yield from self._lift(People(item.t_s, self._detect(item)), image_bgr=item.image_bgr)
                 else:
                     yield from self._lift(item)
         finally:
-            for stream in self._streams.values():
-                stream.close()
-            self._streams.clear()
-            self._seen_s.clear()
+            self.lifter.close()
             if not isinstance(self._tracker, str):
                 self._tracker.reset()
             self._until_search = 0
@@ -202,49 +204,29 @@ class Pipeline:
 
     def _lift(self, people: People, *, image_bgr: ImageBgr | None = None) -> Iterator[Event]:
         """One frame of everybody in one launch."""
-        t_s = people.t_s
-        for person in people.keypoints:
-            if person not in self._streams:
-                self._streams[person] = self.model.stream()
+        t_s, keypoints = people.t_s, people.keypoints
+        for person in keypoints:
+            if self.lifter.see(person, t_s):
                 yield TrackStarted(person, t_s)
-            self._seen_s[person] = t_s
+        if self.lifter.smooths:
+            with self._times.stage("smooth"):
+                keypoints = self.lifter.smooth_keypoints(t_s, keypoints)
         with self._times.stage("view"):
-            normalised = self._sight.see(t_s, people.keypoints)
+            normalised = self._sight.see(t_s, keypoints)
         with self._times.stage("lift"):
-            lifted, refused = self._step(t_s, normalised)
+            lifted, refused = self.lifter.lift(t_s, normalised)
         with self._times.stage("root"):
             poses = self._sight.place(lifted)
+        if self.lifter.smooths:
+            with self._times.stage("smooth"):
+                poses = self.lifter.smooth_poses(poses)
         yield from refused
         yield PoseFrame(
             t_s,
             poses,
-            keypoints=people.keypoints,
+            keypoints=keypoints,
             truth_m=people.truth_m,
             truth_root_m=people.truth_root_m,
             image_bgr=image_bgr,
             stages_s=self._times.take(),
         )
-
-    def _step(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
-        """The poses by person, and whose keypoints were refused."""
-        streams = {person: self._streams[person] for person in normalised}
-        poses: dict[int, Pose] = {}
-        refused: list[FrameRefused] = []
-        try:
-            by_stream = self.model.step_batch({streams[p]: points for p, points in normalised.items()}, t=t_s)
-            poses = {person: by_stream[stream] for person, stream in streams.items()}
-        except FrameError:  # one person at a time, so that one person's bad frame costs the others nothing
-            for person, points in normalised.items():
-                try:
-                    poses[person] = streams[person].step(points, t=t_s)
-                except FrameError as error:
-                    refused.append(FrameRefused(person, t_s, error))
-        return {person: pose.with_person(person) for person, pose in poses.items()}, refused
-
-    def _lose_absent(self, t_s: float) -> Iterator[TrackLost]:
-        """Close the streams of people who were not seen for as long as the gap policy remembers; times may jump back."""
-        for person in [p for p, seen_s in self._seen_s.items() if abs(t_s - seen_s) >= self.model.gaps.reset_after_s]:
-            self._streams.pop(person).close()
-            del self._seen_s[person]
-            self._sight.forget(person)
-            yield TrackLost(person, t_s)

@@ -17,6 +17,7 @@ from ...runtime.errors import UsageError, missing_extra
 from ...runtime.events import Event, FrameRefused, PoseFrame, TrackLost
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
+from ...runtime.pose.smoothing import Smooth
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
@@ -44,6 +45,10 @@ _WITHOUT_POSITION = (
 )
 @click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people ids: oks, or order.")
 @click.option(
+    "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
+)
+@click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
+@click.option(
     "--sink", multiple=True, help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4 or window; may be given more than once."
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
@@ -68,6 +73,8 @@ def command(
     engine: str | None,
     detector: str | None,
     tracker: str,
+    smooth: Smooth,
+    flip: bool,
     sink: tuple[str, ...],
     frames: int | None,
     rotate: str | None,
@@ -95,7 +102,17 @@ def command(
         if rotate:
             opened = RotatedSource(opened, int(rotate))
             seen_by = None if seen_by is None else seen_by.turned(int(rotate) // 90)
-        pipeline = Pipeline(opened, lifter, detector=detector, tracker=tracker, camera=seen_by, view=view, stature_m=stature)
+        pipeline = Pipeline(
+            opened,
+            lifter,
+            detector=detector,
+            tracker=tracker,
+            camera=seen_by,
+            view=view,
+            stature_m=stature,
+            smooth=smooth,
+            flip=flip,
+        )
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")

@@ -1,0 +1,144 @@
+"""The people of a run: each has a stream of the model, with flips a second one, and filters of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .arrays import F32
+from .errors import FrameError
+from .events import FrameRefused
+from .model import Model
+from .pose.keypoints import Keypoints
+from .pose.skeleton import H36M17
+from .pose.smoothing import SMOOTHING, Smooth, Smoother
+from .pose.types import Pose
+from .stream import Stream
+
+_MIRRORED = list(H36M17.mirrored)
+_NEGATED_X: F32 = np.array([-1, 1, 1], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Person:
+    stream: Stream
+    mirrored: Stream | None
+    smoother: Smoother | None
+
+    def frames(self, normalised: F32) -> dict[Stream, F32]:
+        """What each of the person's streams is fed."""
+        frames = {self.stream: normalised}
+        if self.mirrored is not None:
+            frames[self.mirrored] = mirrored(normalised)
+        return frames
+
+    def pose(self, poses: Mapping[Stream, Pose]) -> Pose:
+        """The pose of the person's streams."""
+        pose = poses[self.stream]
+        return pose if self.mirrored is None else mean_with_mirrored(pose, poses[self.mirrored])
+
+
+class PeopleLifter:
+    """Lifts everybody in a frame in one launch.
+
+    Args:
+        model: has a stream for each person.
+        smooth: the level of smoothing.
+        flip: also lift the mirrored keypoints, in streams of their own in the same launch, and average both poses.
+    """
+
+    def __init__(self, model: Model, *, smooth: Smooth = "off", flip: bool = False) -> None:
+        self.model, self.flip, self._level = model, flip, SMOOTHING[smooth]
+        self._people: dict[int, _Person] = {}
+        self._seen_s: dict[int, float] = {}
+
+    @property
+    def smooths(self) -> bool:
+        """Whether ``smooth_keypoints`` and ``smooth_poses`` do anything."""
+        return self._level is not None
+
+    def see(self, person: int, t_s: float) -> bool:
+        """Note that a person is in the frame; whether the person is new."""
+        self._seen_s[person] = t_s
+        if person in self._people:
+            return False
+        reset_after_s = self.model.gaps.reset_after_s
+        smoother = None if self._level is None else Smoother(self._level, reset_after_s=reset_after_s)
+        self._people[person] = _Person(self.model.stream(), self.model.stream() if self.flip else None, smoother)
+        return True
+
+    def lose_absent(self, t_s: float) -> Iterator[int]:
+        """Forget, and yield, who was not seen for as long as the gap policy remembers; times may jump back."""
+        for person in [p for p, seen_s in self._seen_s.items() if abs(t_s - seen_s) >= self.model.gaps.reset_after_s]:
+            self._close(person)
+            yield person
+
+    def close(self) -> None:
+        """Forget everybody."""
+        for person in list(self._people):
+            self._close(person)
+
+    def _close(self, person: int) -> None:
+        streams = self._people.pop(person)
+        streams.stream.close()
+        if streams.mirrored is not None:
+            streams.mirrored.close()
+        del self._seen_s[person]
+
+    def smooth_keypoints(self, t_s: float, keypoints: Mapping[int, Keypoints]) -> Mapping[int, Keypoints]:
+        """The keypoints of a frame, smoothed if the level says so."""
+        smoothers = {person: self._people[person].smoother for person in keypoints}
+        return {
+            person: points if (smoother := smoothers[person]) is None else _smoothed(points, smoother, t_s)
+            for person, points in keypoints.items()
+        }
+
+    def lift(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
+        """The poses by person, and whose keypoints were refused."""
+        poses: dict[int, Pose] = {}
+        refused: list[FrameRefused] = []
+        with suppress(FrameError):
+            return self._step(t_s, normalised), refused
+        for person, points in normalised.items():  # one at a time, so that one person's bad frame costs the others nothing
+            try:
+                poses |= self._step(t_s, {person: points})
+            except FrameError as error:
+                refused.append(FrameRefused(person, t_s, error))
+        return poses, refused
+
+    def _step(self, t_s: float, normalised: Mapping[int, F32]) -> dict[int, Pose]:
+        frames: dict[Stream, F32] = {}
+        for person, points in normalised.items():
+            frames |= self._people[person].frames(points)
+        by_stream = self.model.step_batch(frames, t=t_s)
+        return {person: self._people[person].pose(by_stream).with_person(person) for person in normalised}
+
+    def smooth_poses(self, poses: Mapping[int, Pose]) -> dict[int, Pose]:
+        """The poses, smoothed if the level says so; the model's state knows nothing of it."""
+        smoothed = dict(poses)
+        for person, pose in poses.items():
+            smoother = self._people[person].smoother
+            if smoother is not None:
+                smoothed[person] = replace(pose, xyz_m=smoother.pose(pose.xyz_m, t_s=pose.t_s, reset=pose.gap == "reset"))
+        return smoothed
+
+
+def _smoothed(keypoints: Keypoints, smoother: Smoother, t_s: float) -> Keypoints:
+    return replace(keypoints, points=smoother.keypoints(keypoints.points, t_s=t_s))
+
+
+def mirrored(joints: F32) -> F32:
+    """(17, 3) normalised keypoints or metres of the mirrored person: x negated, left and right exchanged."""
+    return np.asarray(joints[_MIRRORED] * _NEGATED_X)
+
+
+def mean_with_mirrored(pose: Pose, other: Pose) -> Pose:
+    """The mean of a pose and of the pose of the mirrored keypoints."""
+    half = np.float32(0.5)
+    sigma_m = None
+    if pose.sigma_m is not None and other.sigma_m is not None:
+        sigma_m = half * (pose.sigma_m + other.sigma_m[_MIRRORED])
+    return replace(pose, xyz_m=half * (pose.xyz_m + mirrored(other.xyz_m)), sigma_m=sigma_m, xyz_m_device=None)
