@@ -36,7 +36,7 @@ EXTRAS = {
     "cpu": Extra("running on any CPU", (("onnxruntime", "onnxruntime"),)),
     "camera": Extra(
         "cameras, videos, detectors",
-        (("cv2", "opencv-python-headless"), ("ai_edge_litert", "ai-edge-litert"), ("av", "av")),
+        (("cv2", "opencv-python-headless"), ("ai_edge_litert", "ai-edge-litert"), ("av", "av"), ("scipy", "scipy")),
     ),
     "plot": Extra("pictures", (("matplotlib", "matplotlib"),)),
     "export": Extra(
