@@ -76,8 +76,8 @@ def main() -> None:
             by_camera[view.name] = score(found, *limb_truth(view, truth))
         rows.append(row_of({"front_end": f"MediaPipe {variant}", "weights": "its own 3D", "camera": "-"}, by_camera))
         console.print(f"  MediaPipe {variant}: {rows[-1]['mpjpe']} mm", style="dim")
+        save(options, result)
     print_accuracy(console, rows)
-    save(options, result)
 
     if options.times:
         fronts = {name: ours_on(views[0], name, next(iter(models.values())), options) for name in options.detector}
