@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import F32, F64
 from .scale import ScaleFrom
@@ -26,6 +27,10 @@ class ArrayOnDevice(Protocol):
     def __array__(self) -> F32:
         """A copy on the host."""
         ...
+
+
+GUESSED_BELOW = 0.3
+"""A joint whose keypoint has a lower score is flagged as guessed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +119,11 @@ class Pose:
             return None
         return _moved(joints_m, self.root.world_from_camera)
 
+    @property
+    def guessed(self) -> NDArray[np.bool_]:
+        """(17,) which joints the model guessed: nobody saw them in the picture, or hardly."""
+        return np.asarray(self.score < GUESSED_BELOW, np.bool_)
+
     def with_person(self, person: int) -> Pose:
         """The same pose under that person's id."""
         return self if person == self.person else replace(self, person=person)
@@ -129,6 +139,7 @@ class Pose:
             "gap": self.gap,
             "xyz_m": np.round(self.xyz_m.astype(np.float64), 4).tolist(),
             "score": np.round(self.score.astype(np.float64), 4).tolist(),
+            "guessed": self.guessed.tolist(),
             **sigma,
             **({} if self.root is None else {"root": self.root.to_json()}),
         }

@@ -84,3 +84,14 @@ def test_smoothing_changes_poses_and_not_the_state(model: Model, walker_keypoint
         smoothed = smooth.smooth_poses(same)[0].xyz_m
         assert i == 0 or not np.array_equal(smoothed, raw[0].xyz_m)
     assert plain.smooth_poses(raw)[0] is raw[0]
+
+
+def test_joints_that_were_hardly_seen_are_flagged_as_guessed(model: Model, walker_keypoints: Walk) -> None:
+    points = walker_keypoints(1)[0].copy()
+    points[[3, 6]] = 0
+    points[13, 2] = 0.2
+    lifter = PeopleLifter(model)
+    lifter.see(0, 0.0)
+    pose = lifter.lift(0.0, {0: points})[0][0]
+    assert np.flatnonzero(pose.guessed).tolist() == [3, 6, 13]
+    assert pose.to_json()["guessed"] == pose.guessed.tolist()
