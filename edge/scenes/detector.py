@@ -16,8 +16,8 @@ from .bodies import trunk_axes, unit
 from .cameras import Cameras
 
 CLEAN_SHARE = 0.15  # of the rows: exact and complete, as far as the picture goes
-# Of the other rows: every joint in the picture is found. Where joints are missing, time helps so much more than elsewhere that a
-# stream learns nothing else.
+# Of the other rows: every joint in the picture is found. Where joints are missing, time helps so much that a stream learns
+# nothing else.
 COMPLETE_SHARE = 0.5
 COCO_SHARE = 0.5  # of the other rows: keypoints of COCO's definitions, brought to Human3.6M's by the recipe coco_eyes
 GUESSED_SHARE = 0.3  # of the rows: joints outside the picture or hidden are guessed badly instead of left out
