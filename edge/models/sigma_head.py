@@ -41,7 +41,7 @@ class SigmaFactor(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(..., J) from (..., J, C)"""
         log = at_least_fp32(self.out(self.norm(features.detach())))[..., 0]
-        return (log.clamp(-self.MOST_LOG, self.MOST_LOG) + self.log_scale).exp()  # type: ignore[no-any-return]
+        return (log.clamp(-self.MOST_LOG, self.MOST_LOG) + self.log_scale).exp()
 
     def zero_init_residual(self) -> None:
         """Change nothing yet."""
