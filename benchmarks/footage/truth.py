@@ -10,7 +10,7 @@ from posemoe_edge.runtime.arrays import F32, F64
 from posemoe_edge.runtime.errors import ArtefactError
 from posemoe_edge.runtime.pose.skeleton import COCO17
 
-_ROUNDS = 5
+_ROUNDS = 10  # a camera that is far off loses its weight slowly where the others see the point under a small angle
 _TOLERANCE_PX = 8.0  # cameras whose keypoint is further off than that count for less
 
 

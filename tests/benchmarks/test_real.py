@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.detectors import Detection, Region
@@ -119,6 +119,7 @@ def test_the_real_calibration_sees_the_real_person() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**16), weak=st.integers(0, 3))
+@example(seed=415, weak=0)  # needs more than five rounds
 def test_points_come_back_from_their_projections_whatever_one_camera_says(seed: int, weak: int) -> None:
     sys.path.insert(0, str(BENCHMARKS))
     triangulate = importlib.import_module("footage.truth").triangulate
@@ -136,7 +137,7 @@ def test_points_come_back_from_their_projections_whatever_one_camera_says(seed: 
     points = np.stack(keypoints)
     np.testing.assert_allclose(triangulate(matrices, points), world, atol=1e-6)
     points[weak, :, 0] += 80  # at first it counts as much as the others
-    np.testing.assert_allclose(triangulate(matrices, points), world, atol=0.01)
+    np.testing.assert_allclose(triangulate(matrices, points), world, atol=0.001)
     points[weak, :, 2] = 0
     points[(weak + 1) % 4, 0, 2] = points[(weak + 2) % 4, 0, 2] = 0  # the first point is left to one camera
     alone = triangulate(matrices, points)
