@@ -36,7 +36,13 @@ EXTRAS = {
     "cpu": Extra("running on any CPU", (("onnxruntime", "onnxruntime"),)),
     "camera": Extra(
         "cameras, videos, detectors",
-        (("cv2", "opencv-python-headless"), ("ai_edge_litert", "ai-edge-litert"), ("av", "av"), ("scipy", "scipy")),
+        (
+            ("cv2", "opencv-python-headless"),
+            ("ai_edge_litert", "ai-edge-litert"),
+            ("av", "av"),
+            ("yaml", "pyyaml"),
+            ("scipy", "scipy"),
+        ),
     ),
     "plot": Extra("pictures", (("matplotlib", "matplotlib"),)),
     "export": Extra(
