@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from ..arrays import F64, ImageBgr
 from ..pose.keypoints import Keypoints, to_pixels
 from ..pose.skeleton import COCO17, Skeleton
+from ..pose.types import GUESSED_BELOW
 from .brush import EDGE, GUESSED, LEFT, RIGHT, TORSO, Brush, Colour
-
-GUESSED_BELOW = 0.3
-"""Joints with a lower score are drawn in grey: the detector guesses where they are."""
 
 _COCO_LINES = (
     "left_shoulder right_shoulder", "left_hip right_hip", "left_shoulder left_hip", "right_shoulder right_hip",

@@ -11,7 +11,7 @@ from ..arrays import F64, ImageBgr
 from ..pose.skeleton import H36M17
 from ..pose.types import Pose
 from .brush import EDGE, FAINT_INK, GRID, GUESSED, Brush, Colour
-from .figure2d import GUESSED_BELOW, colour_of
+from .figure2d import colour_of
 
 _TURN_RAD, _DOWN_RAD = math.radians(28), math.radians(14)
 _SPACING_M = 1.3  # between people who stand side by side
@@ -104,7 +104,7 @@ class Scene:
         width = max(2, round(0.016 * scale))
         for a, b in H36M17.bones:
             self._brush.line(image, shadow[a], shadow[b], _SHADOW, width)
-        guessed = pose.score < GUESSED_BELOW
+        guessed = pose.guessed
         for a, b in sorted(H36M17.bones, key=lambda bone: -float(depth[list(bone)].sum())):  # distant bones first
             colour = GUESSED if guessed[a] or guessed[b] else colour_of(H36M17, b)
             self._brush.line(image, points[a], points[b], EDGE, width + 3)

@@ -8,6 +8,7 @@ from ..errors import missing_extra
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 LEFT, RIGHT, TORSO, TRUTH = "#0072B2", "#D55E00", "#333333", "#B5B5B5"
+GUESSED = "#8C8C8C"  # dotted, so that it is not taken for the truth
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 INK, DARK_INK = "#444444", "#222222"
 DPI = 130

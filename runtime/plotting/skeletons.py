@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..arrays import F64
 from ..errors import FrameError
 from ..pose.skeleton import H36M17, Skeleton
-from .figure import DARK_INK, DPI, INK, LEFT, RIGHT, TORSO, TRUTH, add_colour_key, new_figure
+from .figure import DARK_INK, DPI, GUESSED, INK, LEFT, RIGHT, TORSO, TRUTH, add_colour_key, new_figure
 from .lines import Lines, draw_on_axes
 
 _DOWN_DEG = 12.0  # how far the viewer looks down
@@ -25,6 +25,7 @@ def draw_skeletons(
     poses: NDArray[Any],
     truth: NDArray[Any] | None = None,
     sigma: NDArray[Any] | None = None,
+    guessed: NDArray[Any] | None = None,
     titles: Sequence[str] | None = None,
     heading: str | None = None,
     lines: Sequence[Lines] = (),
@@ -39,6 +40,7 @@ def draw_skeletons(
         poses: (N, J, 3) metres in camera axes (x right, y down, z forward).
         truth: (N, J, 3) drawn in grey behind the poses.
         sigma: (N, J) metres, drawn as balls around the joints in which two thirds of the true joints lie.
+        guessed: (N, J) which joints the model guessed: their bones are grey and dotted.
         titles: N texts, one above each panel.
         heading: a text above everything.
         lines: plots below the panels.
@@ -54,6 +56,9 @@ def draw_skeletons(
     sigma_m = None if sigma is None else np.asarray(sigma, np.float64)
     if sigma_m is not None and sigma_m.shape != poses_m.shape[:2]:
         raise FrameError(f"sigma has shape {sigma_m.shape}", expected=f"one number for each joint, {poses_m.shape[:2]}")
+    unseen = np.zeros(poses_m.shape[:2], np.bool_) if guessed is None else np.asarray(guessed, np.bool_)
+    if unseen.shape != poses_m.shape[:2]:
+        raise FrameError(f"guessed has shape {unseen.shape}", expected=f"one for each joint, {poses_m.shape[:2]}")
 
     viewed = _viewed(poses_m, turn_deg)  # (N, J, 3)
     viewed_truth = None if truth_m is None else _viewed(truth_m, turn_deg)
@@ -75,11 +80,12 @@ def draw_skeletons(
         if sigma_m is not None:
             _draw_balls(axes, viewed[i], sigma_m[i])
         if viewed_truth is not None:
-            _draw_skeleton(axes, viewed_truth[i], skeleton, colour=TRUTH)
-        _draw_skeleton(axes, viewed[i], skeleton, colour=None)
+            _draw_skeleton(axes, viewed_truth[i], skeleton, colour=TRUTH, guessed=np.zeros_like(unseen[i]))
+        _draw_skeleton(axes, viewed[i], skeleton, colour=None, guessed=unseen[i])
         if titles is not None:
             axes.set_title(titles[i], fontsize=10, color=INK, pad=6)
     colours = {"left": LEFT, "right": RIGHT, "torso": TORSO} | ({} if truth_m is None else {"ground truth": TRUTH})
+    colours |= {"guessed": GUESSED} if unseen.any() else {}
     colours |= {} if sigma_m is None else {"standard deviation": BALL}
     add_colour_key(figure, colours, x=0.25 / width_in, y=1 - (top_in - 0.7) / height_in)
     if heading:
@@ -108,14 +114,20 @@ def _ground_height(viewed: F64) -> float:
     return float((cos * viewed[..., 1] + sin * viewed[..., 2]).min())
 
 
-def _draw_skeleton(axes: Any, viewed: F64, skeleton: Skeleton, *, colour: str | None) -> None:
-    """Draw one skeleton, (J, 3) as viewed, distant bones first; ``colour`` None gives left and right their own colours."""
+def _draw_skeleton(axes: Any, viewed: F64, skeleton: Skeleton, *, colour: str | None, guessed: NDArray[np.bool_]) -> None:
+    """Draw one skeleton, (J, 3) as viewed, distant bones first; ``colour`` None gives left and right their own colours.
+
+    Bones of guessed joints are grey and dotted.
+    """
     for parent, child in sorted(skeleton.bones, key=lambda bone: float(viewed[list(bone), 2].sum())):
         side = LEFT if child in skeleton.left else RIGHT if child in skeleton.right else TORSO
         ends = viewed[[parent, child], :2].T
         if colour is None:  # a white edge separates a near bone from a distant one behind it
             axes.plot(*ends, color="white", linewidth=4.6, solid_capstyle="butt")
-        axes.plot(*ends, color=colour or side, linewidth=3.0, solid_capstyle="round")
+        if guessed[parent] or guessed[child]:
+            axes.plot(*ends, color=GUESSED, linewidth=2.2, linestyle=(0, (1.2, 1)))
+        else:
+            axes.plot(*ends, color=colour or side, linewidth=3.0, solid_capstyle="round")
     if colour is None:
         axes.scatter(viewed[:, 0], viewed[:, 1], s=9, color="white", edgecolors=TORSO, linewidths=0.7, zorder=3)
 

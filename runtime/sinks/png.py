@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import F32
 from ..artefact.atomic import AtomicFile
@@ -24,12 +25,13 @@ _MAX_TRUTHS = 512  # frames whose truth waits for a pose with latency
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """The person's pose at one time, (17, 3) metres each, and its standard deviations."""
+    """The person's pose at one time, (17, 3) metres each, its standard deviations, and which joints are guessed."""
 
     t_s: float
     xyz_m: F32
     truth_m: F32 | None
     sigma_m: F32 | None  # (17,)
+    guessed: NDArray[np.bool_]  # (17,)
 
 
 class PngSink(BaseSink):
@@ -69,7 +71,7 @@ class PngSink(BaseSink):
             return
         pose = event.poses[self._person]
         truth = next((truths.get(self._person) for t_s, truths in reversed(self._truths) if t_s == pose.t_s), None)
-        self._samples.append(_Sample(pose.t_s, pose.xyz_m.copy(), truth, pose.sigma_m))
+        self._samples.append(_Sample(pose.t_s, pose.xyz_m.copy(), truth, pose.sigma_m, pose.guessed))
         if len(self._samples) >= _MAX_SAMPLES:
             self._samples = self._samples[::2]
             self._stride *= 2
@@ -107,6 +109,7 @@ class PngSink(BaseSink):
             poses=np.stack([sample.xyz_m for sample in shown]),
             truth=np.stack(truths) if len(truths) == len(shown) else None,
             sigma=np.stack(sigmas) if len(sigmas) == len(shown) else None,
+            guessed=np.stack([sample.guessed for sample in shown]),
             titles=[f"{sample.t_s:.2f} s" for sample in shown],
             heading=f"Person {self._person}: {self._pose_count} poses",
             lines=[_error_lines(samples) if any(s.truth_m is not None for s in samples) else _height_lines(samples)],

@@ -136,6 +136,20 @@ def test_a_late_pose_is_compared_with_its_own_frame(tmp_path: Path, monkeypatch:
     np.testing.assert_allclose(error_mm[4:], 10 * 16 / 17, atol=1e-3)
 
 
+def test_guessed_joints_are_grey_in_the_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("matplotlib.image")
+    seen = poses_of(FRAMES[0])
+    left_arm = np.where(np.isin(np.arange(17), (12, 13)), 0.1, 1.0).astype(np.float32)
+    grey = {}
+    for name, score in (("seen", np.ones(17, np.float32)), ("guessed", left_arm)):
+        with open_sink(f"png:{tmp_path / name}") as sink:
+            sink.write(PoseFrame(0.0, {0: replace(seen[0], score=score)}))
+        pixels = np.round(255 * image.imread(tmp_path / name)[..., :3])
+        grey[name] = int((pixels == 0x8C).all(axis=-1).sum())
+    assert grey["guessed"] > grey["seen"] + 100
+
+
 def test_a_long_run_is_thinned_out_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(png_module, "_MAX_SAMPLES", 64)
