@@ -14,6 +14,7 @@ from .model import Model
 from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
 from .pose.keypoints import Keypoints
+from .pose.plausibility import BoneCheck
 from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
 from .sight import Sight
@@ -71,6 +72,7 @@ class Pipeline:
         self._max_frames = frames
         self.camera, self._look, self._stature_m = camera, view == "auto", stature_m
         self._sight = self._open_sight(None)
+        self._bones = BoneCheck()
         self.search_every, self._until_search = search_every, 0
         self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
         self._times = StageTimes()
@@ -158,7 +160,7 @@ class Pipeline:
         )
 
     def _events(self, source: Source) -> Iterator[Event]:
-        self._sight = self._open_sight(source.info)
+        self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
         try:
             for item in source:
                 if isinstance(item, SourceLost | SourceBack):
@@ -166,6 +168,7 @@ class Pipeline:
                     continue
                 for person in self.lifter.lose_absent(item.t_s):
                     self._sight.forget(person)
+                    self._bones.forget(person)
                     yield TrackLost(person, item.t_s)
                 if isinstance(item, CameraFrame):
                     yield from self._lift(People(item.t_s, self._detect(item)), image_bgr=item.image_bgr)
@@ -216,7 +219,7 @@ class Pipeline:
         with self._times.stage("lift"):
             lifted, refused = self.lifter.lift(t_s, normalised)
         with self._times.stage("root"):
-            poses = self._sight.place(lifted)
+            poses = self._bones.check(self._sight.place(lifted))
         if self.lifter.smooths:
             with self._times.stage("smooth"):
                 poses = self.lifter.smooth_poses(poses)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from .errors import CheckFailedError
 from .events import Event, FrameRefused, PoseFrame, TrackStarted
 from .pose.metrics import mpjpe
+from .pose.types import Doubt
 
 PERCENTILES = (50, 90, 99, 100)
 
@@ -34,6 +36,7 @@ class RunStats:
         located: poses with a position in metres.
         root_mm: mean distance of the hip's position from the source's truth; None without one of the two, and for models with
             a latency.
+        doubts: reason -> poses that may be nobody's for it.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
     """
 
@@ -46,6 +49,7 @@ class RunStats:
     mpjpe_mm: float | None
     located: int = 0
     root_mm: float | None = None
+    doubts: Mapping[Doubt, int] = field(default_factory=dict)
     failed_check: CheckFailedError | None = None
     stages_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -75,6 +79,7 @@ class RunStats:
             "mpjpe_mm": None if self.mpjpe_mm is None else round(self.mpjpe_mm, 2),
             "located": self.located,
             "root_mm": None if self.root_mm is None else round(self.root_mm, 1),
+            "doubts": dict(self.doubts),
         }
 
 
@@ -96,6 +101,7 @@ class RunCounter:
     errors_m: list[float] = field(default_factory=list)
     located: int = 0
     root_errors_m: list[float] = field(default_factory=list)
+    doubts: Counter[Doubt] = field(default_factory=Counter)
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -107,6 +113,7 @@ class RunCounter:
             self.frames += 1
             self.poses += len(event.poses)
             self.located += sum(pose.root is not None for pose in event.poses.values())
+            self.doubts.update(doubt for pose in event.poses.values() for doubt in pose.doubts)
             for stage, stage_s in event.stages_s.items():
                 if stage != "lift" or event.poses:  # a frame of nobody lifts nobody
                     self.stages_ms.setdefault(stage, []).append(1000 * stage_s)
@@ -132,6 +139,7 @@ class RunCounter:
             mpjpe_mm=1000 * float(np.mean(self.errors_m)) if self.errors_m else None,
             located=self.located,
             root_mm=1000 * float(np.mean(self.root_errors_m)) if self.root_errors_m else None,
+            doubts={reason: self.doubts[reason] for reason in get_args(Doubt)},
             failed_check=failed_check,
             stages_ms=stages_ms,
         )

@@ -121,9 +121,13 @@ class Sight:
                 measured[person] = frame
         solved = _solve(placed, measured)
         for person, pose in placed.items():
-            root = self._root(person, pose, measured.get(person), solved.get(person))
+            solution = solved.get(person)
+            root = self._root(person, pose, measured.get(person), solution)
             if root is not None:
-                placed[person] = replace(pose, root=root)
+                pose = replace(pose, root=root)
+            if solution is not None and not solution.fits:
+                pose = replace(pose, doubts=(*pose.doubts, "fit"))
+            placed[person] = pose
         return placed
 
     def forget(self, person: int) -> None:

@@ -18,6 +18,7 @@ from ...runtime.events import Event, FrameRefused, PoseFrame, TrackLost
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.pose.smoothing import Smooth
+from ...runtime.pose.types import Doubt
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
@@ -29,6 +30,11 @@ from .output import INTERRUPTED, Output, Result, megabytes, verb
 _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
+
+_DOUBTS: dict[Doubt, str] = {
+    "bones": "bones of a length that nobody has, or that the person did not have before",
+    "fit": "keypoints that no body fits",
+}
 
 
 @click.command("run")
@@ -207,6 +213,9 @@ def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
     out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
     if stats.frames and not stats.people:
         out.warn("nobody was seen")
+    for reason, count in stats.doubts.items():
+        if count:
+            out.print(f"{count} of {_counted(stats.poses, 'pose')} may be nobody's: {_DOUBTS[reason]}")
     if len(stats.stages_ms) > 1:
         times = [f"{stage} {of['mean']:.1f}" for stage, of in stats.stages_ms.items()]
         out.print(f"a frame took {sum(of['mean'] for of in stats.stages_ms.values()):.1f} ms on average: {', '.join(times)}")

@@ -39,12 +39,14 @@ class Solution:
         xyz_m: (3,) of the hip in camera axes.
         covariance: (3, 3) square metres, as the residuals and the pose's own sigma tell, without that of the scale.
         residual: the median distance of keypoints from the projected joints, on the picture plane at depth 1.
+        fits: whether the joints are near their rays, so that pose and keypoints are of one body; also if too few are seen.
         valid: whether it is a position: enough joints, in front of the camera, near their rays.
     """
 
     xyz_m: F64
     covariance: F64
     residual: float
+    fits: bool
     valid: bool
 
 
@@ -83,10 +85,12 @@ def solve_roots(pose_m: F64, rays: F64, *, sigma_m: F64 | None = None) -> list[S
         weight = base * trust**power * nearer**2
     median_m = np.nanmedian(np.where(seen | ~enough[:, None], residual_m, np.nan), axis=-1)
     distance = np.maximum(np.abs(t[:, 2]), 1e-6)
-    valid = enough & (t[:, 2] >= NEAREST_M) & (median_m <= MOST_RESIDUAL_M) & np.isfinite(t).all(axis=-1)
+    fits = ~enough | (median_m <= MOST_RESIDUAL_M)
+    valid = enough & fits & (t[:, 2] >= NEAREST_M) & np.isfinite(t).all(axis=-1)
     covariance = _covariance(weight, outer, _gradients(u, v, error_x, error_y), normal)
     covariance += (sigma[:, 0] ** 2 / 3)[:, None, None] * np.eye(3)  # the hip, from which the pose is measured, is off too
-    return [Solution(*row) for row in zip(t, covariance, (median_m / distance).tolist(), valid.tolist(), strict=True)]
+    residual = median_m / distance
+    return [Solution(*row) for row in zip(t, covariance, residual.tolist(), fits.tolist(), valid.tolist(), strict=True)]
 
 
 def _outer(u: F64, v: F64) -> F64:

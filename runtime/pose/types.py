@@ -14,6 +14,10 @@ from .scale import ScaleFrom
 GapAction = Literal["none", "hold", "decay", "reset"]
 """What a stream did about the time since its last frame: nothing, hold the state, let it decay, or reset it."""
 
+Doubt = Literal["bones", "fit"]
+"""Why a pose may be nobody's: bones of a length that nobody has or that the person did not have before, or keypoints that no
+body fits."""
+
 
 class ArrayOnDevice(Protocol):
     """A float32 array in GPU memory: a ``cuda.DeviceArray``, read in place by torch, CuPy, Numba and pycuda."""
@@ -93,6 +97,7 @@ class Pose:
         xyz_m_device: the same numbers on the GPU, if the keypoints were on the GPU and were fed: (17, 3) float32, or (17, 4)
             with sigma as the fourth. The model's next launch overwrites it; read it while no other thread steps the model.
         root: where the hip is, from a pipeline that knows its camera; None elsewhere, and while nothing is known.
+        doubts: of a pipeline, why the pose may be nobody's; empty if nothing speaks against it.
     """
 
     xyz_m: F32
@@ -105,6 +110,7 @@ class Pose:
     xyz_m_device: ArrayOnDevice | None = None
     sigma_m: F32 | None = None
     root: Root | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def xyz_in_camera_m(self) -> F32 | None:
@@ -140,6 +146,7 @@ class Pose:
             "xyz_m": np.round(self.xyz_m.astype(np.float64), 4).tolist(),
             "score": np.round(self.score.astype(np.float64), 4).tolist(),
             "guessed": self.guessed.tolist(),
+            "doubts": list(self.doubts),
             **sigma,
             **({} if self.root is None else {"root": self.root.to_json()}),
         }

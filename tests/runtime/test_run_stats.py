@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from posemoe_edge.runtime.model import load
 from posemoe_edge.runtime.pipeline import Pipeline
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton
-from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.pose.types import Doubt, Pose
 from posemoe_edge.runtime.run_stats import RunCounter, RunStats
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, SourceInfo
 from posemoe_edge.runtime.stage_times import StageTimes
@@ -47,6 +48,16 @@ def test_a_frame_of_nobody_takes_no_step() -> None:
     counter.add(PoseFrame(0.0, {}, stages_s={"detect": 0.02, "lift": 0.0001}))
     stats = counter.result(interrupted=False, failed_check=None)
     assert stats.step_ms is None and list(stats.stages_ms) == ["detect"] and stats.to_json()["step_ms"] is None
+
+
+def test_doubted_poses_are_counted_by_their_reason() -> None:
+    counter = RunCounter(latency_frames=0)
+    reasons: tuple[tuple[Doubt, ...], ...] = ((), ("bones",), ("bones", "fit"))
+    for doubts in reasons:
+        counter.add(PoseFrame(0.0, {0: replace(POSE, doubts=doubts), 1: POSE}))
+    stats = counter.result(interrupted=False, failed_check=None)
+    assert stats.doubts == {"bones": 2, "fit": 1} and stats.to_json()["doubts"] == {"bones": 2, "fit": 1}
+    assert stats_of([]).doubts == {"bones": 0, "fit": 0}
 
 
 def test_a_run_without_frames_has_no_rate() -> None:

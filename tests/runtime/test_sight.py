@@ -262,3 +262,18 @@ def test_most_positions_are_within_two_of_their_standard_deviations(model: Model
     within_one, within_two = (np.stack(off) < 1).mean(axis=0), (np.stack(off) < 2).mean(axis=0)
     assert (within_one > 0.5).all() and (within_two > 0.88).all()
     assert within_one[2] < 0.95  # and not far too wide
+
+
+def test_keypoints_that_no_body_fits_are_doubted_and_a_person_half_seen_is_not() -> None:
+    stage, joints_m = sight(), walker_m()[0]
+    stage.see(0.0, {0: keypoints(joints_m)})
+    assert stage.place({0: perfect(np.ones((17, 3), np.float32), joints_m, 0.0, stage)})[0].doubts == ()
+    rng = np.random.default_rng(0)
+    scribble = Keypoints(np.c_[rng.uniform((300, 100), (900, 700), (17, 2)), np.ones(17)], H36M17, CAMERA.size)
+    stage.see(0.04, {0: scribble})
+    pose = stage.place({0: perfect(np.ones((17, 3), np.float32), joints_m, 0.04, stage)})[0]
+    assert pose.doubts == ("fit",) and pose.to_json()["doubts"] == ["fit"]
+    points = scribble.points.copy()
+    points[5:, 2] = 0  # too few joints to tell
+    stage.see(0.08, {0: replace(scribble, points=points)})
+    assert stage.place({0: perfect(np.ones((17, 3), np.float32), joints_m, 0.08, stage)})[0].doubts == ()
