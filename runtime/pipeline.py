@@ -136,7 +136,7 @@ class Pipeline:
 
     def run_info(self, source: SourceInfo) -> RunInfo:
         """What sinks are told about a run of this source."""
-        graph = self.model.graph
+        graph, sight = self.model.graph, self._open_sight(source)
         return RunInfo(
             source=source,
             preset=self.model.manifest.preset,
@@ -144,7 +144,8 @@ class Pipeline:
             mode=graph.mode,
             engine=self.model.engine,
             latency_frames=self.model.latency_frames,
-            view_from=self._open_sight(source).view_from,
+            view_from=sight.view_from,
+            camera=sight.camera,
         )
 
     def _open_sight(self, source: SourceInfo | None) -> Sight:

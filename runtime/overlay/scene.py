@@ -20,6 +20,7 @@ _REACH_M = 0.7  # of a person, to each side
 _GRID_M = 0.5
 _FARTHEST_M = 12.0  # a position beyond that is shown there, so that an error does not shrink everybody for good
 _USED = 0.84  # of the panel's height and width
+_STEEP = 0.97  # of gravity along the camera's axis: within 14 degrees of it
 _SHADOW: Colour = (18, 15, 13)
 
 
@@ -31,10 +32,12 @@ class Scene:
 
     Args:
         brush: draws.
+        gravity: (3,) unit, down, in camera axes; people stand upright by it. None takes the camera for level.
     """
 
-    def __init__(self, brush: Brush) -> None:
+    def __init__(self, brush: Brush, *, gravity: F64 | None = None) -> None:
         self._brush = brush
+        self._level = np.eye(3) if gravity is None else level_axes(gravity)  # (3, 3)
         self._row: list[int] = []  # the ids of the people, from left to right
         self._spots: dict[int, F64] = {}  # person id -> (2,) metres to the right and away, where the person was last
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)  # of the floor, metres
@@ -67,7 +70,8 @@ class Scene:
         """Where people stand before the camera; without those of whom it was never known."""
         for person, pose in poses.items():
             if pose.root is not None and np.isfinite(pose.root.xyz_m).all():
-                self._spots[person] = np.clip(pose.root.xyz_m[[0, 2]].astype(np.float64), -_FARTHEST_M, _FARTHEST_M)
+                place_m = self._level @ pose.root.xyz_m.astype(np.float64)
+                self._spots[person] = np.clip(place_m[[0, 2]], -_FARTHEST_M, _FARTHEST_M)
         return {person: self._spots[person] for person in poses if person in self._spots}
 
     def _in_a_row(self, poses: Mapping[int, Pose], places: Mapping[int, float]) -> dict[int, F64]:
@@ -95,9 +99,9 @@ class Scene:
             self._brush.line(image, line[0], line[1], GRID, 1)
 
     def _draw_person(self, image: ImageBgr, pose: Pose, spot: F64, scale: float, middle: F64) -> None:
-        xyz = pose.xyz_m.astype(np.float64)
-        if not np.isfinite(xyz).all():
+        if not np.isfinite(pose.xyz_m).all():
             return
+        xyz = pose.xyz_m.astype(np.float64) @ self._level.T
         xyz = xyz + np.array([spot[0], -float(xyz[:, 1].max()), spot[1]])  # y is down: the lowest joint is on the floor
         shadow, _ = _project(xyz * (1, 0, 1), scale, middle)
         points, depth = _project(xyz, scale, middle)
@@ -113,6 +117,20 @@ class Scene:
             colour = GUESSED if guessed[joint] else colour_of(H36M17, int(joint))
             self._brush.dot(image, points[joint], EDGE, 0.8 * width + 1.5)
             self._brush.dot(image, points[joint], colour, 0.8 * width)
+
+
+def level_axes(gravity: F64) -> F64:
+    """(3, 3) rows: right, down and forward of a level observer who looks where the camera looks, in camera axes.
+
+    Args:
+        gravity: (3,) unit, down, in camera axes.
+    """
+    ahead = np.array([0.0, 0.0, 1.0])
+    if abs(gravity[2]) > _STEEP:  # the camera looks straight down or up: the top or the bottom of its picture is ahead
+        ahead = np.array([0.0, -np.sign(gravity[2]), 0.0])
+    forward = ahead - (ahead @ gravity) * gravity
+    forward /= np.linalg.norm(forward)
+    return np.stack([np.cross(gravity, forward), gravity, forward])
 
 
 def _project(xyz_m: F64, scale: float, middle: F64) -> tuple[F64, F64]:

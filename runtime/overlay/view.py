@@ -25,12 +25,13 @@ class RunView:
     """Draws the frames of a run. All pictures have the size of the first one, with even sides.
 
     Args:
-        run: what is run, for the words in the corner; None leaves them out.
+        run: what is run, for the words in the corner, and by which camera; None leaves them out.
     """
 
     def __init__(self, run: RunInfo | None = None) -> None:
         self._brush, self._run = Brush(), run
-        self._scene = Scene(self._brush)
+        camera = None if run is None else run.camera
+        self._scene = Scene(self._brush, gravity=None if camera is None else camera.gravity)
         self._picture_px = (0, 0)  # width and height of the camera's picture, as it is shown
         self._empty: ImageBgr | None = None  # what is drawn on
         self._arrivals_s: list[float] = []

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
 from ..events import Event
+from ..pose.camera_model import Camera, FieldOfView
 from ..sight import ViewFrom
 from ..sources.base import SourceInfo
 
@@ -22,6 +23,7 @@ class RunInfo:
         latency_frames: how many frames a pose lies behind the newest frame.
         view_from: what looks at each person: "none" (the lifter sees the picture as it is), its "graph", or the "runtime",
             which knows the camera.
+        camera: that sees the people, as far as it is known.
     """
 
     source: SourceInfo
@@ -31,6 +33,7 @@ class RunInfo:
     engine: str
     latency_frames: int
     view_from: ViewFrom = "none"
+    camera: Camera | FieldOfView | None = None
 
 
 @runtime_checkable

@@ -6,20 +6,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.events import PoseFrame
 from posemoe_edge.runtime.overlay import RunView
 from posemoe_edge.runtime.overlay.brush import BLANK, GUESSED, LEFT, RIGHT
 from posemoe_edge.runtime.overlay.figure2d import lines_of
+from posemoe_edge.runtime.overlay.scene import level_axes
 from posemoe_edge.runtime.overlay.view import SCENE_WIDTH_PX
+from posemoe_edge.runtime.pose.camera_model import FieldOfView
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
 from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
 from posemoe_edge.runtime.pose.types import Pose, Root
+from posemoe_edge.runtime.sinks import RunInfo
 from posemoe_edge.runtime.sources import SyntheticSource
 
 pytest.importorskip("cv2")
 
-PEOPLE = next(iter(SyntheticSource(people=2)))
+SOURCE = SyntheticSource(people=2)
+PEOPLE = next(iter(SOURCE))
+RUN = RunInfo(SOURCE.info, preset="a model", precision="fp32", mode="step", engine="onnxruntime", latency_frames=0)
 WRIST = COCO17.joints.index("left_wrist")
 ELBOW = COCO17.joints.index("right_elbow")
 
@@ -130,3 +137,39 @@ def test_a_skeleton_is_joined_by_its_bones_and_coco_by_the_outline_of_its_trunk(
     names = [{COCO17.joints[a], COCO17.joints[b]} for a, b in lines_of(COCO17)]
     assert {"left_shoulder", "left_hip"} in names and {"nose", "left_shoulder"} not in names
     assert set().union(*names) == set(COCO17.joints)
+
+
+def tilted(pitch_rad: float, roll_rad: float) -> np.ndarray:
+    """(3, 3) from level axes to those of a camera that looks down and is rolled."""
+    p, r = pitch_rad, roll_rad
+    down = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    roll = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return np.asarray(roll @ down)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pitch_rad=st.floats(-1.5, 1.5), roll_rad=st.floats(-3.2, 3.2))
+def test_level_axes_have_gravity_as_down_and_no_turn_to_the_side(pitch_rad: float, roll_rad: float) -> None:
+    gravity = tilted(pitch_rad, roll_rad)[:, 1]
+    axes = level_axes(gravity)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(axes @ gravity, (0, 1, 0), atol=1e-9)
+    assert np.linalg.det(axes) > 0
+    if abs(gravity[2]) < 0.95:
+        np.testing.assert_allclose((axes @ (0, 0, 1))[0], 0, atol=1e-9)
+
+
+def test_people_stand_upright_by_gravity_however_the_camera_is_held() -> None:
+    camera_from_level = tilted(0.5, 0.7)
+    place = np.array([0.5, 0.4, 3.0])
+
+    def seen_by(turn: np.ndarray, gravity: np.ndarray | None) -> ImageBgr:
+        root = Root((turn @ place).astype(np.float32), np.ones(3, np.float32), residual_px=1.0, scale=1.0, scale_from="prior")
+        turned = replace(pose(), xyz_m=(pose().xyz_m @ turn.T).astype(np.float32), root=root)
+        camera = FieldOfView(60.0, gravity=gravity)
+        return RunView(replace(RUN, camera=camera)).draw(PoseFrame(0.0, {0: turned}))[80:600, 960:]
+
+    level = seen_by(np.eye(3), None)
+    upright = seen_by(camera_from_level, camera_from_level[:, 1])
+    lying = seen_by(camera_from_level, None)
+    assert np.abs(level.astype(int) - upright).mean() < 0.1 < 0.5 < np.abs(level.astype(int) - lying).mean()
