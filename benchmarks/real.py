@@ -8,8 +8,8 @@ of the limbs. "flips" are frames that are nearer to the truth with left and righ
 without a truth, a third gives the time of a frame, all systems in turn in one run on one processor thread.
 
 Run: python benchmarks/real.py [--clips FOLDER] [--truth FILE.npz] [--detector blazepose:heavy ...] [--model ARTEFACT ...]
-     [--tracker NAME] [--mediapipe full,heavy] [--mediapipe-python PYTHON] [--frames N] [--no-scenes] [--no-times]
-     [--json FILE] [--markdown FILE] [--picture FILE] [--photos]
+     [--tracker NAME] [--smooth light strong] [--mediapipe full,heavy] [--mediapipe-python PYTHON] [--frames N] [--no-scenes]
+     [--no-times] [--json FILE] [--markdown FILE] [--picture FILE] [--photos]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from rich.console import Console
 PERFECT = "perfect 2D"
 TRUTH_FROM = "blazepose:heavy"
 TRUTH_FILE = "pose2sim_single_truth.npz"
-CAMERAS = {"known": True, "unknown": False}
+CAMERAS = ("known", "unknown")
 SHOWN = (0, 2)  # the cameras of the picture
 console = Console(width=200, highlight=False)
 
@@ -105,6 +105,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--detector", nargs="*", default=["blazepose:full", "blazepose:heavy"])
     parser.add_argument("--model", nargs="+", default=[DEFAULT_MODEL], help="artefacts")
     parser.add_argument("--tracker", default=DEFAULT_TRACKER)
+    parser.add_argument("--smooth", nargs="*", default=[], choices=["light", "strong"], help="also with these levels")
     parser.add_argument("--mediapipe", type=lambda text: text.split(","), default=[], help="some of lite,full,heavy")
     parser.add_argument("--mediapipe-python", type=Path, help="default: a virtual environment in the cache, made when needed")
     parser.add_argument("--frames", type=int, help="of each camera; default: all")
@@ -155,27 +156,38 @@ def measure_ours(
     models: Mapping[str, Model],
     limbs_of: dict[tuple[str, str], list[list[Candidate]]],
 ) -> Iterator[Row]:
-    """A row for each front end, lifter and camera; what was found with the first lifter and a known camera is kept."""
+    """A row for each front end, lifter and camera, and of a known camera for each level of smoothing.
+
+    What was found with the first lifter and a known camera is kept.
+    """
     for front_end in (*options.detector, PERFECT):
         networks = {} if front_end == PERFECT else {view.name: ours.remembering(open_detector(front_end)) for view in views}
         for weights, model in models.items():
-            for label, known in CAMERAS.items():
+            smoothed = [("known", level) for level in options.smooth if front_end != PERFECT]
+            for label, smooth in [(label, "off") for label in CAMERAS] + smoothed:
                 by_camera = {}
                 for view in views:
-                    camera = view.camera if known else None
+                    camera = view.camera if label == "known" else None
                     if front_end == PERFECT:
                         events = ours.run_perfect(model, view.project(truth), view.camera.size, camera=camera)
                     else:
                         detector = networks[view.name]
                         detector.rewind()
                         events = ours.run_video(
-                            model, view.video, detector, tracker=options.tracker, camera=camera, frames=len(truth)
+                            model,
+                            view.video,
+                            detector,
+                            tracker=options.tracker,
+                            camera=camera,
+                            frames=len(truth),
+                            smooth=smooth,
                         )
                     found = [ours.candidates(frame) for frame in events]
                     limbs_of.setdefault((front_end, view.name), found)
                     by_camera[view.name] = score(found, *limb_truth(view, truth))
-                row = row_of({"front_end": front_end, "weights": Path(weights).name, "camera": label}, by_camera)
-                console.print(f"  {front_end}, {row['weights']}, camera {label}: {row['mpjpe']} mm", style="dim")
+                system = front_end if smooth == "off" else f"{front_end}, smoothed {smooth}"
+                row = row_of({"front_end": system, "weights": Path(weights).name, "camera": label}, by_camera)
+                console.print(f"  {system}, {row['weights']}, camera {label}: {row['mpjpe']} mm", style="dim")
                 yield row
 
 

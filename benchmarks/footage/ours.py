@@ -15,6 +15,7 @@ from posemoe_edge.runtime.pipeline import Pipeline
 from posemoe_edge.runtime.pose.camera_model import Camera
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton
+from posemoe_edge.runtime.pose.smoothing import Smooth
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
 from posemoe_edge.runtime.sources.video import VideoSource
 
@@ -123,13 +124,20 @@ class PerfectKeypoints(BaseSource):
 
 
 def run_video(
-    model: Model, video: Path, detector: Detector, *, tracker: str, camera: Camera | None, frames: int | None = None
+    model: Model,
+    video: Path,
+    detector: Detector,
+    *,
+    tracker: str,
+    camera: Camera | None,
+    frames: int | None = None,
+    smooth: Smooth = "off",
 ) -> Iterator[PoseFrame]:
     """Every frame of a video on our whole road."""
     file = VideoSource(video, frames=frames)
     source = RememberedPictures(file, detector) if isinstance(detector, RememberingDetector) else file
     try:
-        for event in Pipeline(source, model, detector=detector, tracker=tracker, camera=camera):
+        for event in Pipeline(source, model, detector=detector, tracker=tracker, camera=camera, smooth=smooth):
             if isinstance(event, PoseFrame):
                 yield event
     finally:

@@ -321,7 +321,7 @@ def test_the_command_writes_its_tables_and_a_picture(
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [["--mediapipe", "huge"], ["--json", "nowhere/r.json"]])
+@pytest.mark.parametrize("arguments", [["--mediapipe", "huge"], ["--json", "nowhere/r.json"], ["--smooth", "much"]])
 def test_impossible_options_are_refused(arguments: list[str], run: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
@@ -377,6 +377,39 @@ def test_what_a_detector_found_is_remembered_for_the_next_weights(clips: Path) -
         assert first.t_s == again.t_s
         np.testing.assert_array_equal(first.poses[0].xyz_m, again.poses[0].xyz_m)
         assert ours.candidates(first)[0].limbs_px[2].tolist() == first.keypoints[0].xy[13].tolist()  # the left knee
+
+
+class Trembling(Counting):
+    """The true joints with errors of some pixels."""
+
+    def __init__(self, truth_px: np.ndarray) -> None:
+        super().__init__()
+        self.truth_px = truth_px
+
+    def detect(self, image_bgr: Any, *, regions: Any = None) -> list[Detection]:
+        noise_px = np.random.default_rng(self.asked).normal(0, 3, (17, 2))
+        points = np.concatenate([self.truth_px[self.asked] + noise_px, np.ones((17, 1))], axis=1).astype(np.float32)
+        self.asked += 1
+        return [Detection.from_coco(points, size=ImageSize.of(image_bgr), region=Region.whole(image_bgr))]
+
+
+def test_a_detector_has_a_row_for_each_level_of_smoothing_and_trembles_less(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.import_module("real")
+    monkeypatch.setattr(sys, "argv", ["real.py", "--detector", "trembling", "--smooth", "strong", "--tracker", "order"])
+    options, views = real.parse_options(), real.read_views(clips)[:1]
+    truth = real.find_truth(options, clips, views)
+    monkeypatch.setattr(real, "open_detector", lambda name: Trembling(views[0].project(truth)))
+    rows = list(real.measure_ours(options, views, truth, {"m": load()}, {}))
+    assert [(row["front_end"], row["camera"]) for row in rows] == [
+        ("trembling", "known"),
+        ("trembling", "unknown"),
+        ("trembling, smoothed strong", "known"),
+        ("perfect 2D", "known"),
+        ("perfect 2D", "unknown"),
+    ]
+    assert rows[2]["acceleration"] < 0.7 * rows[0]["acceleration"]
 
 
 def test_perfect_keypoints_are_those_of_the_truth() -> None:
