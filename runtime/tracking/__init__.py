@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import UsageError
 from ..registry import Registry
 from .base import Tracker
 
 __all__ = ["DEFAULT_TRACKER", "TRACKERS", "Tracker", "open_tracker"]
 
 DEFAULT_TRACKER = "oks"
+_SWAPPED = "swapped"
 
 TRACKERS: Registry[Callable[[str], Tracker]] = Registry(
     "tracker",
@@ -23,15 +25,20 @@ TRACKERS: Registry[Callable[[str], Tracker]] = Registry(
 
 
 def open_tracker(spec: str = DEFAULT_TRACKER) -> Tracker:
-    """The tracker that ``spec`` names: ``oks`` follows people, ``order`` numbers them in the detector's order."""
+    """The tracker that ``spec`` names: ``oks`` follows people, ``order`` numbers them in the detector's order.
+
+    ``oks:swapped`` leaves left and right as the detector gives them.
+    """
     factory, location = TRACKERS.resolve(spec)
     return factory(location)
 
 
 def _open_oks(location: str) -> Tracker:
-    from .oks import OksTracker
+    from .oks import OksRules, OksTracker
 
-    return OksTracker()
+    if location not in ("", _SWAPPED):
+        raise UsageError(f"no kind {location!r} of the tracker oks", expected=f"oks or oks:{_SWAPPED}")
+    return OksTracker(OksRules(undo_swaps=location != _SWAPPED))
 
 
 def _open_detection_order(location: str) -> Tracker:

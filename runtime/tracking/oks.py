@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..detectors.region import Region
 from ..errors import missing_extra
 from ..pose.skeleton import Skeleton
 from .similarity import Fit, fit, joint_spreads
+from .swaps import SwapFilter
 from .track import Track
 
 _LONGEST_DOUBT_S = 1.0  # uncertainty grows for no longer than that
@@ -33,6 +34,8 @@ class OksRules:
         memory_s: somebody with an id who is not seen for longer is forgotten.
         most_cost: a detection that fits worse, as a negative logarithm of likelihood, is somebody else.
         same: two detections whose costs for each other are below this are of one person.
+        swap_cost: what it costs besides if a detection fits better with left and right exchanged.
+        undo_swaps: exchange left and right where the detector exchanges them.
     """
 
     certain: float = 0.4
@@ -42,6 +45,8 @@ class OksRules:
     memory_s: float = 2.0
     most_cost: float = 10.0
     same: float = 0.3
+    swap_cost: float = 4.0
+    undo_swaps: bool = True
 
 
 class OksTracker:
@@ -49,7 +54,8 @@ class OksTracker:
 
     The ids are 0, 1 ... in the order in which people were confirmed, and are never given again. Who is in the first frame has
     an id at once; who comes later has one after three frames, so that a detector's ghost in a single frame is nobody. Who is
-    hidden for less than ``memory_s`` keeps the id.
+    hidden for less than ``memory_s`` keeps the id. Where a detector exchanges the left and right joints of a person, in a limb
+    pair or altogether, the detections that come out have them exchanged back.
 
     Times may be uneven. If time jumps back or forward by more than ``memory_s``, everybody is forgotten, and the frame
     counts as a first one; in a frame that is only a little out of order nobody has moved.
@@ -85,12 +91,12 @@ class OksTracker:
         self._forget(t_s)
         for i in left:
             if i not in matched and detections[i].score >= self.rules.certain:
-                matched[i] = Track(points[i], t_s=t_s, region=detections[i].region)
+                matched[i] = self._new_track(points[i], t_s=t_s, region=detections[i].region)
                 self._tracks.append(matched[i])
         for track in matched.values():
             if track.person is None and (first or track.hits >= self.rules.hits):
                 track.person, self._people = self._people, self._people + 1
-        return {track.person: detections[i] for i, track in matched.items() if track.person is not None}
+        return {track.person: _ordered(detections[i], track) for i, track in matched.items() if track.person is not None}
 
     def regions(self, *, t_s: float) -> list[Region]:
         """Where the people who were seen lately are expected, whether they have an id or not."""
@@ -101,6 +107,11 @@ class OksTracker:
     def reset(self) -> None:
         """Forget everybody, and start again with id 0."""
         self._tracks, self._people, self._last_s = [], 0, None
+
+    def _new_track(self, points: F64, *, t_s: float, region: Region | None) -> Track:
+        assert self._skeleton is not None, "there are detections"
+        swaps = SwapFilter(self._skeleton) if self.rules.undo_swaps else None
+        return Track(points, t_s=t_s, region=region, swaps=swaps)
 
     def _check_time(self, t_s: float) -> float:
         """The time, or the last one if it is no time or a little earlier; after a jump everybody is forgotten."""
@@ -142,11 +153,14 @@ class OksTracker:
         self, tracks: list[Track], detections: Sequence[Detection], points: Sequence[F64], stage: list[int], t_s: float
     ) -> dict[int, Track]:
         """Index of a detection -> track, for the pairs of least cost together; the tracks go on with them."""
-        if not tracks or not stage:
+        if not tracks or not stage or self._skeleton is None:
             return {}
         unseen_s = np.array([track.unseen_s(t_s) for track in tracks])
         expected, size_px = np.stack([track.expected(t_s) for track in tracks]), np.array([track.size_px for track in tracks])
         compared = self._fit(expected, np.stack([points[i] for i in stage]), size_px, unseen_s)
+        if self.rules.undo_swaps:
+            mirrored = np.stack([points[i][list(self._skeleton.mirrored)] for i in stage])
+            compared = compared.better(self._fit(expected, mirrored, size_px, unseen_s), extra=self.rules.swap_cost)
         matched = {}
         for row, column in zip(*self._assign(np.minimum(compared.cost, self.rules.most_cost)), strict=True):
             if compared.cost[row, column] < self.rules.most_cost:
@@ -165,3 +179,11 @@ def _finite_points(detection: Detection) -> F64:
     points = np.asarray(detection.keypoints.points, np.float64).copy()
     points[~np.isfinite(points).all(axis=1)] = 0
     return points
+
+
+def _ordered(detection: Detection, track: Track) -> Detection:
+    """The detection that a track was given last, with what the detector exchanges exchanged back."""
+    if track.order is None:
+        return detection
+    keypoints = detection.keypoints
+    return replace(detection, keypoints=replace(keypoints, points=keypoints.points[track.order]))

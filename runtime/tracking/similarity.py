@@ -48,6 +48,13 @@ class Fit:
     shift_px: F64
     log_scale: F64
 
+    def better(self, other: Fit, *, extra: float = 0.0) -> Fit:
+        """Of each pair whichever of two comparisons costs less; the other one's cost grows by ``extra`` first."""
+        other_cost = other.cost + extra
+        worse = other_cost < self.cost
+        shift_px = np.where(worse[..., None], other.shift_px, self.shift_px)
+        return Fit(np.minimum(self.cost, other_cost), shift_px, np.where(worse, other.log_scale, self.log_scale))
+
 
 def joint_spreads(skeleton: Skeleton) -> F64:
     """(J,) OKS constants of a skeleton's joints, in square roots of a person's area."""

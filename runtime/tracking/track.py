@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import F64
 from ..detectors.region import Region
+from .swaps import SwapFilter
 
 _VELOCITY_S = 0.15  # time constant of the velocity
 _GROWTH_S = 0.5  # time constant of the change in size
@@ -27,9 +29,10 @@ class Track:
         points_px: (J, 3) x, y, score, finite.
         t_s: when.
         region: where to look next, of the detection.
+        swaps: finds what the detector exchanges of this person; None takes detections as they are.
     """
 
-    def __init__(self, points_px: F64, *, t_s: float, region: Region | None = None) -> None:
+    def __init__(self, points_px: F64, *, t_s: float, region: Region | None = None, swaps: SwapFilter | None = None) -> None:
         self.person: int | None = None
         self.hits = 1
         self.first_s = self.seen_s = t_s
@@ -38,6 +41,10 @@ class Track:
         self._growth = 0.0  # of the logarithm of the size, per second
         self._region = region
         self.size_px = _size_px(points_px)
+        self._swaps = swaps
+        self.order: NDArray[np.intp] | None = None  # (J,) that undoes what the last detection exchanges; None if nothing
+        if swaps is not None:
+            self.order = swaps.update(points_px, size_px=self.size_px, elapsed_s=0.0)
 
     def unseen_s(self, t_s: float) -> float:
         """Seconds since the person was seen; 0 for a time before that."""
@@ -67,6 +74,9 @@ class Track:
         """
         expected = self.expected(t_s)
         elapsed_s = self.unseen_s(t_s)
+        if self._swaps is not None:
+            self.order = self._swaps.update(points_px, size_px=self.size_px, elapsed_s=elapsed_s)
+            points_px = points_px if self.order is None else points_px[self.order]
         both = np.minimum(points_px[:, 2], self._points[:, 2])
         sure = both >= max(both.max() / 2, _LEAST)
         if elapsed_s >= _SHORTEST_S and sure.any():
