@@ -28,6 +28,7 @@ PARTS = ("transform", "intrinsic")
 SIZE = ImageSize(1000, 1002)
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 14
 LIMBS = {"arms": (11, 12, 13), "legs": (4, 5, 6), "both": (4, 5, 6, 11, 12, 13)}
+APART = ("arms", "both")  # of a person who is seen from the front; legs pass each other at every step
 
 
 def swapped(points_px: F64, limbs: str | None) -> F64:
@@ -79,7 +80,7 @@ def test_a_person_who_walks_in_circles_is_left_as_is(seed: int, fps: float, nois
 @given(
     seed=st.integers(0, 10_000),
     fps=st.sampled_from([30.0, 60.0]),
-    limbs=st.sampled_from([*LIMBS]),
+    limbs=st.sampled_from(APART),
     begin=st.floats(0.5, 0.7),
     share=st.floats(0.03, 0.2),
 )
@@ -91,12 +92,24 @@ def test_a_spell_of_swaps_is_undone(seed: int, fps: float, limbs: str, begin: fl
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 10_000), wrong=st.integers(1, 12), limbs=st.sampled_from([*LIMBS]))
+@given(seed=st.integers(0, 10_000), wrong=st.integers(1, 12), limbs=st.sampled_from(APART))
 def test_after_a_wrong_start_people_are_right_again_in_as_many_frames(seed: int, wrong: int, limbs: str) -> None:
     points, size_px = facing(1.0, fps=30.0, seed=seed)
     given_px = [swapped(p, limbs if i < wrong else None) for i, p in enumerate(points)]
     found = undone(given_px, size_px=size_px, fps=30.0)
     assert np.array_equal(found[2 * wrong + 1 :], points[2 * wrong + 1 :])
+
+
+def test_legs_that_are_exchanged_are_put_right_in_nine_of_ten_cases() -> None:
+    """A swap that begins or ends just when they pass each other cannot be seen."""
+    spells = starts = 0
+    for seed in range(60):
+        points, size_px = facing(1.0, fps=30.0, seed=seed)
+        spell = [swapped(p, "legs" if 16 <= i < 20 else None) for i, p in enumerate(points)]
+        spells += np.array_equal(undone(spell, size_px=size_px, fps=30.0), points)
+        start = [swapped(p, "legs" if i < 5 else None) for i, p in enumerate(points)]
+        starts += np.array_equal(undone(start, size_px=size_px, fps=30.0)[11:], points[11:])
+    assert spells >= 54 and starts >= 54
 
 
 def test_in_a_whole_walk_most_swaps_are_undone() -> None:
