@@ -74,20 +74,21 @@ def _list(out: Output) -> Result:
 
 def _rows() -> Iterator[Row]:
     """All detectors: one row for each that takes a file of the user, one for each variant of the others."""
+    versions = extra_versions(EXTRAS["camera"])
+    lacking = [package for package in _PACKAGES if versions.get(package) is None]
     for detector, form in DETECTORS.forms.items():
         variants = [name for name in MODELS if name.partition(":")[0] == detector]
         if not variants:
             yield Row(form, default=False, ready=None, why="takes a file of yours" if ":" in form else "another package's")
         for name in variants:
-            yield _fetchable(name, MODELS[name])
+            yield _fetchable(name, MODELS[name], lacking)
 
 
-def _fetchable(name: str, files: tuple[ModelFile, ...]) -> Row:
-    """The row of a detector whose networks can be fetched."""
+def _fetchable(name: str, files: tuple[ModelFile, ...], lacking: list[str]) -> Row:
+    """The row of a detector whose networks can be fetched; ``lacking`` are the packages that are not installed."""
     why, run = "ready", None
-    versions = extra_versions(EXTRAS["camera"])
-    if missing := [package for package in _PACKAGES if versions.get(package) is None]:
-        why, run = f"needs {' and '.join(missing)}", 'pip install "posemoe-edge[camera]"'
+    if lacking:
+        why, run = f"needs {' and '.join(lacking)}", 'pip install "posemoe-edge[camera]"'
     elif absent := [file for file in files if not file.is_ready()]:
         why = "damaged in the cache" if any(file.path.is_file() for file in absent) else "not fetched yet"
         run = get_command(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import MissingError, UsageError
@@ -42,6 +43,16 @@ class AtomicFile:
         os.umask(umask)
         self.partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
         self.partial.replace(self.path)
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Commit after what runs inside; if that fails, discard."""
+        try:
+            yield
+        except BaseException:
+            self.discard()
+            raise
+        self.commit()
 
     def discard(self) -> None:
         """Delete the partial file; after ``commit``, or a second time, this does nothing."""

@@ -16,6 +16,9 @@ from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, Skeleton
 from .region import Box, Region
 
+MIN_JOINTS = 6
+"""With fewer joints seen there is no person: an empty wall gets one or two."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detection:

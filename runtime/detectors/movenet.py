@@ -10,16 +10,13 @@ import numpy as np
 from ..arrays import F32, ImageBgr
 from ..pose.keypoints import ImageSize
 from ..pose.skeleton import COCO17, Skeleton
-from .base import Detection, Detector, check_picture
+from .base import MIN_JOINTS, Detection, Detector, check_picture
 from .following import FollowingDetector
 from .network import Network, open_network
 from .region import Box, Region, crop
 
 MIN_SCORE = 0.1
 """Joints with a lower score count as not seen: MoveNet guesses a position for every joint."""
-
-MIN_JOINTS = 6
-"""With fewer joints seen there is no person: an empty wall gets one or two."""
 
 MIN_PERSON_SCORE = 0.25
 """Least score of a person of MultiPose, which gives six in every picture."""

@@ -11,15 +11,12 @@ from ..arrays import F32, ImageBgr
 from ..errors import ArtefactError
 from ..pose.keypoints import ImageSize
 from ..pose.skeleton import SKELETONS
-from .base import Detection
+from .base import MIN_JOINTS, Detection
 from .decoders import decode_heatmaps, decode_keypoints, decode_simcc
 from .description import NetworkDescription, read_description
 from .following import FollowingDetector
 from .network import Network, open_network
 from .region import Box, Region, crop
-
-MIN_JOINTS = 6
-"""With fewer joints seen there is no person."""
 
 
 class TopDownDetector(FollowingDetector):

@@ -84,12 +84,8 @@ class PngSink(BaseSink):
         if not self._samples:
             file.discard()
             return
-        try:
+        with file.committing():
             self._draw(file.partial)
-        except BaseException:
-            file.discard()
-            raise
-        file.commit()
         self.written = file.path
 
     def abort(self) -> None:

@@ -78,13 +78,9 @@ class VideoSink(BaseSink):
         if self._container is None:
             file.discard()
             return
-        try:
+        with file.committing():
             self._container.mux(self._stream.encode(None))
             self._container.close()
-        except BaseException:
-            file.discard()
-            raise
-        file.commit()
         self.written = file.path
 
     def abort(self) -> None:
