@@ -19,6 +19,7 @@ from posemoe_edge.edge.models.dssm import DSSMConfig
 from posemoe_edge.edge.models.frame import FrameConfig
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import PoseMoEConfig
+from posemoe_edge.edge.models.stem import PoseStem
 from posemoe_edge.edge.models.topology import build
 from posemoe_edge.edge.presets import PRESETS
 from posemoe_edge.export import verify as verify_module
@@ -50,7 +51,7 @@ def shrunk(config: LifterConfig) -> LifterConfig:
     if isinstance(config, PoseMoEConfig) and config.stem is not None:
         fields["stem"] = 16
     if isinstance(config, FrameConfig):
-        fields["mix_dim"] = 8
+        fields |= {"mix_dim": 8, "time_layers": 1}
     return replace(config, **fields)
 
 
@@ -63,13 +64,16 @@ def distinct_configs() -> dict[str, LifterConfig]:
 
 
 KINDS = distinct_configs()
-CHUNKED = [name for name, config in KINDS.items() if not config.windowed]
+STREAMING = [name for name, config in KINDS.items() if not config.windowed]
+# A causal PoseMoE takes most of a minute to trace in chunks. The artefacts "retention-chunk" and "dssm-chunk" of other tests
+# are such, and the frame lifters here have the remaining parts of ours: the view, the refinement over time and sigma.
+CHUNKED = [name for name in STREAMING if KINDS[name].topology != "moe" or KINDS[name].lookahead]
 # A step has no frame ahead: a lifter with lookahead computes the steps of the causal preset of its configuration.
 CAUSAL = {
     name: other
     for name, config in KINDS.items()
     for other, its in KINDS.items()
-    if name in CHUNKED and config.lookahead and its == replace(config, lookahead=False)
+    if name in STREAMING and config.lookahead and its == replace(config, lookahead=False)
 }
 
 
@@ -120,6 +124,8 @@ def expected(model: Lifter, keypoints: np.ndarray, chunk: int | None) -> np.ndar
 def test_a_preset_runs_as_its_reference_and_is_certified(
     name: str, chunk: int | None, tmp_path: Path, walker_keypoints: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for blocks in ("BLOCKS", "TIME_LAYERS"):
+        monkeypatch.setattr(PoseStem, blocks, 1)
     model = perturbed_lifter(KINDS[name])
     folder = tmp_path / name
     manifest = export(model, folder, preset=name, chunk=chunk)

@@ -194,7 +194,7 @@ def test_single_frames_are_learnt_beside_streams(tmp_path: Path, clips: list[Cli
     errors = []
     mlp = FrameConfig(dim=32, layers=2, mixer=RetentionConfig(), window=None, heads=2, mix_dim=16)
     for singles in (0, 256):
-        recipe = dataclasses.replace(SHORT, updates=150, windows=0.0, singles=singles, rate=5e-3)
+        recipe = dataclasses.replace(SHORT, updates=80, windows=0.0, singles=singles, rate=5e-3)
         train(Preset("tiny-mlp", mlp, "for tests"), clips, out=tmp_path / f"{singles}.safetensors", recipe=recipe)
         model, _ = load_checkpoint(tmp_path / f"{singles}.safetensors")
         scenes = next(Scenes(MotionBank(clips), rows=400, frames=1, windows=True, view="image", seed=9))
@@ -207,7 +207,7 @@ def test_a_lifter_with_sigma_learns_how_far_it_is_off(tmp_path: Path, clips: lis
     config = PoseMoEConfig(
         mixer=RetentionConfig(), dim=16, heads=2, layers=1, stem=16, view="person", sigma=True, gate="bounded"
     )
-    recipe = dataclasses.replace(SHORT, updates=150, rows=8, rate=5e-3)
+    recipe = dataclasses.replace(SHORT, updates=80, rows=8, rate=5e-3)
     record = train(Preset("tiny", config, "for tests"), clips, out=tmp_path / "a.safetensors", recipe=recipe)
     shares = record["experts"]["shares"]
     assert len(shares) == 1 and min(shares[0].values()) > 0.04 and max(shares[0].values()) < 0.96
