@@ -81,7 +81,7 @@ OUR_PARTS: dict[str, Any] = {"view": "person", "sigma": True, "gate": "bounded"}
 
 MIXERS: list[tuple[MixerConfig, int | None, str]] = [
     (AttentionConfig(), 81, "PoseMoE as published, in small: softmax over a window of 81 frames"),
-    (RetentionConfig(), None, "PoseMoE that streams: causal retention, one frame in, one pose out"),
+    (RetentionConfig(distances="bones"), None, "PoseMoE that streams: causal retention, one frame in, one pose out"),
     (DSSMConfig(), None, "PoseMoE that streams: diagonal state space model, one frame in, one pose out"),
 ]
 
@@ -102,7 +102,7 @@ OURS += [
 OURS.append(
     Preset(
         "posemoe-retention-ahead-s",
-        PoseMoEConfig(mixer=RetentionConfig(), lookahead=True, **SIZES["s"], **OUR_PARTS),
+        PoseMoEConfig(mixer=RetentionConfig(distances="bones"), lookahead=True, **SIZES["s"], **OUR_PARTS),
         "PoseMoE that streams by chunks: the frames of a chunk see one another, and the past",
     )
 )

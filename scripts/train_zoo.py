@@ -56,7 +56,7 @@ class Stage:
 def stages(size: str) -> list[Stage]:
     """The stages of one size, in the order of training."""
     mlp = f"frame-{size}"
-    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "scene": 4, "muon": 0.0, "trunk_rate": 0.0, "velocity": 1.0}
+    over_time: dict[str, Any] = {"frames": 27, "windows": 0.0, "scene": 8, "muon": 0.0, "trunk_rate": 0.0, "velocity": 1.0}
     mixers = ("retention", "dssm", "attention") if size == "s" else ("retention", "dssm")
     rows = {"retention": 32, "dssm": 32, "attention": 12}
     return [

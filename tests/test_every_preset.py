@@ -49,9 +49,9 @@ def shrunk(config: LifterConfig) -> LifterConfig:
     if config.topology == "dual_stream":
         fields["representation"] = 8
     if isinstance(config, PoseMoEConfig) and config.stem is not None:
-        fields["stem"] = 16
+        fields |= {"stem": 16, "dim": 12}
     if isinstance(config, FrameConfig):
-        fields |= {"mix_dim": 8, "time_layers": 1}
+        fields |= {"mix_dim": 12, "time_layers": 1}
     return replace(config, **fields)
 
 

@@ -46,6 +46,7 @@ class DSSM(Mixer):
     """
 
     kind: ClassVar[str] = "dssm"
+    shared_by_head: ClassVar[bool] = False  # each channel is a filter of its own
 
     def __init__(self, dim: int, joints: int = 17, size: int = 16, *, modes: Modes = "lin", shared: bool = False) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from .lifter import Lifter
 from .mixer import MixerConfig
 from .modes import ExecutionMode
 from .precision import at_least_fp32
-from .refinement import JointRefinement
+from .refinement import BoneRefinement
 from .sigma_head import SigmaFactor
 
 
@@ -24,7 +24,7 @@ class FrameConfig(LifterConfig):
 
     Args:
         mixer: of the blocks that refine the pose over time; None lifts each frame by itself.
-        mix_dim: channels of a joint in those blocks, in ``heads`` heads.
+        mix_dim: channels of a bone in those blocks, in ``heads`` heads.
         time_layers: how many blocks.
     """
 
@@ -37,7 +37,7 @@ class FrameConfig(LifterConfig):
 
 
 class FrameLifter(Lifter):
-    """Lifts each frame from all of its joints, and with a mixer refines the pose by what each joint did before."""
+    """Lifts each frame from all of its joints, and with a mixer refines the pose by what was guessed before."""
 
     config: FrameConfig
 
@@ -49,10 +49,10 @@ class FrameLifter(Lifter):
         self.sigma = (
             nn.Sequential(Norm(config.dim, config.norm_eps), LogSigma(config.dim, config.joints)) if config.sigma else None
         )
-        self.refine: JointRefinement | None = None
+        self.refine: BoneRefinement | None = None
         self.sigma_factor: SigmaFactor | None = None
         if config.mixer is not None:
-            self.refine = JointRefinement(config, dim=config.mix_dim, layers=config.time_layers)
+            self.refine = BoneRefinement(config, dim=config.mix_dim, layers=config.time_layers, sigma=config.sigma)
             self.sigma_factor = SigmaFactor(config.mix_dim, config.joints, eps=config.norm_eps) if config.sigma else None
         self.number_states()
 
@@ -69,8 +69,7 @@ class FrameLifter(Lifter):
         pose = at_least_fp32(self.head(h)).unflatten(-1, (self.config.joints, 3))
         sigma = self.sigma(h.detach()) if self.sigma is not None else None  # (..., J)
         if self.refine is not None:
-            features, correction = self.refine(x, pose, mode)
-            pose = pose + correction
+            features, pose = self.refine(x, pose, sigma, mode)
             if sigma is not None and self.sigma_factor is not None:
                 sigma = sigma * self.sigma_factor(features)
         return mode.after_head(pose if sigma is None else torch.cat([pose, sigma[..., None]], dim=-1))

@@ -31,6 +31,7 @@ class Mixer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    shared_by_head: ClassVar[bool] = True  # whether the channels of a head are mixed by the same weights
     keep_fp32 = True
 
     @property

@@ -18,7 +18,8 @@ from .validation import check_literals
 # NC-RetNet's per-joint distance d_j: small for the ends of the limbs, whose state decays fast.
 H36M_DISTANCES = (4.0, 4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 4.0, 4.0, 2.0, 2.0, 0.5, 0.5, 2.0, 0.5, 0.5)
 MPI3DHP_DISTANCES = (1.5, 1.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 2.0, 1.5)
-DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES}
+BONE_DISTANCES = (2.0,) * 17  # a body keeps its lengths: the slowest head of every bone remembers 256 frames
+DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES, "bones": BONE_DISTANCES}
 
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
 

@@ -8,7 +8,7 @@ from .config import LifterConfig
 from .layers import EndpointLinear, MLPBlock, Norm
 from .modes import ExecutionMode
 from .precision import at_least_fp32
-from .refinement import JointRefinement
+from .refinement import BoneRefinement
 
 
 class PoseStem(nn.Module):
@@ -17,7 +17,7 @@ class PoseStem(nn.Module):
     Args:
         config: of the lifter, with C channels a joint.
         width: of the MLP.
-        over_time: whether the guess is refined by what each joint did before.
+        over_time: whether the guess is refined by what was guessed before.
     """
 
     BLOCKS, TIME_LAYERS = 2, 2
@@ -31,7 +31,7 @@ class PoseStem(nn.Module):
         self.norm = Norm(width, eps)
         self.features = nn.Sequential(nn.Linear(width, width // 4), nn.Linear(width // 4, joints * config.dim))
         self.head = EndpointLinear(width, joints * 3)
-        self.refine = JointRefinement(config, dim=config.dim, layers=self.TIME_LAYERS) if over_time else None
+        self.refine = BoneRefinement(config, dim=config.dim, layers=self.TIME_LAYERS, sigma=False) if over_time else None
 
     def forward(self, x: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         """(..., J, C) features and (..., J, 3) metres, from what the network sees, (..., J, input channels)."""
@@ -39,6 +39,6 @@ class PoseStem(nn.Module):
         features = self.features(h).to(h.dtype).unflatten(-1, (self.joints, -1))
         guess = at_least_fp32(self.head(h)).unflatten(-1, (self.joints, 3))
         if self.refine is not None:
-            refined, correction = self.refine(x, guess, mode)
-            features, guess = features + refined.to(features.dtype), guess + correction
+            refined, guess = self.refine(x, guess, None, mode)
+            features = features + refined.to(features.dtype)
         return features, guess

@@ -49,7 +49,7 @@ def test_a_window_belongs_to_its_mixer(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize("mixer", [RetentionConfig(), DSSMConfig(state_size=4)])
 def test_with_a_mixer_the_three_forms_are_equal(mixer: MixerConfig) -> None:
     torch.manual_seed(0)
-    model = FrameLifter(FrameConfig(dim=16, layers=2, mixer=mixer, window=None, heads=2, mix_dim=8)).double().eval()
+    model = FrameLifter(FrameConfig(dim=16, layers=2, mixer=mixer, window=None, heads=2, mix_dim=12)).double().eval()
     x = torch.rand(2, 7, 17, 3, dtype=torch.float64)
     dt = 0.01 + 0.1 * torch.rand(2, 7, dtype=torch.float64)
     with torch.no_grad():

@@ -117,7 +117,7 @@ def test_a_stream_of_an_mlp_starts_as_the_mlp_and_learns_beside_it() -> None:
     mlp = build(FrameConfig(dim=24, layers=2, view="person", sigma=True)).eval()
     model = inflate(
         mlp,
-        FrameConfig(dim=24, layers=2, view="person", sigma=True, mixer=RetentionConfig(), window=None, heads=2, mix_dim=8),
+        FrameConfig(dim=24, layers=2, view="person", sigma=True, mixer=RetentionConfig(), window=None, heads=2, mix_dim=12),
     ).eval()
     x = torch.rand(2, 5, 17, 3)
     with torch.no_grad():
