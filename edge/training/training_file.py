@@ -67,7 +67,7 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
 
     Raises:
         UsageError: the training is of another network, or used another recipe (only its length may change).
-        ArtefactError: the file cannot be read.
+        ArtefactError: the file cannot be read, or was written when this network had other weights.
     """
     path = training_path(out)
     if not path.is_file():
@@ -85,6 +85,13 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
         ) from error
     if saved_config != model.config:
         raise UsageError(f"{path} is the training of another network", expected="another --out, or --fresh")
+    saved = {name.removeprefix("model."): x.shape for name, x in tensors.items() if name.startswith("model.")}
+    if saved != {name: x.shape for name, x in model.state_dict().items()}:
+        raise ArtefactError(
+            f"the training at {path} is of another version of this network: its weights differ in name or shape",
+            expected="a training of this version, or --fresh",
+            run=f"rm {path}",
+        )
     for key, value in saved_recipe.items():
         if key not in ("updates", "minutes") and recipe.get(key) != value:
             raise UsageError(f"{path} was trained with {key} {value}, not {recipe.get(key)}", expected="the same, or --fresh")

@@ -280,6 +280,19 @@ def test_a_resumed_training_may_be_longer_but_not_of_another_recipe(tmp_path: Pa
         train(other, clips, out=out, recipe=SHORT)
 
 
+def test_a_training_of_another_version_of_the_network_is_refused(tmp_path: Path, clips: list[Clip]) -> None:
+    out = tmp_path / "tiny.safetensors"
+    train(TINY, clips, out=out, recipe=SHORT)
+    path = training_path(out)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+    tensors["model.embed.old_weight"] = tensors.pop("model.embed.weight")
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ArtefactError, match="of another version of this network"):
+        train(TINY, clips, out=out, recipe=SHORT)
+
+
 def test_a_training_with_a_flat_configuration_is_resumed(tmp_path: Path, clips: list[Clip]) -> None:
     """Files written before mixers had configurations of their own."""
     out = tmp_path / "tiny.safetensors"
