@@ -56,7 +56,7 @@ def solve_roots(pose_m: F64, rays: F64, *, sigma_m: F64 | None = None) -> list[S
     Args:
         pose_m: (B, J, 3) metres relative to the hip, camera axes.
         rays: (B, J, 3) x and y on the undistorted picture plane at depth 1, and the score, which weights the joint.
-        sigma_m: (B, J) how far each joint is from the truth, as the lifter says; None for joints alike.
+        sigma_m: (B, J) how far each joint is from the truth relative to the hip, as the lifter says; None for joints alike.
 
     Returns:
         A solution for each of the B people.
@@ -64,6 +64,8 @@ def solve_roots(pose_m: F64, rays: F64, *, sigma_m: F64 | None = None) -> list[S
     x, y, z = np.moveaxis(pose_m, -1, 0)  # (B, J) each
     u, v, score = np.moveaxis(rays, -1, 0)
     sigma = np.full_like(x, POSE_SIGMA_M) if sigma_m is None else np.maximum(sigma_m, 1e-3)
+    # A lifter is sure of the hip, from which it measures the pose; of where the keypoint should be, no more than of others.
+    sigma[:, 0] = np.median(sigma, axis=-1)
     seen = (score > 0) & np.isfinite(rays).all(axis=-1) & np.isfinite(pose_m).all(axis=-1)
     u, v, x, y, z = (np.where(seen, value, 0) for value in (u, v, x, y, z))
     base = np.where(seen, score, 0) / sigma**2

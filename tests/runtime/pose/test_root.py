@@ -111,6 +111,18 @@ def test_a_joint_that_the_lifter_is_unsure_of_counts_less() -> None:
     assert told < not_told
 
 
+def test_a_lifter_that_is_sure_of_the_hip_does_not_trust_its_keypoint_more() -> None:
+    """Poses are measured from the hip, so that a lifter's standard deviation there is next to nothing."""
+    root_m, pose_m = np.array([0.2, -0.1, 4.0]), walkers(1)
+    rays = rays_of(pose_m + root_m)
+    rays[:, 0, 0] += 0.03  # the hip's keypoint is off by 12 cm
+    sigma_m = np.full((1, 17), 0.05)
+    sigma_m[:, 0] = 0.001
+    [solution] = solve_roots(pose_m, rays, sigma_m=sigma_m)
+    assert np.linalg.norm(solution.xyz_m - root_m) < 0.02
+    assert np.sqrt(solution.covariance[1, 1]) > 0.02  # and that of the position is not
+
+
 def test_joints_that_are_not_seen_take_no_part() -> None:
     root_m, pose_m = np.array([[0.3, 0.1, 3.0]]), walkers(1)
     rays = rays_of(pose_m + root_m[:, None])
