@@ -35,7 +35,7 @@ from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.models.cost import lifter_cost
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.edge.models.posemoe import ABLATIONS, PoseMoEConfig
-from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
+from posemoe_edge.edge.presets import Preset, find_preset
 from posemoe_edge.edge.training.inflate import start_from
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
@@ -135,7 +135,7 @@ def plot(rows: Sequence[Row]) -> Bars:
 
 def decoder_parser() -> argparse.ArgumentParser:
     parser, defaults = option_parser(__doc__), Recipe()
-    parser.add_argument("--preset", default=DEFAULT_PRESET, help="the whole network")
+    parser.add_argument("--preset", default="posemoe-retention-s", help="the whole network")
     parser.add_argument("--without", nargs="+", choices=list(ABLATION_NAMES), default=["encoder-alone"], help="parts to remove")
     parser.add_argument("--out", type=Path, default=Path("decoder"), help="the folder of the trained weights")
     parser.add_argument("--updates", type=int, default=defaults.updates)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from experiment import Bars, Row, exit_on_error, option_parser, parse_options, selected_clips, write_result
 from posemoe_edge.edge.data.mocap import Clip
-from posemoe_edge.edge.presets import DEFAULT_PRESET, Preset, find_preset
+from posemoe_edge.edge.presets import Preset, find_preset
 from posemoe_edge.edge.scenes.motion_bank import MotionBank
 from posemoe_edge.edge.scenes.scenes import SceneBatch, Scenes
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
@@ -81,7 +81,7 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
 
 def main() -> None:
     parser = option_parser(__doc__, split="train", weights=False)
-    parser.add_argument("--preset", default=DEFAULT_PRESET, help="what is trained meanwhile")
+    parser.add_argument("--preset", default="posemoe-retention-s", help="what is trained meanwhile")
     parser.add_argument("--updates", type=int, default=20, help="of the training, that are counted")
     parser.add_argument("--played", type=int, default=PLAYED, help="frames that each row of a loader plays")
     options = parse_options(parser)

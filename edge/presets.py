@@ -21,8 +21,6 @@ from .models.pruning import Pruning
 from .models.retention import RetentionConfig
 from .models.topology import build
 
-DEFAULT_PRESET = "posemoe-retention-s"
-
 
 @dataclass(frozen=True)
 class Published:

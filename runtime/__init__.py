@@ -1,6 +1,6 @@
 """Run an artefact and keep its state. Needs numpy and pydantic, and one engine; never torch or onnx.
 
-model = load("posemoe-retention-s")
+model = load("frame-retention-s")
 stream = model.stream()
 pose = stream.step(keypoints, t=frame_time_s)
 """

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that the folder is the 
 
 import torch
 from experiment import check_outputs, exit_on_error, format_table
-from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, find_artefact
+from posemoe_edge.runtime.artefact.locate import find_artefact
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 from posemoe_edge.runtime.engines import ENGINES
 from posemoe_edge.runtime.errors import MissingError, UsageError
@@ -126,7 +126,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", type=lambda text: text.split(","), default=list(TABLES), help=f"some of {','.join(TABLES)}")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="PyTorch's device; an engine has its own")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="an artefact of mode step, with its reference")
+    parser.add_argument("--model", default="posemoe-retention-s", help="an artefact of mode step, with its reference")
     parser.add_argument(
         "--precision",
         type=lambda text: text.split(","),

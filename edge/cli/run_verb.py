@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
@@ -39,7 +40,7 @@ _DOUBTS: dict[Doubt, str] = {
 
 @click.command("run")
 @click.argument("source")
-@click.option("--model", help="An artefact's folder, or a shipped one's name; default: posemoe-retention-s.")
+@click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")
 @click.option(
     "--precision",
     type=click.Choice(list(PRECISIONS)),

@@ -9,7 +9,7 @@ from ..registry import suggest
 from .manifest import MANIFEST
 
 ZOO = Path(__file__).parents[1] / "zoo"
-DEFAULT_MODEL = "posemoe-retention-s"
+DEFAULT_MODEL = "frame-retention-s"
 
 
 def find_artefact(artefact: str | Path | None = None) -> Path:
@@ -35,7 +35,7 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
             run=f"posemoe-edge export {artefact}",
         )
     shipped = sorted(manifest.parent.name for manifest in ZOO.glob(f"*/{MANIFEST}"))
-    name = path.name if path.name.startswith("posemoe-") else DEFAULT_MODEL
+    name = path.name if path.name.startswith(("posemoe-", "frame-")) else DEFAULT_MODEL
     raise MissingError(
         f"there is no artefact at {artefact}{suggest(path.name, shipped)}",
         expected=f"a folder, or a shipped one ({', '.join(shipped) or 'none'})",

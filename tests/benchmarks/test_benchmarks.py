@@ -27,6 +27,7 @@ from posemoe_edge.edge.models.retention import RetentionConfig
 from posemoe_edge.edge.presets import Preset
 from posemoe_edge.export.reference import save_reference
 from posemoe_edge.runtime import load
+from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROUNDED = 0.006  # results are rounded to hundredths
@@ -348,7 +349,7 @@ def test_lifters_that_answer_for_one_frame_of_a_window_are_refused(run: Any, wei
 
 def test_the_shipped_weights_are_the_default() -> None:
     (name,) = module("experiment").load_lifters(Namespace(weights=None, device="cpu"))
-    assert name == presets.DEFAULT_PRESET
+    assert name == DEFAULT_MODEL
 
 
 def test_fewer_clips_are_measured_and_all_are_trained_on(data: Path) -> None:

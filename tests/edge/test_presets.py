@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from posemoe_edge.edge.models.topology import build
-from posemoe_edge.edge.presets import DEFAULT_PRESET, OURS, PAPERS, PRESETS, Preset, find_preset
+from posemoe_edge.edge.presets import OURS, PAPERS, PRESETS, Preset, find_preset
+from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL
 from posemoe_edge.runtime.errors import UsageError
 
 MIXERS = ("attention", "retention", "dssm")
@@ -23,7 +24,7 @@ def test_a_preset_has_the_mixer_of_its_name(name: str) -> None:
 
 
 def test_every_preset_is_named_once_and_the_default_is_one() -> None:
-    assert set(NAMES) <= set(PRESETS) and DEFAULT_PRESET in PRESETS
+    assert set(NAMES) <= set(PRESETS) and DEFAULT_MODEL in PRESETS
     assert all(name == preset.name for name, preset in PRESETS.items())
 
 

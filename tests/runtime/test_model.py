@@ -96,11 +96,11 @@ def test_a_shipped_artefact_is_found_by_its_name(
     retention_artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zoo = tmp_path / "zoo"
-    shutil.copytree(retention_artefact, zoo / "posemoe-retention-s")
+    shutil.copytree(retention_artefact, zoo / locate.DEFAULT_MODEL)
     monkeypatch.setattr(locate, "ZOO", zoo)
     monkeypatch.chdir(tmp_path)
-    assert str(load()) == str(load("posemoe-retention-s")) == "tiny-retention fp32 step"
-    with pytest.raises(MissingError, match=r"shipped one \(posemoe-retention-s\); run: posemoe-edge export posemoe-dssm-s"):
+    assert str(load()) == str(load(locate.DEFAULT_MODEL)) == "tiny-retention fp32 step"
+    with pytest.raises(MissingError, match=r"shipped one \(frame-retention-s\); run: posemoe-edge export posemoe-dssm-s"):
         load("posemoe-dssm-s")
     (zoo / "posemoe-dssm-s").mkdir()
     with pytest.raises(MissingError, match=r"shipped as weights, .*; run: posemoe-edge export posemoe-dssm-s"):

@@ -243,11 +243,15 @@ def test_positions_are_measured_against_the_sources_truth(model: Model) -> None:
 
 def test_a_known_size_puts_people_where_they_are(model: Model) -> None:
     """The walkers' sizes are known to the test alone; the floor is not known here."""
-    source = SyntheticSource(people=1, seed=2, frames=60)
-    camera = replace(source.camera.calibration, height_m=None)
-    stature_m = 1.75 * Walker.draw(seed=2).size
-    without, with_it = (Pipeline(source, model, camera=camera, stature_m=s).run().root_mm for s in (None, stature_m))
-    assert without is not None and with_it is not None and with_it < without
+    without_mm, with_mm = list[float](), list[float]()
+    for seed in range(4):
+        source = SyntheticSource(people=1, seed=seed, frames=60)
+        camera = replace(source.camera.calibration, height_m=None)
+        for stature_m, off_mm in ((None, without_mm), (1.75 * Walker.draw(seed=seed).size, with_mm)):
+            root_mm = Pipeline(source, model, camera=camera, stature_m=stature_m).run().root_mm
+            assert root_mm is not None
+            off_mm.append(root_mm)
+    assert np.mean(with_mm) < 0.7 * np.mean(without_mm) and max(with_mm) < 110
 
 
 def test_most_positions_are_within_two_of_their_standard_deviations(model: Model) -> None:

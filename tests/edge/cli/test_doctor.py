@@ -11,6 +11,7 @@ import pytest
 from posemoe_edge.edge import environment
 from posemoe_edge.edge.cli import doctor_verb
 from posemoe_edge.runtime import MissingError
+from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL
 from posemoe_edge.runtime.engines.tensorrt.plan import BuildKey, write_plan
 from posemoe_edge.runtime.platform.jetson import ClockRange, PlatformInfo
 from posemoe_edge.runtime.platform.nvidia import Gpu
@@ -59,7 +60,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> Callable[..., None]:
 @pytest.fixture
 def planned(zoo: Path, make_build_key: Callable[..., BuildKey]) -> Path:
     """The shipped default, with a plan of its fp16 graph."""
-    folder = zoo / "posemoe-retention-s"
+    folder = zoo / DEFAULT_MODEL
     write_plan(folder, make_build_key(folder, "fp16"), b"plan", seconds=1)
     return folder
 
@@ -122,7 +123,7 @@ def test_without_a_plan_the_command_that_builds_it_is_shown(run_cli: Call, set_u
     set_up(ORIN, GPU, tensorrt="10.3.0")
     status = run_cli("doctor", "--json").json["tensorrt"]["tensorrt"]
     assert not status["ok"] and "10.3.0 is installed; there is no plan of step.fp16.onnx" in status["why"]
-    assert status["run"] == f"posemoe-edge build {zoo / 'posemoe-retention-s'} --engine tensorrt --precision fp16"
+    assert status["run"] == f"posemoe-edge build {zoo / DEFAULT_MODEL} --engine tensorrt --precision fp16"
 
 
 def test_a_plan_of_another_version_is_reported(run_cli: Call, set_up: Callable[..., None], planned: Path) -> None:

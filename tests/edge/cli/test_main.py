@@ -222,7 +222,7 @@ def test_the_flow_from_training_to_a_run(run_cli: Call, things: dict[str, Path],
 
 def test_the_default_is_the_shipped_artefact(run_cli: Call, zoo: Path) -> None:
     assert run_cli("run", "synthetic://walk", "--frames", 5, "--json").json["model"] == "tiny-retention"
-    assert run_cli("inspect", "--json").json["artefact"] == str(zoo / "posemoe-retention-s")
+    assert run_cli("inspect", "--json").json["artefact"] == str(zoo / "frame-retention-s")
     shutil.rmtree(zoo)
     result = run_cli("doctor", "--json")
     assert result.code == 3 and result.json["ready"] is False and "no artefact" in result.json["default_artefact"]["error"]

@@ -605,7 +605,7 @@ def test_the_shipped_weights_name_their_preset_and_load_in_their_own_configurati
     model, record = load_checkpoint(path.with_suffix(".safetensors"))
     preset = PRESETS[record["preset"]]
     assert path.parent.name == preset.name and model.config == config_from(record["config"])
-    assert (model.config.topology, model.config.mixer) == (preset.config.topology, preset.config.mixer)
+    assert (model.config.topology, model.config.mixer_kind) == (preset.config.topology, preset.config.mixer_kind)
 
 
 @pytest.mark.parametrize(
