@@ -244,14 +244,14 @@ def test_positions_are_measured_against_the_sources_truth(model: Model) -> None:
 def test_a_known_size_puts_people_where_they_are(model: Model) -> None:
     """The walkers' sizes are known to the test alone; the floor is not known here."""
     without_mm, with_mm = list[float](), list[float]()
-    for seed in range(4):
+    for seed in range(8):
         source = SyntheticSource(people=1, seed=seed, frames=60)
         camera = replace(source.camera.calibration, height_m=None)
         for stature_m, off_mm in ((None, without_mm), (1.75 * Walker.draw(seed=seed).size, with_mm)):
             root_mm = Pipeline(source, model, camera=camera, stature_m=stature_m).run().root_mm
             assert root_mm is not None
             off_mm.append(root_mm)
-    assert np.mean(with_mm) < 0.7 * np.mean(without_mm) and max(with_mm) < 110
+    assert np.mean(with_mm) < 0.5 * np.mean(without_mm)
 
 
 def test_most_positions_are_within_two_of_their_standard_deviations(model: Model) -> None:
