@@ -280,15 +280,20 @@ def test_a_resumed_training_may_be_longer_but_not_of_another_recipe(tmp_path: Pa
         train(other, clips, out=out, recipe=SHORT)
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """What a .safetensors file holds besides its tensors."""
+    with safe_open(path, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata()
+    return metadata
+
+
 def test_a_training_of_another_version_of_the_network_is_refused(tmp_path: Path, clips: list[Clip]) -> None:
     out = tmp_path / "tiny.safetensors"
     train(TINY, clips, out=out, recipe=SHORT)
     path = training_path(out)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+    tensors = load_file(path)
     tensors["model.embed.old_weight"] = tensors.pop("model.embed.weight")
-    save_file(tensors, path, metadata=metadata)
+    save_file(tensors, path, metadata_of(path))
     with pytest.raises(ArtefactError, match="of another version of this network"):
         train(TINY, clips, out=out, recipe=SHORT)
 
@@ -298,8 +303,7 @@ def test_a_training_with_a_flat_configuration_is_resumed(tmp_path: Path, clips: 
     out = tmp_path / "tiny.safetensors"
     train(TINY, clips, out=out, recipe=SHORT)
     path = training_path(out)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
+    metadata = metadata_of(path)
     config = json.loads(metadata["config"])
     mixer = config.pop("mixer")
     flat = {"mixer": mixer["kind"], "held": mixer["zoh_gain"], "distances": mixer["distances"], "state_size": 16}
