@@ -8,7 +8,17 @@ pose = stream.step(keypoints, t=frame_time_s)
 from __future__ import annotations
 
 from .errors import ArtefactError, CheckFailedError, FrameError, MissingError, PoseEdgeError, SourceError, UsageError
-from .events import Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
+from .events import (
+    ClockReset,
+    Event,
+    FrameRefused,
+    PoseFrame,
+    SourceBack,
+    SourceChanged,
+    SourceLost,
+    TrackLost,
+    TrackStarted,
+)
 from .gaps import GapPolicy
 from .model import Model, load
 from .pipeline import Pipeline
@@ -25,6 +35,7 @@ __all__ = [
     "ArtefactError",
     "Camera",
     "CheckFailedError",
+    "ClockReset",
     "Event",
     "FieldOfView",
     "FrameError",
@@ -45,6 +56,7 @@ __all__ = [
     "ShadowReport",
     "Snapshot",
     "SourceBack",
+    "SourceChanged",
     "SourceError",
     "SourceLost",
     "Stream",

@@ -37,6 +37,34 @@ class SourceBack:
 
 
 @dataclass(frozen=True)
+class SourceChanged:
+    """The pictures of a source have another size than before."""
+
+    t_s: float
+    width: int
+    height: int
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("source_changed", self.t_s, width=self.width, height=self.height)
+
+
+@dataclass(frozen=True)
+class ClockReset:
+    """The source's clock jumped back: everybody's stream begins anew, at ``t_s``.
+
+    Args:
+        t_s: the first time after the jump.
+        before_s: the last time before it.
+    """
+
+    t_s: float
+    before_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return _record("clock_reset", self.t_s, before_s=round(float(self.before_s), 6))
+
+
+@dataclass(frozen=True)
 class TrackStarted:
     """A person is seen for the first time, or again after ``TrackLost``."""
 
@@ -82,6 +110,7 @@ class PoseFrame:
         truth_root_m: person id -> (3,) metres, the hip in camera axes, where the source knows it.
         image_bgr: (H, W, 3) the frame's picture, where the source has pictures.
         stages_s: how long each stage took for this frame, in seconds, in order: find, detect and track of pictures, lift.
+        lag_s: seconds from the frame's arrival in this process until its poses were there; None from a file.
     """
 
     t_s: float
@@ -91,6 +120,7 @@ class PoseFrame:
     truth_root_m: Mapping[int, F32] | None = None
     image_bgr: ImageBgr | None = None
     stages_s: Mapping[str, float] = field(default_factory=dict)
+    lag_s: float | None = None
 
     @property
     def step_s(self) -> float:
@@ -102,7 +132,7 @@ class PoseFrame:
         return _record("pose_frame", self.t_s, poses=[self.poses[person].to_json() for person in sorted(self.poses)])
 
 
-Event = SourceLost | SourceBack | TrackStarted | TrackLost | FrameRefused | PoseFrame
+Event = SourceLost | SourceBack | SourceChanged | ClockReset | TrackStarted | TrackLost | FrameRefused | PoseFrame
 
 
 def _record(event: str, t_s: float, **fields: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -70,18 +70,22 @@ class PeopleLifter:
         self._people[person] = _Person(self.model.stream(), self.model.stream() if self.flip else None, smoother)
         return True
 
-    def lose_absent(self, t_s: float) -> Iterator[int]:
-        """Forget, and yield, who was not seen for as long as the gap policy remembers; times may jump back."""
-        for person in [p for p, seen_s in self._seen_s.items() if abs(t_s - seen_s) >= self.model.gaps.reset_after_s]:
-            self._close(person)
-            yield person
+    @property
+    def people(self) -> list[int]:
+        """Who has a stream."""
+        return list(self._people)
+
+    def absent(self, t_s: float) -> list[int]:
+        """Who was not seen for as long as the gap policy remembers."""
+        return [person for person, seen_s in self._seen_s.items() if t_s - seen_s >= self.model.gaps.reset_after_s]
 
     def close(self) -> None:
         """Forget everybody."""
-        for person in list(self._people):
-            self._close(person)
+        for person in self.people:
+            self.forget(person)
 
-    def _close(self, person: int) -> None:
+    def forget(self, person: int) -> None:
+        """Close a person's streams."""
         streams = self._people.pop(person)
         streams.stream.close()
         if streams.mirrored is not None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 from .arrays import ImageBgr
 from .detectors import DEFAULT_DETECTOR, Detection, Detector, RegionDetector, open_detector
-from .errors import CheckFailedError, UsageError
-from .events import Event, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
+from .errors import CheckFailedError, FrameError, UsageError
+from .events import (
+    ClockReset,
+    Event,
+    FrameRefused,
+    PoseFrame,
+    SourceBack,
+    SourceChanged,
+    SourceLost,
+    TrackLost,
+    TrackStarted,
+)
 from .model import Model
 from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
@@ -19,6 +30,7 @@ from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
 from .sight import Sight
 from .sinks import RunInfo, Sink, SinkGroup
+from .source_clock import SourceClock
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
 from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
@@ -162,24 +174,54 @@ class Pipeline:
 
     def _events(self, source: Source) -> Iterator[Event]:
         self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
+        clock = SourceClock(reset_after_s=self.model.gaps.reset_after_s)
         try:
             for item in source:
-                if isinstance(item, SourceLost | SourceBack):
+                if isinstance(item, SourceLost | SourceBack | SourceChanged):
+                    if isinstance(item, SourceChanged):
+                        self._reset_tracking()
                     yield item
                     continue
-                for person in self.lifter.lose_absent(item.t_s):
-                    self._sight.forget(person)
-                    self._bones.forget(person)
-                    yield TrackLost(person, item.t_s)
+                newest_s, step = clock.newest_s, clock.see(item.t_s)
+                if step == "late":
+                    yield from self._refuse(item, newest_s)
+                    continue
+                yield from self._lose(self.lifter.people if step == "reset" else self.lifter.absent(item.t_s), item.t_s)
+                if step == "reset":
+                    assert newest_s is not None, "the first frame of a run begins no clock anew"
+                    self._reset_tracking()
+                    yield ClockReset(item.t_s, before_s=newest_s)
                 if isinstance(item, CameraFrame):
-                    yield from self._lift(People(item.t_s, self._detect(item)), image_bgr=item.image_bgr)
+                    people = People(item.t_s, self._detect(item), arrived_s=item.arrived_s)
+                    yield from self._lift(people, image_bgr=item.image_bgr)
                 else:
                     yield from self._lift(item)
         finally:
             self.lifter.close()
-            if not isinstance(self._tracker, str):
-                self._tracker.reset()
-            self._until_search = 0
+            self._reset_tracking()
+
+    def _lose(self, people: Sequence[int], t_s: float) -> Iterator[TrackLost]:
+        """Forget these people."""
+        for person in people:
+            self.lifter.forget(person)
+            self._sight.forget(person)
+            self._bones.forget(person)
+            yield TrackLost(person, t_s)
+
+    def _refuse(self, item: CameraFrame | People, newest_s: float | None) -> Iterator[FrameRefused | PoseFrame]:
+        """A frame that is late costs everybody in it one frame; a picture is not looked at."""
+        error = FrameError(f"time went from {newest_s} s to {item.t_s} s", expected="each frame later than the one before")
+        image_bgr = item.image_bgr if isinstance(item, CameraFrame) else None
+        keypoints = item.keypoints if isinstance(item, People) else {}
+        for person in self.lifter.people if isinstance(item, CameraFrame) else keypoints:
+            yield FrameRefused(person, item.t_s, error)
+        yield PoseFrame(item.t_s, {}, keypoints=keypoints, image_bgr=image_bgr)
+
+    def _reset_tracking(self) -> None:
+        """Nothing is known of where people are in the next picture."""
+        if not isinstance(self._tracker, str):
+            self._tracker.reset()
+        self._until_search = 0
 
     def _detect(self, frame: CameraFrame) -> dict[int, Keypoints]:
         """Person id -> keypoints in pixels."""
@@ -233,4 +275,5 @@ class Pipeline:
             truth_root_m=people.truth_root_m,
             image_bgr=image_bgr,
             stages_s=self._times.take(),
+            lag_s=None if people.arrived_s is None else time.monotonic() - people.arrived_s,
         )

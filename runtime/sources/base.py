@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
 from ..arrays import F32, ImageBgr
-from ..events import SourceBack, SourceLost
+from ..events import SourceBack, SourceChanged, SourceLost
 from ..pose.camera_model import Camera
 from ..pose.keypoints import ImageSize, Keypoints
 
@@ -22,20 +22,29 @@ class SourceInfo:
         fps: nominal frames a second, None if unknown.
         frames: how many frames it will yield, None if unknown or without end.
         camera: what it knows of its camera; None if nothing.
+        live: its frames come when they come: a consumer that is late misses some. Files, which wait, are not live.
     """
 
     name: str
     fps: float | None = None
     frames: int | None = None
     camera: Camera | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class CameraFrame:
-    """A picture, taken at ``t_s`` seconds on the source's own clock; (H, W, 3) uint8, blue first."""
+    """A picture.
+
+    Args:
+        t_s: capture time in seconds, on the source's own clock.
+        image_bgr: (H, W, 3) uint8, blue first.
+        arrived_s: ``time.monotonic()`` when it reached this process; None where that says nothing, as for a file.
+    """
 
     t_s: float
     image_bgr: ImageBgr
+    arrived_s: float | None = None
 
     @property
     def size(self) -> ImageSize:
@@ -51,15 +60,17 @@ class People:
         keypoints: person id -> keypoints. The ids are the source's; no tracker changes them.
         truth_m: person id -> (17, 3) metres relative to the hip in camera axes, where the source knows it.
         truth_root_m: person id -> (3,) metres, the hip in camera axes, where the source knows it.
+        arrived_s: ``time.monotonic()`` when they reached this process; None where that says nothing, as for a file.
     """
 
     t_s: float
     keypoints: Mapping[int, Keypoints]
     truth_m: Mapping[int, F32] | None = None
     truth_root_m: Mapping[int, F32] | None = None
+    arrived_s: float | None = None
 
 
-SourceItem = CameraFrame | People | SourceLost | SourceBack
+SourceItem = CameraFrame | People | SourceLost | SourceBack | SourceChanged
 BaseSourceT = TypeVar("BaseSourceT", bound="BaseSource")
 
 

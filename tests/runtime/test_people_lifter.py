@@ -55,7 +55,9 @@ def test_mirroring_twice_changes_nothing(walker_keypoints: Walk) -> None:
 def test_slots_of_flips_are_released_too(model: Model, walker_keypoints: Walk) -> None:
     lifter = PeopleLifter(model, flip=True)
     lift(lifter, walker_keypoints(3))
-    assert list(lifter.lose_absent(10.0)) == [0]
+    assert lifter.absent(10.0) == [0]
+    lifter.forget(0)
+    assert lifter.people == []
     assert isinstance(model._slots, StepSlots)
     assert len(model._slots._allocator._free) == model._slots._allocator.capacity
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from posemoe_edge.runtime import (
     PoseFrame,
     RunStats,
     SourceBack,
+    SourceChanged,
     SourceError,
     SourceLost,
     TrackLost,
@@ -218,6 +221,15 @@ class TwoPeopleDetector:
         return [Detection.from_coco(points, size=ImageSize.of(image_bgr)) for points in self.points_px]
 
 
+class CountingTracker(DetectionOrderTracker):
+    """Counts how often it was reset."""
+
+    resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
 @pytest.fixture
 def coco_px() -> F32:
     """(2, 17, 3) two people in a picture of 640 x 480."""
@@ -345,8 +357,49 @@ def test_events_are_plain_json(model: Model, people_at: PeopleAt) -> None:
 
 
 def test_a_jump_back_of_time_starts_everybody_anew(model: Model, people_at: PeopleAt) -> None:
-    rows = event_rows(list(Pipeline(ListSource([people_at(50, 0), people_at(0, 0), people_at(1, 0)]), model)))
-    assert [row[0] for row in rows] == ["TrackStarted", "PoseFrame", "TrackLost", "TrackStarted", "PoseFrame", "PoseFrame"]
+    events = list(Pipeline(ListSource([people_at(50, 0), people_at(0, 0), people_at(1, 0)]), model))
+    assert [row[0] for row in event_rows(events)] == [
+        "TrackStarted",
+        "PoseFrame",
+        "TrackLost",
+        "ClockReset",
+        "TrackStarted",
+        "PoseFrame",
+        "PoseFrame",
+    ]
+    assert events[3].to_json() == {"event": "clock_reset", "version": 1, "t_s": 0.0, "before_s": 1.0}
+
+
+def test_a_clock_that_goes_back_a_little_begins_anew_after_three_frames(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(10, 0), people_at(2, 0), people_at(3, 0), people_at(4, 0), people_at(5, 0)]
+    events = list(Pipeline(ListSource(frames), model))
+    names = [row[0] for row in event_rows(events)]
+    assert names.count("FrameRefused") == 2 and names.count("ClockReset") == 1
+    assert [list(event.poses) for event in events if isinstance(event, PoseFrame)] == [[0], [], [], [0], [0]]
+
+
+def test_one_frame_of_an_insane_time_costs_that_frame(model: Model, people_at: PeopleAt) -> None:
+    insane = replace(people_at(1, 0), t_s=1e6)
+    events = list(Pipeline(ListSource([people_at(0, 0), insane, people_at(2, 0), people_at(3, 0)]), model))
+    assert [row[0] for row in event_rows(events)] == ["TrackStarted"] + ["PoseFrame", "FrameRefused"] + ["PoseFrame"] * 3
+    poses = [event.poses[0] for event in events if isinstance(event, PoseFrame) and event.poses]
+    assert [(pose.t_s, pose.gap) for pose in poses[1:]] == [(0.04, "none"), (0.06, "none")]
+
+
+def test_a_picture_of_another_size_makes_the_tracker_forget(model: Model) -> None:
+    tracker = CountingTracker()
+    picture = CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))
+    source = ListSource([picture, SourceChanged(0.1, 8, 8), replace(picture, t_s=0.1)])
+    detector = TwoPeopleDetector(np.zeros((1, 17, 3), np.float32))
+    events = list(Pipeline(source, model, detector=detector, tracker=tracker))
+    assert SourceChanged(0.1, 8, 8) in events
+    assert tracker.resets == 2  # at the change and at the end
+
+
+def test_a_frame_says_how_long_its_poses_took_since_it_arrived(model: Model, people_at: PeopleAt) -> None:
+    arrived = replace(people_at(0, 0), arrived_s=time.monotonic() - 1)
+    live, file = [e for e in Pipeline(ListSource([arrived, people_at(1, 0)]), model) if isinstance(e, PoseFrame)]
+    assert live.lag_s is not None and 1 < live.lag_s < 60 and file.lag_s is None
 
 
 def test_keypoints_need_no_tracker(model: Model, people_at: PeopleAt) -> None:
