@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
+from typing import NoReturn
 
 from numpy.typing import ArrayLike
 
@@ -16,6 +17,7 @@ from .cuda.interop import DeviceInput
 from .engines import Engine, Selection, open_engine, resolve
 from .errors import ArtefactError, CheckFailedError, UsageError
 from .gaps import GapPolicy
+from .model_lock import ModelLock
 from .pose.types import Pose
 from .shadow import Shadow
 from .state import ChunkSlots, Slots, StepSlots, WindowSlots
@@ -53,7 +55,8 @@ class Model:
         self._identity = files[self.graph.file].sha256 if files else str(self.path)
         self.gaps = gaps
         self._shadow = shadow
-        self._lock = Lock()
+        self._lock = ModelLock()
+        self._abandoned: deque[int] = deque()  # slots of streams that were garbage collected without a close
         self._step_batch = BatchStep(self._slots, self._lock)
 
     @classmethod
@@ -104,6 +107,8 @@ class Model:
     def stream(self) -> Stream:
         """A new stream with an initial state. A model has room for any number of streams."""
         with self._lock:
+            while self._abandoned:
+                self._slots.release(self._abandoned.popleft())
             return Stream(
                 self.manifest,
                 self.graph,
@@ -111,6 +116,7 @@ class Model:
                 identity=self._identity,
                 slots=self._slots,
                 lock=self._lock,
+                abandoned=self._abandoned,
                 gaps=self.gaps,
                 latency_frames=self.latency_frames,
                 step_batch=self._step_batch,
@@ -118,9 +124,20 @@ class Model:
             )
 
     def close(self) -> None:
-        """Release the GPU now instead of at garbage collection. Its streams accept no frames any more."""
-        with self._lock:
-            self._engine.close()
+        """Release the engine, and a GPU's memory, now instead of at garbage collection; a second call does nothing.
+
+        Afterwards the model makes no streams, and its streams accept no frames: both are a ``UsageError``.
+        """
+        if not self._lock.closed:
+            with self._lock:
+                self._lock.closed = True
+                self._engine.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            f"{self} cannot be pickled or copied: it holds an engine",
+            expected="load(...) of the same artefact in each process that uses it",
+        )
 
     def step_batch(self, frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is accepted."""

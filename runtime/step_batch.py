@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .arrays import F32
 from .cuda.array import DeviceArray
 from .cuda.interop import DeviceInput, is_on_device
 from .errors import ArtefactError
+from .model_lock import ModelLock
 from .pose.skeleton import H36M17
 from .pose.types import Pose
 from .state import Slots
@@ -43,7 +43,7 @@ class BatchStep:
         lock: held while buffers and states are in use; the model's streams share it.
     """
 
-    def __init__(self, slots: Slots, lock: Lock) -> None:
+    def __init__(self, slots: Slots, lock: ModelLock) -> None:
         self._slots, self._lock = slots, lock
 
     def __call__(self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: float | None = None) -> dict[Stream, Pose]:
@@ -52,7 +52,8 @@ class BatchStep:
             # Under the lock, since as_device_array makes the model's CUDA stream wait for the owner of the frame.
             on_gpu = {stream: stream._device_keypoints(x) for stream, x in frames.items() if is_on_device(x)}
             lifted = self._device_path(frames, on_gpu, t) if on_gpu else self._host_path(frames, t)
-        return {stream: stream._commit(x.frame, x.lifted, x.xyz_m_device) for stream, x in lifted.items()}
+            # Also under the lock, so that a snapshot in another thread has state and history of the same frame.
+            return {stream: stream._commit(x.frame, x.lifted, x.xyz_m_device) for stream, x in lifted.items()}
 
     def _host_path(
         self, frames: Mapping[Stream, Any], t: float | None, *, upload_to: Collection[Stream] = ()

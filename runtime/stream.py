@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from threading import Lock
 from types import TracebackType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from .cuda.array import DeviceArray
 from .cuda.interop import DeviceInput, as_device_array
 from .errors import FrameError, UsageError
 from .gaps import GapPolicy
+from .model_lock import ModelLock
 from .pose.keypoints import check_keypoints
 from .pose.skeleton import H36M_ORDERS
 from .pose.types import GapAction, Pose
@@ -71,7 +73,7 @@ class StepBatch(Protocol):
 
 
 class Stream:
-    """One person in one camera. ``Model.stream`` makes it; it owns one slot of the model until it is closed.
+    """One person in one camera. ``Model.stream`` makes it; it owns one slot of the model until it is closed or collected.
 
     A frame is either taken or refused with a ``FrameError``; a refused frame leaves everything as it was.
     """
@@ -84,7 +86,8 @@ class Stream:
         engine: str,
         identity: str,
         slots: Slots,
-        lock: Lock,
+        lock: ModelLock,
+        abandoned: deque[int],
         gaps: GapPolicy,
         latency_frames: int,
         step_batch: StepBatch,
@@ -95,6 +98,9 @@ class Stream:
         self._gaps, self._latency, self._sampler = gaps, latency_frames, sampler
         self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint at index i of the model's order
         self._slot: int | None = slots.allocate()
+        # The garbage collector may run in a thread that holds the lock, so it only notes the slot; the model releases it.
+        self._abandon = weakref.finalize(self, abandoned.append, self._slot)
+        self._abandon.atexit = False
         self._history = History()
 
     def __repr__(self) -> str:
@@ -137,15 +143,17 @@ class Stream:
             )
         with self._lock:
             self._slots.load_state(self._check_open(), snapshot.state)
+            self._history = snapshot.history
         if self._sampler is not None:
             self._sampler.interrupt()
-        self._history = snapshot.history
 
     def close(self) -> None:
         """Release the slot; a second call does nothing."""
         if self._slot is not None:
-            with self._lock:
-                self._slots.release(self._slot)
+            self._abandon.detach()
+            if not self._lock.closed:
+                with self._lock:
+                    self._slots.release(self._slot)
             self._slot = None
             if self._sampler is not None:
                 self._sampler.interrupt()
@@ -155,6 +163,9 @@ class Stream:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("a stream cannot be pickled or copied: its state is the model's", expected="stream.snapshot()")
 
     # What BatchStep calls. The first four change nothing.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -352,3 +354,27 @@ def test_resolve_opens_nothing_and_says_what_load_opens(retention_artefact: Path
 
 def test_a_model_shows_preset_precision_and_engine(retention_artefact: Path) -> None:
     assert repr(load(retention_artefact)) == "Model(preset='tiny-retention', precision='fp32', engine='onnxruntime-cpu')"
+
+
+def test_a_closed_model_lifts_nothing_more(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    model = load(retention_artefact)
+    stream = model.stream()
+    model.close()
+    model.close()
+    for call in (model.stream, stream.snapshot, lambda: stream.step(walker_keypoints(1)[0])):
+        with pytest.raises(UsageError, match="the model is closed"):
+            call()
+    stream.close()
+
+
+def test_a_model_cannot_be_pickled_and_says_what_can(retention_artefact: Path) -> None:
+    with pytest.raises(UsageError, match=r"load\(\.\.\.\)"):
+        pickle.dumps(load(retention_artefact))
+
+
+def test_a_model_from_before_a_fork_is_refused_in_the_child(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child is pretended: a fork of a process with threads may hang it."""
+    model, pid = load(retention_artefact), os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    with pytest.raises(UsageError, match="forked"):
+        model.stream()

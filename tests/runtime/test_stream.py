@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime import ArtefactError, FrameError, GapPolicy, Model, Pose, Stream, UsageError, load
+from posemoe_edge.runtime import ArtefactError, FrameError, GapPolicy, Model, Pose, Snapshot, Stream, UsageError, load
 from posemoe_edge.runtime.arrays import F32, F64
+from posemoe_edge.runtime.state import StepSlots
 
 REL = 1e-4  # float32 sums in another order, over a carried state
 DT_S = 0.02
@@ -509,3 +513,40 @@ def test_a_model_of_another_skeleton_gets_keypoints_in_its_own_order(
         np.testing.assert_array_equal(pose.score, mixed[:, 2])
         for joint, name in enumerate(MPI3DHP17.joints):
             same(pose.xyz_m[H36M17.joints.index(names.get(name, name))], y[0, joint].numpy())
+
+
+def test_a_stream_that_is_dropped_gives_its_slot_back(model: Model, walker_keypoints: Walk) -> None:
+    for _ in range(20):
+        model.stream().step(walker_keypoints(1)[0])
+        gc.collect()
+    assert isinstance(model._slots, StepSlots)
+    assert model._slots._allocator.capacity <= 2
+
+
+def test_a_snapshot_beside_a_step_is_of_one_frame(model: Model, walker_keypoints: Walk) -> None:
+    """State and history of a snapshot, taken in another thread at any time, belong to the same frame."""
+    frames, stream, twin = walker_keypoints(60), model.stream(), model.stream()
+    snapshots: list[Snapshot] = []
+    done = threading.Event()
+
+    def snap() -> None:
+        while not done.wait(0.001):  # not at once: whoever waits for a lock gets no turn from who takes it again at once
+            snapshots.append(stream.snapshot())
+
+    thread = threading.Thread(target=snap)
+    thread.start()
+    play(stream, frames)
+    done.set()
+    thread.join()
+    by_time = {snapshot.history.last_s: snapshot for snapshot in snapshots}
+    for i, frame in enumerate(frames):
+        twin.step(frame, t=i * DT_S)
+        if i * DT_S in by_time:
+            expected = twin.snapshot()
+            assert all(map(np.array_equal, by_time[i * DT_S].state, expected.state))
+    assert len(by_time) > 1
+
+
+def test_a_stream_cannot_be_pickled_and_says_what_can(model: Model) -> None:
+    with pytest.raises(UsageError, match="snapshot"):
+        pickle.dumps(model.stream())
