@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -100,19 +101,23 @@ def test_the_pose_stays_on_the_device_if_a_frame_had_to_be_masked(twins: Any, wa
 def test_a_stream_that_joins_during_a_launch_does_not_invalidate_its_pose(
     twins: Any, walker_keypoints: Any, to_gpu: Any, monkeypatch: Any
 ) -> None:
-    """Another thread may open streams between the launch and the pose: the slab then grows."""
+    """Another thread opens streams, which has to wait for the pose; then the slab grows."""
     gpu, _ = twins("retention")
     stream = gpu.stream()
     commit = Stream._commit
+    joining = threading.Thread(target=lambda: [gpu.stream() for _ in range(5)])
 
     def join_and_commit(self: Stream, *args: Any) -> Any:
-        for _ in range(5):
-            gpu.stream()
+        joining.start()
+        joining.join(0.05)
+        assert joining.is_alive()
         return commit(self, *args)
 
     with monkeypatch.context() as during_the_launch:
         during_the_launch.setattr(Stream, "_commit", join_and_commit)
         pose = stream.step(to_gpu(walker_keypoints(1)[0]))
+    joining.join(60)
+    assert not joining.is_alive()
     np.testing.assert_array_equal(np.array(pose.xyz_m_device), pose.xyz_m)
 
 
