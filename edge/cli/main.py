@@ -62,7 +62,8 @@ class Verbs(click.Group):
 def cli(ctx: click.Context) -> None:
     """Bring 3D human pose models from PyTorch to a robot: export, certify in millimetres, run with a carried state.
 
-    Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing, 4 the artefact is invalid, 130 interrupted.
+    Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing, 4 the artefact is invalid, 130 interrupted;
+    a run that SIGTERM ended is ok.
     """
     tables = read_config(Path.cwd(), VERBS)
     ctx.default_map = {name: table for name, table in tables.items() if name in VERBS}

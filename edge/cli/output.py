@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...runtime.errors import MissingError, PoseEdgeError
 from .config import check_options
+from .ending import Terminated
 
 INTERRUPTED = 130
 
@@ -36,13 +38,45 @@ class Result:
     next_command: str | None = None
 
 
+class Stderr:
+    """Stderr, whose text is lost once nobody reads it any more, as after a closed pipe or terminal: no reason to end a run."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+
+    def write(self, text: str) -> int:
+        with self._survived():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._survived():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _survived(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # for others too: Python flushes it once more at its end
+            os.close(nowhere)
+
+
+def _console() -> Console:
+    return Console(file=cast("IO[str]", Stderr()), highlight=False, soft_wrap=True)
+
+
 @dataclass
 class Output:
     """Where a verb prints: text goes to stderr, so that with ``--json`` stdout holds one object and nothing else."""
 
     as_json: bool
     verbose: bool
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    console: Console = field(default_factory=_console)
 
     def print(self, text: str = "") -> None:
         """Print a line of text."""
@@ -90,11 +124,12 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
             result = function(out, *args, **options)
         except PoseEdgeError as error:
             _fail(out, error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            exit_code = 0 if isinstance(interrupt, Terminated) else INTERRUPTED
             out.print("interrupted")
             if as_json:
-                click.echo(json.dumps({"error": "Interrupted", "exit_code": INTERRUPTED}, indent=1))
-            sys.exit(INTERRUPTED)
+                click.echo(json.dumps({"error": "Interrupted", "exit_code": exit_code}, indent=1))
+            sys.exit(exit_code)
         except BrokenPipeError:
             sys.exit(0)
         except OSError as error:  # e.g. the disk is full or a folder is not writable; the message names it

@@ -26,6 +26,7 @@ from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
 from ...runtime.sources import RotatedSource, open_source
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
+from .ending import ended_by_signals
 from .output import INTERRUPTED, Output, Result, megabytes, verb
 
 _WITHOUT_POSITION = (
@@ -103,6 +104,7 @@ def command(
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
     seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
+        ending = stack.enter_context(ended_by_signals())
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
         lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
@@ -149,6 +151,7 @@ def command(
         "view_from": run_info.view_from,
         **stats.to_json(),
         "shadow": json.loads(report.model_dump_json()) if report else None,
+        "signal": ending.by.name if ending.by else None,
         "sinks": list(sink),
         "written": [str(path) for path in _written(sinks)],
     }
@@ -161,7 +164,7 @@ def command(
         out.print(f"wrote {path}")
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
-    code = INTERRUPTED if stats.interrupted else 0
+    code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
         chosen = {"--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}

@@ -1,20 +1,23 @@
-"""The program in its own process: on a machine without torch, after Ctrl-C, and with a closed pipe."""
+"""The program in its own process: on a machine without torch, after a signal, and with a closed pipe."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from posemoe_edge.edge.cli.ending import SAME_S, SIGNALS, Terminated, ended_by_signals
 
 MAIN = "from posemoe_edge.edge.cli.main import main; main()"
+Run = subprocess.Popen[str]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("POSEMOE_EDGE")}
 
 # Runs command lines while the packages in ABSENT cannot be found, as on a robot.
@@ -133,35 +136,123 @@ def test_the_evaluation_needs_no_torch(
     assert json.loads(out)["frames"] == 20
 
 
-def test_ctrl_c_ends_an_endless_run_and_completes_its_files(retention_artefact: Path, tmp_path: Path) -> None:
-    sinks = ["--sink", "jsonl:out.jsonl", "--sink", "png:out.png"]
-    program = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--json", *sinks],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
+@pytest.fixture
+def endless(retention_artefact: Path, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """endless("--json"): a run without end in ``tmp_path``, which has written its first poses to out.jsonl."""
+    programs: list[Run] = []
+
+    def start(*options: str, within: Sequence[str] = ()) -> Run:
+        line = ["run", "synthetic://walk", "--model", str(retention_artefact), "--sink", "jsonl:out.jsonl", *options]
+        program = subprocess.Popen(
+            [*within, sys.executable, "-c", MAIN, *line],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            preexec_fn=default_signals,
+        )
+        programs.append(program)
         until = time.monotonic() + 60
         while not any(path.stat().st_size > 0 for path in tmp_path.glob(".out.jsonl.*.part")):
             assert program.poll() is None and time.monotonic() < until, "it never began"
             time.sleep(0.05)
         assert not (tmp_path / "out.jsonl").exists()
-        program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=60)
-    finally:
+        return program
+
+    yield start
+    for program in programs:
         program.kill()
-        program.wait()
-    assert program.returncode == 130, err
+        program.communicate()
+
+
+def default_signals() -> None:
+    """As a terminal starts a program; a test runner may ignore them, which a child inherits."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 130)])
+def test_a_signal_ends_an_endless_run_and_completes_its_files(
+    number: signal.Signals, code: int, endless: Callable[..., Run], tmp_path: Path
+) -> None:
+    program = endless("--json", "--sink", "png:out.png")
+    program.send_signal(number)
+    program.send_signal(number)  # as a shell does after its terminal: one wish, said twice
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == code, err
     report = json.loads(out)
-    assert report["interrupted"] is True and report["poses"] > 0 and "Traceback" not in err
+    assert report["interrupted"] is True and report["signal"] == number.name
+    assert report["poses"] > 0 and "Traceback" not in err
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert report["poses"] - 1 <= len(rows) <= report["poses"]  # a pose may be counted and not yet written
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.png"]
+
+
+def test_sigterm_ends_a_run_that_is_the_first_process_of_a_container(endless: Callable[..., Run], tmp_path: Path) -> None:
+    """There the system's own handling of SIGTERM is to do nothing."""
+    contain = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*contain, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine has no process namespaces for users")
+    program = endless("--json", within=contain)
+    children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGTERM)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 0 and json.loads(out)["signal"] == "SIGTERM", err
+    assert (tmp_path / "out.jsonl").exists()
+
+
+HANGS = """
+import ctypes, threading
+from posemoe_edge.edge.cli.ending import ended_by_signals
+lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
+with ended_by_signals():
+    threading.Timer(0.3, print, ["hangs"], {"flush": True}).start()
+    lock(mutex), lock(mutex)  # no signal interrupts it
+"""
+
+
+def test_a_second_signal_ends_even_what_hangs_in_a_call_into_c() -> None:
+    program = subprocess.Popen([sys.executable, "-c", HANGS], stdout=subprocess.PIPE, text=True, preexec_fn=default_signals)
+    try:
+        assert program.stdout is not None and program.stdout.readline() == "hangs\n"
+        program.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(2 * SAME_S)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10) == 128 + signal.SIGTERM
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with ended_by_signals() as ending:
+            signal.raise_signal(signal.SIGHUP)
+        assert ending.by is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(Terminated), ended_by_signals() as ending:
+        signal.raise_signal(signal.SIGTERM)
+    assert ending.by is signal.SIGTERM and [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_closed_stderr_does_not_end_a_run(endless: Callable[..., Run], tmp_path: Path) -> None:
+    program = endless("--frames", "3000", "--json")
+    assert program.stdout is not None and program.stderr is not None
+    program.stderr.close()
+    report = json.loads(program.stdout.read())
+    assert program.wait(60) == 0 and report["poses"] == 3000
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3000
 
 
 def test_the_program_is_installed_under_its_name() -> None:
