@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -14,8 +14,12 @@ from .errors import CheckFailedError
 from .events import Event, FrameRefused, PoseFrame, TrackStarted
 from .pose.metrics import mpjpe
 from .pose.types import Doubt
+from .time_histogram import TimeHistogram
 
 PERCENTILES = (50, 90, 99, 100)
+
+REMEMBERED_PEOPLE = 65_536
+"""Ids of an endless run: somebody who comes back after as many others have come counts once more."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,14 @@ class RunStats:
 
     Args:
         frames: frames of the source.
-        people: how many different person ids were seen.
+        people: how many different person ids were seen; one that comes back after 65,536 others counts once more.
         poses: poses of all people.
         refused: frames of one person that were refused.
         interrupted: the run was ended by an interrupt from the keyboard.
         seconds: duration of the run.
         stages_ms: stage -> "mean" milliseconds over all frames of the run, which add up to a frame's, and "p50", "p90", "p99",
-            "p100" of the frames in which it ran; without the first time, which binds memory.
+            "p100" of the frames in which it ran; without the first time, which binds memory. Percentiles are within half a
+            percent, see ``TimeHistogram``.
         mpjpe_mm: mean per-joint position error against the source's truth, hips aligned; None without a truth, and for
             models with a latency.
         located: poses with a position in metres.
@@ -84,8 +89,47 @@ class RunStats:
 
 
 @dataclass
+class Mean:
+    """The mean of numbers that are not kept; None without one."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, number: float) -> None:
+        self.total += number
+        self.count += 1
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+class StageSummary:
+    """The times of a stage, in the frames in which it ran. The first counts only if it is the only one: it binds memory."""
+
+    def __init__(self) -> None:
+        self._first_s: float | None = None
+        self._later = TimeHistogram()
+
+    def add(self, stage_s: float) -> None:
+        if self._first_s is None:
+            self._first_s = stage_s
+        else:
+            self._later.add(stage_s)
+
+    def to_ms(self, frames: int) -> dict[str, float]:
+        """Mean over all ``frames`` of the run, and percentiles of those in which the stage ran."""
+        assert self._first_s is not None, "a stage is known by its first time"
+        share = (1 + self._later.count) / frames
+        if not self._later.count:
+            return {"mean": 1000 * share * self._first_s} | {f"p{q}": 1000 * self._first_s for q in PERCENTILES}
+        percentiles_ms = {f"p{q}": 1000 * self._later.percentile_s(q) for q in PERCENTILES}
+        return {"mean": 1000 * share * self._later.mean_s} | percentiles_ms
+
+
+@dataclass
 class RunCounter:
-    """Counts the events of a run.
+    """Counts the events of a run, in memory that does not grow with it.
 
     Args:
         latency_frames: of the model: with a latency a pose is not compared with the truth of the frame that it comes with.
@@ -96,17 +140,18 @@ class RunCounter:
     frames: int = 0
     poses: int = 0
     refused: int = 0
-    people: set[int] = field(default_factory=set)
-    stages_ms: dict[str, list[float]] = field(default_factory=dict)
-    errors_m: list[float] = field(default_factory=list)
+    people: int = 0
     located: int = 0
-    root_errors_m: list[float] = field(default_factory=list)
+    stages: dict[str, StageSummary] = field(default_factory=dict)
+    errors_m: Mean = field(default_factory=Mean)
+    root_errors_m: Mean = field(default_factory=Mean)
     doubts: Counter[Doubt] = field(default_factory=Counter)
+    _known_people: dict[int, None] = field(default_factory=dict)  # the newest last
 
     def add(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, TrackStarted):
-            self.people.add(event.person)
+            self._count_person(event.person)
         elif isinstance(event, FrameRefused):
             self.refused += 1
         elif isinstance(event, PoseFrame):
@@ -116,37 +161,39 @@ class RunCounter:
             self.doubts.update(doubt for pose in event.poses.values() for doubt in pose.doubts)
             for stage, stage_s in event.stages_s.items():
                 if stage != "lift" or event.poses:  # a frame of nobody lifts nobody
-                    self.stages_ms.setdefault(stage, []).append(1000 * stage_s)
+                    self.stages.setdefault(stage, StageSummary()).add(stage_s)
             for person, truth_m in (event.truth_m or {}).items():
                 if person in event.poses and self.latency_frames == 0:
-                    self.errors_m.append(mpjpe(event.poses[person].xyz_m[None], truth_m[None], root="align"))
+                    self.errors_m.add(mpjpe(event.poses[person].xyz_m[None], truth_m[None], root="align"))
             for person, truth_m in (event.truth_root_m or {}).items():
                 root = event.poses[person].root if person in event.poses else None
                 if root is not None and self.latency_frames == 0:
-                    self.root_errors_m.append(float(np.linalg.norm(root.xyz_m - truth_m)))
+                    self.root_errors_m.add(float(np.linalg.norm(root.xyz_m - truth_m)))
 
     def result(self, *, interrupted: bool, failed_check: CheckFailedError | None) -> RunStats:
         """The statistics, at the end of the run."""
         seconds = time.perf_counter() - self.started_s
-        stages_ms = {stage: _summary(of_frames, self.frames) for stage, of_frames in self.stages_ms.items()}
+        stages_ms = {stage: summary.to_ms(self.frames) for stage, summary in self.stages.items()}
         return RunStats(
             frames=self.frames,
-            people=len(self.people),
+            people=self.people,
             poses=self.poses,
             refused=self.refused,
             interrupted=interrupted,
             seconds=seconds,
-            mpjpe_mm=1000 * float(np.mean(self.errors_m)) if self.errors_m else None,
+            mpjpe_mm=None if self.errors_m.mean is None else 1000 * self.errors_m.mean,
             located=self.located,
-            root_mm=1000 * float(np.mean(self.root_errors_m)) if self.root_errors_m else None,
+            root_mm=None if self.root_errors_m.mean is None else 1000 * self.root_errors_m.mean,
             doubts={reason: self.doubts[reason] for reason in get_args(Doubt)},
             failed_check=failed_check,
             stages_ms=stages_ms,
         )
 
-
-def _summary(of_frames_ms: Sequence[float], frames: int) -> dict[str, float]:
-    """Mean over all frames, and percentiles of those in which the stage ran, without its first time."""
-    usual_ms = np.array(of_frames_ms[1:] or of_frames_ms)
-    share = len(of_frames_ms) / frames
-    return {"mean": share * float(usual_ms.mean())} | {f"p{q}": float(np.percentile(usual_ms, q)) for q in PERCENTILES}
+    def _count_person(self, person: int) -> None:
+        if person in self._known_people:
+            del self._known_people[person]
+        else:
+            self.people += 1
+        self._known_people[person] = None
+        if len(self._known_people) > REMEMBERED_PEOPLE:
+            del self._known_people[next(iter(self._known_people))]

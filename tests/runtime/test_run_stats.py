@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from posemoe_edge.runtime import run_stats
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.detectors import Detection, Region
 from posemoe_edge.runtime.events import PoseFrame, TrackStarted
@@ -58,6 +60,39 @@ def test_doubted_poses_are_counted_by_their_reason() -> None:
     stats = counter.result(interrupted=False, failed_check=None)
     assert stats.doubts == {"bones": 2, "fit": 1} and stats.to_json()["doubts"] == {"bones": 2, "fit": 1}
     assert stats_of([]).doubts == {"bones": 0, "fit": 0}
+
+
+def test_percentiles_of_many_frames_are_those_of_all_of_them() -> None:
+    lift_s = np.random.default_rng(0).gamma(4.0, 0.001, 3000)
+    stats = stats_of([{"lift": 1.0}, *({"lift": float(each_s)} for each_s in lift_s)])
+    assert stats.step_ms is not None and stats.step_ms["mean"] == pytest.approx(1000 * lift_s.mean())
+    for percent in (50, 90, 99):
+        assert stats.step_ms[f"p{percent}"] == pytest.approx(1000 * np.percentile(lift_s, percent), rel=0.01)
+    assert stats.step_ms["p100"] == pytest.approx(1000 * lift_s.max())
+
+
+def test_somebody_who_comes_back_is_counted_once_unless_very_many_came_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_stats, "REMEMBERED_PEOPLE", 3)
+    counter = RunCounter(latency_frames=0)
+    for person in (1, 2, 1, 3, 4):  # 2 is forgotten, 1 was seen after it
+        counter.add(TrackStarted(person, 0.0))
+    assert counter.people == 4
+    for person, people in ((1, 4), (2, 5)):
+        counter.add(TrackStarted(person, 0.0))
+        assert counter.people == people
+
+
+def test_an_endless_run_is_counted_in_bounded_memory() -> None:
+    counter = RunCounter(latency_frames=0)
+    truth_m = np.full((17, 3), 0.1, np.float32)
+    frame = PoseFrame(0.0, {0: POSE}, truth_m={0: truth_m}, stages_s={"lift": 0.002})
+    for _ in range(100):
+        counter.add(frame)
+    size = len(pickle.dumps(counter))
+    for _ in range(2000):
+        counter.add(frame)
+    assert len(pickle.dumps(counter)) - size < 100
+    assert counter.result(interrupted=False, failed_check=None).mpjpe_mm == pytest.approx(0.0, abs=1e-3)  # hips aligned
 
 
 def test_a_run_without_frames_has_no_rate() -> None:
