@@ -48,6 +48,7 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/engines/onnxruntime.py": {"onnxruntime"},
     "runtime/engines/onnxruntime_cuda.py": {"onnxruntime"},
     "runtime/cuda/pycuda.py": {"pycuda"},
+    "runtime/metrics_server.py": {"prometheus_client"},
     "runtime/overlay/brush.py": {"cv2"},
     "runtime/plotting/figure.py": {"matplotlib"},
     "runtime/pose/camera_file.py": {"yaml"},

@@ -16,7 +16,7 @@ from ...runtime.sinks import open_sinks
 from .certificate_report import report_certificate
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
-from .run_verb import run_pipeline
+from .run_pipeline import run_pipeline
 
 CLIP = "synthetic://walk?people=1&noise=2"
 WALK_FRAMES = 300

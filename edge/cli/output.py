@@ -8,13 +8,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 import click
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ...runtime.errors import MissingError, PoseEdgeError
 from .config import check_options
@@ -104,6 +106,21 @@ class Output:
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(label, total=total)
             yield lambda n: progress.advance(task, n)
+
+    @contextmanager
+    def live(self, text: Callable[[], str]) -> Iterator[None]:
+        """Keep the lines of ``text()`` up to date below what is printed, if stderr is a terminal."""
+        with (
+            Live(
+                get_renderable=lambda: Text(text()),
+                console=self.console,
+                transient=True,
+                redirect_stdout=False,  # it may be a sink's
+            )
+            if self.console.is_terminal
+            else nullcontext()
+        ):
+            yield
 
 
 def megabytes(size: int) -> str:

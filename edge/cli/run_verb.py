@@ -15,7 +15,8 @@ from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
-from ...runtime.events import Event, FrameRefused, PoseFrame, TrackLost
+from ...runtime.live_status import LiveStatus
+from ...runtime.metrics_server import Address, MetricsServer
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.pose.smoothing import Smooth
@@ -28,6 +29,8 @@ from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
 from .output import INTERRUPTED, Output, Result, megabytes, verb
+from .run_pipeline import run_pipeline
+from .systemd import ServiceManager
 
 _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
@@ -70,6 +73,7 @@ _DOUBTS: dict[Doubt, str] = {
     help="Share of the frames that PyTorch lifts too, beside the run.",
 )
 @click.option("--shadow-policy", type=click.Choice(get_args(Policy)), help="What drift past the budget does.  [default: warn]")
+@click.option("--metrics", help="HOST:PORT at which Prometheus reads how the run goes; port 0 takes a free one.")
 @click.pass_obj
 @verb
 def command(
@@ -96,15 +100,18 @@ def command(
     allow_failed: bool,
     shadow: float | None,
     shadow_policy: Policy | None,
+    metrics: str | None,
 ) -> Result:
     """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video, a picture or a folder of them, camera0."""
     if out.as_json and "jsonl:-" in sink:
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
+    listen_at = Address.parse(metrics) if metrics else None
     seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
-        ending = stack.enter_context(ended_by_signals())
+        systemd = stack.enter_context(ServiceManager())
+        ending = stack.enter_context(ended_by_signals(systemd.stopping))
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
         lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
@@ -134,7 +141,11 @@ def command(
         if stature and not camera_known:
             raise UsageError("--stature without a camera", expected="--camera FILE or --fov DEGREES with it")
         out.print(_camera_line(run_info, known=camera_known))
-        stats = run_pipeline(out, pipeline, sinks, total=total)
+        status = LiveStatus(opened.info.fps)
+        if listen_at:
+            server = stack.enter_context(MetricsServer(status, run_info, listen_at))
+            out.print(f"metrics at {server.url}")
+        stats = run_pipeline(out, pipeline, sinks, total=total, status=status, watch=[systemd.watch(status)])
         report = None
         if shadow_run:
             shadow_run.close()
@@ -151,6 +162,7 @@ def command(
         "view_from": run_info.view_from,
         **stats.to_json(),
         "shadow": json.loads(report.model_dump_json()) if report else None,
+        "metrics": server.url if listen_at else None,
         "signal": ending.by.name if ending.by else None,
         "sinks": list(sink),
         "written": [str(path) for path in _written(sinks)],
@@ -172,24 +184,6 @@ def command(
         return Result(data, code, shlex.join(["posemoe-edge", "run", source, *options, "--sink", "video:run.mp4"]))
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
     return Result(data, exit_code=code, next_command=None if standalone else f"posemoe-edge inspect {model or ''}".rstrip())
-
-
-def run_pipeline(out: Output, pipeline: Pipeline, sinks: Sequence[Sink], *, total: int | None) -> RunStats:
-    """Run a pipeline with a progress bar of ``total`` frames, and print the events that a person should see."""
-    with out.progress("lifting", total=total) as advance:
-
-        def show(event: Event) -> None:
-            if isinstance(event, PoseFrame):
-                advance(1)
-            elif isinstance(event, FrameRefused):
-                out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
-            elif isinstance(event, TrackLost):
-                out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
-
-        stats = pipeline.run(sinks, on_event=show)
-    if stats.failed_check:
-        out.warn(f"the run ends here: {stats.failed_check.what}")
-    return stats
 
 
 def _camera_line(run: RunInfo, *, known: bool) -> str:

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -247,12 +249,57 @@ def test_handlers_are_put_back() -> None:
 
 
 def test_a_closed_stderr_does_not_end_a_run(endless: Callable[..., Run], tmp_path: Path) -> None:
-    program = endless("--frames", "3000", "--json")
+    program = endless("--frames", "500", "--json")
     assert program.stdout is not None and program.stderr is not None
     program.stderr.close()
     report = json.loads(program.stdout.read())
-    assert program.wait(60) == 0 and report["poses"] == 3000
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3000
+    assert program.wait(60) == 0 and report["poses"] == 500
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 500
+
+
+def test_prometheus_reads_how_a_run_goes_until_it_ends(endless: Callable[..., Run]) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    program = endless("--metrics", "127.0.0.1:0", "--json")
+    assert program.stderr is not None
+    url = next(line.split()[-1] for line in program.stderr if line.startswith("metrics at "))
+
+    def read() -> dict[str, float]:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            families = parser.text_string_to_metric_families(answer.read().decode())
+            return {sample.name: sample.value for family in families for sample in family.samples}
+
+    first = read()
+    until = time.monotonic() + 30
+    while read()["posemoe_edge_frames_total"] <= first["posemoe_edge_frames_total"]:
+        assert time.monotonic() < until
+    program.send_signal(signal.SIGTERM)
+    report = json.loads(program.communicate(timeout=60)[0])
+    assert report["metrics"] == url and report["poses"] >= first["posemoe_edge_poses_total"] > 0
+    assert first["posemoe_edge_people"] == 1 and first["posemoe_edge_source_up"] == 1
+    with pytest.raises(OSError):
+        read()
+
+
+def test_systemd_is_told_that_a_run_is_ready_lives_and_stops(
+    endless: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path_factory.mktemp("systemd") / "notify")  # a socket's path may have 108 bytes
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(30)
+        monkeypatch.setitem(ENVIRONMENT, "NOTIFY_SOCKET", address)
+        monkeypatch.setitem(ENVIRONMENT, "WATCHDOG_USEC", "200000")
+        program = endless()
+        told = [manager.recv(4096).decode() for _ in range(3)]
+        assert [message.splitlines()[0] for message in told] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+        assert "fps, 1 person" in told[2]
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+        manager.setblocking(False)
+        while (last := manager.recv(4096).decode()) != "STOPPING=1":
+            assert last.startswith("WATCHDOG=1")
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)
 
 
 def test_the_program_is_installed_under_its_name() -> None:

@@ -1,0 +1,134 @@
+"""``--metrics HOST:PORT``: how a run is going, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, get_args
+
+from .errors import MissingError, UsageError, missing_extra
+from .live_status import LiveStatus
+from .pose.types import GapAction
+from .sinks import RunInfo
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+PREFIX = "posemoe_edge_"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Of ``HOST:PORT`` or ``[HOST]:PORT``. The host is named, so that no network is opened unasked."""
+        host, _, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
+        if not bare or (":" in bare and bare == host) or not is_port:
+            raise UsageError(f"--metrics {text}", expected="HOST:PORT, such as 127.0.0.1:9464, or port 0 for a free one")
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class MetricsServer:
+    """Serves a status at ``/metrics``, from threads of its own, until it is closed. A context manager.
+
+    Args:
+        status: what is served; it is read at each request.
+        run: what is run, for the labels of ``posemoe_edge_run_info``.
+        address: where to listen.
+
+    Raises:
+        MissingError: prometheus-client is not installed, or nothing can listen there.
+    """
+
+    def __init__(self, status: LiveStatus, run: RunInfo, address: Address) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, start_http_server
+        except ImportError:
+            raise missing_extra("prometheus-client", "metrics", "--metrics") from None
+        registry = CollectorRegistry()  # of its own: other libraries' metrics are none of a run's
+        registry.register(_StatusCollector(status, run))
+        try:
+            self._server, self._thread = start_http_server(address.port, address.host, registry=registry)
+        except OSError as error:
+            raise MissingError(
+                f"metrics cannot be served at {address}: {error.strerror or error}", expected="a free port of this machine"
+            ) from None
+        self.address = Address(address.host, self._server.server_port)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}/metrics"
+
+    def close(self) -> None:
+        """Free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> MetricsServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)  # a registry wants it hashable
+class _StatusCollector:
+    """A status as Prometheus' metrics."""
+
+    status: LiveStatus
+    run: RunInfo
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, of one instant."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
+
+        now = self.status.now()
+        counters = {
+            "frames": ("Frames of the source.", now.frames),
+            "poses": ("Poses of all people.", now.poses),
+            "frames_refused": ("Frames of one person that were refused.", now.refused),
+            "people_started": ("How often somebody came into view.", now.people_started),
+            "deadline_misses": ("Frames that took longer than the source's nominal interval.", now.deadline_misses),
+            "source_losses": ("How often the source was lost.", now.losses),
+            "source_returns": ("How often a lost source came back.", now.returns),
+            "clock_resets": ("How often the source's clock jumped back.", now.clock_resets),
+        }
+        gauges = {
+            "people": ("People in view in the newest frame.", now.people),
+            "recent_frames_per_second": ("Frames a second in the last seconds.", now.fps),
+            "source_up": ("1, or 0 while the source is lost.", now.source_up),
+            "frame_age_seconds": ("Since the newest frame.", now.frame_age_s),
+            "recent_lag_median_seconds": ("From a frame's arrival to its poses.", now.lag_s and now.lag_s[0]),
+            "recent_lag_max_seconds": ("From a frame's arrival to its poses.", now.lag_s and now.lag_s[1]),
+        }
+        run = {"preset": self.run.preset, "precision": self.run.precision, "mode": self.run.mode, "engine": self.run.engine}
+        yield InfoMetricFamily(f"{PREFIX}run", "What is run.", run)
+        for name, (meaning, count) in counters.items():
+            if count is not None:
+                yield CounterMetricFamily(PREFIX + name, meaning, count)
+        for name, (meaning, value) in gauges.items():
+            if value is not None:
+                yield GaugeMetricFamily(PREFIX + name, meaning, float(value))
+        gaps = CounterMetricFamily(
+            f"{PREFIX}gaps", "Poses for which time had to be bridged, by what was done.", labels=["action"]
+        )
+        for action in get_args(GapAction):
+            if action != "none":
+                gaps.add_metric([action], now.gaps.get(action, 0))
+        yield gaps
+        stages = SummaryMetricFamily(f"{PREFIX}stage_seconds", "Of the frames in which a stage ran.", labels=["stage"])
+        for stage, (frames, total_s) in now.stage_totals_s.items():
+            stages.add_metric([stage], frames, total_s)
+        yield stages
