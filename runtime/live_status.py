@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .events import ClockReset, Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackStarted
+from .events import ClockReset, Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .pose.types import GapAction
 
 RECENT_S = 5.0
@@ -31,7 +31,8 @@ class Status:
         stage_totals_s: stage -> (frames in which it ran, seconds in all) since the run began.
         lag_s: median and largest seconds from a frame's arrival until its poses, recently; None if the source is not live.
         deadline_misses: frames whose stages together took longer than 1/fps of the source; None if that is not known.
-        gaps: what streams did about the time between two frames, as often as they did it, see ``Pose.gap``.
+        gaps: what streams did about the time between two frames, as often as they did it, see ``Pose.gap``; the reset of
+            somebody's first pose is none.
         source_up: False from ``SourceLost`` to ``SourceBack``.
         losses, returns, clock_resets: of the source.
         frame_age_s: seconds since the newest frame; None before the first.
@@ -88,6 +89,7 @@ class LiveStatus:
     _gaps: Counter[GapAction] = field(default_factory=Counter)
     _stage_totals_s: dict[str, tuple[int, float]] = field(default_factory=dict)
     _recent: deque[_Recent] = field(default_factory=lambda: deque(maxlen=RECENT_FRAMES))
+    _starting: set[int] = field(default_factory=set)  # people without a pose so far
     _newest_s: float | None = None
     _people: int = 0
     _source_up: bool = True
@@ -102,6 +104,9 @@ class LiveStatus:
                 self._counts["refused"] += 1
             elif isinstance(event, TrackStarted):
                 self._counts["people_started"] += 1
+                self._starting.add(event.person)
+            elif isinstance(event, TrackLost):
+                self._starting.discard(event.person)
             elif isinstance(event, ClockReset):
                 self._counts["clock_resets"] += 1
             elif isinstance(event, SourceLost):
@@ -146,7 +151,10 @@ class LiveStatus:
         self._recent.append(_Recent(self._newest_s, dict(frame.stages_s), frame.lag_s))
         self._counts["frames"] += 1
         self._counts["poses"] += len(frame.poses)
-        self._gaps.update(pose.gap for pose in frame.poses.values() if pose.gap != "none")
+        for person, pose in frame.poses.items():
+            if pose.gap != "none" and not (pose.gap == "reset" and person in self._starting):
+                self._gaps[pose.gap] += 1
+        self._starting -= frame.poses.keys()
         for stage, stage_s in frame.stages_s.items():
             frames, total_s = self._stage_totals_s.get(stage, (0, 0.0))
             self._stage_totals_s[stage] = (frames + 1, total_s + stage_s)

@@ -28,7 +28,7 @@ from posemoe_edge.runtime.engines.tensorrt.plan import SideCar
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = ("edge", "export", "calib", "runtime", "tests", "examples", "benchmarks", "docs", "scripts", "docker")
+FOLDERS = ("edge", "export", "calib", "runtime", "tests", "examples", "benchmarks", "docs", "scripts", "docker", "deploy")
 MARK = "<!-- run -->"
 FENCE = re.compile(r"```(\w*)\s*")
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.runtime.errors import FrameError
-from posemoe_edge.runtime.events import ClockReset, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackStarted
+from posemoe_edge.runtime.events import ClockReset, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from posemoe_edge.runtime.live_status import RECENT_FRAMES, LiveStatus
 from posemoe_edge.runtime.pose.types import Pose
 
@@ -97,6 +97,20 @@ def test_people_in_view_are_those_with_keypoints_in_the_newest_frame_that_was_li
     assert status.now().people == 2
     status.add(frame(poses={}))
     assert status.now().people == 0 and status.now().poses == 3 and status.now().frames == 3
+
+
+def test_the_reset_of_a_first_pose_is_no_gap(clock: Clock) -> None:
+    status, reset = LiveStatus(clock=clock), replace(POSE, gap="reset")
+    status.add(TrackStarted(0, 0.0))
+    status.add(frame(poses={}))  # as with a latency
+    status.add(frame(poses={0: reset}))
+    assert status.now().gaps == {}
+    status.add(frame(poses={0: reset}))
+    assert status.now().gaps == {"reset": 1}
+    status.add(TrackLost(0, 0.0))
+    status.add(TrackStarted(0, 0.0))
+    status.add(frame(poses={0: reset}))
+    assert status.now().gaps == {"reset": 1}
 
 
 def test_what_happens_to_the_source_is_counted(clock: Clock) -> None:
