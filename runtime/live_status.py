@@ -60,7 +60,7 @@ class Status:
         people = "1 person" if self.people == 1 else f"{self.people} people"
         lag = "" if self.lag_s is None else f", lag {1000 * self.lag_s[0]:.0f} ms (at most {1000 * self.lag_s[1]:.0f})"
         state = f"{self.fps:.1f} fps, {people}{lag}" if self.source_up else "the source is lost"
-        return f"{state}, {self.frames} frames"
+        return f"{state}, 1 frame" if self.frames == 1 else f"{state}, {self.frames} frames"
 
 
 @dataclass(frozen=True)
