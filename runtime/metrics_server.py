@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 from .errors import MissingError, UsageError, missing_extra
 from .live_status import LiveStatus
 from .pose.types import GapAction
 from .sinks import RunInfo
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 PREFIX = "posemoe_edge_"
 
@@ -90,7 +87,7 @@ class _StatusCollector:
     status: LiveStatus
     run: RunInfo
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Any]:
         """All metrics, of one instant."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
