@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 from .arrays import ImageBgr
@@ -88,6 +89,7 @@ class Pipeline:
         self.search_every, self._until_search = search_every, 0
         self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
         self._times = StageTimes()
+        self._group = SinkGroup(())
         if not isinstance(source, str):
             self._open_stages(source)
 
@@ -98,15 +100,23 @@ class Pipeline:
     def run(self, sinks: Sequence[Sink] = (), *, on_event: Callable[[Event], None] | None = None) -> RunStats:
         """Pass all events to sinks, and count them.
 
+        Each sink has a thread of its own behind a queue. What a sink is too slow for is waited for, or, if the source is live,
+        dropped, the oldest frames first, and counted. A sink that fails is aborted, and the run goes on while another one is
+        left.
+
         An interrupt from the keyboard and a failed check, such as that of a shadow, end the run as the end of the source does,
-        and the sinks are closed. Any other error aborts them and is raised. The error of a sink aborts that one sink.
+        and the sinks are closed. Any other error aborts them and is raised.
 
         Args:
             sinks: they are opened, and closed or aborted.
-            on_event: called with each event, after the sinks.
+            on_event: called with each event, in this thread, after the sinks have it in their queues.
+
+        Raises:
+            Exception: of a sink that cannot be opened, or the last of the sinks that failed.
         """
         interrupted, failed_check = False, None
-        with SinkGroup(sinks) as group, self._opened_source() as source:
+        self._group = SinkGroup(sinks)
+        with self._group as group, self._opened_source() as source:
             group.open(self.run_info(source.info))
             counter = RunCounter(self.model.latency_frames)
             try:
@@ -119,7 +129,13 @@ class Pipeline:
                 interrupted = True
             except CheckFailedError as error:
                 failed_check = error
-            return counter.result(interrupted=interrupted, failed_check=failed_check)
+            stats = counter.result(interrupted=interrupted, failed_check=failed_check)
+        return replace(stats, dropped=group.dropped, sink_failures=tuple(group.failures))
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the sinks of ``run`` were too slow for, so far."""
+        return self._group.dropped
 
     @contextmanager
     def _opened_source(self) -> Iterator[Source]:

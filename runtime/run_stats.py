@@ -43,6 +43,8 @@ class RunStats:
             a latency.
         doubts: reason -> poses that may be nobody's for it.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
+        dropped: frames of a live source that sinks were too slow for.
+        sink_failures: errors of sinks, which got no further events.
     """
 
     frames: int
@@ -57,6 +59,8 @@ class RunStats:
     doubts: Mapping[Doubt, int] = field(default_factory=dict)
     failed_check: CheckFailedError | None = None
     stages_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    dropped: int = 0
+    sink_failures: tuple[Exception, ...] = ()
 
     @property
     def step_ms(self) -> Mapping[str, float] | None:
@@ -85,6 +89,8 @@ class RunStats:
             "located": self.located,
             "root_mm": None if self.root_mm is None else round(self.root_mm, 1),
             "doubts": dict(self.doubts),
+            "dropped": self.dropped,
+            "sink_failures": [str(error) for error in self.sink_failures],
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from ..events import Event
 from ..pose.camera_model import Camera, FieldOfView
@@ -65,10 +65,12 @@ BaseSinkT = TypeVar("BaseSinkT", bound="BaseSink")
 class BaseSink:
     """The context manager that sinks share: closed at the end, aborted on an exception.
 
-    ``written`` is the file that ``close`` kept; None before, and if there was nothing to keep.
+    ``written`` is the file that ``close`` kept; None before, and if there was nothing to keep. ``threaded`` says whether a
+    pipeline may call ``write`` in a thread of its own, one call at a time.
     """
 
     written: Path | None = None
+    threaded: ClassVar[bool] = True
 
     def open(self, run: RunInfo) -> None:
         """Begin a run."""

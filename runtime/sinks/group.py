@@ -1,51 +1,75 @@
-"""Several sinks as one: none loses what it wrote because another one failed."""
+"""Several sinks as one: none loses what it wrote, or goes without what comes, because another one failed."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ..events import Event
 from .base import BaseSink, RunInfo, Sink
+from .queued import QueuedSink
+
+log = logging.getLogger(__name__)
 
 
 class SinkGroup(BaseSink):
-    """Passes every event on to each of its sinks, and then raises the first error of one of them.
+    """Passes every event on to each of its sinks, each in a thread of its own behind a queue: see ``QueuedSink``.
 
-    A sink that fails is aborted and gets no further events. The others are closed, not aborted, if that error ends the run.
+    A sink that fails is aborted and gets no further events; the others go on. When the last one has failed, its error is
+    raised. A sink that cannot be opened is an error at once.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = list(sinks)
-        self._failure: Exception | None = None
+        self._queues: list[QueuedSink] = []
+        self.failures: list[Exception] = []
+
+    @property
+    def dropped(self) -> int:
+        """Frames that sinks were too slow for."""
+        return sum(queue.dropped for queue in self._queues)
 
     def open(self, run: RunInfo) -> None:
+        self._sinks = [self._queued(sink, drops=run.source.live) for sink in self._sinks]
         self._each(lambda sink: sink.open(run))
+        if self.failures:
+            raise self.failures[0]
 
     def write(self, event: Event) -> None:
         self._each(lambda sink: sink.write(event))
+        self._raise_the_last()
 
     def close(self) -> None:
         self._each(lambda sink: sink.close())
+        self._raise_the_last()
 
     def abort(self) -> None:
         self._each(lambda sink: sink.abort())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        if kind is None or error is self._failure:
+        if kind is None or error in self.failures:
             self.close()
         else:
             self.abort()
 
+    def _queued(self, sink: Sink, *, drops: bool) -> Sink:
+        if not getattr(sink, "threaded", True):
+            return sink
+        self._queues.append(QueuedSink(sink, drops=drops))
+        return self._queues[-1]
+
+    def _raise_the_last(self) -> None:
+        if self.failures and not self._sinks:
+            raise self.failures[-1]
+
     def _each(self, action: Callable[[Sink], None]) -> None:
-        failure: Exception | None = None
         for sink in list(self._sinks):
             try:
                 action(sink)
             except Exception as error:
                 self._sinks.remove(sink)
                 sink.abort()
-                failure = failure or error
-        if failure is not None:
-            self._failure = failure
-            raise failure
+                self.failures.append(error)
+                failed = sink.sink if isinstance(sink, QueuedSink) else sink
+                log.warning("%s failed and gets no further events: %s", type(failed).__name__, error)

@@ -27,6 +27,8 @@ class WindowSink(BaseSink):
         MissingError: no OpenCV, an OpenCV without windows, or no screen.
     """
 
+    threaded = False  # windows belong to the main thread, and a key ends the run
+
     def __init__(self, title: str = "") -> None:
         try:
             import cv2

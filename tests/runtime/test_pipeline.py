@@ -338,13 +338,27 @@ def test_an_interrupt_and_a_failed_check_keep_what_was_written(model: Model, peo
     assert stats.failed_check is (error if isinstance(error, CheckFailedError) else None)
 
 
-@pytest.mark.parametrize("call", ["open", "write", "close"])
-def test_a_sink_that_fails_loses_nothing_of_another_one(model: Model, people_at: PeopleAt, call: str) -> None:
+def test_a_sink_that_cannot_be_opened_ends_the_run_before_it_begins(model: Model, people_at: PeopleAt) -> None:
+    first, failing, last = RecordingSink(), RecordingSink("open"), RecordingSink()
+    raised = run_with([people_at(0, 0)], model, [first, failing, last], None)
+    assert isinstance(raised, OSError) and str(raised) == "open failed"
+    assert first.lifecycle == last.lifecycle == ["open", "close"] and failing.calls == ["open", "abort"]
+
+
+@pytest.mark.parametrize("call", ["write", "close"])
+def test_a_sink_that_fails_costs_another_one_nothing(model: Model, people_at: PeopleAt, call: str) -> None:
     first, failing, last = RecordingSink(), RecordingSink(call), RecordingSink()
-    raised = run_with([people_at(0, 0), people_at(1, 0)], model, [first, failing, last], None)
-    assert isinstance(raised, OSError) and str(raised) == f"{call} failed"
+    stats = run_with([people_at(i, 0) for i in range(5)], model, [first, failing, last], None)
+    assert isinstance(stats, RunStats)
+    assert [str(error) for error in stats.sink_failures] == [f"{call} failed"] == stats.to_json()["sink_failures"]
     assert first.lifecycle == last.lifecycle == ["open", "close"] and failing.calls[-2:] == [call, "abort"]
-    assert len(first.events) == len(last.events) == {"open": 0, "write": 1, "close": 3}[call]
+    assert len(first.events) == len(last.events) == 6  # a start and five frames
+
+
+@pytest.mark.parametrize("call", ["write", "close"])
+def test_the_failure_of_the_last_sink_is_raised(model: Model, people_at: PeopleAt, call: str) -> None:
+    raised = run_with([people_at(i, 0) for i in range(5)], model, [RecordingSink(call)], None)
+    assert isinstance(raised, OSError) and str(raised) == f"{call} failed"
 
 
 def test_events_are_plain_json(model: Model, people_at: PeopleAt) -> None:

@@ -64,33 +64,11 @@ def test_a_pose_is_plain_numbers_to_a_tenth_of_a_millimetre() -> None:
     np.testing.assert_allclose(record["xyz_m"], poses_of(FRAMES[3])[1].xyz_m, atol=5.1e-5)
 
 
-def test_json_lines_hold_one_person_and_frame_each(tmp_path: Path) -> None:
-    with open_sink(f"jsonl:{tmp_path / 'poses.jsonl'}") as sink:
-        assert isinstance(sink, Sink)
-        sink.open(RUN)
-        write_all(sink)
-        assert not (tmp_path / "poses.jsonl").exists()  # not before it is complete
-    lines = [json.loads(line) for line in (tmp_path / "poses.jsonl").read_text().splitlines()]
-    assert [(r["t_s"], r["person"]) for r in lines] == [(round(f.t_s, 6), p) for f in FRAMES for p in (0, 1)]
-    assert [p.name for p in tmp_path.iterdir()] == ["poses.jsonl"]
-    assert stat.S_IMODE((tmp_path / "poses.jsonl").stat().st_mode) & 0o044 or sys.platform == "win32"
-
-
-def test_json_lines_go_to_stdout_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
-    with open_sink("jsonl:-") as sink:
-        sink.write(pose_frame(FRAMES[0]))
-        assert len(capsys.readouterr().out.splitlines()) == 2
-    print("still open")
-    assert capsys.readouterr().out == "still open\n"
-
-
-@pytest.mark.parametrize("name", ["jsonl", "png"])
-def test_an_exception_leaves_the_old_file_and_no_half_one(tmp_path: Path, name: str) -> None:
-    if name == "png":
-        pytest.importorskip("matplotlib")
-    path = tmp_path / f"run.{name}"
+def test_an_exception_leaves_the_old_picture_and_no_half_one(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "run.png"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), open_sink(f"{name}:{path}") as sink:
+    with pytest.raises(KeyboardInterrupt), open_sink(f"png:{path}") as sink:
         write_all(sink)
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
