@@ -35,6 +35,7 @@ class Status:
             somebody's first pose is none.
         source_up: False from ``SourceLost`` to ``SourceBack``.
         losses, returns, clock_resets: of the source.
+        dropped: frames that sinks were too slow for.
         frame_age_s: seconds since the newest frame; None before the first.
     """
 
@@ -54,6 +55,7 @@ class Status:
     returns: int
     clock_resets: int
     frame_age_s: float | None
+    dropped: int = 0
 
     def __str__(self) -> str:
         """In a line."""
@@ -81,10 +83,12 @@ class LiveStatus:
     Args:
         fps: nominal rate of the source, None if unknown.
         clock: seconds that do not jump.
+        dropped: how many frames sinks were too slow for, so far; ``Pipeline.dropped``.
     """
 
     fps: float | None = None
     clock: Callable[[], float] = time.monotonic
+    dropped: Callable[[], int] = lambda: 0
     _counts: Counter[str] = field(default_factory=Counter)
     _gaps: Counter[GapAction] = field(default_factory=Counter)
     _stage_totals_s: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -144,6 +148,7 @@ class LiveStatus:
                 returns=counts["returns"],
                 clock_resets=counts["clock_resets"],
                 frame_age_s=None if self._newest_s is None else now_s - self._newest_s,
+                dropped=self.dropped(),
             )
 
     def _add_frame(self, frame: PoseFrame) -> None:

@@ -100,6 +100,7 @@ class _StatusCollector:
             "deadline_misses": ("Frames that took longer than the source's nominal interval.", now.deadline_misses),
             "source_losses": ("How often the source was lost.", now.losses),
             "source_returns": ("How often a lost source came back.", now.returns),
+            "frames_dropped": ("Frames that sinks were too slow for.", now.dropped),
             "clock_resets": ("How often the source's clock jumped back.", now.clock_resets),
         }
         gauges = {

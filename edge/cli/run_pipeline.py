@@ -70,6 +70,7 @@ def status_lines(status: Status) -> str:
         "source lost": status.losses,
         "source back": status.returns,
         "clock resets": status.clock_resets,
+        "dropped before sinks": status.dropped,
     }
     if any(troubles.values()):
         lines.append(", ".join(f"{name} {count}" for name, count in troubles.items() if count))

@@ -141,7 +141,7 @@ def command(
         if stature and not camera_known:
             raise UsageError("--stature without a camera", expected="--camera FILE or --fov DEGREES with it")
         out.print(_camera_line(run_info, known=camera_known))
-        status = LiveStatus(opened.info.fps)
+        status = LiveStatus(opened.info.fps, dropped=lambda: pipeline.dropped)
         if listen_at:
             server = stack.enter_context(MetricsServer(status, run_info, listen_at))
             out.print(f"metrics at {server.url}")
@@ -168,6 +168,11 @@ def command(
         "written": [str(path) for path in _written(sinks)],
     }
     _print_stats(out, stats, lifter)
+    for error in stats.sink_failures:
+        gone = isinstance(error, BrokenPipeError)
+        out.warn(
+            "stdout was closed, and got no further poses" if gone else f"a sink failed, and got nothing after that: {error}"
+        )
     if camera_known and stats.located < stats.poses:
         out.warn(f"{stats.poses - stats.located} of {stats.poses} poses have no position: {_WITHOUT_POSITION}")
     if report:
@@ -176,6 +181,8 @@ def command(
         out.print(f"wrote {path}")
     if report and report.failed:
         return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
+    if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
+        return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
@@ -209,6 +216,8 @@ def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
     people = _counted(stats.people, "person", "people")
     lifted = f"{_counted(stats.frames, 'frame')}, {_counted(stats.poses, 'pose')} of {people}"
     out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
+    if stats.dropped:
+        out.warn(f"{_counted(stats.dropped, 'frame')} dropped before sinks that were too slow")
     if stats.frames and not stats.people:
         out.warn("nobody was seen")
     for reason, count in stats.doubts.items():

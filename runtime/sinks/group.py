@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from ..events import Event
@@ -69,7 +70,8 @@ class SinkGroup(BaseSink):
                 action(sink)
             except Exception as error:
                 self._sinks.remove(sink)
-                sink.abort()
+                with suppress(Exception):  # a full disk fails a second time
+                    sink.abort()
                 self.failures.append(error)
                 failed = sink.sink if isinstance(sink, QueuedSink) else sink
                 log.warning("%s failed and gets no further events: %s", type(failed).__name__, error)

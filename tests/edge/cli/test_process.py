@@ -312,6 +312,38 @@ def test_the_program_is_installed_under_its_name() -> None:
     assert process.returncode == 2 and "did you mean run?" in json.loads(process.stdout)["what"]
 
 
+def test_a_closed_pipe_ends_that_sink_alone(retention_artefact: Path, tmp_path: Path) -> None:
+    """posemoe-edge run ... --sink jsonl:- --sink jsonl:log.jsonl | head -1"""
+    options = ["--frames", "2000", "--model", str(retention_artefact), "--sink", "jsonl:-", "--sink", "jsonl:log.jsonl"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "run", "synthetic://walk", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+    )
+    try:
+        assert program.stdout is not None and program.stderr is not None
+        assert json.loads(program.stdout.readline())["person"] == 0
+        program.stdout.close()
+        err = program.stderr.read()
+        assert program.wait(60) == 0 and "Traceback" not in err and "stdout was closed" in err, err
+        assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2000
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_a_sink_that_fails_is_exit_code_1_and_costs_the_other_nothing(retention_artefact: Path, tmp_path: Path) -> None:
+    """A full disk is /dev/full, whose writes fail as those of a full one do."""
+    options = ["--frames", "200", "--model", str(retention_artefact), "--sink", "jsonl:/dev/full", "--sink", "jsonl:log.jsonl"]
+    command = [sys.executable, "-c", MAIN, "run", "synthetic://walk", *options]
+    program = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=120, check=False)
+    assert program.returncode == 1 and "No space left" in program.stderr, program.stderr
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 200
+
+
 def test_a_closed_pipe_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--sink", "jsonl:-"],

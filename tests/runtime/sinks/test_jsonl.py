@@ -67,7 +67,7 @@ def test_lines_are_in_the_file_within_the_flush_time(tmp_path: Path, monkeypatch
 
 @LINUX
 def test_a_killed_run_keeps_all_but_its_last_second(tmp_path: Path) -> None:
-    """The program writes a frame every 20 ms and says how many; after a kill -9 a second's worth may be missing, and no more."""
+    """The program writes a frame every 20 ms and says which; after a kill -9 a second's worth may be missing, and no more."""
     program = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})

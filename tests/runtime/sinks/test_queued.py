@@ -66,7 +66,12 @@ def test_a_full_queue_of_a_live_source_drops_the_oldest_frames_and_counts_them(s
 def test_a_full_queue_of_a_file_waits_and_loses_nothing(slow: SlowSink) -> None:
     sink = QueuedSink(slow, drops=False, capacity=2)
     sink.open(RUN)
-    writer = threading.Thread(target=lambda: [sink.write(frame(i)) for i in range(20)])
+
+    def write_all() -> None:
+        for i in range(20):
+            sink.write(frame(i))
+
+    writer = threading.Thread(target=write_all)
     writer.start()
     assert slow.writing.wait(60)
     writer.join(0.05)
