@@ -52,6 +52,7 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/overlay/brush.py": {"cv2"},
     "runtime/plotting/figure.py": {"matplotlib"},
     "runtime/pose/camera_file.py": {"yaml"},
+    "runtime/ros/recording.py": {"mcap", "zstandard"},
     "runtime/ros/types.py": {"rosbags"},
     "runtime/sinks/png.py": {"matplotlib"},
     "runtime/sinks/video.py": {"av"},

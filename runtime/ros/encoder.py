@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import UsageError
 from ..events import Event, PoseFrame
 from ..pose.camera_model import Camera, FieldOfView
 from ..pose.keypoints import ImageSize
@@ -101,15 +102,12 @@ class RosEncoder:
         return to_cdr(messages.transforms(figures, frame_id=self._frame_id))
 
     def _camera_info(self, frame: PoseFrame, t_ns: int) -> RosMessage | None:
-        """For pictures of the frame's size; of a camera with a known field of view alone, that size is needed."""
-        if self._camera is None:
-            return None
+        """For pictures of the frame's size; where none has been seen, of the calibration's."""
         size = _size(frame)
         if self._info is None or (size is not None and size != self._info[0]):
-            if size is None and isinstance(self._camera, FieldOfView):
+            camera = _camera_for(self._camera, size)
+            if camera is None:
                 return None
-            camera = self._camera if size is None else self._camera.for_size(size)
-            assert isinstance(camera, Camera)
 
             def build(figures: Sequence[Figure], t_ns: int) -> bytes:
                 return to_cdr(messages.camera_info(camera, frame_id=self._frame_id, t_ns=t_ns))
@@ -138,6 +136,16 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _camera_for(camera: Camera | FieldOfView | None, size: ImageSize | None) -> Camera | None:
+    """The camera of pictures of that size; None where that is not known, as of pictures that were cropped."""
+    if size is None:
+        return camera if isinstance(camera, Camera) else None
+    try:
+        return None if camera is None else camera.for_size(size)
+    except UsageError:
+        return None
 
 
 def _size(frame: PoseFrame) -> ImageSize | None:

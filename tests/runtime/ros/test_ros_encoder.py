@@ -107,6 +107,8 @@ def test_the_cameras_calibration_fits_the_picture() -> None:
     assert info.k.tolist() == [450, 0, 320, 0, 455, 175, 0, 0, 1]
     assert info.p.tolist() == [450, 0, 320, 0, 0, 455, 175, 0, 0, 0, 1, 0]
     assert info.d.tolist() == [0.1, -0.2, 0.001, 0.002, 0.05, 0, 0, 0]
+    cropped = PoseFrame(1.0, {}, image_bgr=np.zeros((720, 720, 3), np.uint8))
+    assert "camera_info" not in decoded(RosEncoder(camera=CAMERA).frame(cropped))
     wide = RosEncoder(camera=FieldOfView(90))
     assert "camera_info" not in decoded(wide.frame(PoseFrame(1.0, {})))  # no picture yet
     assert decoded(wide.frame(PoseFrame(2.0, {}, keypoints={0: half})))["camera_info"].k[0] == pytest.approx(320)

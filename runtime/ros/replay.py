@@ -1,0 +1,152 @@
+"""What a recording holds so that the run can be lifted again: keypoints as they were, to the last bit, and about the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PoseEdgeError, SourceError
+from ..events import PoseFrame
+from ..pose.camera import Intrinsics
+from ..pose.camera_model import Camera, FieldOfView
+from ..pose.distortion import Distortion
+from ..pose.keypoints import ImageSize, Keypoints
+from ..pose.skeleton import SKELETONS
+from ..sources.base import People
+from .encoder import json_text
+
+if TYPE_CHECKING:
+    from ..sinks.base import RunInfo
+
+RUN = "posemoe.run"
+"""Name of the metadata record that says what made a recording."""
+
+VERSION = 1
+
+
+def keypoints_text(frame: PoseFrame) -> str:
+    """A frame's keypoints as JSON. Python writes a float so that it is read back as the same number."""
+    people = {
+        str(person): {
+            "skeleton": keypoints.skeleton.name,
+            "size_px": None if keypoints.size is None else [keypoints.size.width_px, keypoints.size.height_px],
+            "dtype": str(keypoints.points.dtype),
+            "points": keypoints.points.tolist(),
+        }
+        for person, keypoints in frame.keypoints.items()
+    }
+    truths = {
+        name: {str(person): xyz.tolist() for person, xyz in truth.items()}
+        for name, truth in (("truth_m", frame.truth_m), ("truth_root_m", frame.truth_root_m))
+        if truth is not None
+    }
+    return json_text({"version": VERSION, "t_s": float(frame.t_s), "people": people, **truths})
+
+
+def people_of(text: str) -> People:
+    """The people of ``keypoints_text``.
+
+    Raises:
+        SourceError: another text.
+    """
+    try:
+        record = json.loads(text)
+        if record["version"] > VERSION:
+            raise SourceError(f"keypoints of version {record['version']}", expected=f"at most {VERSION}")
+        return People(
+            float(record["t_s"]),
+            {int(person): _keypoints(entry) for person, entry in record["people"].items()},
+            truth_m=_truth(record, "truth_m"),
+            truth_root_m=_truth(record, "truth_root_m"),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(
+            f"a message that holds no keypoints ({error!r:.80})", expected="one that posemoe-edge recorded"
+        ) from None
+
+
+def run_record(run: RunInfo) -> dict[str, str]:
+    """What a recording says of its run: texts, as MCAP's metadata are."""
+    record: dict[str, Any] = {
+        "version": VERSION,
+        "source": run.source.name,
+        "preset": run.preset,
+        "precision": run.precision,
+        "mode": run.mode,
+        "engine": run.engine,
+        "latency_frames": run.latency_frames,
+        "view_from": run.view_from,
+    }
+    if run.source.fps is not None:
+        record["fps"] = run.source.fps
+    if run.camera is not None:
+        record["camera"] = json_text(_camera_entries(run.camera))
+    return {name: str(value) for name, value in record.items()}
+
+
+def recorded_fps(record: Mapping[str, str]) -> float | None:
+    """The nominal frame rate of the source that was recorded."""
+    return float(record["fps"]) if "fps" in record else None
+
+
+def recorded_camera(record: Mapping[str, str]) -> Camera | None:
+    """The camera of a recorded run; None if it was not calibrated.
+
+    Raises:
+        SourceError: an entry that is none of ours.
+    """
+    try:
+        entries = json.loads(record.get("camera", "{}"))
+        if "fx_px" not in entries:
+            return None
+        lens = entries.get("distortion_model")
+        return Camera(
+            Intrinsics(*(float(entries[name]) for name in ("fx_px", "fy_px", "cx_px", "cy_px"))),
+            ImageSize(float(entries["width_px"]), float(entries["height_px"])),
+            None if lens is None else Distortion(lens, tuple(entries["distortion"])),
+            gravity=_array(entries.get("gravity")),
+            world_from_camera=_array(entries.get("world_from_camera")),
+            height_m=entries.get("height_m"),
+        )
+    except (KeyError, TypeError, ValueError, PoseEdgeError) as error:
+        raise SourceError(f"the recorded camera cannot be read ({error!s:.80})", expected="one of posemoe-edge") from None
+
+
+def _camera_entries(camera: Camera | FieldOfView) -> dict[str, Any]:
+    """The entries of our own camera file."""
+    entries: dict[str, Any] = {"height_m": camera.height_m, "gravity": _list(camera.gravity)}
+    if isinstance(camera, FieldOfView):
+        entries["horizontal_deg"] = camera.horizontal_deg
+    else:
+        own, lens = camera.intrinsics, camera.distortion
+        entries |= {"fx_px": own.fx_px, "fy_px": own.fy_px, "cx_px": own.cx_px, "cy_px": own.cy_px}
+        entries |= {"width_px": camera.size.width_px, "height_px": camera.size.height_px}
+        entries["world_from_camera"] = _list(camera.world_from_camera)
+        if lens is not None:
+            entries |= {"distortion_model": lens.model, "distortion": list(lens.coefficients)}
+    return {name: value for name, value in entries.items() if value is not None}
+
+
+def _keypoints(entry: Mapping[str, Any]) -> Keypoints:
+    dtype = np.float64 if entry["dtype"] == "float64" else np.float32
+    points: NDArray[np.floating] = np.array([[float(number) for number in joint] for joint in entry["points"]], dtype)
+    size = entry["size_px"]
+    return Keypoints(points, SKELETONS[entry["skeleton"]], None if size is None else ImageSize(*size))
+
+
+def _truth(record: Mapping[str, Any], name: str) -> dict[int, NDArray[np.float32]] | None:
+    if name not in record:
+        return None
+    return {int(person): np.array(xyz, np.float32) for person, xyz in record[name].items()}
+
+
+def _list(array: NDArray[Any] | None) -> list[Any] | None:
+    return None if array is None else array.tolist()
+
+
+def _array(numbers: list[Any] | None) -> NDArray[np.float64] | None:
+    return None if numbers is None else np.array(numbers, np.float64)
