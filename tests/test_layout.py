@@ -52,12 +52,14 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/overlay/brush.py": {"cv2"},
     "runtime/plotting/figure.py": {"matplotlib"},
     "runtime/pose/camera_file.py": {"yaml"},
+    "runtime/ros/bag.py": {"mcap", "zstandard"},
     "runtime/ros/recording.py": {"mcap", "zstandard"},
     "runtime/ros/types.py": {"rosbags"},
     "runtime/sinks/png.py": {"matplotlib"},
     "runtime/sinks/video.py": {"av"},
     "runtime/sinks/window.py": {"cv2"},
     "runtime/sources/opencv_capture.py": {"cv2"},
+    "runtime/sources/mcap.py": {"mcap"},
     "runtime/tracking/oks.py": {"scipy"},
 }
 

@@ -47,7 +47,7 @@ def keypoints_text(frame: PoseFrame) -> str:
     return json_text({"version": VERSION, "t_s": float(frame.t_s), "people": people, **truths})
 
 
-def people_of(text: str) -> People:
+def people_of(text: str | bytes) -> People:
     """The people of ``keypoints_text``.
 
     Raises:

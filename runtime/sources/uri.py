@@ -32,6 +32,7 @@ SOURCES: Registry[SourceFactory] = Registry(
         "v4l2": f"{__name__}:open_camera",
         "video": "posemoe_edge.runtime.sources.video:VideoSource",
         "images": "posemoe_edge.runtime.sources.image_files:open_image_files",
+        "mcap": "posemoe_edge.runtime.sources.mcap:McapSource",
     },
     forms={
         "synthetic": "synthetic://walk?people=3&fps=50&seed=0&noise=0",
@@ -40,11 +41,12 @@ SOURCES: Registry[SourceFactory] = Registry(
         "v4l2": "v4l2:///dev/video0",
         "video": "|".join(video.SUFFIXES).replace(".mp4", "FILE.mp4"),
         "images": "FILE.jpg|.png or FOLDER?fps=30",
+        "mcap": "mcap:FILE.mcap#/topic",
     },
 )
 """Scheme -> factory. A source of another package is named ``SCHEME:LOCATION`` or ``SCHEME://LOCATION``."""
 
-_PLANNED = ("csi", "rtsp", "mcap")
+_PLANNED = ("csi", "rtsp")
 _WEB = ("http", "https")
 _WALK_OPTIONS: dict[str, type[int] | type[float]] = {"people": int, "fps": float, "seed": int, "noise": float}
 
@@ -55,7 +57,7 @@ def open_source(uri: str, *, frames: int | None = None) -> Source:
     Args:
         uri: ``synthetic://walk?people=3&fps=50&seed=0&noise=0`` (noise in pixels), ``kpts:FILE.npz``, ``camera0``,
             or its number alone, ``v4l2:///dev/video0``, the path of a video file, of a picture or of a folder of pictures
-            (``FOLDER?fps=30``), or ``SCHEME:LOCATION`` of another package's source.
+            (``FOLDER?fps=30``), ``mcap:bag.mcap#/topic``, or ``SCHEME:LOCATION`` of another package's source.
         frames: at most so many frames, None for all.
     """
     if frames is not None and frames < 1:

@@ -90,7 +90,6 @@ def test_noise_has_its_size_and_lasts() -> None:
         ("http://10.0.0.2:8080/video", "a file or a camera of this machine"),
         ("csi://0", "csi are not built yet"),
         ("rtsp://10.0.0.1/stream", "rtsp are not built yet"),
-        ("mcap:bag.mcap", "mcap are not built yet"),
     ],
 )
 def test_a_wrong_uri_is_an_error_that_names_the_possible_ones(uri: str, message: str) -> None:
