@@ -17,10 +17,17 @@ SINKS: Registry[Callable[[str], Sink]] = Registry(
         "jsonl": "posemoe_edge.runtime.sinks.jsonl:JsonLinesSink",
         "mcap": "posemoe_edge.runtime.sinks.mcap:McapSink",
         "png": "posemoe_edge.runtime.sinks.png:PngSink",
+        "ros2": "posemoe_edge.runtime.sinks.ros2:Ros2Sink",
         "video": "posemoe_edge.runtime.sinks.video:VideoSink",
         "window": "posemoe_edge.runtime.sinks.window:WindowSink",
     },
-    forms={"jsonl": "jsonl:FILE", "mcap": "mcap:FILE.mcap|FOLDER", "png": "png:FILE", "video": "video:FILE.mp4"},
+    forms={
+        "jsonl": "jsonl:FILE",
+        "mcap": "mcap:FILE.mcap|FOLDER",
+        "png": "png:FILE",
+        "ros2": "ros2://NAMESPACE",
+        "video": "video:FILE.mp4",
+    },
 )
 """Name -> factory that takes what stands behind ``NAME:``."""
 
@@ -30,7 +37,7 @@ _NAMES = {"mp4": "video"}
 
 def open_sink(spec: str) -> Sink:
     """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout), ``png:run.png``,
-    ``video:run.mp4``, ``mcap:run.mcap`` or ``window``."""
+    ``video:run.mp4``, ``mcap:run.mcap``, ``ros2://posemoe`` or ``window``."""
     suffix = spec.rpartition(".")[2].lower()
     name = _NAMES.get(suffix, suffix)
     if ":" not in spec and name in SINKS and spec not in SINKS:
