@@ -58,7 +58,7 @@ def open_node(
         raise MissingError(
             "publishing on ROS 2 needs rclpy or zenoh, and neither is installed",
             expected="a sourced ROS 2, or zenoh",
-            run='pip install "posemoe-edge[ros]"',
+            run='pip install "posemoe-edge[ros,zenoh]"',
         )
     from .zenoh_node import ROUTER, ZenohNode
 

@@ -35,7 +35,7 @@ class ZenohNode:
         try:
             import zenoh
         except ImportError:
-            raise missing_extra("eclipse-zenoh", "ros", "publishing through zenoh") from None
+            raise missing_extra("eclipse-zenoh", "zenoh", "publishing through zenoh") from None
         settings: dict[str, Any] = {
             "mode": "peer",
             "connect/endpoints": [connect],

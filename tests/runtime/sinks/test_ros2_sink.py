@@ -171,7 +171,7 @@ def test_the_environments_domain_is_checked(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_missing_transport_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zenoh", None)
-    with pytest.raises(MissingError, match=r"eclipse-zenoh.*posemoe-edge\[ros\]"):
+    with pytest.raises(MissingError, match=r"eclipse-zenoh.*posemoe-edge\[zenoh\]"):
         open_sink("ros2://a?transport=zenoh")
     monkeypatch.setitem(sys.modules, "rclpy", None)
     with pytest.raises(MissingError, match="rclpy needs ROS 2"):
