@@ -96,7 +96,7 @@ def _records(path: Path) -> Iterator[Any]:
         from mcap.exceptions import InvalidMagic, UnsupportedCompressionError
         from mcap.stream_reader import StreamReader
     except ImportError as error:
-        raise missing_extra(error.name or "mcap", "ros", "reading recordings in MCAP") from None
+        raise missing_extra((error.name or "mcap").partition(".")[0], "ros", "reading recordings in MCAP") from None
     count = 0
     with path.open("rb") as file:
         records = iter(StreamReader(file, validate_crcs=True, record_size_limit=_MOST_RECORD_BYTES).records)

@@ -94,5 +94,5 @@ def mcap_writer() -> Any:
         import zstandard  # noqa: F401
         from mcap import writer
     except ImportError as error:
-        raise missing_extra(error.name or "mcap", "ros", "recordings in MCAP") from None
+        raise missing_extra((error.name or "mcap").partition(".")[0], "ros", "recordings in MCAP") from None
     return writer
