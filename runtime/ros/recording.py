@@ -24,7 +24,7 @@ class Recording:
     """An open MCAP file with the profile "ros2".
 
     Args:
-        path: the file; what it held before is lost.
+        path: the file. One that was there is deleted first, not overwritten: who reads it, as a source may, reads on.
         topics: that it will hold.
         namespace: of those topics that are in none.
         run: what is said once of the whole recording.
@@ -37,7 +37,9 @@ class Recording:
         writer = mcap_writer()
         self.path = path
         try:
-            self._file = path.open("xb" if new else "wb")
+            if not new:
+                path.resolve().unlink(missing_ok=True)
+            self._file = path.resolve().open("xb")
         except OSError as error:
             raise MissingError(f"{path} cannot be written to ({error.strerror})", expected="a file to write") from None
         self._writer: Any = writer.Writer(self._file, chunk_size=_CHUNK_BYTES, compression=writer.CompressionType.ZSTD)

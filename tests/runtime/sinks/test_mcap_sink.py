@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,23 @@ def test_an_abort_keeps_what_was_seen_and_a_run_without_events_keeps_what_was_th
         sink.write(EVENTS[0])
     record(path, EVENTS[:3])  # a recording is replaced
     assert sum(r.channel_id == 2 for r in streamed(path) if hasattr(r, "log_time")) == 1
+
+
+def test_on_a_full_disk_a_close_is_an_error_and_an_abort_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name, ends_with in (("close", pytest.raises(OSError, match="No space")), ("abort", nullcontext())):
+        sink = open_sink(f"mcap:{tmp_path / name}.mcap")
+        for event in EVENTS[:5]:
+            sink.write(event)
+        with monkeypatch.context() as patched, ends_with:
+            patched.setattr(os, "fsync", full)
+            getattr(sink, name)()
+        sink.abort()
+        assert sum(r.channel_id == 2 for r in streamed(tmp_path / f"{name}.mcap") if hasattr(r, "log_time")) == 3
 
 
 def test_what_is_no_recording_is_never_replaced(tmp_path: Path) -> None:

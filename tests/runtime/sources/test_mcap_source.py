@@ -116,6 +116,22 @@ def test_a_byte_that_changed_is_a_break_and_no_other_keypoints(tmp_path: Path) -
     assert_same(read, frames[: len(read)])
 
 
+def test_a_recording_can_be_replaced_by_its_own_replay(tmp_path: Path) -> None:
+    frames = as_frames(list(SOURCE))
+    path = recorded(tmp_path / "run.mcap", frames)
+    (tmp_path / "link.mcap").symlink_to(path)
+    with open_source(f"mcap:{path}") as source, open_sink(f"mcap:{tmp_path / 'link.mcap'}") as sink:
+        read = list[People]()
+        for people in source:
+            assert isinstance(people, People)
+            read.append(people)
+            if len(read) <= 100:
+                sink.write(as_frames([people])[0])
+        assert_same(read, frames)
+    assert (tmp_path / "link.mcap").is_symlink()
+    assert_same(list(open_source(f"mcap:{path}")), frames[:100])
+
+
 def image(encoding: str, pixels: Any, *, stamp: tuple[int, int] = (3, 500_000_000), padding: int = 0) -> bytes:
     """A picture of ROS, each of its rows with some bytes more than it needs."""
     t = ros_types().types
