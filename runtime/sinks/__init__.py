@@ -1,4 +1,4 @@
-"""Sinks of a pipeline's events: JSON lines, pictures, videos, a window."""
+"""Sinks of a pipeline's events: JSON lines, pictures, videos, a window, recordings, ROS 2."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SINKS: Registry[Callable[[str], Sink]] = Registry(
     group="posemoe_edge.sinks",
     builtin={
         "jsonl": "posemoe_edge.runtime.sinks.jsonl:JsonLinesSink",
-        "mcap": "posemoe_edge.runtime.sinks.mcap:McapSink",
         "png": "posemoe_edge.runtime.sinks.png:PngSink",
-        "ros2": "posemoe_edge.runtime.sinks.ros2:Ros2Sink",
         "video": "posemoe_edge.runtime.sinks.video:VideoSink",
         "window": "posemoe_edge.runtime.sinks.window:WindowSink",
+        "mcap": "posemoe_edge.runtime.sinks.mcap:McapSink",
+        "ros2": "posemoe_edge.runtime.sinks.ros2:Ros2Sink",
     },
     forms={
         "jsonl": "jsonl:FILE",
