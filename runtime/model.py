@@ -31,8 +31,9 @@ class Model:
     """A lifter that is ready to run: immutable, and shared by all its streams. Made by ``load``.
 
     ``engine`` is the opened engine's name, ``drift`` the certificate's entry for this graph on this engine, otherwise on any
-    engine; None if there is none. Use each stream from one thread at a time; launches of different streams take turns,
-    whichever threads they come from.
+    engine; None if there is none. ``identity`` is the graph's sha256, or the path of a standalone file.
+
+    Use each stream from one thread at a time; launches of different streams take turns, whichever threads they come from.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Model:
         self.latency_frames = latency_frames
         self._slots = _open_slots(engine, self.graph, latency_frames)
         files = self.manifest.files
-        self._identity = files[self.graph.file].sha256 if files else str(self.path)
+        self.identity = files[self.graph.file].sha256 if files else str(self.path)
         self.gaps = gaps
         self._shadow = shadow
         self._lock = ModelLock()
@@ -113,7 +114,7 @@ class Model:
                 self.manifest,
                 self.graph,
                 engine=self.engine,
-                identity=self._identity,
+                identity=self.identity,
                 slots=self._slots,
                 lock=self._lock,
                 abandoned=self._abandoned,

@@ -87,6 +87,7 @@ class Pipeline:
         self._sight = self._open_sight(None)
         self._bones = BoneCheck()
         self.search_every, self._until_search = search_every, 0
+        self.smooth = smooth
         self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
         self._times = StageTimes()
         self._group = SinkGroup(())
@@ -174,6 +175,9 @@ class Pipeline:
             latency_frames=self.model.latency_frames,
             view_from=sight.view_from,
             camera=sight.camera,
+            graph=self.model.identity,
+            smooth=self.smooth,
+            flip=self.lifter.flip,
         )
 
     def _open_sight(self, source: SourceInfo | None) -> Sight:

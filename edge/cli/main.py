@@ -28,6 +28,7 @@ VERBS = {
     "build": "Build TensorRT plans of an artefact's graphs.",
     "verify": "Measure an artefact's drift in millimetres, and certify it.",
     "run": "Lift people from a camera, a video or a file.",
+    "replay": "Lift a recorded run again, and compare the poses.",
     "inspect": "Show what an artefact contains, and check its files.",
 }
 

@@ -60,7 +60,9 @@ _DOUBTS: dict[Doubt, str] = {
 )
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
 @click.option(
-    "--sink", multiple=True, help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4, mcap:FILE.mcap, ros2://NAME, window; may be given more than once."
+    "--sink",
+    multiple=True,
+    help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4, mcap:FILE.mcap, ros2://NAME, window; repeatable.",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")

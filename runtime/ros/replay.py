@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import F32
 from ..errors import PoseEdgeError, SourceError
 from ..events import PoseFrame
 from ..pose.camera import Intrinsics
@@ -29,7 +31,7 @@ VERSION = 1
 
 
 def keypoints_text(frame: PoseFrame) -> str:
-    """A frame's keypoints as JSON. Python writes a float so that it is read back as the same number."""
+    """A frame's keypoints and poses as JSON, so that both are read back as the same numbers."""
     people = {
         str(person): {
             "skeleton": keypoints.skeleton.name,
@@ -44,7 +46,20 @@ def keypoints_text(frame: PoseFrame) -> str:
         for name, truth in (("truth_m", frame.truth_m), ("truth_root_m", frame.truth_root_m))
         if truth is not None
     }
-    return json_text({"version": VERSION, "t_s": float(frame.t_s), "people": people, **truths})
+    poses = {str(person): _packed(pose.xyz_m) for person, pose in frame.poses.items()}
+    return json_text({"version": VERSION, "t_s": float(frame.t_s), "people": people, "poses": poses, **truths})
+
+
+def poses_of(text: str | bytes) -> dict[int, F32]:
+    """The poses of ``keypoints_text``, to the last bit: person -> (17, 3) metres from the hip.
+
+    Raises:
+        SourceError: another text.
+    """
+    try:
+        return {int(person): _unpacked(packed) for person, packed in json.loads(text).get("poses", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(f"a message that holds no poses ({error!r:.80})", expected="one that posemoe-edge recorded") from None
 
 
 def people_of(text: str | bytes) -> People:
@@ -80,6 +95,9 @@ def run_record(run: RunInfo) -> dict[str, str]:
         "engine": run.engine,
         "latency_frames": run.latency_frames,
         "view_from": run.view_from,
+        "graph": run.graph,
+        "smooth": run.smooth,
+        "flip": run.flip,
     }
     if run.source.fps is not None:
         record["fps"] = run.source.fps
@@ -94,13 +112,26 @@ def recorded_fps(record: Mapping[str, str]) -> float | None:
 
 
 def recorded_camera(record: Mapping[str, str]) -> Camera | None:
-    """The camera of a recorded run; None if it was not calibrated.
+    """The camera of a recorded run; None if it was not calibrated, see ``recorded_view``.
+
+    Raises:
+        SourceError: an entry that is none of ours.
+    """
+    camera = recorded_view(record)
+    return camera if isinstance(camera, Camera) else None
+
+
+def recorded_view(record: Mapping[str, str]) -> Camera | FieldOfView | None:
+    """What was known of the camera of a recorded run.
 
     Raises:
         SourceError: an entry that is none of ours.
     """
     try:
         entries = json.loads(record.get("camera", "{}"))
+        if "horizontal_deg" in entries:
+            gravity = _array(entries.get("gravity"))
+            return FieldOfView(float(entries["horizontal_deg"]), gravity=gravity, height_m=entries.get("height_m"))
         if "fx_px" not in entries:
             return None
         lens = entries.get("distortion_model")
@@ -142,6 +173,15 @@ def _truth(record: Mapping[str, Any], name: str) -> dict[int, NDArray[np.float32
     if name not in record:
         return None
     return {int(person): np.array(xyz, np.float32) for person, xyz in record[name].items()}
+
+
+def _packed(xyz_m: F32) -> str:
+    """Base64 of little endian float32."""
+    return base64.b64encode(np.ascontiguousarray(xyz_m, "<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> F32:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(-1, 3).astype(np.float32)
 
 
 def _list(array: NDArray[Any] | None) -> list[Any] | None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from ..events import Event
 from ..pose.camera_model import Camera, FieldOfView
+from ..pose.smoothing import Smooth
 from ..sight import ViewFrom
 from ..sources.base import SourceInfo
 
@@ -24,6 +25,8 @@ class RunInfo:
         view_from: what looks at each person: "none" (the lifter sees the picture as it is), its "graph", or the "runtime",
             which knows the camera.
         camera: that sees the people, as far as it is known.
+        graph: identifies the graph that lifts them: its sha256, or the path of a standalone ONNX file.
+        smooth, flip: what the pipeline does besides.
     """
 
     source: SourceInfo
@@ -34,6 +37,9 @@ class RunInfo:
     latency_frames: int
     view_from: ViewFrom = "none"
     camera: Camera | FieldOfView | None = None
+    graph: str = ""
+    smooth: Smooth = "off"
+    flip: bool = False
 
 
 @runtime_checkable

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arrays import F32
 from ..errors import FrameError, PoseEdgeError, SourceError, missing_extra
 from ..registry import suggest
 from ..ros.bag import BagContents, BagTopic, bag_contents, bag_messages
 from ..ros.image import compressed_image_bgr, image_bgr
-from ..ros.replay import RUN, people_of, recorded_camera, recorded_fps
+from ..ros.replay import RUN, people_of, poses_of, recorded_camera, recorded_fps
 from ..ros.types import COMPRESSED_IMAGE, IMAGE, STRING, from_cdr, ros_types
 from .base import BaseSource, CameraFrame, People, SourceInfo
 from .image_files import natural_order
@@ -92,13 +93,23 @@ class McapSource(BaseSource):
         image = image_bgr(message) if self.topic.type == IMAGE else compressed_image_bgr(message)
         return CameraFrame((taken_ns or t_ns) / 1e9, image)
 
-    def _people(self) -> Iterator[People]:
+    @property
+    def run(self) -> Mapping[str, str]:
+        """What was recorded of the run, ``posemoe.run``; empty for pictures, and where nothing was."""
+        return self._run
+
+    def recorded(self) -> Iterator[tuple[People, dict[int, F32]]]:
+        """The frames of a topic of keypoints, each with the poses of its run: person -> (17, 3) metres from the hip."""
         for _, data in self._messages():
             try:
                 text = data if self.topic.encoding == "json" else self._decoded(data).data
-                people = people_of(text)
+                frame = people_of(text), poses_of(text)
             except PoseEdgeError as error:
                 raise SourceError(f"{self.path}#{self.topic.name}: {error}") from None
+            yield frame
+
+    def _people(self) -> Iterator[People]:
+        for people, _ in self.recorded():
             yield people
 
     def _decoded(self, data: bytes) -> Any:
