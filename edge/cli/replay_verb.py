@@ -49,9 +49,10 @@ def command(
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(recording, frames=frames))
         run = source.run
+        recorded_precision: Any = run["precision"]
         lifter = load(
             model or run["preset"],
-            precision=precision or (run["precision"] if model is None else None),
+            precision=precision or (recorded_precision if model is None else None),
             engine=engine,
             threads=threads,
             allow_failed=allow_failed,
