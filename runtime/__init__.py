@@ -29,7 +29,8 @@ from .pose.keypoints import ImageSize, Keypoints
 from .pose.types import Pose, Root
 from .run_stats import RunStats
 from .shadow import Shadow, ShadowReport
-from .stream import Snapshot, Stream
+from .snapshot import Snapshot
+from .stream import Stream
 
 __all__ = [
     "ArtefactError",

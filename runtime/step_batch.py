@@ -16,8 +16,9 @@ from .errors import ArtefactError
 from .model_lock import ModelLock
 from .pose.skeleton import H36M17
 from .pose.types import Pose
+from .snapshot import AcceptedFrame
 from .state import Slots
-from .stream import AcceptedFrame, Stream
+from .stream import Stream
 
 PLACEHOLDER_KEYPOINTS: F32 = np.ones((len(H36M17), 3), np.float32)
 """Placeholder keypoints used for validation while the real frame is still on the device."""

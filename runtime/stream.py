@@ -6,7 +6,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import NoReturn, Protocol
 
@@ -22,48 +22,10 @@ from .gaps import GapPolicy
 from .model_lock import ModelLock
 from .pose.keypoints import check_keypoints
 from .pose.skeleton import H36M_ORDERS
-from .pose.types import GapAction, Pose
+from .pose.types import Pose
 from .shadow import StreamSampler
-from .state import Slots, StreamState
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """All that a stream remembers; ``Stream.restore`` goes back to it."""
-
-    graph: str  # identifies the graph: its sha256, or the path of a standalone ONNX file
-    state: StreamState
-    history: History
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """When a stream was last fed, and its last pose."""
-
-    last_s: float | None = None  # capture time of the last frame, fed or not
-    fed_s: float | None = None  # capture time of the last frame that was fed
-    lifted: F32 | None = None  # (J, 3 or 4) of the last frame that was fed, in Human3.6M order
-    fed: tuple[AcceptedFrame, ...] = ()  # from the frame that the last pose belongs to, up to the last frame that was fed
-
-
-@dataclass(frozen=True, eq=False)
-class AcceptedFrame:
-    """A frame that passed its checks, with the action for the time since the frame before."""
-
-    keypoints: F32  # (J, 3) normalised x, y, score, in Human3.6M order
-    t_s: float
-    dt_s: float
-    gap: GapAction
-
-    @property
-    def score(self) -> F32:
-        """(J,)"""
-        return self.keypoints[:, 2]
-
-    @property
-    def fed(self) -> bool:
-        """Whether the frame goes into the model; a frame in which nobody is seen does not."""
-        return self.gap != "hold"
+from .snapshot import AcceptedFrame, History, Snapshot
+from .state import Slots
 
 
 class StepBatch(Protocol):
