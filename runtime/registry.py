@@ -55,6 +55,7 @@ class Registry(Generic[T]):
             replace them.
         own_entry_points: names that posemoe-edge itself registers in the group, because a layer above brings the factory.
         forms: name -> how a user writes it, for error messages: "jsonl:FILE". A name that is left out is written as it is.
+            One that may have a location, and need not, is written as "NAME|NAME:LOCATION".
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Registry(Generic[T]):
         if name not in self:
             raise self.unknown(spec)
         form = self._forms.get(name, name)
-        if ":" in form and not location:
+        if ":" in form.partition("|")[0] and not location:
             raise UsageError(f"the {self.noun} {name} needs a {form.partition(':')[2].lower()}", expected=form)
         return self.find(name), location
 

@@ -62,7 +62,8 @@ _DOUBTS: dict[Doubt, str] = {
 @click.option(
     "--sink",
     multiple=True,
-    help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4, mcap:FILE.mcap, ros2://NAME, window; repeatable.",
+    help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4, mcap:FILE.mcap, ros2://NAME, rerun, foxglove, udp://HOST:PORT or "
+    "window; may be given more than once.",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
@@ -134,6 +135,8 @@ def command(
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        for url in filter(None, (getattr(viewer, "url", None) for viewer in sinks)):
+            out.print(f"watch it at {url}")
         if opened.pictures:
             out.print(f"{detector or DEFAULT_DETECTOR} finds the people in {opened.info.name}, {tracker} gives them ids")
         if not lifter.manifest.metric:

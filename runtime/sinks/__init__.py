@@ -1,4 +1,4 @@
-"""Sinks of a pipeline's events: JSON lines, pictures, videos, a window, recordings, ROS 2."""
+"""Sinks of a pipeline's events: files, recordings, a window, viewers, ROS 2, datagrams."""
 
 from __future__ import annotations
 
@@ -20,24 +20,30 @@ SINKS: Registry[Callable[[str], Sink]] = Registry(
         "window": "posemoe_edge.runtime.sinks.window:WindowSink",
         "mcap": "posemoe_edge.runtime.sinks.mcap:McapSink",
         "ros2": "posemoe_edge.runtime.sinks.ros2:Ros2Sink",
+        "rerun": "posemoe_edge.runtime.sinks.rerun:RerunSink",
+        "foxglove": "posemoe_edge.runtime.sinks.foxglove:FoxgloveSink",
+        "udp": "posemoe_edge.runtime.sinks.udp:UdpSink",
     },
     forms={
         "jsonl": "jsonl:FILE",
-        "mcap": "mcap:FILE.mcap|FOLDER",
         "png": "png:FILE",
-        "ros2": "ros2://NAMESPACE",
         "video": "video:FILE.mp4",
+        "mcap": "mcap:FILE.mcap|FOLDER",
+        "ros2": "ros2://NAMESPACE",
+        "rerun": "rerun|rerun:FILE.rrd",
+        "foxglove": "foxglove|foxglove://127.0.0.1:8765",
+        "udp": "udp://HOST:PORT",
     },
 )
 """Name -> factory that takes what stands behind ``NAME:``."""
 
-_NAMES = {"mp4": "video"}
+_NAMES = {"mp4": "video", "rrd": "rerun"}
 """Suffix of a file -> the sink that writes it, where their names differ."""
 
 
 def open_sink(spec: str) -> Sink:
-    """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout), ``png:run.png``,
-    ``video:run.mp4``, ``mcap:run.mcap``, ``ros2://posemoe`` or ``window``."""
+    """The sink that ``spec`` names, e.g. ``jsonl:poses.jsonl``, ``jsonl:-`` (stdout), ``video:run.mp4``, ``mcap:run.mcap``,
+    ``ros2://posemoe``, ``rerun``, ``udp://127.0.0.1:9000`` or ``window``."""
     suffix = spec.rpartition(".")[2].lower()
     name = _NAMES.get(suffix, suffix)
     if ":" not in spec and name in SINKS and spec not in SINKS:

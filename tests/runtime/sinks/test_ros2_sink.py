@@ -70,11 +70,20 @@ def listener() -> Iterator[Listener]:
     listener.session.close()
 
 
+def wait_until_subscribed(sink: Any) -> None:
+    """Until the publishers know of the subscriber: what they put before that goes nowhere."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not all(publisher.matching_status.matching for publisher in sink._node._publishers.values()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
 def test_a_subscriber_of_zenoh_gets_the_messages_under_the_keys_of_ros(listener: Listener) -> None:
     sink = open_sink(f"ros2://robot/head?domain=7&transport=zenoh&connect={listener.endpoint}&frame_id=head_optical")
     with sink:
         sink.open(RUN)
         tokens = [listener.tokens.get(timeout=WAIT_S)[0] for _ in range(6)]  # the node and five publishers
+        wait_until_subscribed(sink)
         received = list[tuple[str, bytes, bytes]]()
         before_ns = time.time_ns()
         for t_s in (1.25, 2.25):

@@ -143,7 +143,7 @@ def test_a_long_run_is_thinned_out_evenly(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("json:poses", "did you mean jsonl:FILE"),
         ("run.png", "did you mean png:run.png"),
-        ("rerun", "expected one of jsonl:FILE, png:FILE"),
+        ("hologram", "expected one of jsonl:FILE, png:FILE"),
         ("png:", "needs a file"),
     ],
 )
