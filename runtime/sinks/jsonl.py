@@ -24,7 +24,7 @@ _OPTIONS = ("append", "rotate_mb", "rotate_s")
 class JsonLinesSink(BaseSink):
     """Poses as JSON lines, in the file from the first pose on, so that a crash loses a second at most.
 
-    A file that is there is overwritten by the first pose, not before. Devices, named pipes and what links point to are written
+    A file that is there is overwritten by the first pose, or at the end, not before. Devices, named pipes and what links point to are written
     to, never replaced; a pipe is flushed for each frame, so that its reader gets it at once.
 
     Args:
@@ -66,13 +66,16 @@ class JsonLinesSink(BaseSink):
             self._rotate()
 
     def close(self) -> None:
+        """Keep the file; that of a run without poses is empty, so that nobody takes an older one for it."""
+        if not self._closed and self.written is None and not self._at_once:
+            self._opened()
+        self.abort()
+
+    def abort(self) -> None:
+        """Keep the lines so far, which are complete."""
         if self._stream is not None and self._path is not None:
             self._stream.close()
         self._stream, self._closed = None, True
-
-    def abort(self) -> None:
-        """The same: the lines so far are complete."""
-        self.close()
 
     def _opened(self) -> TextIO:
         if self._stream is None:

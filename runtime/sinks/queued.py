@@ -59,26 +59,22 @@ class QueuedSink(BaseSink):
         Raises:
             TimeoutError: the other sink hangs.
         """
-        with self._changed:
-            self._ends = True
-            self._changed.notify_all()
-        if not self._joined():
+        if not self._drained():
             raise TimeoutError(f"{type(self.sink).__name__} did not write its last events within {CLOSE_WITHIN_S:g} s")
         if self._failure is not None:
             raise self._failure
         self.sink.close()
 
     def abort(self) -> None:
-        """Drop what is in the queue, and abort the other sink."""
-        with self._changed:
-            self._queue.clear()
-            self._ends = True
-            self._changed.notify_all()
-        if self._joined():  # else it is stuck in a write, and must not be touched
+        """Write what is in the queue, since some sinks keep what they have, and abort the other sink."""
+        if self._drained():  # else it is stuck in a write, and must not be touched
             self.sink.abort()
 
-    def _joined(self) -> bool:
-        """Whether the thread has ended; it is waited for."""
+    def _drained(self) -> bool:
+        """Whether the thread has written what was in the queue, and ended; it is waited for."""
+        with self._changed:
+            self._ends = True
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(CLOSE_WITHIN_S)
             return not self._thread.is_alive()

@@ -144,20 +144,24 @@ def test_an_error_during_a_run_leaves_no_partial_files(
             yield frame
 
     monkeypatch.setattr(SyntheticSource, "__iter__", broken)
-    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl", "--json")
-    assert result.code == 3 and result.json["what"] == "the camera was unplugged" and list(workdir.iterdir()) == []
+    sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, *sinks, "--json")
+    assert result.code == 3 and result.json["what"] == "the camera was unplugged"
+    assert [path.name for path in workdir.iterdir()] == ["out.jsonl"]
+    assert len((workdir / "out.jsonl").read_text().splitlines()) == 5
 
 
 def test_an_interrupt_before_the_first_frame_leaves_no_partial_file(
     run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(model: Model) -> str:
-        assert list(workdir.glob(".out.jsonl.*")), "the sink is open"
+        assert list(workdir.glob(".out.png.*")), "the sink is open"
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_verb, "_verdict", interrupt)
-    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, "--sink", "jsonl:out.jsonl")
-    assert result.code == 130 and not list(workdir.glob("*out.jsonl*"))
+    sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
+    result = run_cli("run", "synthetic://walk", "--model", retention_artefact, *sinks)
+    assert result.code == 130 and not list(workdir.glob("*out*"))
 
 
 def test_a_shadow_says_how_far_the_poses_are_from_pytorch(run_cli: Call, retention_artefact: Path) -> None:

@@ -98,12 +98,18 @@ def test_an_error_keeps_the_lines_so_far(tmp_path: Path) -> None:
     assert rows(tmp_path / "poses.jsonl") == EXPECTED[:2]
 
 
-def test_a_run_without_poses_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_run_without_poses_is_an_empty_file_and_an_aborted_one_leaves_the_old(tmp_path: Path) -> None:
     path = tmp_path / "poses.jsonl"
     path.write_text("old\n")
+    with pytest.raises(KeyboardInterrupt), open_sink(f"jsonl:{path}") as sink:
+        raise KeyboardInterrupt
+    assert path.read_text() == "old\n" and getattr(sink, "written", "") is None
+    with open_sink(f"jsonl:{path}?append=1") as sink:
+        sink.write(PoseFrame(0.0, {}))
+    assert path.read_text() == "old\n"
     with open_sink(f"jsonl:{path}") as sink:
         sink.write(PoseFrame(0.0, {}))
-    assert path.read_text() == "old\n" and getattr(sink, "written", "") is None
+    assert path.read_text() == "" and getattr(sink, "written", "") == path
 
 
 def test_appending_goes_on_after_a_line_that_a_crash_left(tmp_path: Path) -> None:
