@@ -64,8 +64,10 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/sinks/rerun_scene.py": {"rerun"},
     "runtime/sinks/video.py": {"av"},
     "runtime/sinks/window.py": {"cv2"},
+    "runtime/sources/gstreamer.py": {"gi"},
     "runtime/sources/opencv_capture.py": {"cv2"},
     "runtime/sources/mcap.py": {"mcap"},
+    "runtime/sources/pyav.py": {"av"},
     "runtime/tracking/oks.py": {"scipy"},
 }
 

@@ -25,6 +25,7 @@ from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
 from ...runtime.sources import RotatedSource, open_source
+from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
@@ -105,7 +106,7 @@ def command(
     shadow_policy: Policy | None,
     metrics: str | None,
 ) -> Result:
-    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video, a picture or a folder of them, camera0."""
+    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video, pictures, camera0, rtsp://HOST/PATH."""
     if out.as_json and "jsonl:-" in sink:
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
@@ -156,7 +157,7 @@ def command(
             shadow_run.close()
             report = shadow_run.report()
     data = {
-        "source": source,
+        "source": redacted(source),
         "model": lifter.manifest.preset,
         "precision": lifter.graph.precision,
         "mode": lifter.graph.mode,
@@ -193,7 +194,7 @@ def command(
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
         chosen = {"--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
         options = [word for option, value in chosen.items() if value for word in (option, value)]
-        return Result(data, code, shlex.join(["posemoe-edge", "run", source, *options, "--sink", "video:run.mp4"]))
+        return Result(data, code, shlex.join(["posemoe-edge", "run", redacted(source), *options, "--sink", "video:run.mp4"]))
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
     return Result(data, exit_code=code, next_command=None if standalone else f"posemoe-edge inspect {model or ''}".rstrip())
 

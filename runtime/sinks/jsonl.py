@@ -24,8 +24,8 @@ _OPTIONS = ("append", "rotate_mb", "rotate_s")
 class JsonLinesSink(BaseSink):
     """Poses as JSON lines, in the file from the first pose on, so that a crash loses a second at most.
 
-    A file that is there is overwritten by the first pose, or at the end, not before. Devices, named pipes and what links point to are written
-    to, never replaced; a pipe is flushed for each frame, so that its reader gets it at once.
+    A file that is there is overwritten by the first pose, or at the end, not before. Devices, named pipes and what links point
+    to are written to, never replaced; a pipe is flushed for each frame, so that its reader gets it at once.
 
     Args:
         location: the file, or ``-`` for stdout, with options behind a ``?``: ``append=1`` goes on at the end of a file,

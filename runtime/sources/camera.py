@@ -19,7 +19,7 @@ def list_cameras() -> list[str]:
 
 
 class CameraSource(CaptureSource):
-    """A camera; frames carry ``time.monotonic()`` at the moment they were grabbed.
+    """A camera until it is unplugged; frames carry ``time.monotonic()`` at the moment they were grabbed.
 
     Args:
         index: N of ``/dev/videoN``.
@@ -37,7 +37,7 @@ class CameraSource(CaptureSource):
     def info(self) -> SourceInfo:
         if self._capture is None:
             self._open()
-        return SourceInfo(self.name, fps=self._fps(), frames=self._max_frames)
+        return SourceInfo(self.name, fps=self._fps(), frames=self._max_frames, live=True)
 
     def __iter__(self) -> Iterator[CameraFrame]:
         if self._capture is None:
@@ -51,7 +51,7 @@ class CameraSource(CaptureSource):
             if not grabbed:
                 what = f"the camera {self.name} stopped after {index} frames"
                 raise SourceError(what, expected="a camera that stays plugged in")
-            yield CameraFrame(t_s, image)
+            yield CameraFrame(t_s, image, arrived_s=t_s)
             index += 1
 
     def _open(self) -> None:

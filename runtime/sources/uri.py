@@ -13,6 +13,9 @@ from ..registry import Registry, suggest
 from . import image_files, video
 from .base import Source
 from .camera import CameraSource
+from .latest import LatestSource
+from .reconnecting import ReconnectingSource
+from .redaction import redacted
 from .synthetic import SyntheticSource
 
 
@@ -33,6 +36,10 @@ SOURCES: Registry[SourceFactory] = Registry(
         "video": "posemoe_edge.runtime.sources.video:VideoSource",
         "images": "posemoe_edge.runtime.sources.image_files:open_image_files",
         "mcap": "posemoe_edge.runtime.sources.mcap:McapSource",
+        "rtsp": "posemoe_edge.runtime.sources.rtsp:open_rtsp",
+        "csi": "posemoe_edge.runtime.sources.gstreamer:open_csi",
+        "jsonl": "posemoe_edge.runtime.sources.jsonl:JsonLinesSource",
+        "lavfi": "posemoe_edge.runtime.sources.lavfi:LavfiSource",
     },
     forms={
         "synthetic": "synthetic://walk?people=3&fps=50&seed=0&noise=0",
@@ -42,11 +49,14 @@ SOURCES: Registry[SourceFactory] = Registry(
         "video": "|".join(video.SUFFIXES).replace(".mp4", "FILE.mp4"),
         "images": "FILE.jpg|.png or FOLDER?fps=30",
         "mcap": "mcap:FILE.mcap#/topic",
+        "rtsp": "rtsp://USER:PASSWORD@HOST/PATH",
+        "csi": "csi://0",
+        "jsonl": "jsonl:FILE or jsonl:-",
+        "lavfi": "lavfi:testsrc2=size=640x360:rate=30",
     },
 )
 """Scheme -> factory. A source of another package is named ``SCHEME:LOCATION`` or ``SCHEME://LOCATION``."""
 
-_PLANNED = ("csi", "rtsp")
 _WEB = ("http", "https")
 _WALK_OPTIONS: dict[str, type[int] | type[float]] = {"people": int, "fps": float, "seed": int, "noise": float}
 
@@ -57,24 +67,21 @@ def open_source(uri: str, *, frames: int | None = None) -> Source:
     Args:
         uri: ``synthetic://walk?people=3&fps=50&seed=0&noise=0`` (noise in pixels), ``kpts:FILE.npz``, ``camera0``,
             or its number alone, ``v4l2:///dev/video0``, the path of a video file, of a picture or of a folder of pictures
-            (``FOLDER?fps=30``), ``mcap:bag.mcap#/topic``, or ``SCHEME:LOCATION`` of another package's source.
+            (``FOLDER?fps=30``), ``mcap:bag.mcap#/topic``, ``rtsp://HOST/PATH``, ``csi://0``, ``jsonl:FILE``, ``jsonl:-`` for
+            the standard input, ``lavfi:testsrc2``, or ``SCHEME:LOCATION`` of another package's source.
         frames: at most so many frames, None for all.
     """
     if frames is not None and frames < 1:
-        raise UsageError(f"{frames} frames of {uri}", expected="at least 1")
+        raise UsageError(f"{frames} frames of {redacted(uri)}", expected="at least 1")
     scheme, location = _split(uri)
     if scheme in _WEB:
         raise UsageError(
-            f"{uri} is on another machine, and nothing is downloaded here",
+            f"{redacted(uri)} is on another machine, and nothing is downloaded here",
             expected="a file or a camera of this machine",
-            run=f"curl -LO {shlex.quote(uri)}",
-        )
-    if scheme in _PLANNED:
-        raise UsageError(
-            f"sources of the kind {scheme} are not built yet", expected=f"one of {', '.join(SOURCES.forms.values())}"
+            run=f"curl -LO {shlex.quote(redacted(uri))}",
         )
     if scheme not in SOURCES:
-        raise SOURCES.unknown(uri, suggestion=_suggest_uri(uri))
+        raise SOURCES.unknown(redacted(uri), suggestion=_suggest_uri(uri))
     return SOURCES.find(scheme)(location, frames=frames)
 
 
@@ -104,12 +111,13 @@ def open_synthetic(location: str, *, frames: int | None) -> SyntheticSource:
     )
 
 
-def open_camera(location: str, *, frames: int | None) -> CameraSource:
-    """``N`` or ``/dev/videoN``"""
+def open_camera(location: str, *, frames: int | None) -> LatestSource:
+    """``N`` or ``/dev/videoN``; it is opened again when it was unplugged."""
     number = re.fullmatch(r"(?:/dev/video)?(\d+)", location)
     if number is None:
         raise UsageError(f"no camera {location!r}", expected="camera0 or v4l2:///dev/video0")
-    return CameraSource(int(number.group(1)), frames=frames)
+    index = int(number.group(1))
+    return LatestSource(ReconnectingSource(lambda: CameraSource(index)), frames=frames)
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -119,7 +127,7 @@ def _split(uri: str) -> tuple[str, str]:
         return "camera", camera.group(1)
     scheme, colon, location = uri.partition(":")
     scheme = scheme.lower()
-    if colon and location and (scheme in SOURCES or scheme in (*_PLANNED, *_WEB)):
+    if colon and location and (scheme in SOURCES or scheme in _WEB):
         return scheme, location.removeprefix("//")
     path = uri if Path(uri).exists() else uri.partition("?")[0]
     suffix = Path(path).suffix.lower()
@@ -135,5 +143,5 @@ def _suggest_uri(uri: str) -> str:
     if Path(uri).suffix.lower() == ".npz":
         return f"; did you mean kpts:{uri.rpartition(':')[2]}?"
     similar = {"synthetic://walk": "synthetic://walk", "synthetic": "synthetic://walk", "kpts:": "kpts:FILE.npz"}
-    similar |= {form: form for form in ("camera0", "v4l2:///dev/video0")}
+    similar |= {form: form for form in ("camera0", "v4l2:///dev/video0", "rtsp://HOST/PATH")}
     return suggest(uri.partition("?")[0], similar, forms=similar, cutoff=0.5)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.errors import SourceError
+from posemoe_edge.runtime.events import SourceBack, SourceLost
 from posemoe_edge.runtime.sources import CameraFrame, SourceInfo, camera, list_cameras, open_source
+from posemoe_edge.runtime.sources.camera import CameraSource
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras are files on Linux only")
@@ -68,16 +70,27 @@ def fake_capture(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
 def test_a_camera_gives_frames_by_the_clock_until_it_is_unplugged(fake_capture: type[FakeCapture]) -> None:
     start_s = time.monotonic()
     frames = []
-    source = open_source("camera0")
-    assert source.pictures and source.info == SourceInfo("/dev/video0", fps=30.0, frames=None)
+    source = CameraSource(0)
+    assert source.pictures and source.info == SourceInfo("/dev/video0", fps=30.0, frames=None, live=True)
     with pytest.raises(SourceError, match="camera /dev/video0 stopped after 3 frames"):
         for frame in source:
-            assert isinstance(frame, CameraFrame)
             frames.append(frame)
     times_s = [frame.t_s for frame in frames]
     assert len(times_s) == 3 and times_s == sorted(times_s) and start_s <= times_s[0] <= time.monotonic()
+    assert [frame.arrived_s for frame in frames] == times_s
     assert frames[0].image_bgr.shape == (120, 160, 3)
-    assert len(list(open_source("camera0", frames=2))) == 2
+    assert len(list(CameraSource(0, frames=2))) == 2
+
+
+def test_a_camera_that_was_unplugged_is_lost_and_comes_back(fake_capture: type[FakeCapture]) -> None:
+    with open_source("camera0", frames=4) as source:
+        assert source.pictures and source.info == SourceInfo("/dev/video0", fps=30.0, frames=4, live=True)
+        items = list(source)  # more than the three frames of one connection
+    kinds = [type(item) for item in items]
+    assert kinds.count(CameraFrame) == 4 and kinds.count(SourceLost) - kinds.count(SourceBack) in (0, 1)
+    lost = next(item for item in items if isinstance(item, SourceLost))
+    assert lost.reason == "the camera /dev/video0 stopped after 3 frames" and lost.t_s > 0
+    assert kinds.index(SourceBack) > kinds.index(SourceLost)
 
 
 def test_a_camera_that_cannot_be_opened_is_a_source_error(

@@ -88,8 +88,9 @@ def test_noise_has_its_size_and_lasts() -> None:
         ("", "no source ''"),
         ("https://example.org/a walk.mp4", r"nothing is downloaded here.*run: curl -LO 'https://example.org/a walk.mp4'"),
         ("http://10.0.0.2:8080/video", "a file or a camera of this machine"),
-        ("csi://0", "csi are not built yet"),
-        ("rtsp://10.0.0.1/stream", "rtsp are not built yet"),
+        ("csi://one", "no CSI camera 'one'; expected csi://0"),
+        ("rtsp://10.0.0.1/stream?backend=gstremer", "did you mean gstreamer"),
+        ("rtps://me:word@10.0.0.1/stream", r"no source 'rtps://\*\*\*@10.0.0.1/stream'"),
     ],
 )
 def test_a_wrong_uri_is_an_error_that_names_the_possible_ones(uri: str, message: str) -> None:
