@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from posemoe_edge.edge.cli.main import VERBS
+from posemoe_edge.runtime import Pipeline, load
+from posemoe_edge.runtime.sinks import open_sink
 
 Call = Callable[..., Any]
 
@@ -24,10 +26,13 @@ def things(
     cached_trace: None,
     mixste_checkpoint: Path,
 ) -> dict[str, Path]:
-    """ARTEFACT, MOTION and CHECKPOINT of the tables below."""
+    """ARTEFACT, MOTION, CHECKPOINT and RECORDING of the tables below."""
     splits = ("train", "val", "test", "test")
     clips = [make_walker_clip(f"clip{i}", 40, seed=i, split=split) for i, split in enumerate(splits)]
-    return {"ARTEFACT": certified_artefact, "MOTION": write_motion_file(clips), "CHECKPOINT": mixste_checkpoint}
+    recording = workdir.parent / "recording.mcap"
+    Pipeline("synthetic://walk", load(certified_artefact), frames=5).run([open_sink(f"mcap:{recording}")])
+    motion = write_motion_file(clips)
+    return {"ARTEFACT": certified_artefact, "MOTION": motion, "CHECKPOINT": mixste_checkpoint, "RECORDING": recording}
 
 
 GOOD: dict[str, str] = {
@@ -43,6 +48,7 @@ GOOD: dict[str, str] = {
     "build": "build ARTEFACT --engine tensorrt-rtx --target sm86",
     "verify": "verify ARTEFACT --frames 40 --streams 2 --mean-mm 50 --p99-mm 90 --max-mm 99 --slope-mm 200 --mpjpe-mm 50",
     "run": "run synthetic://walk --frames 20 --model ARTEFACT",
+    "replay": "replay RECORDING --model ARTEFACT",
     "inspect": "inspect ARTEFACT",
 }
 
@@ -104,6 +110,9 @@ BAD: list[tuple[str, int, str]] = [
     ("run synthetic://walk --model ARTEFACT --frames 0", 2, "frames"),
     ("run synthetic://walk --model ARTEFACT --frmaes 3", 2, "--frames"),
     ("run", 2, "SOURCE"),
+    ("replay nowhere.mcap --model ARTEFACT", 3, "no file nowhere.mcap"),
+    ("replay ARTEFACT/manifest.json --model ARTEFACT", 3, "manifest.json"),
+    ("replay RECORDING --model nowhere", 3, "no artefact at nowhere"),
     ("inspect nowhere", 3, "no artefact at nowhere"),
     ("inspect ARTEFACT/step.fp32.onnx", 2, "expected"),
     ("inspcet", 2, "did you mean inspect?"),
