@@ -35,6 +35,7 @@ __all__ = [  # noqa: F405
     "Keypoints",
     "MissingError",
     "Model",
+    "ModelSwapped",
     "Pipeline",
     "Pose",
     "PoseEdgeError",

@@ -65,6 +65,25 @@ class ClockReset:
 
 
 @dataclass(frozen=True)
+class ModelSwapped:
+    """Another model lifts from here on.
+
+    Args:
+        kept_state: whether everybody's state went over to it; otherwise their streams began anew.
+    """
+
+    t_s: float
+    preset: str
+    precision: str
+    engine: str
+    kept_state: bool
+
+    def to_json(self) -> dict[str, Any]:
+        model = {"preset": self.preset, "precision": self.precision, "engine": self.engine}
+        return _record("model_swapped", self.t_s, **model, kept_state=self.kept_state)
+
+
+@dataclass(frozen=True)
 class TrackStarted:
     """A person is seen for the first time, or again after ``TrackLost``."""
 
@@ -132,7 +151,9 @@ class PoseFrame:
         return _record("pose_frame", self.t_s, poses=[self.poses[person].to_json() for person in sorted(self.poses)])
 
 
-Event = SourceLost | SourceBack | SourceChanged | ClockReset | TrackStarted | TrackLost | FrameRefused | PoseFrame
+Event = (
+    SourceLost | SourceBack | SourceChanged | ClockReset | ModelSwapped | TrackStarted | TrackLost | FrameRefused | PoseFrame
+)
 
 
 def _record(event: str, t_s: float, **fields: Any) -> dict[str, Any]:

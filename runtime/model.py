@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from numpy.typing import ArrayLike
 
+from .artefact.certificate import REFERENCE
 from .artefact.manifest import Graph, Manifest
 from .artefact.precision import Precision
 from .cuda.interop import DeviceInput
@@ -104,6 +105,16 @@ class Model:
     def state_bytes(self) -> int:
         """The state that one stream carries from frame to frame, in bytes."""
         return self.manifest.state_bytes
+
+    def shares_states_with(self, other: Model) -> bool:
+        """Whether a stream's state means the same in both: they are graphs of the same weights and mode, in any precision."""
+        weights = [model.manifest.files.get(REFERENCE) for model in (self, other)]
+        if weights[0] is None or weights[1] is None:
+            same_weights = self.identity == other.identity
+        else:
+            same_weights = weights[0].sha256 == weights[1].sha256
+        frames = (self.graph.mode, self.graph.frames) == (other.graph.mode, other.graph.frames)
+        return same_weights and frames and self.graph.states == other.graph.states
 
     def stream(self) -> Stream:
         """A new stream with an initial state. A model has room for any number of streams."""

@@ -92,6 +92,27 @@ class PeopleLifter:
             streams.mirrored.close()
         del self._seen_s[person]
 
+    def swap(self, model: Model) -> bool:
+        """Lift with another model from now on: everybody stays, and keeps the state if it means the same there.
+
+        Returns:
+            Whether the states were kept.
+        """
+        keeps = self.model.shares_states_with(model)
+
+        def moved(stream: Stream) -> Stream:
+            new = model.stream()
+            if keeps:
+                new.restore(replace(stream.snapshot(), graph=model.identity))
+            stream.close()
+            return new
+
+        for person, streams in self._people.items():
+            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored)
+            self._people[person] = replace(streams, stream=moved(streams.stream), mirrored=mirrored_stream)
+        self.model = model
+        return keeps
+
     def smooth_keypoints(self, t_s: float, keypoints: Mapping[int, Keypoints]) -> Mapping[int, Keypoints]:
         """The keypoints of a frame, smoothed if the level says so."""
         smoothers = {person: self._people[person].smoother for person in keypoints}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
@@ -15,6 +15,7 @@ from .events import (
     ClockReset,
     Event,
     FrameRefused,
+    ModelSwapped,
     PoseFrame,
     SourceBack,
     SourceChanged,
@@ -38,7 +39,7 @@ from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
 
 
 class Pipeline:
-    """Lifts the people of a source. Iterate over it for its events, or let ``run`` pass them to sinks.
+    """Lifts the people of a source. Iterate over it for its events, ``async for`` too, or let ``run`` pass them to sinks.
 
     Just before the model, distortion is undone, COCO-17 becomes Human3.6M-17, by the recipe that the model was trained for, and
     pixels are normalised; up to there keypoints stay as the source or the detector gave them. Poses are in the axes of the
@@ -91,12 +92,30 @@ class Pipeline:
         self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
         self._times = StageTimes()
         self._group = SinkGroup(())
+        self._next_model: Model | None = None
         if not isinstance(source, str):
             self._open_stages(source)
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Generator[Event, None, None]:
         with self._opened_source() as source:
             yield from self._events(source)
+
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        """The same events in an event loop, which goes on while a frame is waited for and lifted in a thread."""
+        import asyncio  # only here: it is slow to import
+
+        events, pending = iter(self), None
+        try:
+            while True:
+                pending = asyncio.ensure_future(asyncio.to_thread(next, events, None))
+                event = await asyncio.shield(pending)
+                if event is None:
+                    return
+                yield event
+        finally:
+            if pending is not None:
+                await asyncio.wait([pending])  # after a cancellation the thread has the generator until its frame is done
+            await asyncio.to_thread(events.close)
 
     def run(self, sinks: Sequence[Sink] = (), *, on_event: Callable[[Event], None] | None = None) -> RunStats:
         """Pass all events to sinks, and count them.
@@ -132,6 +151,33 @@ class Pipeline:
                 failed_check = error
             stats = counter.result(interrupted=interrupted, failed_check=failed_check)
         return replace(stats, dropped=group.dropped, sink_failures=tuple(group.failures))
+
+    def swap(self, model: Model) -> None:
+        """Lift with another model from the next frame on, without losing the people. Any thread may call it during a run.
+
+        Between graphs of the same weights, fp32 and fp16 or two engines, everybody's state goes over; with other weights their
+        streams begin anew. The event ``ModelSwapped`` says so. The old model stays the caller's to close, after that event.
+
+        Raises:
+            UsageError: keypoints or poses mean something else to that model, or it has another latency.
+        """
+        for field in ("keypoint_recipe", "view", "skeleton", "units"):
+            before, after = (getattr(which.manifest, field) for which in (self.model, model))
+            if before != after:
+                raise UsageError(f"a model whose {field} is {after}", expected=f"{before}, as of the one before")
+        if model.latency_frames != self.model.latency_frames:
+            raise UsageError(
+                f"a model with a latency of {model.latency_frames} frames", expected=f"{self.model.latency_frames}, as before"
+            )
+        self._next_model = model
+
+    def _swapped(self, t_s: float) -> Iterator[ModelSwapped]:
+        """Change over to the model of ``swap``, if there is one."""
+        model, self._next_model = self._next_model, None
+        if model is not None:
+            kept_state = self.lifter.swap(model)
+            self.model = model
+            yield ModelSwapped(t_s, model.manifest.preset, model.graph.precision, model.engine, kept_state)
 
     @property
     def dropped(self) -> int:
@@ -202,6 +248,7 @@ class Pipeline:
                         self._reset_tracking()
                     yield item
                     continue
+                yield from self._swapped(item.t_s)
                 newest_s, step = clock.newest_s, clock.see(item.t_s)
                 if step == "late":
                     yield from self._refuse(item, newest_s)

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..errors import UsageError
+from ..events import SourceChanged
 from .base import BaseSource, CameraFrame, Source, SourceInfo, SourceItem
 
 Degrees = Literal[90, 180, 270]
@@ -48,6 +49,8 @@ class RotatedSource(BaseSource):
         for item in self._source:
             if isinstance(item, CameraFrame):
                 item = replace(item, image_bgr=np.ascontiguousarray(np.rot90(item.image_bgr, -self._quarters)))
+            elif isinstance(item, SourceChanged) and self._quarters % 2:
+                item = replace(item, width=item.height, height=item.width)
             yield item
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,9 @@ from posemoe_edge.runtime import (
     Keypoints,
     MissingError,
     Model,
+    ModelSwapped,
     Pipeline,
+    Pose,
     PoseFrame,
     RunStats,
     SourceBack,
@@ -37,6 +40,7 @@ from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
 from posemoe_edge.runtime.sinks import BaseSink, RunInfo
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
 from posemoe_edge.runtime.sources.base import SourceItem
+from posemoe_edge.runtime.sources.iterable import IterableSource
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 from posemoe_edge.runtime.state import StepSlots
 from posemoe_edge.runtime.tracking.detection_order import DetectionOrderTracker
@@ -422,3 +426,103 @@ def test_keypoints_need_no_tracker(model: Model, people_at: PeopleAt) -> None:
     with pytest.raises(UsageError, match="no-such-tracker"):
         pictures = ListSource([CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))])
         Pipeline(pictures, model, detector=TwoPeopleDetector(np.zeros((1, 17, 3), np.float32)), tracker="no-such-tracker")
+
+
+def swapping(pipeline: Pipeline, model: Model, *, after_s: float) -> list[Event]:
+    """The events of a run in which the model is swapped after that frame."""
+    events: list[Event] = []
+    for event in pipeline:
+        events.append(event)
+        if isinstance(event, PoseFrame) and event.t_s == after_s:
+            pipeline.swap(model)
+    return events
+
+
+def poses_of(events: Sequence[Event], person: int = 0) -> list[Pose]:
+    return [event.poses[person] for event in events if isinstance(event, PoseFrame)]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_same_graph_swapped_in_goes_on_with_the_same_poses(
+    retention_artefact: Path, model: Model, people_at: PeopleAt, flip: bool
+) -> None:
+    frames = [people_at(i, 0, 1) for i in range(12)]
+    plain = list(Pipeline(ListSource(frames), model, flip=flip))
+    events = swapping(Pipeline(ListSource(frames), model, flip=flip), load(retention_artefact), after_s=0.1)
+    assert [event for event in events if isinstance(event, ModelSwapped)] == [
+        ModelSwapped(0.12, model.manifest.preset, "fp32", model.engine, kept_state=True)
+    ]
+    for person in (0, 1):
+        for a, b in zip(poses_of(plain, person), poses_of(events, person), strict=True):
+            assert a.xyz_m.tobytes() == b.xyz_m.tobytes() and a.gap == b.gap
+    assert sum(isinstance(event, TrackStarted) for event in events) == 2
+
+
+def test_a_swap_to_half_precision_keeps_the_state(retention_artefact: Path, model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(i, 0) for i in range(12)]
+    plain = poses_of(list(Pipeline(ListSource(frames), model)))
+    half = load(retention_artefact, precision="fp16", gaps=model.gaps)
+    mixed = poses_of(swapping(Pipeline(ListSource(frames), model), half, after_s=0.1))
+    anew = model.stream().step(frames[6].keypoints[0].normalised()).xyz_m
+    assert mixed[6].gap == "none"
+    assert np.abs(mixed[6].xyz_m - plain[6].xyz_m).max() < 0.1 * np.abs(anew - plain[6].xyz_m).max()
+
+
+def test_a_swap_to_other_weights_keeps_the_people_and_begins_their_streams_anew(
+    dssm_artefact: Path, model: Model, people_at: PeopleAt
+) -> None:
+    frames = [people_at(i, 0) for i in range(12)]
+    other = load(dssm_artefact, gaps=model.gaps)
+    events = swapping(Pipeline(ListSource(frames), model), other, after_s=0.1)
+    assert [event.kept_state for event in events if isinstance(event, ModelSwapped)] == [False]
+    poses = poses_of(events)
+    assert [pose.gap for pose in poses[5:8]] == ["none", "reset", "none"]
+    assert not any(isinstance(event, TrackLost) for event in events)
+    stream = other.stream()
+    alone = [stream.step(frame.keypoints[0].normalised(), t=frame.t_s).xyz_m for frame in frames[6:]]
+    assert all(np.array_equal(pose.xyz_m, xyz_m) for pose, xyz_m in zip(poses[6:], alone, strict=True))
+
+
+def test_a_model_of_another_interface_is_not_swapped_in(model: Model, attention_artefact: Path) -> None:
+    other = load(attention_artefact, latency_frames=3)
+    with pytest.raises(UsageError, match="latency of 3 frames"):
+        Pipeline(ListSource([]), model).swap(other)
+
+
+def test_an_event_loop_gets_the_same_events(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(i, 0) for i in range(5)]
+
+    async def collect() -> list[Event]:
+        return [event async for event in Pipeline(ListSource(frames), model)]
+
+    assert event_rows(asyncio.run(collect())) == event_rows(list(Pipeline(ListSource(frames), model)))
+
+
+def test_a_cancelled_event_loop_closes_the_source(retention_artefact: Path) -> None:
+    model = load(retention_artefact)
+
+    async def first() -> PoseFrame:
+        async for event in Pipeline("synthetic://walk", model):
+            if isinstance(event, PoseFrame):
+                await asyncio.sleep(3600)
+        raise AssertionError("the walk has no end")
+
+    async def cancelled() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(first(), timeout=1.0)
+
+    asyncio.run(cancelled())
+    assert isinstance(model._slots, StepSlots)
+    assert len(model._slots._allocator._free) == model._slots._allocator.capacity
+
+
+def test_an_error_of_the_source_reaches_the_event_loop(model: Model, people_at: PeopleAt) -> None:
+    def frames() -> Iterator[SourceItem]:
+        yield people_at(0, 0)
+        raise SourceError("unplugged")
+
+    async def collect() -> list[Event]:
+        return [event async for event in Pipeline(IterableSource(frames(), pictures=False), model)]
+
+    with pytest.raises(SourceError, match="unplugged"):
+        asyncio.run(collect())

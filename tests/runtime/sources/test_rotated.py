@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.errors import UsageError
-from posemoe_edge.runtime.events import SourceLost
+from posemoe_edge.runtime.events import SourceChanged, SourceLost
 from posemoe_edge.runtime.pose.camera import Intrinsics
 from posemoe_edge.runtime.pose.camera_model import Camera
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, RotatedSource, SourceInfo, open_source
 from posemoe_edge.runtime.sources.base import SourceItem
+from posemoe_edge.runtime.sources.iterable import IterableSource
 
 PICTURE: ImageBgr = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -63,3 +64,9 @@ def test_other_angles_are_refused(degrees: int) -> None:
 def test_keypoints_cannot_be_turned() -> None:
     with pytest.raises(UsageError, match="source of keypoints cannot be turned"):
         RotatedSource(open_source("synthetic://walk"), 90)
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, (480, 640)), (180, (640, 480)), (270, (480, 640))])
+def test_a_change_of_the_size_is_that_of_the_turned_pictures(degrees: int, size: tuple[int, int]) -> None:
+    source = IterableSource([SourceChanged(1.0, 640, 480)], pictures=True)
+    assert list(RotatedSource(source, degrees)) == [SourceChanged(1.0, *size)]
