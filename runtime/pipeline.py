@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ from .source_clock import SourceClock
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
 from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
+
+log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -240,7 +243,7 @@ class Pipeline:
 
     def _events(self, source: Source) -> Iterator[Event]:
         self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
-        clock = SourceClock(reset_after_s=self.model.gaps.reset_after_s)
+        clock, asked = SourceClock(reset_after_s=self.model.gaps.reset_after_s), False
         try:
             for item in source:
                 if isinstance(item, SourceLost | SourceBack | SourceChanged):
@@ -250,6 +253,9 @@ class Pipeline:
                     continue
                 yield from self._swapped(item.t_s)
                 newest_s, step = clock.newest_s, clock.see(item.t_s)
+                if not asked and clock.question:
+                    asked = True
+                    log.warning("%s: %s", source.info.name, clock.question)
                 if step == "late":
                     yield from self._refuse(item, newest_s)
                     continue

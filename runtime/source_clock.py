@@ -15,6 +15,14 @@ UNBELIEVABLE_S = 86_400.0
 """Nobody stops a camera for a day and goes on in the same run: one frame of such a time is wrong, two are a new clock."""
 
 
+LONG_STEP_S, SHORT_STEP_S = 10.0, 1e-4
+"""Steps of no camera: over them nothing is remembered, or a frame would have come after the next one."""
+
+_ASK_AFTER = 10  # steps
+_UNITS = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+_CAMERA_STEP_S = (1 / 500, 1.0)
+
+
 class SourceClock:
     """Tells a frame that is out of order, which is refused, from a clock that began anew, as at the loop of a recording.
 
@@ -28,15 +36,18 @@ class SourceClock:
         self._late_s: float | None = None  # the newest time of the late frames in a row
         self._late_frames = 0
         self._ahead_s: float | None = None  # an unbelievable time, if the last frame had one
+        self._seen_s: float | None = None  # the last finite time
+        self._first_steps_s: list[float] = []
 
     def see(self, t_s: float) -> ClockStep:
         """What the time of the next frame says. A time that is not finite, or a duplicate, is late."""
         newest_s, ahead_s = self.newest_s, self._ahead_s
         if not math.isfinite(t_s):
             return "late"
+        self._note_step(t_s)
         if newest_s is None:
             step: ClockStep = "forward"
-        elif ahead_s is not None and 0 <= t_s - ahead_s < UNBELIEVABLE_S:
+        elif ahead_s is not None and t_s > ahead_s:
             step = "reset"
         elif t_s - newest_s >= UNBELIEVABLE_S:
             self._ahead_s = t_s
@@ -49,6 +60,25 @@ class SourceClock:
             return self._late(t_s)
         self.newest_s, self._late_s, self._late_frames, self._ahead_s = t_s, None, 0, None
         return step
+
+    @property
+    def question(self) -> str | None:
+        """What to ask about the first ten steps, if nine of them are too long or too short for seconds; None before them."""
+        if len(self._first_steps_s) < _ASK_AFTER:
+            return None
+        odd_s = sorted(step_s for step_s in self._first_steps_s if step_s > LONG_STEP_S or 0 < step_s < SHORT_STEP_S)
+        if len(odd_s) < _ASK_AFTER - 1:
+            return None
+        step_s = odd_s[len(odd_s) // 2]
+        least_s, most_s = _CAMERA_STEP_S
+        units = [unit for unit, seconds in _UNITS.items() if least_s <= step_s * seconds <= most_s]
+        asked = units[0] if units else "seconds"
+        return f"{len(odd_s)} of {len(self._first_steps_s)} steps are {step_s:g} s long: are these {asked}?"
+
+    def _note_step(self, t_s: float) -> None:
+        if self._seen_s is not None and len(self._first_steps_s) < _ASK_AFTER:
+            self._first_steps_s.append(t_s - self._seen_s)
+        self._seen_s = t_s
 
     def _late(self, t_s: float) -> ClockStep:
         self._ahead_s = None

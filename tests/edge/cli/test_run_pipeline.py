@@ -48,7 +48,7 @@ def test_a_run_without_end_shows_how_it_goes_at_a_terminal_alone(terminal: bool)
     assert stats.frames == status.now().frames == 5 == sum(isinstance(event, PoseFrame) for event in seen)
     assert ("fps, 1 person" in text.getvalue()) is terminal
     assert "lost at 0.06 s: unplugged" in text.getvalue() and "back at 9.00 s" in text.getvalue()
-    assert "went from 9.000 s back to 0.000 s" in text.getvalue()
+    assert "began anew: from 9.000 s to 0.000 s" in text.getvalue()
 
 
 def test_the_lines_say_what_went_wrong_and_nothing_of_what_did_not() -> None:
