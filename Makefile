@@ -8,6 +8,7 @@ BINDINGS := $(VENV)/.bindings
 DETECTORS := $(VENV)/.cache/detectors
 PYCUDA := $(VENV)/.pycuda
 TYPES := $(VENV)/.types
+REAL := $(abspath $(VENV)/.real)
 
 # Where the project's motion capture lies beside the repository, the demo certifies on it; elsewhere on procedural walkers.
 MOTION := $(abspath $(wildcard ../shared/data/cmu_h36m17.npz))
@@ -15,13 +16,19 @@ ifneq ($(MOTION),)
 demo: export POSEMOE_EDGE_DEMO_DATA := $(MOTION)
 endif
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test test-real lint types bench clean
 
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
 test: $(READY) $(BINDINGS) $(DETECTORS) $(PYCUDA)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/real $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+
+# A real RTSP server, rclpy and a browser. What cannot be had is said, and its tests are skipped; one at a time, since they keep
+# real time.
+test-real: $(READY)
+	bash tests/real/parts.sh $(BIN)/python $(REAL)
+	ros=$(REAL)/ros/bin/python; test -x $$ros || ros=; POSEMOE_EDGE_RCLPY_PYTHON=$$ros $(BIN)/python -m pytest -rs tests/real
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# parts.sh PYTHON FOLDER: sets up what tests/real needs beside Python packages, and says what it could not. What is missing is
+# no error: its tests are skipped, with the reason.
+#
+# With apt, as root: an RTSP server and GStreamer for the system's Python, and Chromium. Into FOLDER: a virtual environment with
+# ROS's wheels, which must be one of their own, since they start Python anew.
+set -uo pipefail
+python=$1 folder=$2
+mkdir -p "$folder"
+missing() { echo "not set up: $1"; }
+
+packages="python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav chromium"
+if ! dpkg --status $packages > /dev/null 2>&1; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+    missing "an RTSP server and Chromium, which need root and apt-get: apt-get install $(echo $packages)"
+  elif ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $packages; } \
+    > "$folder/apt.log" 2>&1; then
+    missing "an RTSP server and Chromium: $(tail -n 1 "$folder/apt.log")"
+  fi
+fi
+
+ros=$folder/ros
+if ! "$ros/bin/python" -c "import rclpy" 2> /dev/null; then
+  rm -rf "$ros"
+  if ! { "$python" -m venv "$ros" && "$ros/bin/pip" install --disable-pip-version-check "ros-rclpy[fastrtps]" \
+    ros-visualization-msgs ros-geometry-msgs ros-sensor-msgs ros-std-msgs rosbags pydantic numpy; } > "$folder/ros.log" 2>&1; then
+    rm -rf "$ros"
+    missing "rclpy: $(tail -n 1 "$folder/ros.log")"
+  fi
+fi
