@@ -31,11 +31,10 @@ def main() -> None:
     arrived: queue.Queue[tuple[str, bytes]] = queue.Queue()
     with zenoh.open(config) as session:
         key = "0/posemoe/poses/**"
-        subscriber = session.declare_subscriber(key, lambda sample: arrived.put((str(sample.key_expr), bytes(sample.payload))))
+        session.declare_subscriber(key, lambda sample: arrived.put((str(sample.key_expr), bytes(sample.payload))))
         sink = open_sink(f"ros2://posemoe?domain=0&transport=zenoh&connect={endpoint}")
         Pipeline("synthetic://walk", load(), frames=200).run([sink])
         name, cdr = arrived.get(timeout=20)
-        subscriber.undeclare()
     poses = from_cdr(cdr, POSES)
     topic = "/".join(name.split("/")[:3])
     hip = poses.poses[0].position
