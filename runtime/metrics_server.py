@@ -7,33 +7,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, get_args
 
-from .errors import MissingError, UsageError, missing_extra
+from .address import Address
+from .errors import MissingError, missing_extra
 from .live_status import LiveStatus
 from .pose.types import GapAction
 from .sinks import RunInfo
 
 PREFIX = "posemoe_edge_"
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens; port 0 is any free one."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Of ``HOST:PORT`` or ``[HOST]:PORT``. The host is named, so that no network is opened unasked."""
-        host, _, port = text.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
-        if not bare or (":" in bare and bare == host) or not is_port:
-            raise UsageError(f"--metrics {text}", expected="HOST:PORT, such as 127.0.0.1:9464, or port 0 for a free one")
-        return cls(bare, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+FORM = "HOST:PORT, such as 127.0.0.1:9464, or port 0 for a free one"
+"""How a user writes the address. The host is named, so that no network is opened unasked."""
 
 
 class MetricsServer:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from .arrays import ImageBgr
-from .detectors import DEFAULT_DETECTOR, Detection, Detector, RegionDetector, open_detector
+from .detectors import Detector
 from .errors import CheckFailedError, FrameError, UsageError
 from .events import (
     ClockReset,
@@ -25,9 +25,9 @@ from .events import (
     TrackStarted,
 )
 from .model import Model
+from .people_finder import PeopleFinder
 from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
-from .pose.keypoints import Keypoints
 from .pose.plausibility import BoneCheck
 from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
@@ -36,7 +36,7 @@ from .sinks import RunInfo, Sink, SinkGroup
 from .source_clock import SourceClock
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
-from .tracking import DEFAULT_TRACKER, Tracker, open_tracker
+from .tracking import DEFAULT_TRACKER, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -84,20 +84,18 @@ class Pipeline:
         flip: bool = False,
     ) -> None:
         self.source, self.model = source, model
-        self.detector = open_detector(detector) if isinstance(detector, str) else detector
-        self._tracker = tracker
+        self._times = StageTimes()
+        self.finder = PeopleFinder(detector, tracker, search_every=search_every, times=self._times)
         self._max_frames = frames
         self.camera, self._look, self._stature_m = camera, view == "auto", stature_m
         self._sight = self._open_sight(None)
         self._bones = BoneCheck()
-        self.search_every, self._until_search = search_every, 0
         self.smooth = smooth
         self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
-        self._times = StageTimes()
         self._group = SinkGroup(())
         self._next_model: Model | None = None
-        if not isinstance(source, str):
-            self._open_stages(source)
+        if not isinstance(source, str) and source.pictures:
+            self.finder.open()
 
     def __iter__(self) -> Generator[Event, None, None]:
         with self._opened_source() as source:
@@ -194,23 +192,11 @@ class Pipeline:
             return
         source = open_source(self.source, frames=self._max_frames)
         try:
-            self._open_stages(source)
+            if source.pictures:
+                self.finder.open()
             yield source
         finally:
             source.close()
-
-    @property
-    def tracker(self) -> Tracker:
-        """The tracker, opened at its first use: keypoints from elsewhere need none."""
-        if isinstance(self._tracker, str):
-            self._tracker = open_tracker(self._tracker)
-        return self._tracker
-
-    def _open_stages(self, source: Source) -> None:
-        """Pictures need a detector and a tracker; what is missing is an error before the first frame."""
-        if source.pictures:
-            self.detector = self.detector or open_detector(DEFAULT_DETECTOR)
-            self._tracker = self.tracker
 
     def run_info(self, source: SourceInfo) -> RunInfo:
         """What sinks are told about a run of this source."""
@@ -248,7 +234,7 @@ class Pipeline:
             for item in source:
                 if isinstance(item, SourceLost | SourceBack | SourceChanged):
                     if isinstance(item, SourceChanged):
-                        self._reset_tracking()
+                        self.finder.reset()
                     yield item
                     continue
                 yield from self._swapped(item.t_s)
@@ -262,16 +248,16 @@ class Pipeline:
                 yield from self._lose(self.lifter.people if step == "reset" else self.lifter.absent(item.t_s), item.t_s)
                 if step == "reset":
                     assert newest_s is not None, "the first frame of a run begins no clock anew"
-                    self._reset_tracking()
+                    self.finder.reset()
                     yield ClockReset(item.t_s, before_s=newest_s)
                 if isinstance(item, CameraFrame):
-                    people = People(item.t_s, self._detect(item), arrived_s=item.arrived_s)
+                    people = People(item.t_s, self.finder.find(item), arrived_s=item.arrived_s)
                     yield from self._lift(people, image_bgr=item.image_bgr)
                 else:
                     yield from self._lift(item)
         finally:
             self.lifter.close()
-            self._reset_tracking()
+            self.finder.reset()
 
     def _lose(self, people: Sequence[int], t_s: float) -> Iterator[TrackLost]:
         """Forget these people."""
@@ -289,37 +275,6 @@ class Pipeline:
         for person in self.lifter.people if isinstance(item, CameraFrame) else keypoints:
             yield FrameRefused(person, item.t_s, error)
         yield PoseFrame(item.t_s, {}, keypoints=keypoints, image_bgr=image_bgr)
-
-    def _reset_tracking(self) -> None:
-        """Nothing is known of where people are in the next picture."""
-        if not isinstance(self._tracker, str):
-            self._tracker.reset()
-        self._until_search = 0
-
-    def _detect(self, frame: CameraFrame) -> dict[int, Keypoints]:
-        """Person id -> keypoints in pixels."""
-        if self.detector is None:
-            raise UsageError("a picture from a source of keypoints", expected="a source whose pictures is True")
-        detections = self._detections(self.detector, frame)
-        with self._times.stage("track"):
-            people = self.tracker.update(detections, t_s=frame.t_s)
-        return {person: found.keypoints for person, found in people.items()}
-
-    def _detections(self, detector: Detector, frame: CameraFrame) -> list[Detection]:
-        """The people of a frame: a detector of two stages looks where they are expected, and searches now and then."""
-        if not isinstance(detector, RegionDetector):
-            with self._times.stage("detect"):
-                return detector.detect(frame.image_bgr)
-        regions = list(self.tracker.regions(t_s=frame.t_s))
-        if self._until_search == 0 or not regions:
-            expected = tuple(regions)
-            with self._times.stage("find"):
-                found = detector.find(frame.image_bgr)
-            regions += [new for new in found if not any(map(new.is_near, expected))]
-            self._until_search = self.search_every
-        self._until_search -= 1
-        with self._times.stage("detect"):
-            return detector.detect(frame.image_bgr, regions=regions)
 
     def _lift(self, people: People, *, image_bgr: ImageBgr | None = None) -> Iterator[Event]:
         """One frame of everybody in one launch."""

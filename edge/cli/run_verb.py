@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 
 import click
 
+from ...runtime.address import Address
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.live_status import LiveStatus
-from ...runtime.metrics_server import Address, MetricsServer
+from ...runtime.metrics_server import FORM, MetricsServer
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.pose.smoothing import Smooth
@@ -111,7 +112,7 @@ def command(
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
-    listen_at = Address.parse(metrics) if metrics else None
+    listen_at = Address.parse(f"//{metrics}", form=FORM) if metrics is not None else None
     seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
         systemd = stack.enter_context(ServiceManager())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..address import LOOPBACK, Address
 from ..errors import UsageError, missing_extra
 from ..events import Event
-from .address import LOOPBACK, Address
 from .base import BaseSink, RunInfo
 from .foxglove_scene import FoxgloveScene
 

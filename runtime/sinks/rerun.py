@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..address import LOOPBACK, Address
 from ..errors import MissingError, UsageError, missing_extra
 from ..events import Event
-from .address import LOOPBACK, Address
 from .base import BaseSink, RunInfo
 from .rerun_scene import RerunScene
 from .rerun_server import RerunServer

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from ..address import LOOPBACK, Address
 from ..errors import MissingError, UsageError, missing_extra
-from .address import LOOPBACK, Address
 
 READY_WITHIN_S = 30.0
 """The program is of 290 MB: the first start reads it from the disk."""

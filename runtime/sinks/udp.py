@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..address import Address
 from ..errors import MissingError, UsageError
 from ..events import EVENT_VERSION, Event, PoseFrame
 from ..pose.types import Pose
-from .address import Address
 from .base import BaseSink
 
 BINARY_VERSION = 1

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime.errors import MissingError, UsageError
+from posemoe_edge.runtime.address import Address
+from posemoe_edge.runtime.errors import MissingError
 from posemoe_edge.runtime.events import PoseFrame, SourceLost
 from posemoe_edge.runtime.live_status import LiveStatus
-from posemoe_edge.runtime.metrics_server import Address, MetricsServer
+from posemoe_edge.runtime.metrics_server import MetricsServer
 from posemoe_edge.runtime.pose.types import Pose
 from posemoe_edge.runtime.sinks import RunInfo
 from posemoe_edge.runtime.sources import SourceInfo
@@ -90,17 +91,3 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(MissingError, match=r"posemoe-edge\[metrics\]"):
         MetricsServer(LiveStatus(), RUN, ANYWHERE)
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:9464", Address("127.0.0.1", 9464)), ("robot:0", Address("robot", 0)), ("[::1]:80", Address("::1", 80))],
-)
-def test_an_address_is_read_and_written(text: str, address: Address) -> None:
-    assert Address.parse(text) == address and str(address) == text
-
-
-@pytest.mark.parametrize("text", ["", "9464", ":9464", "host", "host:", "host:x", "host:65536", "host:-1", "::1:80", "host:²"])
-def test_what_is_no_address_is_an_error(text: str) -> None:
-    with pytest.raises(UsageError, match=r"HOST:PORT"):
-        Address.parse(text)

@@ -268,7 +268,7 @@ def test_only_a_recording_is_replaced_and_only_by_an_event(tmp_path: Path) -> No
         ("rerun:run.rrd?picture=maybe", "picture=on or picture=off"),
         ("rerun:run.rrd?grpc=3", "no option 'grpc'"),
         ("run.rrd", r"did you mean rerun:run\.rrd"),
-        ("rerun://127.0.0.1:99999", "host or port cannot be read"),
+        ("rerun://127.0.0.1:99999", "the host or the port cannot be read"),
         ("rerun://127.0.0.1:0?grpc=x", "a port"),
         ("rerun://127.0.0.1:0?memory=all", "a size such as 256MB"),
         ("rerun://192.0.2.7:0?grpc=0", "an address of this machine"),

@@ -1,4 +1,4 @@
-"""Where a sink of the network sends to or waits at: host, port and options of ``//HOST:PORT?name=value``."""
+"""Where a socket sends to or waits at: host, port and options of ``//HOST:PORT?name=value``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import UsageError
-from ..registry import suggest
+from .errors import UsageError
+from .registry import suggest
 
 LOOPBACK = "127.0.0.1"
 """What a server of this package listens at unless it is told otherwise: nobody else on the network sees the people."""
@@ -47,14 +47,14 @@ class Address:
             parts = urlsplit(location)
             named_host, named_port = parts.hostname, parts.port
         except ValueError:  # a port that is no number or too large, or half a bracket
-            raise UsageError("the sink's host or port cannot be read", expected=form) from None
+            raise UsageError("the host or the port cannot be read", expected=form) from None
         if parts.username is not None or parts.password is not None:  # not repeated: it may be a secret
-            raise UsageError("the sink's address has a user or a password, which it does not use", expected=form)
+            raise UsageError("the address has a user or a password, which it does not use", expected=form)
         if parts.scheme or parts.path.strip("/") or parts.fragment:
-            raise UsageError(f"the sink's address {location!r}", expected=form)
+            raise UsageError(f"the address {location!r}", expected=form)
         host, port = named_host or host, port if named_port is None else named_port
         if host is None or port is None:
-            raise UsageError(f"the sink's address {location!r} has no {'host' if host is None else 'port'}", expected=form)
+            raise UsageError(f"the address {location!r} has no {'host' if host is None else 'port'}", expected=form)
         return cls(host, port, _options(parts.query, options, form))
 
     @property
@@ -74,5 +74,5 @@ def _options(query: str, known: Sequence[str], form: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in known:
-            raise UsageError(f"no option {name!r} of the sink{suggest(name, known)}", expected=form)
+            raise UsageError(f"no option {name!r} {suggest(name, known)}", expected=form)
     return options
