@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from posemoe_edge.edge.cli.main import cli
+from posemoe_edge.runtime.address import Address
 from posemoe_edge.runtime.events import PoseFrame
 from posemoe_edge.runtime.live_status import LiveStatus
-from posemoe_edge.runtime.metrics_server import Address, MetricsServer
+from posemoe_edge.runtime.metrics_server import MetricsServer
 from posemoe_edge.runtime.sinks import RunInfo
 from posemoe_edge.runtime.sources import SourceInfo
 
@@ -71,7 +72,7 @@ def test_the_unit_starts_a_run_that_tells_systemd_how_it_is(unit: configparser.S
 
 
 def test_the_container_starts_a_run_whose_metrics_are_where_they_are_looked_for(service: dict[str, Any]) -> None:
-    address = Address.parse(parsed(service["command"])["metrics"])
+    address = Address.parse(f"//{parsed(service['command'])['metrics']}", form="HOST:PORT")
     (port,) = service["ports"]
     assert port == f"127.0.0.1:{address.port}:{address.port}"
     assert f"http://127.0.0.1:{address.port}/metrics" in service["healthcheck"]["test"][-1]
