@@ -43,6 +43,8 @@ class ZenohNode:
             "connect/exit_on_failure": False,
             "listen/endpoints": ["tcp/127.0.0.1:0"],
             "scouting/multicast/enabled": False,
+            # Long enough for a busy machine. The queue before the sink drops whole frames, the oldest first, and counts them.
+            "transport/link/tx/queue/congestion_control/drop/wait_before_drop": 50_000,  # microseconds
         }
         try:
             config = zenoh.Config()

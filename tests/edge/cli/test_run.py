@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.cli import run_verb
 from posemoe_edge.runtime import Model, load
-from posemoe_edge.runtime import pipeline as pipeline_module
+from posemoe_edge.runtime import people_finder
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.detectors import Detection, Region
@@ -308,7 +308,7 @@ class Finder:
 
 def test_a_blank_wall_has_nobody_and_claims_no_picture(run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(0))
+    monkeypatch.setattr(people_finder, "open_detector", lambda spec: Finder(0))
     sinks = ("--sink", "png:none.png", "--sink", "jsonl:poses.jsonl")
     result = run_cli("run", "wall.mp4", "--tracker", "order", *sinks, "--json")
     assert result.code == 0 and "nobody was seen" in result.err and "none.png" not in result.err
@@ -319,7 +319,7 @@ def test_a_blank_wall_has_nobody_and_claims_no_picture(run_cli: Call, wall: Path
 def test_pictures_are_reported_with_the_time_of_every_stage_and_what_shows_them(
     run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
+    monkeypatch.setattr(people_finder, "open_detector", lambda spec: Finder(1))
     result = run_cli("run", "wall.mp4", "--tracker", "order", "--detector", "movenet:a b.tflite", "--json")
     assert result.code == 0 and "movenet:a b.tflite finds the people in wall.mp4, order gives them ids" in result.err
     assert "4 poses of 1 person" in result.err and "frames a second" in result.err
@@ -332,7 +332,7 @@ def test_pictures_are_reported_with_the_time_of_every_stage_and_what_shows_them(
 
 def test_a_run_is_written_as_a_video(run_cli: Call, wall: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     av = pytest.importorskip("av")
-    monkeypatch.setattr(pipeline_module, "open_detector", lambda spec: Finder(1))
+    monkeypatch.setattr(people_finder, "open_detector", lambda spec: Finder(1))
     result = run_cli("run", "wall.mp4", "--tracker", "order", "--sink", "video:run.mp4", "--json")
     assert result.code == 0 and result.json["written"] == ["run.mp4"] and "wrote run.mp4" in result.err
     with av.open("run.mp4") as container:
