@@ -12,6 +12,7 @@ import numpy as np
 
 from .events import ClockReset, Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost, TrackStarted
 from .pose.types import GapAction
+from .shadow import ShadowReport
 
 RECENT_S = 5.0
 RECENT_FRAMES = 512
@@ -37,6 +38,7 @@ class Status:
         losses, returns, clock_resets: of the source.
         dropped: frames that sinks were too slow for.
         frame_age_s: seconds since the newest frame; None before the first.
+        shadow: what the run's shadow has measured since the run began; None without one.
     """
 
     frames: int
@@ -56,6 +58,7 @@ class Status:
     clock_resets: int
     frame_age_s: float | None
     dropped: int = 0
+    shadow: ShadowReport | None = None
 
     def __str__(self) -> str:
         """In a line."""
@@ -84,11 +87,13 @@ class LiveStatus:
         fps: nominal rate of the source, None if unknown.
         clock: seconds that do not jump.
         dropped: how many frames sinks were too slow for, so far; ``Pipeline.dropped``.
+        shadow: ``Shadow.report`` of the run's shadow, if it has one.
     """
 
     fps: float | None = None
     clock: Callable[[], float] = time.monotonic
     dropped: Callable[[], int] = lambda: 0
+    shadow: Callable[[], ShadowReport] | None = None
     _counts: Counter[str] = field(default_factory=Counter)
     _gaps: Counter[GapAction] = field(default_factory=Counter)
     _stage_totals_s: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -149,6 +154,7 @@ class LiveStatus:
                 clock_resets=counts["clock_resets"],
                 frame_age_s=None if self._newest_s is None else now_s - self._newest_s,
                 dropped=self.dropped(),
+                shadow=None if self.shadow is None else self.shadow(),
             )
 
     def _add_frame(self, frame: PoseFrame) -> None:

@@ -11,6 +11,7 @@ from .address import Address
 from .errors import MissingError, missing_extra
 from .live_status import LiveStatus
 from .pose.types import GapAction
+from .shadow import ShadowReport
 from .sinks import RunInfo
 
 PREFIX = "posemoe_edge_"
@@ -98,6 +99,7 @@ class _StatusCollector:
         for name, (meaning, count) in counters.items():
             if count is not None:
                 yield CounterMetricFamily(PREFIX + name, meaning, count)
+        yield from _shadow_metrics(now.shadow)
         for name, (meaning, value) in gauges.items():
             if value is not None:
                 yield GaugeMetricFamily(PREFIX + name, meaning, float(value))
@@ -112,3 +114,27 @@ class _StatusCollector:
         for stage, (frames, total_s) in now.stage_totals_s.items():
             stages.add_metric([stage], frames, total_s)
         yield stages
+
+
+def _shadow_metrics(report: ShadowReport | None) -> Iterator[Any]:
+    """What a shadow has measured; nothing without one."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    if report is None:
+        return
+    prefix = f"{PREFIX}shadow_"
+    yield GaugeMetricFamily(f"{prefix}up", "1, or 0 since the shadow's reference failed.", float(report.error is None))
+    counters = {
+        "frames": ("Frames that the reference lifted too.", report.frames),
+        "spans_over_budget": ("Spans of frames whose drift was over the budget.", report.over_budget),
+        "spans_dropped": ("Spans that were not compared, because the reference was too slow.", report.dropped_spans),
+        "resets": ("How often a stream was reset for its drift.", report.resets),
+    }
+    for name, (meaning, count) in counters.items():
+        yield CounterMetricFamily(prefix + name, meaning, count)
+    drift = GaugeMetricFamily(
+        f"{prefix}drift_mm", "Distance of the engine's joints from the reference's, since the run began.", labels=["statistic"]
+    )
+    for statistic, mm in report.drift_mm or ():
+        drift.add_metric([statistic], mm)
+    yield drift

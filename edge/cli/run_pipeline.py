@@ -58,11 +58,16 @@ def run_pipeline(
 
 
 def status_lines(status: Status) -> str:
-    """How a run is going, in one to three lines: the rate, what a frame takes, and what went wrong so far."""
+    """How a run is going, in one to four lines: the rate, what a frame takes, the shadow's drift, what went wrong."""
     lines = [str(status)]
     if status.stages_s:
         times = [f"{stage} {1000 * stage_s:.1f}" for stage, stage_s in status.stages_s.items()]
         lines.append(f"a frame takes {1000 * sum(status.stages_s.values()):.1f} ms: {', '.join(times)}")
+    shadow = status.shadow
+    if shadow and shadow.drift_mm:
+        drift = shadow.drift_mm
+        millimetres = f"mean {drift.mean:.2g}, p99 {drift.p99:.2g}, max {drift.max:.2g} mm"
+        lines.append(f"the shadow's drift is {millimetres}, over {shadow.frames} frames")
     troubles = {
         "deadlines missed": status.deadline_misses,
         "refused": status.refused,
@@ -71,6 +76,9 @@ def status_lines(status: Status) -> str:
         "source back": status.returns,
         "clock resets": status.clock_resets,
         "dropped before sinks": status.dropped,
+        "shadow's spans over the budget": shadow.over_budget if shadow else 0,
+        "shadow's spans dropped": shadow.dropped_spans if shadow else 0,
+        "shadow failed": bool(shadow and shadow.error),
     }
     if any(troubles.values()):
         lines.append(", ".join(f"{name} {count}" for name, count in troubles.items() if count))

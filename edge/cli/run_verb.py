@@ -148,7 +148,8 @@ def command(
         if stature and not camera_known:
             raise UsageError("--stature without a camera", expected="--camera FILE or --fov DEGREES with it")
         out.print(_camera_line(run_info, known=camera_known))
-        status = LiveStatus(opened.info.fps, dropped=lambda: pipeline.dropped)
+        measured = shadow_run.report if shadow_run else None
+        status = LiveStatus(opened.info.fps, dropped=lambda: pipeline.dropped, shadow=measured)
         if listen_at:
             server = stack.enter_context(MetricsServer(status, run_info, listen_at))
             out.print(f"metrics at {server.url}")

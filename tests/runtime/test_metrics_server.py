@@ -11,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from posemoe_edge.runtime.address import Address
+from posemoe_edge.runtime.artefact.certificate import Budget
 from posemoe_edge.runtime.errors import MissingError
 from posemoe_edge.runtime.events import PoseFrame, SourceLost
 from posemoe_edge.runtime.live_status import LiveStatus
 from posemoe_edge.runtime.metrics_server import MetricsServer
 from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.shadow import DriftPercentiles, ShadowReport
 from posemoe_edge.runtime.sinks import RunInfo
 from posemoe_edge.runtime.sources import SourceInfo
 
@@ -56,10 +58,29 @@ def test_the_numbers_are_those_of_the_run_at_the_time_of_the_request() -> None:
     assert (values["posemoe_edge_source_up", ""], values["posemoe_edge_source_losses_total", ""]) == (0, 1)
 
 
+def test_the_drift_of_a_shadow_is_there_if_the_run_has_one() -> None:
+    pytest.importorskip("prometheus_client")
+    drift = DriftPercentiles(mean=0.1, p50=0.05, p95=0.3, p99=0.4, max=2.5)
+    budget = Budget(mean_mm=1, p99_mm=5, max_mm=2, slope_mm_per_1000=0.1, mpjpe_loss_mm=0.5)
+    report = ShadowReport(
+        share=0.1, policy="warn", budget=budget, fed_frames=2000, frames=200, spans=2, over_budget=1, dropped_spans=3,
+        resets=0, drift_mm=drift, error=None,
+    )  # fmt: skip
+    reports = [report.model_copy(update={"drift_mm": None, "error": "ValueError"}), report]  # the last first
+    with MetricsServer(LiveStatus(shadow=lambda: reports.pop()), RUN, ANYWHERE) as server:
+        values, broken = read(server.url), read(server.url)
+    assert {key[1]: value for key, value in values.items() if key[0] == "posemoe_edge_shadow_drift_mm"} == drift.model_dump()
+    assert values["posemoe_edge_shadow_frames_total", ""] == 200 and values["posemoe_edge_shadow_up", ""] == 1
+    assert values["posemoe_edge_shadow_spans_over_budget_total", ""] == 1
+    assert broken["posemoe_edge_shadow_up", ""] == 0
+    assert not [name for name, _ in broken if name == "posemoe_edge_shadow_drift_mm"]
+
+
 def test_what_is_not_known_is_left_out() -> None:
     pytest.importorskip("prometheus_client")
     with MetricsServer(LiveStatus(), RUN, ANYWHERE) as server:
         names = {name for name, _ in read(server.url)}
+    assert not [name for name in names if "shadow" in name]
     assert not names & {
         "posemoe_edge_deadline_misses_total",
         "posemoe_edge_frame_age_seconds",

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from posemoe_edge.edge.cli.output import Output
 from posemoe_edge.edge.cli.run_pipeline import run_pipeline, status_lines
+from posemoe_edge.runtime.arrays import F32
+from posemoe_edge.runtime.artefact.certificate import Budget
 from posemoe_edge.runtime.events import ClockReset, Event, PoseFrame, SourceBack, SourceLost
 from posemoe_edge.runtime.live_status import LiveStatus
 from posemoe_edge.runtime.model import load
 from posemoe_edge.runtime.pipeline import Pipeline
 from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.shadow import Shadow
 from posemoe_edge.runtime.sources import BaseSource, SourceInfo, SyntheticSource
+from posemoe_edge.runtime.state import StreamState
 from rich.console import Console
 
 POSE = Pose(np.zeros((17, 3), np.float32), np.ones(17, np.float32), 0.0, 0.02, latency_frames=0, gap="decay")
@@ -49,6 +55,25 @@ def test_a_run_without_end_shows_how_it_goes_at_a_terminal_alone(terminal: bool)
     assert ("fps, 1 person" in text.getvalue()) is terminal
     assert "lost at 0.06 s: unplugged" in text.getvalue() and "back at 9.00 s" in text.getvalue()
     assert "began anew: from 9.000 s to 0.000 s" in text.getvalue()
+
+
+def test_the_drift_of_a_shadow_is_a_line_of_its_own_once_there_is_one() -> None:
+    class Lifter:
+        def lift(self, keypoints: F32, dt_s: F32, reset: NDArray[np.bool_], state: StreamState | None) -> Any:
+            return np.zeros((*keypoints.shape[:2], 3), np.float32) + 0.003, state  # 5.2 mm from nothing
+
+    budget = Budget(mean_mm=1, p99_mm=5, max_mm=20, slope_mm_per_1000=0.1, mpjpe_loss_mm=0.5)
+    shadow = Shadow(Lifter(), budget=budget, share=1, span=10, on_report=lambda line: None)
+    status = LiveStatus(shadow=shadow.report)
+    assert "shadow" not in status_lines(status.now())
+    out, _ = output(terminal=False)
+    with shadow:
+        run_pipeline(out, Pipeline(SyntheticSource(frames=30), load(shadow=shadow)), [], total=30, status=status)
+    report = shadow.report()
+    assert report.drift_mm is not None and report.frames == 30 and status.now().shadow == report
+    *_, drift, troubles = status_lines(status.now()).splitlines()
+    assert f"mean {report.drift_mm.mean:.2g}, " in drift and "over 30 frames" in drift
+    assert "shadow's spans over the budget 3" in troubles
 
 
 def test_the_lines_say_what_went_wrong_and_nothing_of_what_did_not() -> None:
