@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from .errors import UsageError
-from .registry import suggest
+from .location import split_location
 
 LOOPBACK = "127.0.0.1"
 """What a server of this package listens at unless it is told otherwise: nobody else on the network sees the people."""
@@ -43,19 +43,20 @@ class Address:
         Raises:
             UsageError: a part is missing, is not known, or is not what it should be.
         """
+        place, named_options = split_location(location, options, form=form)
         try:
-            parts = urlsplit(location)
+            parts = urlsplit(place)
             named_host, named_port = parts.hostname, parts.port
         except ValueError:  # a port that is no number or too large, or half a bracket
             raise UsageError("the host or the port cannot be read", expected=form) from None
         if parts.username is not None or parts.password is not None:  # not repeated: it may be a secret
             raise UsageError("the address has a user or a password, which it does not use", expected=form)
         if parts.scheme or parts.path.strip("/") or parts.fragment:
-            raise UsageError(f"the address {location!r}", expected=form)
+            raise UsageError(f"the address {place!r}", expected=form)
         host, port = named_host or host, port if named_port is None else named_port
         if host is None or port is None:
-            raise UsageError(f"the address {location!r} has no {'host' if host is None else 'port'}", expected=form)
-        return cls(host, port, _options(parts.query, options, form))
+            raise UsageError(f"the address {place!r} has no {'host' if host is None else 'port'}", expected=form)
+        return cls(host, port, named_options)
 
     @property
     def is_loopback(self) -> bool:
@@ -68,11 +69,3 @@ class Address:
     def __str__(self) -> str:
         """``HOST:PORT`` as in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _options(query: str, known: Sequence[str], form: str) -> dict[str, str]:
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for name in options:
-        if name not in known:
-            raise UsageError(f"no option {name!r} {suggest(name, known)}", expected=form)
-    return options

@@ -14,9 +14,10 @@ from ..events import Event, PoseFrame
 from ..pose.camera_model import Camera, FieldOfView
 from ..pose.keypoints import ImageSize
 from . import messages
+from .body import Body
 from .figure import Figure, stamp_ns
-from .template import Template
-from .types import CAMERA_INFO, MARKERS, POSES, STRING, TRANSFORMS, to_cdr
+from .template import NumbersT, Template
+from .types import CAMERA_INFO, IDS, MARKERS, POSES, STRING, TRANSFORMS, to_cdr
 
 FRAME_ID = "camera0_optical"
 _MOST_TEMPLATES = 64  # one for each set of people who were seen together; older ones are made again
@@ -47,6 +48,10 @@ TOPICS = {
 }
 
 
+TRACKED = Topic("/humans/bodies/tracked", IDS)
+"""Of REP 155 (ROS4HRI), for those who ask for it."""
+
+
 @dataclass(frozen=True)
 class RosMessage:
     """A message of a topic: its CDR."""
@@ -61,20 +66,27 @@ class RosEncoder:
     Args:
         frame_id: of the camera's optical frame, in which all positions are: x right, y down, z forward (REP 103).
         camera: that sees the people, as far as it is known.
+        ros4hri: REP 155's ids of bodies too, and its frames in place of our own.
     """
 
-    def __init__(self, *, frame_id: str = FRAME_ID, camera: Camera | FieldOfView | None = None) -> None:
-        self._frame_id, self._camera = frame_id, camera
-        self._templates: dict[tuple[str, tuple[int, ...]], Template] = {}
-        self._info: tuple[ImageSize | None, Template] | None = None
+    def __init__(self, *, frame_id: str = FRAME_ID, camera: Camera | FieldOfView | None = None, ros4hri: bool = False) -> None:
+        self._frame_id, self._camera, self._ros4hri = frame_id, camera, ros4hri
+        self._templates: dict[tuple[Topic, tuple[int, ...]], Template[Any]] = {}
+        self._info: tuple[ImageSize | None, Template[Figure]] | None = None
 
     def frame(self, frame: PoseFrame) -> list[RosMessage]:
         """Markers and poses, also if nobody is there; the joints' frames if somebody is; the camera's calibration if known."""
         figures = [Figure.of(frame.poses[person]) for person in sorted(frame.poses)]
         t_ns = max((figure.t_ns for figure in figures), default=stamp_ns(frame.t_s))  # with a latency, that of the poses
-        out = [self._filled("markers", figures, t_ns, self._markers), self._filled("poses", figures, t_ns, self._poses)]
-        if figures:
-            out.append(self._filled("/tf", figures, t_ns, self._transforms))
+        out = [self._filled(TOPICS["markers"], figures, t_ns, Figure, self._markers)]
+        out.append(self._filled(TOPICS["poses"], figures, t_ns, Figure, self._poses))
+        if self._ros4hri:
+            bodies = [Body.of(figure) for figure in figures]
+            out.append(self._ids([figure.person for figure in figures], t_ns))
+            if bodies:
+                out.append(self._filled(TOPICS["/tf"], bodies, t_ns, Body, self._body_transforms))
+        elif figures:
+            out.append(self._filled(TOPICS["/tf"], figures, t_ns, Figure, self._transforms))
         info = self._camera_info(frame, t_ns)
         return out if info is None else [*out, info]
 
@@ -83,14 +95,30 @@ class RosEncoder:
         return RosMessage(TOPICS["events"], string_cdr(json_text(event.to_json())))
 
     def _filled(
-        self, topic: str, figures: Sequence[Figure], t_ns: int, build: Callable[[Sequence[Figure], int], bytes]
+        self,
+        topic: Topic,
+        figures: Sequence[NumbersT],
+        t_ns: int,
+        kind: type[NumbersT],
+        build: Callable[[Sequence[NumbersT], int], bytes],
     ) -> RosMessage:
-        key = topic, tuple(figure.person for figure in figures)
-        if key not in self._templates:
+        people = tuple(figure.person for figure in figures)
+        template = self._template(topic, people, lambda: Template(build, people, kind=kind))
+        return RosMessage(topic, template.fill(figures, t_ns=t_ns))
+
+    def _template(self, topic: Topic, people: tuple[int, ...], make: Callable[[], Template[Any]]) -> Template[Any]:
+        if (topic, people) not in self._templates:
             if len(self._templates) >= _MOST_TEMPLATES:
                 del self._templates[next(iter(self._templates))]
-            self._templates[key] = Template(build, key[1])
-        return RosMessage(TOPICS[topic], self._templates[key].fill(figures, t_ns=t_ns))
+            self._templates[topic, people] = make()
+        return self._templates[topic, people]
+
+    def _ids(self, people: Sequence[int], t_ns: int) -> RosMessage:
+        def build(figures: Sequence[Figure], t_ns: int) -> bytes:
+            return to_cdr(messages.body_ids(people, frame_id=self._frame_id, t_ns=t_ns))
+
+        template = self._template(TRACKED, tuple(people), lambda: Template(build, (), kind=Figure))
+        return RosMessage(TRACKED, template.fill((), t_ns=t_ns))
 
     def _markers(self, figures: Sequence[Figure], t_ns: int) -> bytes:
         return to_cdr(messages.marker_array(figures, frame_id=self._frame_id, t_ns=t_ns))
@@ -100,6 +128,9 @@ class RosEncoder:
 
     def _transforms(self, figures: Sequence[Figure], t_ns: int) -> bytes:
         return to_cdr(messages.transforms(figures, frame_id=self._frame_id))
+
+    def _body_transforms(self, bodies: Sequence[Body], t_ns: int) -> bytes:
+        return to_cdr(messages.body_transforms(bodies, frame_id=self._frame_id))
 
     def _camera_info(self, frame: PoseFrame, t_ns: int) -> RosMessage | None:
         """For pictures of the frame's size; where none has been seen, of the calibration's."""
@@ -112,7 +143,7 @@ class RosEncoder:
             def build(figures: Sequence[Figure], t_ns: int) -> bytes:
                 return to_cdr(messages.camera_info(camera, frame_id=self._frame_id, t_ns=t_ns))
 
-            self._info = size, Template(build, ())
+            self._info = size, Template(build, (), kind=Figure)
         return RosMessage(TOPICS["camera_info"], self._info[1].fill((), t_ns=t_ns))
 
 

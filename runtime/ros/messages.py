@@ -10,8 +10,9 @@ import numpy as np
 from ..arrays import F32, F64
 from ..pose.camera_model import Camera
 from ..pose.skeleton import H36M17
+from .body import PARTS, Body, body_name
 from .figure import Figure
-from .types import CAMERA_INFO, MARKERS, POSES, STRING, TRANSFORMS, ros_types
+from .types import CAMERA_INFO, IDS, MARKERS, POSES, STRING, TRANSFORMS, ros_types
 
 BONE_ENDS = tuple(joint for bone in H36M17.bones for joint in bone)
 """(32,) the joints at the ends of the 16 bones, as a list of lines names them."""
@@ -48,20 +49,35 @@ def pose_array(figures: Sequence[Figure], *, frame_id: str, t_ns: int) -> Any:
 
 def transforms(figures: Sequence[Figure], *, frame_id: str) -> Any:
     """One frame for each joint, such as ``person_3/left_knee``, with the axes of the camera."""
-    t = ros_types().types
-    stamped, transform = t["geometry_msgs/msg/TransformStamped"], t["geometry_msgs/msg/Transform"]
-    vector = t["geometry_msgs/msg/Vector3"]
-    return t[TRANSFORMS](
+    return ros_types().types[TRANSFORMS](
         transforms=[
-            stamped(
-                header=_header(frame_id, figure.t_ns),
-                child_frame_id=f"person_{figure.person}/{name}",
-                transform=transform(translation=vector(*joint), rotation=_no_turn()),
-            )
+            _transform(frame_id, f"person_{figure.person}/{name}", figure.t_ns, joint_m)
             for figure in figures
-            for name, joint in zip(H36M17.joints, figure.xyz_m.tolist(), strict=True)
+            for name, joint_m in zip(H36M17.joints, figure.xyz_m, strict=True)
         ]
     )
+
+
+def body_transforms(bodies: Sequence[Body], *, frame_id: str) -> Any:
+    """REP 155's frames: ``body_p3`` in the camera's, and in it those of its parts, such as ``l_wrist_p3``, turned as it is."""
+    return ros_types().types[TRANSFORMS](
+        transforms=[
+            transform
+            for body in bodies
+            for transform in (
+                _transform(frame_id, f"body_{body.name}", body.t_ns, body.hip_m, body.turn_xyzw),
+                *(
+                    _transform(f"body_{body.name}", f"{part}_{body.name}", body.t_ns, part_m)
+                    for part, part_m in zip(PARTS, body.parts_m, strict=True)
+                ),
+            )
+        ]
+    )
+
+
+def body_ids(people: Sequence[int], *, frame_id: str, t_ns: int) -> Any:
+    """The bodies that are seen, for REP 155's ``/humans/bodies/tracked``."""
+    return ros_types().types[IDS](header=_header(frame_id, t_ns), ids=[body_name(person) for person in people])
 
 
 def camera_info(camera: Camera, *, frame_id: str, t_ns: int) -> Any:
@@ -114,6 +130,18 @@ def _marker(
         mesh_resource="",
         mesh_file=t["visualization_msgs/msg/MeshFile"](filename="", data=none),
         mesh_use_embedded_materials=False,
+    )
+
+
+def _transform(frame_id: str, child: str, t_ns: int, xyz_m: F64, turn_xyzw: F64 | None = None) -> Any:
+    t = ros_types().types
+    rotation = _no_turn() if turn_xyzw is None else t["geometry_msgs/msg/Quaternion"](*turn_xyzw.tolist())
+    return t["geometry_msgs/msg/TransformStamped"](
+        header=_header(frame_id, t_ns),
+        child_frame_id=child,
+        transform=t["geometry_msgs/msg/Transform"](
+            translation=t["geometry_msgs/msg/Vector3"](*xyz_m.tolist()), rotation=rotation
+        ),
     )
 
 

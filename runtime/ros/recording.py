@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,22 @@ FLUSH_S = 1.0
 """At least so often, what was written goes to the disk."""
 
 _CHUNK_BYTES = 64 * 1024  # compressed at once: a chunk that is begun is lost in a crash
+
+
+@dataclass(frozen=True)
+class RecordedFile:
+    """What a file holds so far.
+
+    Args:
+        name: of the file, in its folder.
+        counts: topic -> messages.
+        first_ns, last_ns: times of the first and the last message; 0 without one.
+    """
+
+    name: str
+    counts: Counter[Topic]
+    first_ns: int
+    last_ns: int
 
 
 class Recording:
@@ -49,20 +66,35 @@ class Recording:
         self._schemas = dict[str, int]()
         self._channels = {topic: self._register(topic, topic.within(namespace)) for topic in topics}
         self._sequences = Counter[int]()
-        self._flushed_s = time.monotonic()
-        self.counts = Counter[Topic]()
-        self.first_ns: int | None = None
-        self.last_ns = 0
+        self._opened_s = self._flushed_s = time.monotonic()
+        self._counts = Counter[Topic]()
+        self._first_ns: int | None = None
+        self._last_ns = 0
         self._flush()
+
+    @property
+    def contents(self) -> RecordedFile:
+        """What is in the file by now."""
+        return RecordedFile(self.path.name, self._counts.copy(), self._first_ns or 0, self._last_ns)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what has gone to the file: all but a chunk that is begun."""
+        return self._file.tell()
+
+    @property
+    def age_s(self) -> float:
+        """Since the file was opened."""
+        return time.monotonic() - self._opened_s
 
     def write(self, topic: Topic, cdr: bytes, *, t_ns: int) -> None:
         """Add a message at its capture time; about once a second all of them go to the disk."""
         channel = self._channels[topic]
         self._sequences[channel] += 1
         self._writer.add_message(channel, t_ns, cdr, t_ns, self._sequences[channel])
-        self.counts[topic] += 1
-        self.first_ns = t_ns if self.first_ns is None else min(self.first_ns, t_ns)
-        self.last_ns = max(self.last_ns, t_ns)
+        self._counts[topic] += 1
+        self._first_ns = t_ns if self._first_ns is None else min(self._first_ns, t_ns)
+        self._last_ns = max(self._last_ns, t_ns)
         if time.monotonic() - self._flushed_s >= FLUSH_S:
             self._flush()
 

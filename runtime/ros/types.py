@@ -14,6 +14,10 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 STRING = "std_msgs/msg/String"
+IDS = "hri_msgs/msg/IdsList"
+
+_FURTHER = {IDS: "std_msgs/Header header\nstring[] ids\n"}
+"""Types that rosbags does not bring, with their definitions."""
 
 
 @cache
@@ -24,10 +28,13 @@ def ros_types() -> Any:
         MissingError: rosbags is not installed.
     """
     try:
-        from rosbags.typesys import Stores, get_typestore
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError:
         raise missing_extra("rosbags", "ros", "messages of ROS") from None
-    return get_typestore(Stores.ROS2_JAZZY)
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for name, text in _FURTHER.items():
+        store.register(get_types_from_msg(text, name))
+    return store
 
 
 def definition(name: str) -> str:

@@ -57,7 +57,7 @@ class Figure2d:
 
 
 @dataclass(frozen=True, eq=False)
-class Figure:
+class Figure3d:
     """One person as drawn: left blue, right orange, guessed grey, and translucent where the pose may be nobody's.
 
     Args:
@@ -71,7 +71,7 @@ class Figure:
     bone_rgba: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, pose: Pose) -> Figure:
+    def of(cls, pose: Pose) -> Figure3d:
         """The figure of a pose, in the colours of ``runtime/overlay``."""
         alpha = _DOUBTFUL if pose.doubts else _SOLID
         guessed = pose.guessed

@@ -14,7 +14,7 @@ from ..overlay.scene import level_axes
 from ..pose.camera_model import Camera, FieldOfView
 from ..pose.skeleton import H36M17
 from ..pose.types import Pose
-from .figure import Figure, Figure2d, Row
+from .figure import Figure2d, Figure3d, Row
 from .jpeg import jpeg
 
 WORLD, CAMERA = "world", "camera0_optical"
@@ -96,7 +96,7 @@ class FoxgloveScene:
         self._sigma.log(m.SceneUpdate(entities=spheres, deletions=gone), log_time=t_ns)
 
     def _entity(self, person: int, pose: Pose) -> Any:
-        m, figure = self._m, Figure.of(pose)
+        m, figure = self._m, Figure3d.of(pose)
         colours = [self._colour(colour / 255) for colour in figure.joint_rgba]
         line = m.LinePrimitive(
             type=m.LinePrimitiveLineType.LineList,
@@ -113,7 +113,7 @@ class FoxgloveScene:
 
     def _sigma_entity(self, person: int, pose: Pose) -> Any:
         sizes_m = [] if pose.sigma_m is None else (2 * pose.sigma_m).tolist()
-        spheres = self._spheres(Figure.of(pose).xyz_m, sizes_m, [self._colour(_SIGMA_RGBA)] * len(sizes_m))
+        spheres = self._spheres(Figure3d.of(pose).xyz_m, sizes_m, [self._colour(_SIGMA_RGBA)] * len(sizes_m))
         return self._scene_entity(person, pose, spheres=spheres)
 
     def _scene_entity(self, person: int, pose: Pose, **shapes: Any) -> Any:

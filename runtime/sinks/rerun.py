@@ -12,6 +12,7 @@ from typing import Any
 from ..address import LOOPBACK, Address
 from ..errors import MissingError, UsageError, missing_extra
 from ..events import Event
+from ..location import split_location, switched_on
 from .base import BaseSink, RunInfo
 from .rerun_scene import RerunScene
 from .rerun_server import RerunServer
@@ -53,18 +54,15 @@ class RerunSink(BaseSink):
         self._scene: RerunScene | None = None
         self._run: RunInfo | None = None
         self._closed = False
-        name, _, query = str(location).partition("?")
-        if name and not name.startswith("//"):
-            self._options = Address.parse(f"?{query}", form=FORM, host="", port=0, options=("picture",)).options
+        if not str(location) or str(location).startswith(("//", "?")):
+            web = Address.parse(str(location), form=FORM, host=LOOPBACK, port=WEB_PORT, options=("picture", "grpc", "memory"))
+            self._pictures = switched_on(web.options, "picture", default=True)
+            self._server = RerunServer(web, grpc_port=_port(web.options), memory=_memory(web.options))
+        else:
+            name, options = split_location(str(location), ("picture",), form=FORM)
+            self._pictures = switched_on(options, "picture", default=True)
             self.path = Path(name)
             _check_replaceable(self.path)
-        else:
-            web = Address.parse(str(location), form=FORM, host=LOOPBACK, port=WEB_PORT, options=("picture", "grpc", "memory"))
-            self._options = web.options
-        if self._options.get("picture", "on") not in ("on", "off"):
-            raise UsageError(f"picture={self._options['picture']}", expected="picture=on or picture=off")
-        if self.path is None:
-            self._server = RerunServer(web, grpc_port=_port(self._options), memory=_memory(self._options))
 
     @property
     def url(self) -> str | None:
@@ -122,7 +120,7 @@ class RerunSink(BaseSink):
         elif self.path is not None:
             self.path.unlink(missing_ok=True)  # whoever still reads the old one keeps it
             self._recording.save(self.path)
-        return RerunScene(self._recording, self._run, pictures=self._options.get("picture") != "off")
+        return RerunScene(self._recording, self._run, pictures=self._pictures)
 
 
 def _check_replaceable(path: Path) -> None:

@@ -16,7 +16,7 @@ from ..pose.keypoints import Keypoints
 from ..pose.skeleton import H36M17
 from ..pose.types import Pose
 from .base import RunInfo
-from .figure import Figure, Figure2d, Row
+from .figure import Figure2d, Figure3d, Row
 from .jpeg import jpeg
 
 CAPTURE, FRAME = "capture", "frame"
@@ -112,7 +112,7 @@ class RerunScene:
         self._shown = set(frame.poses) | set(frame.keypoints)
 
     def _log_pose(self, person: int, pose: Pose, *, offset_m: float) -> None:
-        rr, path, figure = self._rr, f"{PEOPLE}/{person}", Figure.of(pose)
+        rr, path, figure = self._rr, f"{PEOPLE}/{person}", Figure3d.of(pose)
         if self._offset_m.get(person) != offset_m:
             self._offset_m[person] = offset_m
             self._recording.log(path, rr.Transform3D(translation=[offset_m, 0.0, 0.0]))

@@ -6,13 +6,13 @@ import re
 
 from ..errors import UsageError
 from ..events import Event, PoseFrame
-from ..ros.encoder import FRAME_ID, TOPICS, RosEncoder
+from ..location import split_location, switched_on
+from ..ros.encoder import FRAME_ID, TOPICS, TRACKED, RosEncoder
 from ..ros.node import RosNode, open_node
-from ..ros.options import ros_options
 from .base import BaseSink, RunInfo
 
-_OPTIONS = ("frame_id", "domain", "transport", "connect")
-_FORM = "ros2://NAMESPACE?frame_id=NAME&domain=0&transport=rclpy|zenoh&connect=tcp/HOST:7447"
+_OPTIONS = ("frame_id", "domain", "transport", "connect", "ros4hri")
+_FORM = "ros2://NAMESPACE?frame_id=NAME&domain=0&transport=rclpy|zenoh&connect=tcp/HOST:7447&ros4hri=on"
 _PUBLISHED = ("markers", "poses", "/tf", "camera_info", "events")
 _MOST_DOMAIN = 232
 
@@ -24,7 +24,7 @@ class Ros2Sink(BaseSink):
 
     Args:
         location: the namespace, and options behind a ``?``: ``frame_id``, ``domain``, ``transport`` (``rclpy`` or
-            ``zenoh``) and ``connect``, zenoh's router.
+            ``zenoh``), ``connect``, zenoh's router, and ``ros4hri=on`` for the ids and frames of REP 155.
 
     Raises:
         UsageError: a namespace that ROS does not allow, or an unknown option.
@@ -32,15 +32,16 @@ class Ros2Sink(BaseSink):
     """
 
     def __init__(self, location: str) -> None:
-        namespace, options = ros_options(location.removeprefix("//"), _OPTIONS, form=_FORM)
+        namespace, options = split_location(location.removeprefix("//"), _OPTIONS, form=_FORM)
         namespace = namespace.strip("/")
         if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
             raise UsageError(f"the namespace {namespace!r}", expected="letters, digits and _, such as ros2://posemoe")
         self._frame_id = options.get("frame_id", FRAME_ID)
-        self._encoder = RosEncoder(frame_id=self._frame_id)
+        self._ros4hri = switched_on(options, "ros4hri", default=False)
+        self._encoder = RosEncoder(frame_id=self._frame_id, ros4hri=self._ros4hri)
         self._encoder.frame(PoseFrame(0.0, {}))  # what is missing is missing now, not in the first frame
         self._node: RosNode | None = open_node(
-            [TOPICS[name] for name in _PUBLISHED],
+            [*(TOPICS[name] for name in _PUBLISHED), *([TRACKED] if self._ros4hri else [])],
             namespace=namespace,
             domain=_domain(options.get("domain")),
             transport=options.get("transport"),
@@ -48,7 +49,7 @@ class Ros2Sink(BaseSink):
         )
 
     def open(self, run: RunInfo) -> None:
-        self._encoder = RosEncoder(frame_id=self._frame_id, camera=run.camera)
+        self._encoder = RosEncoder(frame_id=self._frame_id, camera=run.camera, ros4hri=self._ros4hri)
 
     def write(self, event: Event) -> None:
         """Publish a frame's messages, and any event."""

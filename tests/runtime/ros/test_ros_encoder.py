@@ -18,9 +18,10 @@ from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.pose.types import Pose, Root
 from posemoe_edge.runtime.ros import messages
 from posemoe_edge.runtime.ros import types as ros_types_module
+from posemoe_edge.runtime.ros.body import PARTS, Body, body_axes, quaternion_xyzw
 from posemoe_edge.runtime.ros.encoder import RosEncoder, RosMessage, string_cdr
 from posemoe_edge.runtime.ros.figure import Figure, stamp_ns
-from posemoe_edge.runtime.ros.types import from_cdr, to_cdr
+from posemoe_edge.runtime.ros.types import IDS, definition, from_cdr, ros_types, to_cdr, type_hash
 
 pytest.importorskip("rosbags")
 CAMERA = Camera(Intrinsics(900, 910, 640, 350), ImageSize(1280, 720), Distortion("rational", (0.1, -0.2, 0.001, 0.002, 0.05)))
@@ -113,6 +114,83 @@ def test_the_cameras_calibration_fits_the_picture() -> None:
     assert "camera_info" not in decoded(wide.frame(PoseFrame(1.0, {})))  # no picture yet
     assert decoded(wide.frame(PoseFrame(2.0, {}, keypoints={0: half})))["camera_info"].k[0] == pytest.approx(320)
     assert decoded(wide.frame(PoseFrame(3.0, {})))["camera_info"].header.stamp.sec == 3
+
+
+@pytest.mark.parametrize("people", [(), (0,), (3, 17, 2**40)])
+def test_the_bytes_of_ros4hri_are_those_of_rosbags(people: tuple[int, ...]) -> None:
+    encoder = RosEncoder(frame_id="a/frame", ros4hri=True)
+    for seed in range(3):
+        poses = {p: pose(p, seed=seed, t_s=5.1 + seed + p % 7) for p in people}
+        figures = [Figure.of(poses[p]) for p in people]
+        t_ns = max([f.t_ns for f in figures], default=9_250_000_000)
+        encoded = {m.topic.name: m.cdr for m in encoder.frame(PoseFrame(9.25, poses))}
+        expected = {"/humans/bodies/tracked": messages.body_ids(people, frame_id="a/frame", t_ns=t_ns)}
+        if people:
+            expected["/tf"] = messages.body_transforms([Body.of(f) for f in figures], frame_id="a/frame")
+        assert {n: c for n, c in encoded.items() if n.startswith("/")} == {n: to_cdr(m) for n, m in expected.items()}
+        assert encoded.keys() - expected.keys() == {"markers", "poses"}
+
+
+def test_a_body_of_rep_155_stands_where_the_person_does_and_looks_where_they_look() -> None:
+    standing_m = np.zeros((17, 3), np.float32)  # before the camera, and facing it: their left is on the camera's right
+    for name, xyz_m in {
+        "left_hip": (0.1, 0, 0), "right_hip": (-0.1, 0, 0), "thorax": (0, -0.5, 0), "head": (0, -0.7, -0.05),
+        "left_wrist": (0.2, -0.4, -0.6), "right_ankle": (-0.1, 0.9, 0.1),
+    }.items():  # fmt: skip
+        standing_m[H36M17.joints.index(name)] = xyz_m
+    root = Root(np.array([0.5, -0.2, 3], np.float32), np.full(3, 0.1, np.float32), 2.0, 1.0, "prior")
+    person = Pose(standing_m, np.ones(17, np.float32), 12.5, 0.02, 0, "none", person=3, root=root)
+    out = decoded(RosEncoder(ros4hri=True).frame(PoseFrame(12.5, {3: person})))
+    ids, transforms = out["/humans/bodies/tracked"], {t.child_frame_id: t for t in out["/tf"].transforms}
+    assert ids.ids == ["p3"] and (ids.header.stamp.sec, ids.header.stamp.nanosec) == (12, 500_000_000)
+    assert ids.header.frame_id == transforms["body_p3"].header.frame_id == "camera0_optical"
+    sides = [f"{side}_{part}_p3" for side in "lr" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]
+    assert set(transforms) == {"body_p3", "torso_p3", "head_p3", *sides} and len(PARTS) == 14
+    assert {t.header.frame_id for name, t in transforms.items() if name != "body_p3"} == {"body_p3"}
+    body = transforms["body_p3"].transform
+    np.testing.assert_allclose([body.translation.x, body.translation.y, body.translation.z], [0.5, -0.2, 3], atol=1e-6)
+    for name, expected_m in (("head_p3", (0.05, 0, 0.7)), ("l_wrist_p3", (0.6, 0.2, 0.4)), ("r_ankle_p3", (-0.1, -0.1, -0.9))):
+        moved, turned = transforms[name].transform.translation, transforms[name].transform.rotation
+        np.testing.assert_allclose([moved.x, moved.y, moved.z], expected_m, atol=1e-6)
+        assert (turned.x, turned.y, turned.z, turned.w) == (0, 0, 0, 1)
+
+
+def test_the_tree_of_a_body_leads_to_the_joints_in_any_posture() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        xyz_m = rng.normal(size=(17, 3))
+        body = Body.of(Figure(0, 0, xyz_m, np.ones((17, 4), np.float32)))
+        x, y, z, w = body.turn_xyzw
+        turned_m = [_rotated(np.array([x, y, z]), w, part_m) + body.hip_m for part_m in body.parts_m]
+        np.testing.assert_allclose(turned_m, xyz_m[[H36M17.joints.index(name) for name in PARTS.values()]], atol=1e-9)
+        assert np.linalg.norm(body.turn_xyzw) == pytest.approx(1)
+
+
+def _rotated(axis: Any, w: float, vector: Any) -> Any:
+    """A vector turned by a quaternion, by Rodrigues' formula."""
+    across = np.cross(axis, vector)
+    return vector + 2 * w * across + 2 * np.cross(axis, across)
+
+
+def test_a_figure_without_a_trunk_or_hips_still_has_axes() -> None:
+    thorax, left = (H36M17.joints.index(name) for name in ("thorax", "left_hip"))
+    for xyz_m in (np.zeros((17, 3)), np.eye(17, 3, -thorax), np.eye(17, 3, -left), -np.eye(17, 3, -thorax)):
+        axes = body_axes(xyz_m)
+        np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-12)
+        assert np.linalg.det(axes) == pytest.approx(1)
+    assert quaternion_xyzw(np.diag([1.0, -1, -1])).tolist() == [1, 0, 0, 0]
+    np.testing.assert_allclose(body_axes(np.zeros((17, 3)))[:, 0], [0, 0, -1])  # to the camera
+
+
+def test_the_ids_of_ros4hri_are_a_type_that_others_can_read() -> None:
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    others: Any = get_typestore(Stores.ROS2_HUMBLE)
+    text = definition(IDS)
+    others.register(get_types_from_msg(text.partition("=" * 80)[0], IDS))
+    ids = ros_types().types[IDS](header=messages.body_ids([1], frame_id="a", t_ns=5).header, ids=["p1", "p22"])
+    assert others.deserialize_cdr(to_cdr(ids), IDS).ids == ["p1", "p22"]
+    assert type_hash(IDS) == others.hash_rihs01(IDS) and "MSG: std_msgs/Header" in text
 
 
 @pytest.mark.parametrize("event", [TrackStarted(3, 1.5), SourceLost(2.0, "Kabel gelöst"), PoseFrame(1.0, {3: pose(3)})])

@@ -116,6 +116,37 @@ def test_a_folder_is_a_bag_of_rosbag2(tmp_path: Path) -> None:
         np.testing.assert_array_equal(xyz_of(message), np.concatenate([frame.poses[0].xyz_m, frame.poses[1].xyz_m]))
 
 
+def test_a_bag_of_several_files_is_one_recording(tmp_path: Path) -> None:
+    from posemoe_edge.runtime.sources import open_source
+    from rosbags.highlevel import AnyReader
+
+    record(f"{tmp_path / 'bag'}?rotate_mb=0.000001")  # every event begins a file
+    names = [f"bag_{number}.mcap" for number in range(len(EVENTS))]
+    assert {path.name for path in (tmp_path / "bag").iterdir()} == {*names, "metadata.yaml"}
+    information = json.loads((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert information["relative_file_paths"] == names == [file["path"] for file in information["files"]]
+    assert information["message_count"] == 5 * 30 + 32 == sum(file["message_count"] for file in information["files"])
+    assert information["files"][5]["starting_time"]["nanoseconds_since_epoch"] == round(FRAMES[3].t_s * 1e9)
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert reader.message_count == 5 * 30 + 32
+        times = [t_ns for c, t_ns, _ in reader.messages() if c.topic == "/posemoe/poses"]
+    assert times == [round(frame.t_s * 1e9) for frame in FRAMES]
+    with open_source(f"mcap:{tmp_path / 'bag'}") as source:
+        assert source.info.frames == 30 and source.info.camera is not None
+        assert [people.t_s for people in source] == [frame.t_s for frame in FRAMES]  # bag_10 comes after bag_9
+
+
+def test_the_ids_of_ros4hri_are_recorded_with_their_type(tmp_path: Path) -> None:
+    from rosbags.highlevel import AnyReader
+
+    record(f"{tmp_path / 'bag'}?ros4hri=on", EVENTS[:4])
+    with AnyReader([tmp_path / "bag"]) as reader:
+        read: list[Any] = [
+            reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages() if c.topic == "/humans/bodies/tracked"
+        ]
+    assert [message.ids for message in read] == [["p0", "p1"]] * 2
+
+
 def test_a_folder_is_a_bag_from_the_first_event_on(tmp_path: Path) -> None:
     sink = open_sink(f"mcap:{tmp_path / 'bag'}")
     sink.open(RUN)
@@ -182,6 +213,10 @@ def test_what_is_no_recording_is_never_replaced(tmp_path: Path) -> None:
         ("x.mcap?frame=1", "did you mean frame_id"),
         ("?frame_id=a", "names nothing"),
         ("x.mcap?frame_id=", "no value"),
+        ("x.mcap?rotate_mb=1", "one file"),
+        ("x?rotate_s=0", "more than 0"),
+        ("x?rotate_mb=much", "rotate_mb=much"),
+        ("x?ros4hri=1", "ros4hri=on or"),
     ):
         with pytest.raises(UsageError, match=message):
             open_sink(f"mcap:{tmp_path / name}" if not name.startswith("?") else f"mcap:{name}")
@@ -211,7 +246,7 @@ KILLED = """
 import sys, time
 from posemoe_edge.runtime.events import TrackStarted
 from posemoe_edge.runtime.sinks import open_sink
-sink = open_sink(f"mcap:{sys.argv[1]}")
+sink = open_sink(sys.argv[1])
 while True:
     sink.write(TrackStarted(0, time.time()))
     print(time.time(), flush=True)
@@ -219,8 +254,10 @@ while True:
 """
 
 
-def test_a_recording_that_is_killed_has_lost_one_second_at_most(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "run.mcap"], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("name", ["run.mcap", "bag?rotate_s=0.7"])
+def test_a_recording_that_is_killed_has_lost_one_second_at_most(name: str, tmp_path: Path) -> None:
+    code = [sys.executable, "-c", KILLED, f"mcap:{tmp_path / name}"]
+    process = subprocess.Popen(code, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         first_s = last_s = float(process.stdout.readline())
@@ -230,7 +267,9 @@ def test_a_recording_that_is_killed_has_lost_one_second_at_most(tmp_path: Path) 
         process.send_signal(signal.SIGKILL)
         rest, _ = process.communicate(timeout=10)
     last_s = max([last_s, *(float(line) for line in rest.splitlines())])
-    kept = [r.log_time / 1e9 for r in streamed(tmp_path / "run.mcap") if hasattr(r, "log_time")]
+    files = sorted(tmp_path.rglob("*.mcap"))  # fewer than ten, so in order
+    kept = [r.log_time / 1e9 for file in files for r in streamed(file) if hasattr(r, "log_time")]
+    assert len(files) == 1 if name == "run.mcap" else len(files) > 2
     slack_s = 0.5  # of a busy machine
     assert kept and last_s - kept[-1] < 1 + slack_s and kept[0] < first_s + slack_s
     assert last_s <= time.time()

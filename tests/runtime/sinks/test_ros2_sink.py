@@ -123,6 +123,19 @@ def test_a_subscriber_of_zenoh_gets_the_messages_under_the_keys_of_ros(listener:
     )
 
 
+def test_ros4hri_adds_the_ids_of_bodies(listener: Listener) -> None:
+    with open_sink(f"ros2://robot?domain=7&transport=zenoh&connect={listener.endpoint}&ros4hri=on") as sink:
+        tokens = [listener.tokens.get(timeout=WAIT_S)[0] for _ in range(7)]
+        wait_until_subscribed(sink)
+        sink.write(frame(1.0))
+        received = dict(listener.samples.get(timeout=WAIT_S)[:2] for _ in range(5))
+    key = f"7/humans/bodies/tracked/hri_msgs::msg::dds_::IdsList_/{type_hash('hri_msgs/msg/IdsList')}"
+    assert from_cdr(received[key], "hri_msgs/msg/IdsList").ids == ["p3"]
+    assert any("%humans%bodies%tracked/hri_msgs::msg::dds_::IdsList_/" in token for token in tokens)
+    [tf] = [data for name, data in received.items() if name.startswith("7/tf/")]
+    assert from_cdr(tf, "tf2_msgs/msg/TFMessage").transforms[0].child_frame_id == "body_p3"
+
+
 def test_a_closed_sink_takes_its_publishers_back(listener: Listener) -> None:
     sink = open_sink(f"ros2://posemoe?domain=7&transport=zenoh&connect={listener.endpoint}")
     put = [listener.tokens.get(timeout=WAIT_S) for _ in range(6)]
@@ -152,13 +165,14 @@ def test_a_router_that_is_not_there_yet_does_not_hold_up_the_run(caplog: pytest.
     [
         ("ros2://my robot", "namespace 'my robot'"),
         ("ros2://9lives", "namespace"),
-        ("ros2://", "names nothing"),
+        ("ros2://", "namespace ''"),
         ("ros2", "needs a"),
         ("ros2://a?domain=x", "domain=x"),
         ("ros2://a?domain=233", "0 to 232"),
         ("ros2://a?transport=dds", "rclpy or zenoh"),
         ("ros2://a?transport=rclpy&connect=tcp/localhost:1", "zenoh alone"),
         ("ros2://a?frameid=b", "did you mean frame_id"),
+        ("ros2://a?ros4hri=yes", "ros4hri=on or ros4hri=off"),
     ],
 )
 def test_what_ros_does_not_allow_is_an_error_before_the_run(spec: str, message: str) -> None:
