@@ -116,8 +116,8 @@ class Model:
         frames = (self.graph.mode, self.graph.frames) == (other.graph.mode, other.graph.frames)
         return same_weights and frames and self.graph.states == other.graph.states
 
-    def stream(self) -> Stream:
-        """A new stream with an initial state. A model has room for any number of streams."""
+    def stream(self, *, person: int = 0) -> Stream:
+        """A new stream with an initial state, whose poses have that person's id. A model has room for any number of streams."""
         with self._lock:
             while self._abandoned:
                 self._slots.release(self._abandoned.popleft())
@@ -133,6 +133,7 @@ class Model:
                 latency_frames=self.latency_frames,
                 step_batch=self._step_batch,
                 sampler=None if self._shadow is None else self._shadow.stream_sampler(),
+                person=person,
             )
 
     def close(self) -> None:

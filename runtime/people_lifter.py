@@ -67,7 +67,8 @@ class PeopleLifter:
             return False
         reset_after_s = self.model.gaps.reset_after_s
         smoother = None if self._level is None else Smoother(self._level, reset_after_s=reset_after_s)
-        self._people[person] = _Person(self.model.stream(), self.model.stream() if self.flip else None, smoother)
+        mirrored = self.model.stream(person=person) if self.flip else None
+        self._people[person] = _Person(self.model.stream(person=person), mirrored, smoother)
         return True
 
     @property
@@ -100,16 +101,16 @@ class PeopleLifter:
         """
         keeps = self.model.shares_states_with(model)
 
-        def moved(stream: Stream) -> Stream:
-            new = model.stream()
+        def moved(stream: Stream, person: int) -> Stream:
+            new = model.stream(person=person)
             if keeps:
                 new.restore(replace(stream.snapshot(), graph=model.identity))
             stream.close()
             return new
 
         for person, streams in self._people.items():
-            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored)
-            self._people[person] = replace(streams, stream=moved(streams.stream), mirrored=mirrored_stream)
+            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored, person)
+            self._people[person] = replace(streams, stream=moved(streams.stream, person), mirrored=mirrored_stream)
         self.model = model
         return keeps
 
@@ -139,7 +140,7 @@ class PeopleLifter:
         for person, points in normalised.items():
             frames |= self._people[person].frames(points)
         by_stream = self.model.step_batch(frames, t=t_s)
-        return {person: self._people[person].pose(by_stream).with_person(person) for person in normalised}
+        return {person: self._people[person].pose(by_stream) for person in normalised}
 
     def smooth_poses(self, poses: Mapping[int, Pose]) -> dict[int, Pose]:
         """The poses, smoothed if the level says so; the model's state knows nothing of it."""

@@ -124,7 +124,7 @@ class BatchStep:
             on_gpu: streams that get their pose on the GPU too.
         """
         by_stream = {stream: stream._from_model(poses[slot]) for stream, slot in slots.items()}
-        if not all(np.isfinite(pose).all() for pose in by_stream.values()):
+        if not np.isfinite(poses[list(slots.values())]).all():
             raise ArtefactError(
                 "the model returned values that are not finite; the state is unchanged",
                 expected="finite poses from finite keypoints",

@@ -54,10 +54,11 @@ class Stream:
         latency_frames: int,
         step_batch: StepBatch,
         sampler: StreamSampler | None = None,
+        person: int = 0,
     ) -> None:
         self._manifest, self._precision, self._engine, self._identity = manifest, graph.precision, engine, identity
         self._slots, self._lock, self._step_batch = slots, lock, step_batch
-        self._gaps, self._latency, self._sampler = gaps, latency_frames, sampler
+        self._gaps, self._latency, self._sampler, self._person = gaps, latency_frames, sampler, person
         self._order = np.array(H36M_ORDERS[manifest.skeleton])  # index i: the Human3.6M joint at index i of the model's order
         self._slot: int | None = slots.allocate()
         # The garbage collector may run in a thread that holds the lock, so it only notes the slot; the model releases it.
@@ -215,5 +216,6 @@ class Stream:
             dt_s=posed.dt_s,
             latency_frames=self._latency,
             gap=frame.gap,
+            person=self._person,
             xyz_m_device=xyz_m_device,
         )

@@ -177,16 +177,15 @@ def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> F32:
         raise FrameError(f"the keypoints have shape {values.shape}", expected=expected)
     points = np.ones((joints, 3), np.float32)
     points[:, : values.shape[1]] = values
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
+    if not np.isfinite(points).all():
+        bad = int(np.argmin(np.isfinite(points).all(axis=1)))
         raise FrameError(
             f"joint {bad} of the keypoints is not finite: {points[bad].tolist()}",
             expected="finite numbers; a missing joint is (0, 0, 0)",
         )
-    in_range = (points[:, 2] >= 0) & (points[:, 2] <= 1)
-    if not in_range.all():
-        bad = int(np.argmin(in_range))
+    score = points[:, 2]
+    if score.min() < 0 or score.max() > 1:
+        bad = int(np.argmin((score >= 0) & (score <= 1)))
         raise FrameError(f"joint {bad} of the keypoints has score {points[bad, 2]:g}", expected="scores in [0, 1]")
     return points
 

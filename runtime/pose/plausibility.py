@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import F64
+from ..arrays import F32, F64
 from .skeleton import H36M17
 from .types import Pose
 
@@ -23,7 +22,7 @@ OF_MEDIAN = 0.4
 """A bone may differ by so much from what it was in the person's last poses."""
 
 _REMEMBERED = 64  # poses of each person
-_ENOUGH = 8  # poses, before a person is compared with the past
+_ENOUGH = 8  # poses, before a person is compared with the past, and until the past is summed up again
 
 # Bone, by its child joint -> its share of the stature (Winter, Biomechanics and Motor Control of Human Movement; the trunk is
 # divided as Human3.6M divides it). Nose and head are left out: where a detector sees them differs more than bones do.
@@ -53,38 +52,58 @@ class BoneCheck:
 
     def __init__(self, *, metric: bool = True) -> None:
         self._metric = metric
-        self._lengths_m: dict[int, deque[F64]] = {}  # person -> (14,) of the last poses
+        self._pasts: dict[int, _Past] = {}
 
     def check(self, poses: Mapping[int, Pose]) -> dict[int, Pose]:
         """The poses; those with bones that cannot be get the doubt "bones"."""
-        return {person: self._check(person, pose) for person, pose in poses.items()}
+        if not poses:
+            return {}
+        for person in poses.keys() - self._pasts.keys():
+            self._pasts[person] = _Past()
+        pasts = [self._pasts[person] for person in poses]
+        lengths_m = bone_lengths(np.stack([pose.xyz_m for pose in poses.values()]))  # (P, 14)
+        doubted = np.any(self._wrong(list(poses.values()), lengths_m, pasts), axis=1)  # (P,)
+        checked = dict(poses)
+        for (person, pose), past, own_m, is_doubted in zip(poses.items(), pasts, lengths_m, doubted, strict=True):
+            if pose.gap != "hold":  # the last pose is repeated
+                past.add(own_m)
+            if is_doubted:
+                checked[person] = replace(pose, doubts=(*pose.doubts, "bones"))
+        return checked
 
     def forget(self, person: int) -> None:
         """Forget a person who was lost: another one may get the id."""
-        self._lengths_m.pop(person, None)
+        self._pasts.pop(person, None)
 
-    def _check(self, person: int, pose: Pose) -> Pose:
-        lengths_m = bone_lengths(pose)
-        past = self._lengths_m.setdefault(person, deque(maxlen=_REMEMBERED))
-        doubted = self._wrong(pose, lengths_m, past).any()
-        if pose.gap != "hold":  # the last pose is repeated
-            past.append(lengths_m)
-        return replace(pose, doubts=(*pose.doubts, "bones")) if doubted else pose
-
-    def _wrong(self, pose: Pose, lengths_m: F64, past: deque[F64]) -> NDArray[np.bool_]:
-        """(14,) which bones have a length that cannot be. Guessed joints are flagged as such, and say nothing here."""
-        wrong = np.zeros(len(lengths_m), np.bool_)
+    def _wrong(self, poses: Sequence[Pose], lengths_m: F64, pasts: Sequence[_Past]) -> NDArray[np.bool_]:
+        """(P, 14) which bones have a length that cannot be. Guessed joints are flagged as such, and say nothing here."""
+        usual_m = np.stack([past.usual_m for past in pasts])
+        wrong = np.abs(lengths_m - usual_m) > OF_MEDIAN * usual_m
         if self._metric:
-            scaled_m = lengths_m * (1.0 if pose.root is None else pose.root.scale)
+            scales = np.array([1.0 if pose.root is None else pose.root.scale for pose in poses])
+            scaled_m = lengths_m * scales[:, None]
             wrong |= (scaled_m < LIMITS_M[:, 0]) | (scaled_m > LIMITS_M[:, 1])
-        if len(past) >= _ENOUGH:
-            usual_m = np.median(np.stack(past), axis=0)
-            wrong |= np.abs(lengths_m - usual_m) > OF_MEDIAN * usual_m
-        guessed = pose.guessed
-        return np.asarray(wrong & ~guessed[_PARENTS] & ~guessed[_CHILDREN], np.bool_)
+        seen = ~np.stack([pose.guessed for pose in poses])
+        return np.asarray(wrong & seen[:, _PARENTS] & seen[:, _CHILDREN], np.bool_)
 
 
-def bone_lengths(pose: Pose) -> F64:
-    """(14,) the lengths of ``BONES``, in the units of the pose."""
-    xyz_m = pose.xyz_m.astype(np.float64)
-    return np.asarray(np.linalg.norm(xyz_m[_CHILDREN] - xyz_m[_PARENTS], axis=-1))
+class _Past:
+    """The bones of a person's last poses. ``usual_m`` (14,) are their medians, of every eighth pose; nan before."""
+
+    def __init__(self) -> None:
+        self._lengths_m: F64 = np.empty((_REMEMBERED, len(BONES)))
+        self._count = 0
+        self.usual_m: F64 = np.full(len(BONES), np.nan)
+
+    def add(self, lengths_m: F64) -> None:
+        """Add a pose's bones, (14,)."""
+        self._lengths_m[self._count % _REMEMBERED] = lengths_m
+        self._count += 1
+        if self._count % _ENOUGH == 0:  # medians cost more than all the rest
+            self.usual_m = np.median(self._lengths_m[: self._count], axis=0)
+
+
+def bone_lengths(xyz_m: F32) -> F64:
+    """(..., 14) the lengths of ``BONES`` of poses (..., 17, 3), in their units."""
+    exact_m = xyz_m.astype(np.float64)
+    return np.asarray(np.sqrt(np.square(exact_m[..., _CHILDREN, :] - exact_m[..., _PARENTS, :]).sum(axis=-1)), np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -129,10 +129,6 @@ class Pose:
     def guessed(self) -> NDArray[np.bool_]:
         """(17,) which joints the model guessed: nobody saw them in the picture, or hardly."""
         return np.asarray(self.score < GUESSED_BELOW, np.bool_)
-
-    def with_person(self, person: int) -> Pose:
-        """The same pose under that person's id."""
-        return self if person == self.person else replace(self, person=person)
 
     def to_json(self) -> dict[str, Any]:
         """The pose as plain numbers for JSON; positions rounded to 0.1 mm, times to a microsecond."""

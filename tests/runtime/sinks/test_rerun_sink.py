@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_a_recording_holds_every_joint_where_the_pose_has_it(tmp_path: Path) -> 
 def test_left_is_blue_right_orange_and_a_guess_grey(tmp_path: Path) -> None:
     with open_sink(f"rerun:{tmp_path / 'run.rrd'}") as sink:
         sink.write(frame_of(0))
-        sink.write(PoseFrame(1.0, {5: pose_of(1, 0, doubts=("bones",)).with_person(5)}))
+        sink.write(PoseFrame(1.0, {5: replace(pose_of(1, 0, doubts=("bones",)), person=5)}))
     colours = next(iter(rows(tmp_path / "run.rrd", "/camera/people/0/joints", "Points3D:colors").values()))
     assert colours[4] == colours[13] == BLUE and colours[1] == colours[15] == ORANGE and colours[16] == GREY
     lines = next(iter(rows(tmp_path / "run.rrd", "/camera/people/0/bones", "LineStrips3D:colors").values()))
