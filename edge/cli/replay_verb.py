@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -46,6 +47,25 @@ def command(
     With the same graph on the same engine they have to be the same, bit for bit; on another engine or in another precision,
     within the drift that the model's certificate allows both.
     """
+    return replay_recording(
+        out, recording, model=model, precision=precision, engine=engine, sinks=sink, frames=frames, threads=threads,
+        allow_failed=allow_failed,
+    )  # fmt: skip
+
+
+def replay_recording(
+    out: Output,
+    recording: str,
+    *,
+    model: str | None,
+    precision: Any = None,
+    engine: str | None = None,
+    sinks: Sequence[str] = (),
+    frames: int | None = None,
+    threads: int = 1,
+    allow_failed: bool = False,
+) -> Result:
+    """What the verb does, also for ``verify --replay``."""
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(recording, frames=frames))
         run = source.run
@@ -57,7 +77,7 @@ def command(
             threads=threads,
             allow_failed=allow_failed,
         )
-        sinks = [stack.enter_context(opened) for opened in open_sinks(sink)]
+        opened_sinks = [stack.enter_context(opened) for opened in open_sinks(sinks)]
         out.print(f"recorded: {run['preset']} {run['precision']} on {run['engine']}")
         out.print(f"replayed: {lifter.manifest.preset} {lifter.graph.precision} on {lifter.engine}")
         with out.progress("lifting", total=source.info.frames) as advance:
@@ -66,7 +86,7 @@ def command(
                 if isinstance(event, PoseFrame):
                     advance(1)
 
-            report = replay(source, lifter, sinks=sinks, on_event=show)
+            report = replay(source, lifter, sinks=opened_sinks, on_event=show)
     passed = _judge(out, report, lifter, run["preset"])
     names = {"recording": recording, "recorded": dict(run), "model": lifter.manifest.preset}
     next_command = None if report.identical else f"posemoe-edge run {shlex.quote(f'mcap:{recording}')} --sink jsonl:poses.jsonl"

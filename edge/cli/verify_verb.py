@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.manifest import read_manifest
 from ...runtime.artefact.precision import Precision
-from ...runtime.errors import missing_extra
+from ...runtime.errors import UsageError, missing_extra
 from .certificate_report import report_certificate
 from .motion import choose_motion
 from .output import Output, Result, verb
+from .replay_verb import replay_recording
 
 
 @click.command("verify")
@@ -49,6 +52,9 @@ from .output import Output, Result, verb
 @click.option(
     "--slope-mm", type=click.FloatRange(min=0), help="Budget, mm: growth of the mean drift per 1,000 frames.  [default: 0.1]"
 )
+@click.option(
+    "--replay", help="Lift this recording of run again instead, as the verb replay does; only --engine and --precision apply."
+)
 @click.option("--mpjpe-mm", type=click.FloatRange(min=0), help="Budget, mm: increase of the MPJPE.  [default: 0.5]")
 @verb
 def command(
@@ -65,8 +71,11 @@ def command(
     max_mm: float | None,
     slope_mm: float | None,
     mpjpe_mm: float | None,
+    replay: str | None,
 ) -> Result:
     """Certify ARTEFACT: its drift from PyTorch in millimetres, closed loop, each side with its own state."""
+    if replay is not None:
+        return _replayed(out, replay, artefact, engine=engine, precision=precision)
     try:
         from ...calib.measure.budget import DEFAULT_BUDGET
         from ...export.verify import frames_to_lift, verify
@@ -103,3 +112,14 @@ def command(
     out.print(f"Wrote {artefact / CERTIFICATE} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
     next_command = f"posemoe-edge {'run synthetic://walk --model' if certificate.passed else 'inspect'} {artefact}"
     return Result(certificate.model_dump(mode="json"), exit_code=0 if certificate.passed else 1, next_command=next_command)
+
+
+def _replayed(out: Output, recording: str, artefact: Path, *, engine: str | None, precision: Sequence[Precision]) -> Result:
+    """ARTEFACT judged by a recorded run; no certificate is written."""
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    others = sorted(set(given) - {"artefact", "engine", "precision", "replay", "as_json", "verbose"})
+    if others or len(precision) > 1:
+        what = f"--{others[0].replace('_', '-')}" if others else "more than one --precision"
+        raise UsageError(f"--replay and {what}", expected="--replay with --engine and one --precision at most")
+    return replay_recording(out, recording, model=str(artefact), engine=engine, precision=next(iter(precision), None))

@@ -34,6 +34,21 @@ def test_the_same_model_gives_the_same_poses(recording: Path, retention_artefact
     assert "the same, bit for bit" in err and len(sink.read_text().splitlines()) == 40
 
 
+def test_verify_judges_an_artefact_by_a_recording_too(recording: Path, retention_artefact: Path) -> None:
+    before = sorted(retention_artefact.iterdir())
+    code, data, err = run("verify", retention_artefact, "--replay", recording, "--json")
+    assert code == 0 and data["identical"] and data["equal"] == data["poses"] == 40, err
+    code, data, _ = run("verify", retention_artefact, "--replay", recording, "--precision", "fp16", "--json")
+    assert code == 1 and not data["passed"] and sorted(retention_artefact.iterdir()) == before
+    for options, named in ((("--frames", 20), "--frames"), (("--mean-mm", 1), "--mean-mm"), (("--data", "x.npz"), "--data")):
+        code, data, _ = run("verify", retention_artefact, "--replay", recording, *options, "--json")
+        assert code == 2 and named in data["what"]
+    code, data, _ = run(
+        "verify", retention_artefact, "--replay", recording, "--precision", "fp16", "--precision", "fp32", "--json"
+    )
+    assert code == 2 and "more than one" in data["what"]
+
+
 def test_another_precision_without_a_certificate_cannot_pass(recording: Path, retention_artefact: Path) -> None:
     code, data, err = run("replay", recording, "--model", retention_artefact, "--precision", "fp16", "--json")
     assert code == 1 and not data["passed"] and data["first_difference"]["mm"] > 0
