@@ -26,7 +26,7 @@ _APT = (
     " gstreamer1.0-libav"
 )
 _SINK = "video/x-raw,format=BGR ! appsink name=pictures sync=false max-buffers=1 drop=true"
-_RTSP = "rtspsrc name=camera protocols=tcp latency=0 buffer-mode=none ! decodebin name=decoder ! {convert} ! " + _SINK
+_RTSP = "rtspsrc name=camera protocols={transport} latency=0 buffer-mode=none ! decodebin name=decoder ! {convert} ! " + _SINK
 _CSI = "nvarguscamerasrc sensor-id={index} ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! " + _SINK
 
 
@@ -49,9 +49,9 @@ class GStreamerSource(BaseSource):
         self._first: Any = None  # the sample that the opening waited for
 
     @classmethod
-    def rtsp(cls, url: str, *, clock: Clock = "arrival") -> GStreamerSource:
-        """A network camera, of any codec that an installed plugin decodes."""
-        return cls(_describe_rtsp, name=redacted(url), clock=clock, location=url)
+    def rtsp(cls, url: str, *, clock: Clock = "arrival", transport: str = "tcp") -> GStreamerSource:
+        """A network camera, of any codec that an installed plugin decodes; ``transport`` of its pictures is tcp or udp."""
+        return cls(lambda: _describe_rtsp(transport), name=redacted(url), clock=clock, location=url)
 
     @property
     def pictures(self) -> bool:
@@ -162,10 +162,11 @@ def import_gst() -> Any:
     return Gst
 
 
-def _describe_rtsp() -> str:
+def _describe_rtsp(transport: str) -> str:
     """On a Jetson the decoder leaves the picture in memory that only ``nvvidconv`` reads."""
     jetson = import_gst().ElementFactory.find("nvvidconv") is not None
-    return _RTSP.format(convert="nvvidconv ! video/x-raw,format=BGRx ! videoconvert" if jetson else "videoconvert")
+    convert = "nvvidconv ! video/x-raw,format=BGRx ! videoconvert" if jetson else "videoconvert"
+    return _RTSP.format(transport=transport, convert=convert)
 
 
 def _without_frame_threads(pipeline: Any, within: Any, element: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import unquote
 
 from ..errors import SourceError, UsageError
@@ -19,9 +19,13 @@ from .stream_clock import Clock, StreamClock
 OPEN_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 1.0  # without any data; a camera that sends a frame less than once a second needs backend=gstreamer
 _NO_PICTURE_S = 10.0  # data, but no picture: longer than cameras wait between two key frames
-_OPTIONS: dict[str, tuple[str, ...]] = {"backend": ("pyav", "gstreamer"), "clock": get_args(Clock)}
+Transport = Literal["tcp", "udp"]
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "backend": ("pyav", "gstreamer"),
+    "clock": get_args(Clock),
+    "transport": get_args(Transport),
+}
 _LOW_DELAY = {
-    "rtsp_transport": "tcp",
     "allowed_media_types": "video",  # else the reports of the sound move the clock of the pictures
     "fpsprobesize": "0",  # a look at the beginning of the stream as short as possible; what was seen is kept (no "nobuffer"),
     "analyzeduration": "20000",  # since its first picture is a key frame, and the next one may be seconds away
@@ -36,10 +40,11 @@ class RtspSource(BaseSource):
     Args:
         url: with user and password if the camera asks for them; errors and ``info`` never show these.
         clock: of the frames' times, see ``StreamClock``.
+        transport: of the pictures; over UDP a packet that is lost damages some of them.
     """
 
-    def __init__(self, url: str, *, clock: Clock = "arrival") -> None:
-        self._url, self._clock = url, clock
+    def __init__(self, url: str, *, clock: Clock = "arrival", transport: Transport = "tcp") -> None:
+        self._url, self._clock, self._transport = url, clock, transport
         self.name = redacted(url)
         self._container: Any = None
 
@@ -87,8 +92,9 @@ class RtspSource(BaseSource):
         if self._container is None:
             av = import_av()
             began_s = time.monotonic()
+            options = {"rtsp_transport": self._transport, **_LOW_DELAY}
             try:
-                self._container = av.open(self._url, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S), options=_LOW_DELAY)
+                self._container = av.open(self._url, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S), options=options)
             except av.error.FFmpegError as error:
                 late = time.monotonic() - began_s >= OPEN_TIMEOUT_S  # which FFmpeg reports as all sorts of failures
                 reason = f"no answer within {OPEN_TIMEOUT_S:g} s" if late else reason_of(error)
@@ -101,16 +107,18 @@ class RtspSource(BaseSource):
 
 
 def open_rtsp(location: str, *, frames: int | None) -> LatestSource:
-    """``USER:PASSWORD@HOST:554/PATH``, with the options ``backend=gstreamer`` and ``clock=sender`` among the camera's own."""
+    """``USER:PASSWORD@HOST:554/PATH``, with the options ``backend=gstreamer``, ``clock=sender`` and ``transport=udp`` among
+    the camera's own."""
     url, options = split_options(f"rtsp://{location}")
     clock: Clock = "sender" if options.get("clock") == "sender" else "arrival"
+    transport: Transport = "udp" if options.get("transport") == "udp" else "tcp"
 
     def open_once() -> Source:
         if options.get("backend") == "gstreamer":
             from .gstreamer import GStreamerSource
 
-            return GStreamerSource.rtsp(url, clock=clock)
-        return RtspSource(url, clock=clock)
+            return GStreamerSource.rtsp(url, clock=clock, transport=transport)
+        return RtspSource(url, clock=clock, transport=transport)
 
     return LatestSource(ReconnectingSource(open_once), frames=frames)
 

@@ -2,7 +2,7 @@
 
 ``RtspServer`` starts it as a process of the system's Python, which has the module ``gi``.
 
-Run: /usr/bin/python3 rtsp_server.py PORT WIDTHxHEIGHT [USER PASSWORD]
+Run: /usr/bin/python3 rtsp_server.py PORT WIDTHxHEIGHT h264|h265 [USER PASSWORD]
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class RtspServer:
 
     Args:
         user, password: that it asks for; None lets everybody in.
+        codec: of the pictures, h264 or h265.
     """
 
-    def __init__(self, *, user: str | None = None, password: str | None = None) -> None:
-        self.port = 0
+    def __init__(self, *, user: str | None = None, password: str | None = None, codec: str = "h264") -> None:
+        self.port, self._codec = 0, codec
         self._login = [user, password] if user and password else []
         self._process: subprocess.Popen[str] | None = None
 
@@ -37,7 +38,7 @@ class RtspServer:
         return f"rtsp://127.0.0.1:{self.port}/cam"
 
     def start(self, *, width: int = 640, height: int = 360) -> None:
-        command = [PYTHON, str(Path(__file__)), str(self.port), f"{width}x{height}", *self._login]
+        command = [PYTHON, str(Path(__file__)), str(self.port), f"{width}x{height}", self._codec, *self._login]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -60,12 +61,13 @@ class RtspServer:
         self._process.send_signal(signal.SIGCONT)
 
 
-def why_not() -> str | None:
-    """Why the server cannot run here; None if it can."""
+def why_not(codec: str = "h264") -> str | None:
+    """Why the server cannot run here with that codec; None if it can."""
     code = (
         "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; Gst.init(None);"
     )
-    code += "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'h264parse', 'rtph264pay')), 'plugins'"
+    names = (f"x{codec[1:]}enc", f"{codec}parse", f"rtp{codec}pay", f"avdec_{codec}")
+    code += f"assert all(Gst.ElementFactory.find(name) for name in {names}), 'no plugins for {codec}'"
     try:
         tried = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=60)
     except OSError:
@@ -89,7 +91,7 @@ def _picture(number: int, width: int, height: int, background: bytes) -> bytes:
     return rows + background[first : first + width * (height - _ROWS)] + b"\x80" * (width * height // 2)
 
 
-def _serve(port: int, width: int, height: int, login: list[str]) -> None:
+def _serve(port: int, width: int, height: int, codec: str, login: list[str]) -> None:
     import gi
 
     gi.require_version("Gst", "1.0")
@@ -98,12 +100,13 @@ def _serve(port: int, width: int, height: int, login: list[str]) -> None:
 
     Gst.init(None)
     background = bytes(64 + (x * 5 // 4) % 128 for x in range(width)) * (height + 1)
+    # A picture of several slices is decoded by FFmpeg before it is complete: one slice, one thread.
+    one_slice = {"h264": "sliced-threads=false threads=1", "h265": "option-string=slices=1:pools=1"}[codec]
+    encoder = f"x{codec[1:]}enc tune=zerolatency speed-preset=ultrafast key-int-max={FPS} bitrate=2500 {one_slice}"
     launch = (
         f"( appsrc name=pictures is-live=true format=time do-timestamp=true"
         f" caps=video/x-raw,format=I420,width={width},height={height},framerate={FPS}/1"
-        # A picture of several slices is decoded by FFmpeg before it is complete: one slice, one thread.
-        f" ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={FPS} bitrate=2500 sliced-threads=false threads=1"
-        f" ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+        f" ! {encoder} ! {codec}parse config-interval=-1 ! rtp{codec}pay name=pay0 pt=96 config-interval=-1 )"
     )
     number = 0
 
@@ -142,4 +145,4 @@ def _serve(port: int, width: int, height: int, login: list[str]) -> None:
 
 if __name__ == "__main__":
     _width, _height = map(int, sys.argv[2].split("x"))
-    _serve(int(sys.argv[1]), _width, _height, login=sys.argv[3:])
+    _serve(int(sys.argv[1]), _width, _height, sys.argv[3], login=sys.argv[4:])

@@ -115,6 +115,25 @@ def test_frames_are_fresh_and_have_the_time_of_their_arrival(server: RtspServer,
     assert {thread for thread in threading.enumerate() if thread.name == "latest-source"} <= before
 
 
+@pytest.mark.parametrize(("codec", "transport"), [("h265", "tcp"), ("h264", "udp"), ("h265", "udp")])
+def test_other_codecs_and_udp_give_the_same_pictures(codec: str, transport: str, backend: str) -> None:
+    missing = why_not(codec)
+    if missing is not None:
+        pytest.skip(missing)
+    server = RtspServer(codec=codec)
+    server.start()
+    try:
+        with Watch(f"{server.url}?backend={backend}&transport={transport}") as watch:
+            frames = watch.frames(30)
+            assert frames[-1].image_bgr.shape == (360, 640, 3) and watch.events == []
+            assert np.median(watch.ages_s[10:]) < OLD_S  # the clock in the pictures was read, so that they are whole
+            watch.check_times()
+            server.kill()
+            watch.until(lambda item: isinstance(item, SourceLost))
+    finally:
+        server.kill()
+
+
 def test_the_cameras_clock_is_that_in_the_picture(server: RtspServer, backend: str) -> None:
     with Watch(f"{server.url}?clock=sender&backend={backend}") as watch:
         frames = watch.frames(20)

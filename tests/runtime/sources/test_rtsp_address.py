@@ -14,10 +14,10 @@ from posemoe_edge.runtime.sources.rtsp import split_options
 
 
 def test_our_options_are_taken_out_and_the_cameras_stay() -> None:
-    url = "rtsp://me:p%40ss@10.0.0.5/cam?channel=1&clock=sender&subtype=0&backend=gstreamer&x"
+    url = "rtsp://me:p%40ss@10.0.0.5/cam?channel=1&clock=sender&subtype=0&backend=gstreamer&x&transport=udp"
     assert split_options(url) == (
         "rtsp://me:p%40ss@10.0.0.5/cam?channel=1&subtype=0&x",
-        {"clock": "sender", "backend": "gstreamer"},
+        {"clock": "sender", "backend": "gstreamer", "transport": "udp"},
     )
     assert split_options("rtsp://10.0.0.5/cam?clock=arrival")[0] == "rtsp://10.0.0.5/cam"
 
