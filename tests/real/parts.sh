@@ -3,7 +3,7 @@
 # no error: its tests are skipped, with the reason.
 #
 # With apt, as root: an RTSP server and GStreamer for the system's Python, and Chromium. Into FOLDER: a virtual environment with
-# ROS's wheels, which must be one of their own, since they start Python anew.
+# ROS's wheels, which must be one of their own, since they start Python anew, and one with pyzeros.
 set -uo pipefail
 python=$1 folder=$2
 mkdir -p "$folder"
@@ -27,5 +27,15 @@ if ! "$ros/bin/python" -c "import rclpy" 2> /dev/null; then
     ros-visualization-msgs ros-geometry-msgs ros-sensor-msgs ros-std-msgs rosbags pydantic numpy; } > "$folder/ros.log" 2>&1; then
     rm -rf "$ros"
     missing "rclpy: $(tail -n 1 "$folder/ros.log")"
+  fi
+fi
+
+zeros=$folder/zeros
+if ! "$zeros/bin/python" -c "import pyzeros" 2> /dev/null; then
+  rm -rf "$zeros"
+  if ! { "$python" -m venv "$zeros" && "$zeros/bin/pip" install --disable-pip-version-check pyzeros; } > "$folder/zeros.log" 2>&1
+  then
+    rm -rf "$zeros"
+    missing "pyzeros: $(tail -n 1 "$folder/zeros.log")"
   fi
 fi
