@@ -43,8 +43,16 @@ def keypoints(joints_m: F64, camera: Camera = CAMERA, score: float = 1.0) -> Key
     return Keypoints(np.concatenate([camera.project(joints_m), np.full((17, 1), score)], axis=1), H36M17, camera.size)
 
 
+def stature_m(joints_m: F64) -> float:
+    """Of a figure: legs and trunk are 0.785 of it."""
+    return float(np.linalg.norm(np.diff(joints_m[[3, 2, 1]], axis=0), axis=1).sum()
+                 + np.linalg.norm(np.diff(joints_m[[0, 7, 8]], axis=0), axis=1).sum()) / 0.785  # fmt: skip
+
+
 def sight(camera: Camera | FieldOfView | None = CAMERA, **options: object) -> Sight:
-    return Sight(camera, recipe="coco_eyes", **{"view": "image", **options})  # type: ignore[arg-type]
+    """That knows how tall the walker is."""
+    known = {"recipe": "coco_eyes", "view": "image", "stature_m": stature_m(walker_m(1)[0])}
+    return Sight(camera, **{**known, **options})  # type: ignore[arg-type]
 
 
 def perfect(seen: F32, joints_m: F64, t_s: float, sight: Sight, **changes: object) -> Pose:
@@ -69,8 +77,21 @@ def test_a_perfect_lifter_gives_the_truth_before_the_camera(view: str) -> None:
         assert pose.root is not None and pose.xyz_in_camera_m is not None
         np.testing.assert_allclose(pose.root.xyz_m, joints_m[0], atol=1e-3)
         np.testing.assert_allclose(pose.xyz_in_camera_m, joints_m, atol=1e-3)
-        assert pose.root.residual_px < 0.1 and pose.root.held_s == 0 and pose.root.scale_from == "prior"
-        assert pose.root.sigma_m[2] == pytest.approx(0.05 * joints_m[0, 2], rel=0.05)  # by how large people are
+        assert pose.root.residual_px < 0.1 and pose.root.held_s == 0 and pose.root.scale_from == "stature"
+        assert pose.root.sigma_m[2] == pytest.approx(0.04 * joints_m[0, 2], rel=0.05)  # by how bodies differ
+
+
+@pytest.mark.parametrize("lifted", [0.9, 1.0, 1.1])
+def test_without_a_stature_the_position_is_that_of_an_adult_whatever_size_the_lifter_gives(lifted: float) -> None:
+    stage, joints_m = sight(stature_m=None), walker_m()[0]
+    seen = stage.see(0.0, {0: keypoints(joints_m)})[0]
+    exact = perfect(seen, joints_m, 0.0, stage)
+    root = stage.place({0: replace(exact, xyz_m=np.float32(lifted) * exact.xyz_m)})[0].root
+    assert root is not None and root.scale_from == "prior"
+    adult = 1.68 / stature_m(joints_m)
+    np.testing.assert_allclose(root.xyz_m, adult * joints_m[0], rtol=1e-3)
+    assert root.scale == pytest.approx(adult / lifted, rel=1e-3)
+    assert root.sigma_m[2] == pytest.approx(np.hypot(0.10 / 1.68, 0.04) * root.xyz_m[2], rel=0.05)
 
 
 def test_what_looks_at_the_person_is_said() -> None:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from posemoe_edge.runtime.arrays import F64
-from posemoe_edge.runtime.pose.root import MIN_JOINTS, Solution, solve_roots
+from posemoe_edge.runtime.pose.root import ACROSS, MIN_JOINTS, Solution, solve_roots
 from posemoe_edge.runtime.sources.walker import walk_world
 
 NOISE_PX_OF_400 = 4.0  # of the keypoints, for a person who is 400 px tall
-NOISE_M = (0.03, 0.03, 0.042)  # of the pose, x, y and depth
+NOISE_M = (0.025, 0.025, 0.035)  # of the pose, x, y and depth
 
 
 def walkers(count: int, seed: int = 0) -> F64:
@@ -102,9 +102,9 @@ def test_it_knows_how_far_it_is_off(depth_m: float) -> None:
 def test_a_joint_that_the_lifter_is_unsure_of_counts_less() -> None:
     root_m, pose_m, rays = noisy_scene(4.0, outliers=0)
     rng = np.random.default_rng(1)
-    pose_m[:, 11:] += rng.normal(size=pose_m[:, 11:].shape) * 0.06  # both arms
+    pose_m[:, 11:] += rng.normal(size=pose_m[:, 11:].shape) * 0.06  # both arms, across the rays as well
     sigma_m = np.full(pose_m.shape[:2], 0.06)
-    sigma_m[:, 11:] = 0.12
+    sigma_m[:, 11:] = 0.06 / ACROSS
     told, not_told = (
         np.abs(stacked(solve_roots(pose_m, rays, sigma_m=sigma)) - root_m)[:, 2].mean() for sigma in (sigma_m, None)
     )
@@ -121,6 +121,16 @@ def test_a_lifter_that_is_sure_of_the_hip_does_not_trust_its_keypoint_more() -> 
     [solution] = solve_roots(pose_m, rays, sigma_m=sigma_m)
     assert np.linalg.norm(solution.xyz_m - root_m) < 0.02
     assert np.sqrt(solution.covariance[1, 1]) > 0.02  # and that of the position is not
+
+
+def test_how_wide_the_hips_seem_does_not_decide_how_far_away_a_person_is() -> None:
+    """A lifter is sure of the hips, since it measures from the middle between them; their keypoints are as good as others."""
+    root_m, pose_m = np.array([0.2, -0.1, 4.0]), walkers(1)
+    rays = rays_of(pose_m + root_m)
+    rays[:, [1, 4], :2] = rays[:, :1, :2] + 1.25 * (rays[:, [1, 4], :2] - rays[:, :1, :2])  # 2 cm on either side
+    distance_m = np.linalg.norm(pose_m, axis=-1)
+    [solution] = solve_roots(pose_m, rays, sigma_m=0.01 + 0.15 * distance_m)
+    assert abs(solution.xyz_m[2] - root_m[2]) < 0.01 * root_m[2]
 
 
 def test_joints_that_are_not_seen_take_no_part() -> None:

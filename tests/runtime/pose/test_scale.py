@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import UsageError
-from posemoe_edge.runtime.pose.scale import PRIOR_SIGMA, STATURE_SIGMA, Floor, PersonScale, Scale, check_stature
+from posemoe_edge.runtime.pose.scale import ADULT_M, PRIOR_SIGMA, STATURE_SIGMA, Floor, PersonScale, Scale, check_stature
 from posemoe_edge.runtime.sources.walker import Walker, walk_world
 
 SEEN = np.ones(17)
@@ -29,15 +29,33 @@ def after(person: PersonScale, poses_m: F64, roots_m: F64, score: F64 = SEEN) ->
     return [person.observe(pose_m, root_m, score) for pose_m, root_m in zip(poses_m, roots_m, strict=True)][-1]
 
 
-def test_without_anything_known_it_is_that_of_adults() -> None:
-    assert after(PersonScale(), *walk()) == Scale(1.0, PRIOR_SIGMA, "prior")
+@pytest.mark.parametrize("lifted", [0.9, 1.0, 1.08])
+def test_without_anything_known_a_person_is_an_adult_whatever_size_the_lifter_gives(lifted: float) -> None:
+    scale = after(PersonScale(), *walk(lifted))
+    assert scale.rests_on == "prior" and scale.sigma == pytest.approx(PRIOR_SIGMA * scale.factor)
+    assert scale.factor * lifted == pytest.approx(ADULT_M / 1.75, rel=0.015)  # the walker's size is 1.75 m
+
+
+def test_the_size_of_a_figure_is_the_median_over_time() -> None:
+    """In one frame it is by chance larger or smaller; a person is not."""
+    poses_m, roots_m = walk()
+    rng = np.random.default_rng(5)
+    noisy = poses_m * (1 + 0.05 * rng.normal(size=(len(poses_m), 1, 1)))
+    plain, scale = (after(PersonScale(), poses, roots_m) for poses in (poses_m, noisy))
+    assert scale.factor == pytest.approx(plain.factor, rel=0.02)
+
+
+def test_a_figure_that_is_no_body_has_no_size() -> None:
+    """Lifters that were not trained give one."""
+    for size in (0.1, 3.0):
+        assert after(PersonScale(), *walk(size)) == Scale(1.0, PRIOR_SIGMA, "prior")
 
 
 @pytest.mark.parametrize("size", [0.62, 0.9, 1.08])
 def test_a_known_stature_scales_the_lifters_figure(size: float) -> None:
     """The lifter gives everybody the walker's size, 1.75 m."""
     scale = after(PersonScale(stature_m=1.75 * size), *walk())
-    assert scale.rests_on == "stature" and scale.sigma == STATURE_SIGMA
+    assert scale.rests_on == "stature" and scale.sigma == pytest.approx(STATURE_SIGMA * size, rel=0.015)
     assert scale.factor == pytest.approx(size, rel=0.015)
 
 
@@ -46,7 +64,7 @@ def test_a_foot_on_the_floor_tells_how_large_a_person_is(size: float) -> None:
     poses_m, roots_m = walk(size)
     scale = after(PersonScale(floor=Floor(DOWN, HEIGHT_M)), poses_m / size, roots_m / size)
     assert scale.rests_on == "floor" and (scale.sigma < PRIOR_SIGMA or size < 0.8)
-    assert abs(scale.factor - size) < 0.65 * abs(1 - size) + 0.005  # the prior holds it back
+    assert abs(scale.factor - size) < 0.65 * abs(ADULT_M / 1.75 - size) + 0.005  # the prior holds it back
     assert abs(scale.factor - size) < 0.06  # also of a child
     assert abs(scale.factor - size) < 2 * scale.sigma
 
