@@ -1,9 +1,9 @@
 """How large a person is, as a factor of the lifter's figure: from a stature, and from a foot on the floor.
 
 A lifter cannot see how large a person is. It gives everybody about the size of the bodies that it was trained on, a few percent
-more or less in one posture and camera than in another, which says nothing of the person. Positions grow with the factor: a person
-who is 5 % taller than the lifter thinks is 5 % farther away than it seems. So the factor goes by a stature H, the person's or that
-of adults, and by the median over the person's frames of what the lifter makes of it:
+more or less in one posture and camera than in another, which says nothing of the person. Positions grow with the factor: a
+person who is 5 % taller than the lifter thinks is 5 % farther away than it seems. So the factor goes by a stature H, which is
+the person's or that of adults, and by the median over the person's frames of what the lifter makes of it:
 
     factor = H / median(l / 0.785),    (sigma / factor)^2 = (sigma_H / H)^2 + 0.04^2
 
