@@ -31,6 +31,7 @@ from footage.mediapipe_peer import MediaPipe
 from footage.picture import PictureRow, draw_rows
 from footage.scenes import measure_scenes
 from footage.scoring import IN_COCO, Candidate, nearest, score
+from footage.spread import leads
 from footage.tables import Row, markdown, print_accuracy, print_rows, row_of
 from footage.timing import measure_times
 from footage.truth import read_truth, triangulate
@@ -78,6 +79,10 @@ def main() -> None:
         console.print(f"  MediaPipe {variant}: {rows[-1]['mpjpe']} mm", style="dim")
         save(options, result)
     print_accuracy(console, rows)
+    result["leads"] = leads(rows)
+    if result["leads"]:
+        print_rows(console, "MediaPipe's MPJPE less ours with the same network, in mm, with its 95 % interval", result["leads"])
+    save(options, result)
 
     if options.times:
         fronts = {name: ours_on(views[0], name, next(iter(models.values())), options) for name in options.detector}

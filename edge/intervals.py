@@ -1,4 +1,4 @@
-"""Confidence intervals over clips: how far an error, or the lead of a model, rests on which clips were drawn."""
+"""Confidence intervals: how far an error, or the lead of a model, rests on which clips, or cameras and moments, were drawn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..runtime.arrays import F64
 from ..runtime.errors import UsageError
 
 DRAWS = 4000
@@ -60,3 +61,27 @@ def paired_interval(
     if set(ours) != set(theirs):
         raise UsageError("two models on different clips", expected="the same clips, cameras and noise for both")
     return interval({name: ours[name] - theirs[name] for name in ours}, frames, seed=seed)
+
+
+def crossed_interval(table: F64, *, seed: int = 0) -> Interval:
+    """The mean of a table, by bootstrap over its rows and its columns, as of cameras that film the same moments.
+
+    Cells of a row have the camera in common, those of a column the moment. Both are drawn with replacement, each by itself, and
+    the mean is over the cells where they meet (Owen's pigeonhole bootstrap, which errs to the wide side).
+
+    Args:
+        table: (rows, columns); not a number where nothing was measured.
+        seed: of the bootstrap.
+    """
+    measured = np.isfinite(table)
+    if not measured.any():
+        raise UsageError("an interval over nothing", expected="at least one cell that was measured")
+    rng, (rows, columns) = np.random.default_rng(seed), table.shape
+    of_rows = rng.multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)  # how often each is drawn
+    of_columns = rng.multinomial(columns, np.full(columns, 1 / columns), size=DRAWS).astype(np.float64)
+    sums, counts = (
+        np.einsum("dr,rc,dc->d", of_rows, cells, of_columns, optimize=True)
+        for cells in (np.where(measured, table, 0.0), measured.astype(np.float64))
+    )
+    low, high = np.percentile(sums[counts > 0] / counts[counts > 0], (2.5, 97.5))
+    return Interval(float(table[measured].mean()), float(low), float(high))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.pose.metrics import acceleration_error, mean_acceleration, mpjpe, procrustes
 from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
@@ -52,6 +54,7 @@ class Scores:
         missed: frames in which the person was not found.
         ids: how many ids the person had.
         others: people found besides, in all frames.
+        by_frame: ``mpjpe``, ``p_mpjpe`` and ``absolute`` of each frame (T,); not a number where the person was not found.
     """
 
     mpjpe: float | None
@@ -64,6 +67,7 @@ class Scores:
     ids: int
     others: int
     frames: int
+    by_frame: Mapping[str, F64] = field(default_factory=dict)
 
 
 def nearest(candidates: list[Candidate], truth_px: F64) -> Candidate | None:
@@ -105,10 +109,12 @@ def score(found: list[list[Candidate]], truth_m: F64, truth_px: F64) -> Scores:
     valid = np.repeat(seen[:, None], len(LIMBS), axis=1)
     moving = bool((seen[2:] & seen[1:-1] & seen[:-2]).any())
     placed = [candidate.limbs_in_camera_m for candidate in people if candidate.limbs_in_camera_m is not None]
+    aligned = procrustes(ours[seen], truth[seen])
+    in_room = np.stack(placed) if len(placed) == len(people) else None
     return Scores(
         mpjpe=1000 * mpjpe(ours, truth, valid=valid),
-        p_mpjpe=1000 * mpjpe(procrustes(ours[seen], truth[seen]), truth[seen]),
-        absolute=1000 * mpjpe(np.stack(placed), truth_m[seen]) if len(placed) == len(people) else None,
+        p_mpjpe=1000 * mpjpe(aligned, truth[seen]),
+        absolute=None if in_room is None else 1000 * mpjpe(in_room, truth_m[seen]),
         acceleration=1000 * mean_acceleration(ours, valid=valid) if moving else None,
         acceleration_error=1000 * acceleration_error(ours, truth, valid=valid) if moving else None,
         flips=int((swapped < distance)[seen].sum()),
@@ -116,9 +122,21 @@ def score(found: list[list[Candidate]], truth_m: F64, truth_px: F64) -> Scores:
         ids=len({candidate.person for candidate in people}),
         others=others,
         frames=len(chosen),
+        by_frame={
+            "mpjpe": _by_frame(seen, ours[seen], truth[seen]),
+            "p_mpjpe": _by_frame(seen, aligned, truth[seen]),
+            **({} if in_room is None else {"absolute": _by_frame(seen, in_room, truth_m[seen])}),
+        },
     )
 
 
 def from_hips(limbs_m: F64) -> F64:
     """(..., 12, 3) with the middle of the hips at the origin."""
     return np.asarray(limbs_m - limbs_m[..., :2, :].mean(axis=-2, keepdims=True))
+
+
+def _by_frame(seen: NDArray[np.bool_], ours: F64, truth: F64) -> F64:
+    """(T,) mean distance in mm; not a number in the frames that are not among the seen."""
+    errors = np.full(len(seen), np.nan)
+    errors[seen] = 1000 * np.linalg.norm(ours - truth, axis=-1).mean(axis=-1)
+    return errors

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .scoring import Scores
+from .spread import block_means, interval_of, to_json
 
 Row = dict[str, Any]
 
@@ -28,7 +29,10 @@ TITLES = {
 
 
 def row_of(system: Mapping[str, str], by_camera: Mapping[str, Scores]) -> Row:
-    """A row: what was run, its scores by camera, and over all cameras their mean (``ids``: the most; other counts: the sum)."""
+    """A row: what was run, its scores by camera, and over all cameras their mean (``ids``: the most; other counts: the sum).
+
+    Errors have their mean in each camera and block of time, and their 95 % interval.
+    """
     rounded = {
         camera: {name: _rounded(getattr(scores, name)) for name in (*MEANS, *COUNTS, "frames")}
         for camera, scores in by_camera.items()
@@ -41,7 +45,11 @@ def row_of(system: Mapping[str, str], by_camera: Mapping[str, Scores]) -> Row:
     for name in COUNTS:
         values = [getattr(scores, name) for scores in by_camera.values()]
         overall[name] = max(values) if name == "ids" else sum(values)
-    return {**system, **overall, "cameras": rounded}
+    shared = [name for name in MEANS if by_camera and all(name in scores.by_frame for scores in by_camera.values())]
+    blocks = {name: to_json(block_means({c: s.by_frame[name] for c, s in by_camera.items()})) for name in shared}
+    row: Row = {**system, **overall, "cameras": rounded, "blocks": blocks}
+    row["intervals"] = {name: found.to_json() for name in shared if (found := interval_of(row, name)) is not None}
+    return row
 
 
 def print_accuracy(console: Console, rows: Sequence[Row]) -> None:
@@ -53,7 +61,7 @@ def print_accuracy(console: Console, rows: Sequence[Row]) -> None:
     for title in (*TITLES.values(), *cameras):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        cells = [_cell(row[name]) for name in TITLES]
+        cells = [_with_interval(row, name) for name in TITLES]
         cells += [_cell(row["cameras"].get(camera, {}).get("mpjpe")) for camera in cameras]
         table.add_row(row["front_end"], row["weights"], row["camera"], *cells)
     console.print(table)
@@ -77,7 +85,7 @@ def markdown(rows: Sequence[Row]) -> str:
     heads = ["front end", "weights", "camera", *TITLES.values(), *cameras]
     lines = ["| " + " | ".join(heads) + " |", "| --- | --- | --- |" + " ---: |" * (len(heads) - 3)]
     for row in rows:
-        cells = [row["front_end"], row["weights"], row["camera"], *(_cell(row[name]) for name in TITLES)]
+        cells = [row["front_end"], row["weights"], row["camera"], *(_with_interval(row, name) for name in TITLES)]
         cells += [_cell(row["cameras"].get(camera, {}).get("mpjpe")) for camera in cameras]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -85,6 +93,11 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _rounded(value: float | None) -> float | int | None:
     return round(value, 1) if isinstance(value, float) else value
+
+
+def _with_interval(row: Row, name: str) -> str:
+    found = row.get("intervals", {}).get(name)
+    return _cell(row[name]) + (f" [{found['low']:.0f}, {found['high']:.0f}]" if found else "")
 
 
 def _cell(value: object) -> str:

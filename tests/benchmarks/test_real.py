@@ -221,6 +221,44 @@ def test_a_row_has_means_sums_and_each_camera(limbs: tuple[np.ndarray, np.ndarra
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_frame_without_the_person_has_no_error_and_the_others_have_theirs(limbs: tuple[np.ndarray, np.ndarray]) -> None:
+    scoring = importlib.import_module("footage.scoring")
+    people = found(limbs[0] * 1.1, limbs[1], np.zeros(3))
+    people[2].clear()
+    scores = scoring.score(people, *limbs)
+    for name in ("mpjpe", "p_mpjpe", "absolute"):
+        errors = scores.by_frame[name]
+        assert np.isnan(errors).tolist() == [False, False, True, False, False, False]
+        assert np.nanmean(errors) == pytest.approx(getattr(scores, name))
+
+
+def test_intervals_and_leads_are_over_cameras_and_blocks_of_time() -> None:
+    scoring, tables = importlib.import_module("footage.scoring"), importlib.import_module("footage.tables")
+    spread = importlib.import_module("footage.spread")
+    rng = np.random.default_rng(3)
+    hard = {f"cam0{n}": 100 + 20 * n + rng.normal(0, 5, 100) for n in range(4)}  # cameras differ more than systems do
+
+    def row(front_end: str, lead: float, missed: slice = slice(0)) -> dict[str, Any]:
+        scores = {}
+        for camera, errors in hard.items():
+            by_frame = errors - lead
+            by_frame[missed] = np.nan
+            numbers = [float(np.nanmean(by_frame)), None, None, None, None, 0, 0, 1, 0, 100]
+            scores[camera] = scoring.Scores(*numbers, by_frame={"mpjpe": by_frame})
+        return dict(tables.row_of({"front_end": front_end, "weights": "w", "camera": "known"}, scores))
+
+    rows = [row("blazepose:heavy", 3.0, slice(0, 25)), row("perfect 2D", 9.0), row("MediaPipe heavy", 0.0)]
+    assert np.array(rows[1]["blocks"]["mpjpe"]).shape == (4, 100 // spread.BLOCK)
+    assert rows[0]["blocks"]["mpjpe"][0][0] is None and rows[0]["blocks"]["mpjpe"][0][1] is not None  # frames 0 to 19, 20 to 39
+    within = rows[1]["intervals"]["mpjpe"]
+    assert 91 < within["low"] < 121 < within["high"] < 151 and within["high"] - within["low"] > 20
+    [lead] = spread.leads(rows)
+    assert (lead["front_end"], lead["over"]) == ("blazepose:heavy", "MediaPipe heavy")
+    assert 0 < lead["low"] < 3 < lead["high"] < 8 and lead["mean"] == pytest.approx(3, abs=1)
+    assert f"| {rows[1]['mpjpe']} [{within['low']:.0f}, {within['high']:.0f}] |" in tables.markdown(rows)
+    json.dumps(rows, allow_nan=False)
+
+
 # Scenes and times.
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from posemoe_edge.edge.intervals import interval, paired_interval
+from posemoe_edge.edge.intervals import crossed_interval, interval, paired_interval
 from posemoe_edge.runtime.errors import UsageError
 
 
@@ -36,3 +36,22 @@ def test_two_models_on_different_clips_are_refused() -> None:
         paired_interval({"a": 1.0}, {"b": 1.0}, {"a": 1, "b": 1})
     with pytest.raises(UsageError, match="no clips"):
         interval({}, {})
+
+
+def test_rows_and_columns_are_both_drawn_so_that_what_a_row_has_in_common_does_not_look_certain() -> None:
+    rng, covered, by_cell = np.random.default_rng(1), 0, 0
+    for _ in range(100):
+        table = 5 + rng.normal(0, 2, (12, 1)) + rng.normal(0, 2, (1, 12)) + rng.normal(0, 1, (12, 12))
+        found = crossed_interval(table)
+        flat = interval({str(i): float(x) for i, x in enumerate(table.ravel())}, {str(i): 1 for i in range(144)})
+        covered += found.low <= 5 <= found.high
+        by_cell += flat.low <= 5 <= flat.high
+    assert covered >= 85 and by_cell < 60
+
+
+def test_cells_without_a_measurement_have_no_part() -> None:
+    table = np.array([[1.0, 3.0], [np.nan, 2.0]])
+    found = crossed_interval(table)
+    assert found.mean == pytest.approx(2) and (found.low, found.high) == (1, 3)
+    with pytest.raises(UsageError, match="over nothing"):
+        crossed_interval(np.full((2, 2), np.nan))
