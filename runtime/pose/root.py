@@ -29,9 +29,10 @@ MIN_JOINTS = 6
 NEAREST_M = 0.3
 """A solution that is nearer is none."""
 
-MOST_RESIDUAL_M = 0.09
-"""With a median residual above it, at the person's distance, pose and keypoints are not of one body: 20 px for a person who is
-400 px tall."""
+MOST_MISFIT = 0.25
+"""With a misfit above it, pose and keypoints are not of one body. It is the mean distance of the keypoints from the projected
+joints, weighted by score, as a share of the person's size in the picture: the root mean square of the keypoints' distance from
+their middle. Metres would not tell, since a lifter makes a small and near body of what is none."""
 
 KEYPOINT_M, ACROSS = 0.022, 0.14
 """a and b of the equations' errors: the maximum likelihood of those below 15 cm, of validation motion before the cameras and
@@ -52,15 +53,20 @@ class Solution:
         xyz_m: (3,) of the hip in camera axes.
         covariance: (3, 3) square metres, as the residuals and the pose's own sigma tell, without that of the scale.
         residual: the median distance of keypoints from the projected joints, on the picture plane at depth 1.
-        fits: whether the joints are near their rays, so that pose and keypoints are of one body; also if too few are seen.
+        misfit: see ``MOST_MISFIT``; 0 if too few joints are seen.
         valid: whether it is a position: enough joints, in front of the camera, near their rays.
     """
 
     xyz_m: F64
     covariance: F64
     residual: float
-    fits: bool
+    misfit: float
     valid: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether pose and keypoints are of one body; also if too few joints are seen."""
+        return self.misfit <= MOST_MISFIT
 
 
 def solve_roots(pose_m: F64, rays: F64, *, sigma_m: F64 | None = None) -> list[Solution]:
@@ -98,13 +104,24 @@ def solve_roots(pose_m: F64, rays: F64, *, sigma_m: F64 | None = None) -> list[S
         weight = base * trust**power * nearer**2
     median_m = np.nanmedian(np.where(seen | ~enough[:, None], residual_m, np.nan), axis=-1)
     distance = np.maximum(np.abs(t[:, 2]), 1e-6)
-    fits = ~enough | (median_m <= MOST_RESIDUAL_M)
-    valid = enough & fits & (t[:, 2] >= NEAREST_M) & np.isfinite(t).all(axis=-1)
+    away = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
+    misfit = np.where(enough, _misfit(u, v, np.where(seen, score, 0), error_x / away, error_y / away), 0)
+    valid = enough & (misfit <= MOST_MISFIT) & (t[:, 2] >= NEAREST_M) & np.isfinite(t).all(axis=-1)
     covariance = _covariance(weight, outer, _gradients(u, v, error_x, error_y), normal)
     # The hip, from which the pose is measured, is off too, and nothing tells by how much: as a joint in the middle is.
     covariance += np.median(variance, axis=-1)[:, None, None] * np.eye(3)
     residual = median_m / distance
-    return [Solution(*row) for row in zip(t, covariance, residual.tolist(), fits.tolist(), valid.tolist(), strict=True)]
+    return [Solution(*row) for row in zip(t, covariance, residual.tolist(), misfit.tolist(), valid.tolist(), strict=True)]
+
+
+def _misfit(u: F64, v: F64, score: F64, error_u: F64, error_v: F64) -> F64:
+    """(B,) see ``MOST_MISFIT``. A joint that is farther off than the person is large counts as that."""
+    total = np.maximum(score.sum(-1, keepdims=True), 1e-9)
+    seen, count = score > 0, np.maximum((score > 0).sum(-1, keepdims=True), 1)
+    du, dv = (np.where(seen, x - np.where(seen, x, 0).sum(-1, keepdims=True) / count, 0) for x in (u, v))
+    size = np.sqrt(np.maximum((du**2 + dv**2).sum(-1, keepdims=True) / count, 1e-18))  # (B, 1)
+    share = np.minimum(np.hypot(error_u, error_v) / size, 1)
+    return np.asarray((score * share / total).sum(-1))
 
 
 def _outer(u: F64, v: F64) -> F64:

@@ -302,3 +302,37 @@ def test_keypoints_that_no_body_fits_are_doubted_and_a_person_half_seen_is_not()
     points[5:, 2] = 0  # too few joints to tell
     stage.see(0.08, {0: replace(scribble, points=points)})
     assert stage.place({0: perfect(np.ones((17, 3), np.float32), joints_m, 0.08, stage)})[0].doubts == ()
+
+
+def doubted(model: Model, people: Sequence[Keypoints]) -> float:
+    """The share of frames whose fit is doubted."""
+    poses = lifted(Pipeline(Clip([People(i / 25, {0: keypoints}) for i, keypoints in enumerate(people)], CAMERA), model))
+    return float(np.mean(["fit" in pose.doubts for pose in poses]))
+
+
+def test_the_lifter_fits_no_body_to_scrambled_joints_or_to_two_peoples_halves(model: Model) -> None:
+    """It follows any keypoints as far as it can, which is not far enough."""
+    rng = np.random.default_rng(4)
+    whole = [keypoints(joints_m) for joints_m in walker_m(12)]
+    assert doubted(model, whole) == 0
+    trembling = [replace(person, points=person.points + rng.normal(size=(17, 3)) * (6, 6, 0)) for person in whole]
+    assert doubted(model, trembling) == 0
+    for _ in range(3):
+        order = rng.permutation(17)
+        assert doubted(model, [replace(person, points=person.points[order]) for person in whole]) > 0.9
+    halves = []
+    for person in whole:
+        points = person.points.copy()
+        points[1:7, 0] += 400  # the legs of somebody who stands beside this one, who is 400 px tall
+        halves.append(replace(person, points=points))
+    assert doubted(model, halves) > 0.9
+
+
+def test_people_who_bend_sit_or_stand_on_their_hands_are_not_doubted(model: Model) -> None:
+    bodies = walker_m(12)
+    on_hands = bodies * (1, -1, 1) + (0, 1, 0)
+    bent = bodies.copy()
+    trunk = bent[:, 7:] - bent[:, :1]
+    bent[:, 7:] = bent[:, :1] + np.stack([trunk[..., 1], trunk[..., 0], trunk[..., 2]], axis=-1)  # forwards by 90 degrees
+    for body in (on_hands, bent):
+        assert doubted(model, [keypoints(joints_m) for joints_m in body]) < 0.1
