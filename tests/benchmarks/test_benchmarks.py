@@ -320,6 +320,34 @@ def test_every_sweep_goes_through_its_base(run: Any, weights: Any, monkeypatch: 
     assert row_of(result, input="exact", known=True, swept="roll_deg", value=30.0)["mpjpe_mm"] != base["mpjpe_mm"]
 
 
+# positions
+
+
+def test_positions_of_perfect_poses_are_exact_and_those_of_another_size_are_scaled(clips: list[Clip]) -> None:
+    positions = module("positions")
+    filmed = positions.film(clips, 6, 4, noisy=False)
+    poses_m = filmed.joints_m - filmed.joints_m[:, :, :1]
+    exact, larger = positions.row_of(filmed, poses_m, true=True), positions.row_of(filmed, 1.1 * poses_m, true=True)
+    assert exact["figure"] < 0.1 and exact["doubted"] == larger["doubted"] == 0 and exact["placed"] > 0
+    assert larger["stature"] == exact["stature"] and larger["bias"] == exact["bias"]
+    assert 0 < exact["stature"] < 6  # of the proportions alone
+    scrambled = positions.impossible(filmed, "scrambled")
+    row = positions.row_of(scrambled, poses_m, true=False)
+    assert row["doubted"] > 50 and "figure" not in row
+    halves = positions.impossible(filmed, "two people").keypoints
+    np.testing.assert_array_equal(halves[:, :, 7:], filmed.keypoints[:, :, 7:])
+    assert (halves[:, :, 1:7, :2] != filmed.keypoints[:, :, 1:7, :2]).any(axis=(1, 2, 3)).mean() > 0.5
+
+
+def test_the_shipped_weights_place_people_and_notice_what_no_body_fits(run: Any) -> None:
+    result = run("positions", "--split", "test", "--people", 6, "--frames", 3)
+    assert [(row["input"], row["keypoints"]) for row in result["rows"]] == [
+        (label, kind) for label in ("exact", "noisy") for kind in ("own", "scrambled", "two people")
+    ]
+    own, scrambled = result["rows"][0], result["rows"][1]
+    assert own["doubted"] < 10 and scrambled["doubted"] > 50 > scrambled["placed"] and own["figure"] < 20
+
+
 def test_a_placed_camera_is_where_it_should_be() -> None:
     target = np.array([0.5, -1.0, 0.9], np.float32)
     camera = place_camera(target, focal=0.8, pitch_deg=30, roll_deg=10, distance_m=3, azimuth_deg=70)
