@@ -7,7 +7,10 @@ import warnings
 from typing import Literal
 
 import onnx
+import onnx_ir as ir
+import onnxscript.optimizer
 import torch
+from onnx_ir.passes import common
 from torch import Tensor, nn
 
 from ..runtime.artefact.manifest import POSE_WITH_SIGMA, State
@@ -93,11 +96,33 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
             output_names=[t.name for t in outputs],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             external_data=False,
+            optimize=False,
             verbose=False,
         )
     if program is None:
         raise ArtefactError("the exporter made no graph", expected="an ONNX program")
+    _fold(program.model)
     return program.model_proto
+
+
+def _fold(model: ir.Model) -> None:
+    """Inline functions, fold constants and sequences, and remove what is not used or there twice.
+
+    The exporter's own optimisation does the same and tries rules of rewriting at each node besides. They find nothing that
+    onnxsim does not find in our graphs, and took a quarter of the time of an export.
+    """
+    common.InlinePass()(model)
+    for _ in range(2):  # what is folded leaves more to fold
+        onnxscript.optimizer.fold_constants(model)
+        common.RemoveUnusedNodesPass()(model)
+    for tidy in (
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.NameFixPass(),
+    ):
+        tidy(model)
 
 
 def interface(
