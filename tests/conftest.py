@@ -67,6 +67,9 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 
+WANTED = ("retention", "dssm", "attention", "retention-chunk", "dssm-chunk", "gated-chunk", "lookahead-chunk", "gated")
+"""The artefacts that the whole suite needs, whatever comes first."""
+
 
 def tiny_model(kind: str) -> Lifter:
     """The smallest lifter of a kind, always with the same weights."""
@@ -86,48 +89,67 @@ def tiny_lifter() -> Callable[[str], Lifter]:
     return lambda kind: cached(kind.removesuffix("-chunk"))
 
 
-@pytest.fixture(scope="session")
-def build_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, WriteTo], Path]:
-    """build_once("name", write): the file or folder that ``write(path)`` made in the first worker that needed it. Read only."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if base.name.startswith("popen-") else base
+class BuildOnce:
+    """build_once("name", write): the file or folder that ``write(path)`` made in the first worker that needed it. Read only.
 
-    def build(name: str, write: WriteTo) -> Path:
+    A worker that would wait for another one makes one of ``wanted`` meanwhile, if there is one that nobody has begun.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wanted: dict[str, WriteTo] = {}
+
+    def __call__(self, name: str, write: WriteTo) -> Path:
         for package in ("torch", "onnx"):
             pytest.importorskip(package, reason="the tests' artefacts are exported by PyTorch")
-        path = shared / name
-        with (shared / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not self._build(name, write, wait=False):
+            any(
+                not (self.folder / other).exists() and self._build(other, self.wanted[other], wait=False)
+                for other in self.wanted
+            )
+            self._build(name, write, wait=True)
+        return self.folder / name
+
+    def _build(self, name: str, write: WriteTo, *, wait: bool) -> bool:
+        """Make it if it is not there; whether it is there: another worker may be at work on it."""
+        path = self.folder / name
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return False
             if not path.exists():
-                draft = Path(tempfile.mkdtemp(dir=shared)) / name
+                draft = Path(tempfile.mkdtemp(dir=self.folder)) / name
                 write(draft)
                 draft.rename(path)
-        return path
-
-    return build
+        return True
 
 
 @pytest.fixture(scope="session")
-def artefact_of(build_once: Callable[[str, WriteTo], Path], tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """What is shared by all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return BuildOnce(base.parent if base.name.startswith("popen-") else base)
+
+
+@pytest.fixture(scope="session")
+def artefact_of(build_once: BuildOnce, tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
     """artefact_of("dssm"): the artefact of ``tiny_lifter("dssm")``; "dssm-chunk": exported in chunks. Read only."""
 
-    @functools.cache
-    def exported(kind: str) -> Path:
-        def make(folder: Path) -> None:
-            from posemoe_edge.export.artefact import export
+    def make(kind: str, folder: Path) -> None:
+        from posemoe_edge.export.artefact import export
 
-            export(
-                tiny_lifter(kind),
-                folder,
-                preset=f"tiny-{kind}",
-                precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
-                chunk=CHUNK if kind.endswith("-chunk") else None,
-                training={"untrained": True},
-            )
+        export(
+            tiny_lifter(kind),
+            folder,
+            preset=f"tiny-{kind}",
+            precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
+            chunk=CHUNK if kind.endswith("-chunk") else None,
+            training={"untrained": True},
+        )
 
-        return build_once(f"tiny-{kind}", make)
-
-    return exported
+    build_once.wanted |= {f"tiny-{kind}": functools.partial(make, kind) for kind in WANTED}
+    return functools.cache(lambda kind: build_once(f"tiny-{kind}", functools.partial(make, kind)))
 
 
 @pytest.fixture
@@ -149,7 +171,7 @@ def attention_artefact(artefact_of: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable[[str, WriteTo], Path]) -> Path:
+def _certified_template(artefact_of: Callable[[str], Path], build_once: BuildOnce) -> Path:
     def make(folder: Path) -> None:
         from posemoe_edge.edge.checkpoints import load_reference
         from posemoe_edge.edge.data.motion import walker_motion
@@ -166,7 +188,7 @@ def _certified_template(artefact_of: Callable[[str], Path], build_once: Callable
 
 
 @pytest.fixture(scope="session")
-def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: Callable[[str, WriteTo], Path]) -> Path:
+def calibrated_artefact(artefact_of: Callable[[str], Path], build_once: BuildOnce) -> Path:
     """A retention artefact with graphs of all precisions, calibrated on 100 frames of two streams. Read only."""
 
     def make(folder: Path) -> None:

@@ -78,7 +78,7 @@ def trt() -> Any:
 def graph_of(
     artefact_of: Callable[[str], Path],
     calibrated_artefact: Path,
-    build_once: Callable[..., Path],
+    build_once: Callable[[str, Callable[[Path], object]], Path],
     tiny_lifter: Callable[[str], Any],
 ) -> Callable[[str, Precision], tuple[Path, Graph]]:
     """graph_of("dssm", "fp16"): a tiny graph's file and record, of a shared artefact or else exported once."""
