@@ -18,7 +18,7 @@ MOST_LINES = 60
 EXPECTED = {
     "camera_to_pose": r"(0\.\d0 s  person 0: right wrist at x .+ m from the hip, \+-0\.\d\d m; hip [34]\.\d m away\n){5}",
     "checkpoint_to_jetson": (
-        r"(?s)\S+: step graphs fp32, fp16\ncertified: fp32 0\.0\d+ mm, fp16 0\.\d+ mm from .*\non the board:\n"
+        r"(?s)frame-retention-s: step graphs fp32, fp16\ncertified: fp32 0\.0\d+ mm, fp16 0\.\d+ mm from .*\non the board:\n"
         r".*  posemoe-edge build robot --precision fp16\n  posemoe-edge run camera0 --model robot --engine tensorrt .*\n"
     ),
     "follow_person": r"(\d\.\d0 s  person \d\.\d m ahead, .+ to the \w+, \+-0\.\d m: drive 0\.\d\d m/s, turn .+ rad/s\n){8}",
@@ -43,19 +43,16 @@ def test_every_example_is_expected_to_print_something() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_prints_what_it_says(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
-    arguments = list[str]()
-    if path.stem == "checkpoint_to_jetson":  # of a tiny network: the shipped one takes minutes
-        arguments = [str(request.getfixturevalue("retention_artefact") / "reference.safetensors")]
     process = subprocess.run(
-        [sys.executable, str(path), *arguments],
+        [sys.executable, str(path)],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,  # of a busy machine, on which an export takes minutes
         check=False,
     )
     assert process.returncode == 0, process.stderr
