@@ -32,7 +32,7 @@ from .pose.plausibility import BoneCheck
 from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
 from .sight import Sight
-from .sinks import RunInfo, Sink, SinkGroup
+from .sinks import RunInfo, Sink, SinkGroup, check_sinks
 from .source_clock import SourceClock
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
 from .stage_times import StageTimes
@@ -126,18 +126,21 @@ class Pipeline:
         left.
 
         An interrupt from the keyboard and a failed check, such as that of a shadow, end the run as the end of the source does,
-        and the sinks are closed. Any other error aborts them and is raised.
+        and the sinks are closed. After any other error they are closed too, with what was lifted, and it is raised; before the
+        first frame it aborts them.
 
         Args:
             sinks: they are opened, and closed or aborted.
             on_event: called with each event, in this thread, after the sinks have it in their queues.
 
         Raises:
+            UsageError: two sinks write one file, or one the file that is read.
             Exception: of a sink that cannot be opened, or the last of the sinks that failed.
         """
-        interrupted, failed_check = False, None
+        interrupted, failed_check, failure = False, None, None
         self._group = SinkGroup(sinks)
         with self._group as group, self._opened_source() as source:
+            check_sinks(sinks, source)
             group.open(self.run_info(source.info))
             counter = RunCounter(self.model.latency_frames)
             try:
@@ -150,7 +153,13 @@ class Pipeline:
                 interrupted = True
             except CheckFailedError as error:
                 failed_check = error
+            except Exception as error:
+                if not counter.frames or error in group.failures:
+                    raise
+                failure = error
             stats = counter.result(interrupted=interrupted, failed_check=failed_check)
+        if failure is not None:
+            raise failure
         return replace(stats, dropped=group.dropped, sink_failures=tuple(group.failures))
 
     def swap(self, model: Model) -> None:

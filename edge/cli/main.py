@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,7 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the program: parse the arguments, call the verb, exit with its code."""
+    _occupy_closed_streams()
     try:
         cli(standalone_mode=False)
     except click.Abort:
@@ -83,6 +85,16 @@ def main() -> None:
     except PoseEdgeError as error:  # raised outside of verbs: by the configuration file
         click.echo(f"Error: {error}", err=True)
         _fail(error)
+
+
+def _occupy_closed_streams() -> None:
+    """Open the numbers of stdin, stdout and stderr where the caller closed them, else the next file that is opened gets one.
+
+    A library in C that complains on stderr would write into a recording.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def _fail(error: PoseEdgeError) -> None:

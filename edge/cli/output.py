@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, cast
 
 import click
@@ -44,7 +45,7 @@ class Stderr:
     """Stderr, whose text is lost once nobody reads it any more, as after a closed pipe or terminal: no reason to end a run."""
 
     def __init__(self) -> None:
-        self._stream = sys.stderr
+        self._stream = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  (for the process; None if it was closed before)
 
     def write(self, text: str) -> int:
         with self._survived():
@@ -152,8 +153,9 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
         except OSError as error:  # e.g. the disk is full or a folder is not writable; the message names it
             _fail(out, MissingError(str(error), expected="a path that can be read and written"))
         else:
-            if as_json:
-                click.echo(json.dumps(result.data, indent=1))
+            if as_json and not _echoed(json.dumps(result.data, indent=1)):
+                out.warn("stdout was closed before the result was printed")
+                sys.exit(result.exit_code or MissingError.exit_code)
             if result.next_command:
                 out.print(f"\nNext: {result.next_command}")
             sys.exit(result.exit_code)
@@ -173,6 +175,21 @@ def _fail(out: Output, error: PoseEdgeError) -> None:
     if out.as_json:
         click.echo(as_record(error))
     sys.exit(error.exit_code)
+
+
+def _echoed(text: str) -> bool:
+    """Print on stdout; False if nobody reads that any more."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes it once more at its end
+        os.close(nowhere)
+        return False
+    except AttributeError:  # there is no stdout
+        return False
+    return True
 
 
 def as_record(error: PoseEdgeError) -> str:

@@ -24,7 +24,7 @@ from ...runtime.pose.smoothing import Smooth
 from ...runtime.pose.types import Doubt
 from ...runtime.run_stats import RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
-from ...runtime.sinks import BaseSink, RunInfo, Sink, open_sinks
+from ...runtime.sinks import BaseSink, RunInfo, Sink, check_sinks, open_sinks
 from ...runtime.sources import RotatedSource, open_source
 from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
@@ -37,6 +37,8 @@ from .systemd import ServiceManager
 _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
+
+_STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 _DOUBTS: dict[Doubt, str] = {
     "bones": "bones of a length that nobody has, or that the person did not have before",
@@ -136,6 +138,7 @@ def command(
         )
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
+        check_sinks(sinks, opened)
         out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
         for url in filter(None, (getattr(viewer, "url", None) for viewer in sinks)):
             out.print(f"watch it at {url}")
@@ -153,7 +156,14 @@ def command(
         if listen_at:
             server = stack.enter_context(MetricsServer(status, run_info, listen_at))
             out.print(f"metrics at {server.url}")
-        stats = run_pipeline(out, pipeline, sinks, total=total, status=status, watch=[systemd.watch(status)])
+        try:
+            stats = run_pipeline(out, pipeline, sinks, total=total, status=status, watch=[systemd.watch(status)])
+        except Exception as failure:
+            if isinstance(failure, BrokenPipeError):
+                out.warn(_STDOUT_CLOSED)
+            for path in _written(sinks):
+                out.print(f"kept in {path}: what was lifted before the error")
+            raise
         report = None
         if shadow_run:
             shadow_run.close()
@@ -178,9 +188,7 @@ def command(
     _print_stats(out, stats, lifter)
     for error in stats.sink_failures:
         gone = isinstance(error, BrokenPipeError)
-        out.warn(
-            "stdout was closed, and got no further poses" if gone else f"a sink failed, and got nothing after that: {error}"
-        )
+        out.warn(_STDOUT_CLOSED if gone else f"a sink failed, and got nothing after that: {error}")
     if camera_known and stats.located < stats.poses:
         out.warn(f"{stats.poses - stats.located} of {stats.poses} poses have no position: {_WITHOUT_POSITION}")
     if report:
@@ -214,8 +222,9 @@ def _camera_line(run: RunInfo, *, known: bool) -> str:
 
 
 def _written(sinks: Sequence[Sink]) -> list[Path]:
-    """The files that sinks kept: a sink that got nothing to draw keeps none."""
-    return [sink.written for sink in sinks if isinstance(sink, BaseSink) and sink.written is not None]
+    """The files that sinks kept and that are there: a sink that got nothing to draw keeps none."""
+    written = [sink.written for sink in sinks if isinstance(sink, BaseSink) and sink.written is not None]
+    return [path for path in written if path.exists()]
 
 
 def _print_stats(out: Output, stats: RunStats, model: Model) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from ..destination import check_apart
 from ..registry import Registry
+from ..sources.base import BaseSource, Source
 from .base import BaseSink, RunInfo, Sink
 from .group import SinkGroup
 
-__all__ = ["SINKS", "BaseSink", "RunInfo", "Sink", "SinkGroup", "open_sink", "open_sinks"]
+__all__ = ["SINKS", "BaseSink", "RunInfo", "Sink", "SinkGroup", "check_sinks", "open_sink", "open_sinks"]
 
 SINKS: Registry[Callable[[str], Sink]] = Registry(
     "sink",
@@ -63,3 +66,14 @@ def open_sinks(specs: Iterable[str]) -> list[Sink]:
             sink.abort()
         raise
     return sinks
+
+
+def check_sinks(sinks: Iterable[Sink], source: Source) -> None:
+    """Check that no file is written by two sinks, or by one while the source reads it.
+
+    Raises:
+        UsageError: one is.
+    """
+    paths = [getattr(sink, "path", None) for sink in sinks]
+    written = [path for path in paths if isinstance(path, Path)]
+    check_apart(written, source.files if isinstance(source, BaseSource) else [])

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import parse_qsl
 
+from ..destination import check_destination, check_space, is_pipe, is_special
 from ..errors import MissingError, UsageError
 from ..events import Event, PoseFrame
-from .base import BaseSink
+from .base import BaseSink, RunInfo
 
 FLUSH_S = 1.0
 """What a crash loses at most."""
+
+READER_WITHIN_S = 30.0
+"""A named pipe that nobody reads by then fails."""
+
+_LINE_BYTES = 900  # at least, of a pose
+
+_log = logging.getLogger(__name__)
 
 _OPTIONS = ("append", "rotate_mb", "rotate_s")
 
@@ -25,7 +37,8 @@ class JsonLinesSink(BaseSink):
     """Poses as JSON lines, in the file from the first pose on, so that a crash loses a second at most.
 
     A file that is there is overwritten by the first pose, or at the end, not before. Devices, named pipes and what links point
-    to are written to, never replaced; a pipe is flushed for each frame, so that its reader gets it at once.
+    to are written to, never replaced; a pipe is flushed for each frame, so that its reader gets it at once. The reader of a
+    named pipe is waited for, with a word in the log. Of a disk that runs full, the lines that fitted are kept.
 
     Args:
         location: the file, or ``-`` for stdout, with options behind a ``?``: ``append=1`` goes on at the end of a file,
@@ -46,8 +59,19 @@ class JsonLinesSink(BaseSink):
         self._flushed_s = self._opened_s = 0.0
         self._closed = False
         if self._path is not None:
-            _check_writable(self._path)
-        self._at_once = self._path is None or (self._path.exists() and not self._path.is_file())
+            check_destination(self._path)
+        elif sys.stdout is None:
+            raise MissingError("stdout is closed", expected="a reader of jsonl:-, or a file")
+        self._at_once = self._path is None or is_special(self._path)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None of stdout."""
+        return self._path
+
+    def open(self, run: RunInfo) -> None:
+        if self._path is not None:
+            check_space(self._path, _LINE_BYTES * (run.source.frames or 0))
 
     def write(self, event: Event) -> None:
         """One line for each pose; other events are not written."""
@@ -55,32 +79,37 @@ class JsonLinesSink(BaseSink):
             raise ValueError("the sink is closed")
         if not isinstance(event, PoseFrame) or not event.poses:
             return
-        stream = self._opened()
-        for person in sorted(event.poses):
-            stream.write(json.dumps(event.poses[person].to_json(), allow_nan=False, separators=(",", ":")) + "\n")
-        now_s = time.monotonic()
-        if self._at_once or now_s - self._flushed_s >= FLUSH_S:
-            self._flush(stream)
-            self._flushed_s = now_s
-        if self._is_full(stream, now_s):
-            self._rotate()
+        with self._failures_named():
+            stream = self._opened()
+            for person in sorted(event.poses):
+                stream.write(json.dumps(event.poses[person].to_json(), allow_nan=False, separators=(",", ":")) + "\n")
+            now_s = time.monotonic()
+            if self._at_once or now_s - self._flushed_s >= FLUSH_S:
+                self._flush(stream)
+                self._flushed_s = now_s
+            if self._is_full(stream, now_s):
+                self._rotate()
 
     def close(self) -> None:
         """Keep the file; that of a run without poses is empty, so that nobody takes an older one for it."""
-        if not self._closed and self.written is None and not self._at_once:
-            self._opened()
-        self.abort()
+        with self._failures_named():
+            if not self._closed and self.written is None and not self._at_once:
+                self._opened()
+            self.abort()
 
     def abort(self) -> None:
         """Keep the lines so far, which are complete."""
-        if self._stream is not None and self._path is not None:
-            self._stream.close()
-        self._stream, self._closed = None, True
+        stream, self._stream, self._closed = self._stream, None, True
+        if stream is not None and self._path is not None:
+            stream.close()
 
     def _opened(self) -> TextIO:
         if self._stream is None:
             if self._path is None:
                 self._stream = sys.stdout
+            elif is_pipe(self._path):
+                self._stream = _pipe_with_a_reader(self._path)
+                self.written = self._path
             else:
                 self._stream = self._path.open("a" if self._append else "w", encoding="utf-8")
                 self.written = self._path
@@ -88,6 +117,26 @@ class JsonLinesSink(BaseSink):
                     self._stream.write("\n")  # what a crash left is a line of its own, and costs no other
             self._opened_s = self._flushed_s = time.monotonic()
         return self._stream
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        """A failure to write, of a file with its name, after which that ends with a complete line."""
+        try:
+            yield
+        except OSError as error:
+            if self._path is None:
+                raise
+            stream, self._stream, self._closed = self._stream, None, True
+            with suppress(OSError):
+                if stream is not None:
+                    stream.close()  # which tries to write once more
+            if not self._at_once and self.written is not None:
+                _cut_behind_the_last_line(self._path)
+            gone = isinstance(error, BrokenPipeError)
+            raise MissingError(
+                f"the reader of {self._path} is gone" if gone else f"{self._path} cannot be written on ({error.strerror})",
+                expected="a reader until the end of the run" if gone else "a disk with space; the lines before are kept",
+            ) from None
 
     def _flush(self, stream: TextIO) -> None:
         try:
@@ -131,14 +180,24 @@ def _parse(location: str) -> tuple[str, dict[str, float]]:
     return path, options
 
 
-def _check_writable(path: Path) -> None:
-    """Raise an error if nothing can be written there; nothing is changed, and a pipe without a reader is not waited for."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", expected="a file to write")
-    if not path.parent.is_dir():
-        raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise MissingError(f"{path} cannot be written to", expected="a file or a folder with write permission")
+def _pipe_with_a_reader(path: Path) -> TextIO:
+    """A named pipe, opened when somebody reads it. An ``open`` that blocks would wait for ever, and without a word."""
+    until_s, told = time.monotonic() + READER_WITHIN_S, False
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        else:
+            os.set_blocking(handle, True)
+            return os.fdopen(handle, "w", encoding="utf-8")
+        if time.monotonic() >= until_s:
+            raise MissingError(f"nobody reads the pipe {path}", expected=f"a reader within {READER_WITHIN_S:g} s: cat {path}")
+        if not told:
+            _log.warning("waiting for a reader of the pipe %s, for %g s at most", path, READER_WITHIN_S)
+            told = True
+        time.sleep(0.05)  # the system tells nobody when a reader comes
 
 
 def _ends_with_a_line(path: Path) -> bool:
@@ -147,3 +206,12 @@ def _ends_with_a_line(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
+
+
+def _cut_behind_the_last_line(path: Path) -> None:
+    """Cut off what stands behind the last complete line of a file."""
+    with suppress(OSError), path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        begin = max(0, end - (1 << 20))
+        file.seek(begin)
+        file.truncate(begin + file.read(end - begin).rfind(b"\n") + 1)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..artefact.atomic import write_atomically
+from ..destination import check_space, is_special, target_of
 from ..errors import MissingError, UsageError
 from ..events import Event, PoseFrame
 from ..location import split_location, switched_on
@@ -65,6 +66,7 @@ class McapSink(BaseSink):
         self._t_ns = 0
 
     def open(self, run: RunInfo) -> None:
+        check_space(self.path, 0)
         self._run = run
         self._encoder = self._new_encoder()
 
@@ -136,7 +138,9 @@ def _limit(options: Mapping[str, str], name: str) -> float:
 
 def _check_free(path: Path, *, folder: bool) -> None:
     """An error if a recording at that path would replace anything but a recording, or cannot be written."""
-    parent = path.absolute().parent
+    if is_special(path):
+        raise UsageError(f"{path} is no plain file", expected="a new name, or a recording to replace")
+    parent = target_of(path).parent
     if not parent.is_dir():
         raise MissingError(f"no folder {parent}", run=f"mkdir -p {parent}")
     if not os.access(path if path.exists() else parent, os.W_OK):

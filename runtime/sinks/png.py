@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F32
-from ..artefact.atomic import AtomicFile
+from ..destination import Draft, check_space
 from ..errors import missing_extra
 from ..events import Event, PoseFrame
 from ..plotting import Lines, draw_skeletons
 from ..pose.metrics import mpjpe
 from ..pose.skeleton import H36M17
-from .base import BaseSink
+from .base import BaseSink, RunInfo
 
 _MAX_SAMPLES = 4096  # a longer run is thinned out, so that memory stays bounded
 _MAX_TRUTHS = 512  # frames whose truth waits for a pose with latency
@@ -47,12 +47,16 @@ class PngSink(BaseSink):
             import matplotlib  # noqa: F401  (a missing package is an error before the run, not after it)
         except ImportError:
             raise missing_extra("matplotlib", "plot", "drawing pictures") from None
-        self._file: AtomicFile | None = AtomicFile(Path(path))
+        self.path = Path(path)
+        self._file: Draft | None = Draft(self.path)
         self._panels = panels
         self._person: int | None = None
         self._samples: list[_Sample] = []
         self._stride, self._pose_count = 1, 0
         self._truths: deque[tuple[float, Mapping[int, F32]]] = deque(maxlen=_MAX_TRUTHS)
+
+    def open(self, run: RunInfo) -> None:
+        check_space(self.path, 0)
 
     def write(self, event: Event) -> None:
         """Record the first person's pose, with the truth of the frame that the pose belongs to."""

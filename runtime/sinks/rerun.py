@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..address import LOOPBACK, Address
+from ..destination import check_destination, check_space, target_of
 from ..errors import MissingError, UsageError, missing_extra
 from ..events import Event
 from ..location import split_location, switched_on
@@ -75,6 +76,8 @@ class RerunSink(BaseSink):
         return None if self._server is None else self._server.proxy_url
 
     def open(self, run: RunInfo) -> None:
+        if self.path is not None:
+            check_space(self.path, 0)
         self._run = run
 
     def write(self, event: Event) -> None:
@@ -118,8 +121,9 @@ class RerunSink(BaseSink):
         if self._server is not None:
             self._recording.connect_grpc(self._server.proxy_url)
         elif self.path is not None:
-            self.path.unlink(missing_ok=True)  # whoever still reads the old one keeps it
-            self._recording.save(self.path)
+            target = target_of(self.path)  # a link goes on to lead to the newest run
+            target.unlink(missing_ok=True)  # whoever still reads the old one keeps it
+            self._recording.save(target)
         return RerunScene(self._recording, self._run, pictures=self._pictures)
 
 
@@ -127,15 +131,11 @@ def _check_replaceable(path: Path) -> None:
     """An error if a recording at that path would replace anything but a recording, or cannot be written."""
     if path.suffix.lower() != SUFFIX:
         raise UsageError(f"the recording {path}", expected=f"an {SUFFIX} file: rerun:{path.with_suffix(SUFFIX)}")
-    parent = path.absolute().parent
-    if not parent.is_dir():
-        raise MissingError(f"no folder {parent}", run=f"mkdir -p {parent}")
-    if not os.access(parent, os.W_OK):
-        raise MissingError(f"{parent} cannot be written to", expected="a folder with write permission")
+    target = check_destination(path, plain=True)
+    if not os.access(target.parent, os.W_OK):
+        raise MissingError(f"{target.parent} cannot be written to", expected="a folder with write permission")
     if not path.exists():
         return
-    if not path.is_file():
-        raise UsageError(f"{path} is no plain file", expected="a new name, or a recording to replace")
     with path.open("rb") as file:
         begin = file.read(len(MAGIC))
     if begin not in (b"", MAGIC):

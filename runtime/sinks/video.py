@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..artefact.atomic import AtomicFile
+from ..destination import Draft, check_space
 from ..errors import MissingError, UsageError, missing_extra
 from ..events import Event, PoseFrame
 from ..overlay import RunView
@@ -19,6 +19,7 @@ ENCODERS: dict[str, dict[str, str]] = {
 }
 """Encoders of what browsers play in an MP4 file, the best first -> options. Not every build of FFmpeg has all of them."""
 
+_FRAME_BYTES = 500  # at least, of a frame in the file
 _TICKS = 90_000  # of a second: the time base of the file
 
 
@@ -44,12 +45,14 @@ class VideoSink(BaseSink):
         self._av: Any = av
         self._encoder = _encoder(av)
         self._view = RunView()
-        self._file: AtomicFile | None = AtomicFile(file)
+        self.path = file
+        self._file: Draft | None = Draft(file)
         self._container: Any = None
         self._stream: Any = None
         self._first_s, self._last_tick = 0.0, -1
 
     def open(self, run: RunInfo) -> None:
+        check_space(self.path, _FRAME_BYTES * (run.source.frames or 0))
         self._view = RunView(run)
 
     def write(self, event: Event) -> None:
@@ -96,7 +99,8 @@ class VideoSink(BaseSink):
             file.discard()
 
     def _begin(self, path: Path, *, width: int, height: int) -> None:
-        self._container = self._av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        # FFmpeg takes what stands before a colon for a protocol, but not behind a slash.
+        self._container = self._av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream(self._encoder, rate=30, options=ENCODERS[self._encoder])
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, _TICKS)

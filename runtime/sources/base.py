@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -111,6 +112,12 @@ class BaseSource:
     @property
     def info(self) -> SourceInfo:
         raise NotImplementedError
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it reads while a run goes, so that no sink writes there."""
+        path = getattr(self, "path", None)
+        return [path] if isinstance(path, Path) else []
 
     def __iter__(self) -> Iterator[SourceItem]:
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -56,6 +56,10 @@ class ImageFilesSource(BaseSource):
     def info(self) -> SourceInfo:
         fps = self.fps if self.path.is_dir() else None
         return SourceInfo(str(self.path), fps=fps, frames=len(self._pictures))
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._pictures
 
     def __iter__(self) -> Iterator[CameraFrame]:
         unreadable = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class McapSource(BaseSource):
         frames = min(limits) if self.topic.messages is not None else None
         name = f"{self.path}#{self.topic.name}"
         return SourceInfo(name, fps=recorded_fps(self._run), frames=frames, camera=recorded_camera(self._run))
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
 
     def __iter__(self) -> Iterator[CameraFrame | People]:
         frames: Iterator[CameraFrame | People] = self._pictures() if self.pictures else self._people()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -44,6 +45,10 @@ class RotatedSource(BaseSource):
     def info(self) -> SourceInfo:
         info = self._source.info
         return info if info.camera is None else replace(info, camera=info.camera.turned(self._quarters))
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._source.files if isinstance(self._source, BaseSource) else []
 
     def __iter__(self) -> Iterator[SourceItem]:
         for item in self._source:

@@ -127,6 +127,8 @@ def _split(uri: str) -> tuple[str, str]:
         return "camera", camera.group(1)
     scheme, colon, location = uri.partition(":")
     scheme = scheme.lower()
+    if colon and not location.startswith("//") and Path(uri).is_file() and Path(uri).suffix.lower() in video.SUFFIXES:
+        return "video", uri  # a file whose own name has a colon, even csi:0.mp4
     if colon and location and (scheme in SOURCES or scheme in _WEB):
         return scheme, location.removeprefix("//")
     path = uri if Path(uri).exists() else uri.partition("?")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,15 @@ SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
 
 # These containers store how many frames they hold; for the others OpenCV estimates the number from the duration.
 _SUFFIXES_WITH_COUNT = (".mp4", ".avi", ".mov")
-_COMPLETE_SHARE = 0.95  # a file that ends before this share of its frames was truncated
+_COMPLETE_SHARE = 0.95  # a file that ends before this share of its frames was cut, or counts pictures that are not there
+
+_log = logging.getLogger(__name__)
 
 
 class VideoSource(CaptureSource):
     """A video file; frames carry the file's own times. Each iteration starts at the first frame.
+
+    A file that breaks off, or holds fewer pictures than its header counts, is read as far as it goes, with a warning.
 
     Args:
         path: the file.
@@ -31,6 +36,10 @@ class VideoSource(CaptureSource):
         self.path = Path(path)
         if not self.path.is_file():
             raise SourceError(f"no file {self.path}", expected="a video file", run=WITHOUT_A_CAMERA)
+        try:
+            str(self.path.absolute()).encode()
+        except UnicodeEncodeError:  # OpenCV would end the process
+            raise SourceError(f"the name {ascii(str(self.path))} is not UTF-8", expected="a file under another name") from None
 
     @property
     def info(self) -> SourceInfo:
@@ -60,19 +69,27 @@ class VideoSource(CaptureSource):
             last_s, index = t_s, index + 1
         else:
             return
-        if index == 0 or (count is not None and index < _COMPLETE_SHARE * count):
-            of = f"{count} frames" if count else "an unknown number of frames"
-            raise SourceError(f"{self.path} ended early, after {index} of {of}", expected="a complete video")
+        if index == 0:
+            raise SourceError(f"{self.path} has no picture that can be read", expected="a complete video")
+        if count is not None and index < _COMPLETE_SHARE * count:
+            _log.warning(
+                "%s: %d pictures could be read, its header counts %d: it was cut, or its camera left some out",
+                self.path,
+                index,
+                count,
+            )
 
     def _open(self) -> None:
         cv2 = import_cv2()
         with silenced(cv2):
-            self._capture = cv2.VideoCapture(str(self.path))
+            # FFmpeg takes what stands before a colon for a protocol, as in 2026-11-26T10:15:00.mp4, but not behind a slash.
+            self._capture = cv2.VideoCapture(str(self.path.absolute()))
         if not self._capture.isOpened():
             self.close()
             raise SourceError(f"{self.path} cannot be read as a video", expected="a complete file that OpenCV can decode")
 
     def _stored_count(self) -> int | None:
-        """How many frames the open file says that it holds."""
+        """How many frames the open file says that it holds: for people to see, never to rely on."""
         count = int(self._capture.get(import_cv2().CAP_PROP_FRAME_COUNT))
-        return count if count > 0 and self.path.suffix.lower() in _SUFFIXES_WITH_COUNT else None
+        believable = 0 < count <= self.path.stat().st_size  # a frame has a byte
+        return count if believable and self.path.suffix.lower() in _SUFFIXES_WITH_COUNT else None

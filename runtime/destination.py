@@ -1,0 +1,167 @@
+"""Where an output goes: to an ordinary file, perhaps behind a link, or through a device, a named pipe or a descriptor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .artefact.atomic import AtomicFile
+from .errors import MissingError, UsageError
+
+LEAST_FREE_BYTES = 1_000_000
+"""A disk with less is full: a work that writes to it does not begin."""
+
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is written through, never replaced: a device, a named pipe, a descriptor, also behind a link."""
+    if str(path.absolute()).startswith(_DESCRIPTORS):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path is a named pipe, or a descriptor of one."""
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def target_of(path: Path) -> Path:
+    """The file that a path leads to: what is replaced is that file, and links stay."""
+    return path if is_special(path) else Path(os.path.realpath(path))
+
+
+def check_destination(path: Path, *, plain: bool = False) -> Path:
+    """The file that a path leads to, if it can be written. Nothing is changed, and a pipe without a reader is not waited for.
+
+    Args:
+        plain: only an ordinary file will do.
+
+    Raises:
+        UsageError: it is a folder or a socket, a link that leads nowhere, or no ordinary file where that is needed.
+        MissingError: its folder does not exist, or nothing can be written there.
+    """
+    target = target_of(path)
+    if target.is_dir():
+        raise UsageError(f"{path} is a folder", expected="a file to write")
+    if target.is_symlink() and not is_special(path):  # what realpath leaves of links that lead to each other
+        raise UsageError(f"{path} is a link that leads nowhere", expected="a file to write")
+    if is_special(path) and not path.exists():
+        raise MissingError(f"{path} is not open", expected="a file to write, or a descriptor that is open")
+    if is_special(path) and (plain or path.is_socket()):
+        raise UsageError(f"{path} is no plain file", expected="a file to write")
+    if not target.parent.is_dir():
+        folder = target.parent if path.is_symlink() else path.parent
+        raise MissingError(f"no folder {folder}", run=f"mkdir -p {folder}")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise MissingError(f"{path} cannot be written to", expected="a file or a folder with write permission")
+    return target
+
+
+def check_space(path: Path, need_bytes: int) -> None:
+    """Check, before the work, that a file of about that size finds room on its disk.
+
+    Raises:
+        MissingError: it does not; the message names the place, and both sizes.
+    """
+    if is_special(path):
+        return
+    folder, need_bytes = target_of(path).parent, max(need_bytes, LEAST_FREE_BYTES)
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < need_bytes:
+        raise MissingError(
+            f"{folder.absolute()} has {_megabytes(free_bytes)} left, and {path.name} needs about {_megabytes(need_bytes)}",
+            expected="a disk with more space",
+        )
+
+
+def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Check that no file is written twice, or both read and written, by whatever spelling or link.
+
+    Raises:
+        UsageError: one is.
+    """
+    sources, before = list(read), list[Path]()
+    for path in written:
+        if is_special(path) and not is_pipe(path):
+            continue  # a device takes what it is given
+        for other in sources:
+            if _same(path, other):
+                raise UsageError(f"{path} is the source {other} itself", expected="another file to write")
+        for other in before:
+            if _same(path, other):
+                raise UsageError(f"{path} is written twice, also as {other}", expected="a file of its own for each")
+        before.append(path)
+
+
+class Draft:
+    """A file that appears at a path when it is complete; into a device or a pipe it is copied then.
+
+    It has the interface of ``AtomicFile``, which replaces what is at its path.
+
+    Args:
+        path: the final path.
+
+    Raises:
+        UsageError, MissingError: as ``check_destination``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        target = check_destination(path)
+        self.path = path
+        self._atomic = None if is_special(path) else AtomicFile(target)
+        if self._atomic is not None:
+            self.partial = self._atomic.partial
+        else:
+            handle, name = tempfile.mkstemp(prefix="posemoe-edge-", suffix=path.suffix)
+            os.close(handle)
+            self.partial = Path(name)
+
+    def commit(self) -> None:
+        """Move the file to its place, or copy it into what is there."""
+        if self._atomic is not None:
+            self._atomic.commit()
+            return
+        with self.partial.open("rb") as draft, self.path.open("wb", buffering=0) as out:
+            shutil.copyfileobj(draft, out)
+        self.discard()
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Commit after what runs inside; if either fails, discard."""
+        try:
+            yield
+            self.commit()
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Delete what was not committed; a second time this does nothing."""
+        if self._atomic is not None:
+            self._atomic.discard()
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
+def _same(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file, which need not be there yet."""
+    with suppress(OSError):
+        return a.samefile(b)  # hard links too
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
