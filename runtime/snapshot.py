@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import F32
+from .bounds import npz, parsing
 from .errors import ArtefactError
 from .pose.types import GapAction
 from .state import StreamState
@@ -82,11 +82,8 @@ class Snapshot:
         Raises:
             ArtefactError: other bytes, or those of a later version.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as entries:
-                return _read(entries)
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ArtefactError(f"bytes that are no snapshot ({error})", expected="those of Snapshot.to_bytes") from None
+        with parsing("no snapshot: it", expected="bytes of Snapshot.to_bytes"), npz(io.BytesIO(data)) as entries:
+            return _read(entries)
 
 
 def _read(entries: Any) -> Snapshot:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .bounds import check_bytes
 from .errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -21,6 +22,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         UsageError: it is not TOML.
     """
     try:
+        check_bytes(str(path), path.stat().st_size, error=UsageError)
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}", expected="keys, values and tables") from error

@@ -179,7 +179,7 @@ def parse_config(entry: str) -> dict[str, Any]:
     if path.suffix == ".json" and path.is_file():
         try:
             values = json.loads(path.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is not JSON: {error}", expected="an object of keys") from error
         if not isinstance(values, dict):
             raise UsageError(f"{path} holds no object", expected="an object of keys")
@@ -191,5 +191,5 @@ def parse_config(entry: str) -> dict[str, Any]:
         raise UsageError(f"--config {entry}", expected="KEY=VALUE, or a .json or .toml file that exists")
     try:
         return {key: json.loads(value)}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {key: value}

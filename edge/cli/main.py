@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ... import __version__
+from ...runtime.bounds import DEFAULT_MB, allow_megabytes
 from ...runtime.errors import PoseEdgeError, UsageError
 from ...runtime.registry import suggest
 from .config import read_config
@@ -60,13 +61,21 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "POSEMOE_EDGE"})
 @click.version_option(__version__, prog_name="posemoe-edge")
+@click.option(
+    "--max-input-mb",
+    type=click.IntRange(min=1),
+    default=DEFAULT_MB,
+    show_default=True,
+    help="What the content of an input file may take in memory.",
+)
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, max_input_mb: int) -> None:
     """Bring 3D human pose models from PyTorch to a robot: export, certify in millimetres, run with a carried state.
 
     Exit codes: 0 ok, 1 a check failed, 2 usage, 3 something is missing, 4 the artefact is invalid, 130 interrupted;
     a run that SIGTERM ended is ok.
     """
+    allow_megabytes(max_input_mb)
     tables = read_config(Path.cwd(), VERBS)
     ctx.default_map = {name: table for name, table in tables.items() if name in VERBS}
     ctx.obj = tables.get("cameras", {})

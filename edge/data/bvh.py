@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.arrays import F64
+from ...runtime.bounds import check_bytes
 from ...runtime.errors import ArtefactError, MissingError
 
+_LONGEST_STEP_S = 1.0
+_BYTES_A_CHARACTER = 10  # while it is read: the text, its words and their numbers
 _RATE_ROUNDING = 2e-3  # a rate this close to a whole number is that number: a frame time of 0.0083333 s is 120 Hz
 
 
@@ -58,6 +61,7 @@ def read_bvh(path: Path) -> BvhMotion:
     """
     if not path.is_file():
         raise MissingError(f"there is no BVH file {path}")
+    check_bytes(str(path), _BYTES_A_CHARACTER * path.stat().st_size)
     text = path.read_bytes().decode("utf-8", errors="replace").lstrip("\ufeff")
     header, marker, rest = text.partition("MOTION")
     if not marker or "HIERARCHY" not in header:
@@ -76,6 +80,8 @@ def read_bvh(path: Path) -> BvhMotion:
         raise _format_error(path, f"has {len(values)} values", f"{frames} frames of {channels} channels")
     if not (0 < step_s < np.inf and np.isfinite(values).all()):
         raise _format_error(path, "has values or a frame time that are not finite", "degrees and lengths, a positive time")
+    if step_s > _LONGEST_STEP_S:  # three frames at a million seconds would be resampled to terabytes
+        raise _format_error(path, f"has a frame time of {step_s:g} s", f"at most {_LONGEST_STEP_S:g} s")
     rate = 1 / step_s
     whole = round(rate)
     fps = float(whole) if abs(rate - whole) < _RATE_ROUNDING * rate else rate

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import write_atomically
+from ...runtime.bounds import check_bytes, parsing
 from ...runtime.errors import ArtefactError, MissingError, PoseEdgeError
 from .camera import Camera
 from .resection import Resection, resect
@@ -105,12 +106,10 @@ def read_cameras(path: Path) -> Cameras:
     """
     if not path.is_file():
         raise MissingError(f"there is no camera file {path}", expected="a JSON file, or data_2d_h36m_gt.npz in its place")
-    try:
+    with parsing(f"camera file {path}", expected="subject -> four cameras of rotation, eye_m, focal_px, centre_px"):
+        check_bytes(str(path), path.stat().st_size)
         record = json.loads(path.read_bytes())
         return {subject: _parse_cameras(subject, fields) for subject, fields in record.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        expected = "subject -> four cameras of rotation, eye_m, focal_px, centre_px"
-        raise ArtefactError(f"camera file {path} does not fit: {error}", expected=expected) from error
 
 
 def _parse_cameras(subject: str, cameras: list[dict[str, Any]]) -> tuple[Resection, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import AtomicFile
+from ...runtime.bounds import npz, parsing
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.pose.skeleton import H36M17
 from .projection import project
@@ -141,11 +141,9 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     """The file's arrays, after checks that their shapes, types and values fit each other."""
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="the path of cmu_h36m17.npz")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            fields = {key: file[key] for key in _FIELDS if key in file}
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise _format_error(path, f"cannot be read ({error})", "an npz without pickled objects, as cmu_h36m17.npz") from error
+    expected = "an npz without pickled objects, as cmu_h36m17.npz"
+    with parsing(f"motion-capture file {path}", expected=expected), npz(path) as file:
+        fields = {key: file[key] for key in _FIELDS if key in file}
     if missing := [key for key in _FIELDS if key not in fields]:
         raise _format_error(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))
 

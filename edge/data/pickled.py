@@ -7,6 +7,7 @@ call records its arguments in one, and only the symbols that describe numpy arra
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.bounds import MOST_NODES, check_archive
 from ...runtime.errors import ArtefactError, MissingError
 
 _ALLOWED = {
@@ -29,6 +31,7 @@ _ALLOWED = {
     for module in modules
 }
 _NUMBER = re.compile(r"b1|[iu][1248]|f[248]")
+_MOST_STEPS = 10_000_000  # of a stream; Human3.6M's has some thousands
 _DEPTH = 10  # most levels of nested dictionaries and lists; the data sets have 4
 _EXPECTED = "dictionaries, lists and arrays of numbers, nothing else"
 
@@ -70,19 +73,49 @@ def read_pickled(path: Path, field: str) -> Any:
     if not path.is_file():
         raise MissingError(f"there is no file {path}", expected=f"an npz with {field}")
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:
             if f"{field}.npy" not in archive.namelist():
                 names = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:9])
                 raise _format_error(path, f"lacks {field}", f"an npz with it; this one holds {names or 'nothing'}")
             with archive.open(f"{field}.npy") as file:
-                return _to_data(_unpickle(file), _DEPTH)
+                _check_size(file)
+            with archive.open(f"{field}.npy") as file:
+                content = _unpickle(file)
+            return _to_data(content, _DEPTH, _Budget())
     except ArtefactError:
         raise
     except Exception as error:  # a malicious stream may raise any exception
         raise _format_error(path, f"cannot be read: {str(error) or type(error).__name__}", f"{field}: {_EXPECTED}") from error
 
 
+class _Budget:
+    """How many values may yet come: a few lists that hold each other many times would be endless."""
+
+    left = MOST_NODES
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError(f"more than {MOST_NODES} values")
+
+
 def _unpickle(file: IO[bytes]) -> Any:
+    _skip_header(file)
+    return _SymbolUnpickler(file, encoding="latin1").load()
+
+
+def _check_size(file: IO[bytes]) -> None:
+    """Refuse a stream whose number of steps, or of places for results, would take memory before there is data in them."""
+    _skip_header(file)
+    for steps, (operation, argument, _) in enumerate(pickletools.genops(file)):
+        if steps > _MOST_STEPS:
+            raise ValueError(f"more than {_MOST_STEPS} steps")
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > _MOST_STEPS:
+            raise ValueError(f"a place with the number {argument}")
+
+
+def _skip_header(file: IO[bytes]) -> None:
     version = np.lib.format.read_magic(file)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if header is None:
@@ -90,24 +123,24 @@ def _unpickle(file: IO[bytes]) -> Any:
     _, _, dtype = header(file)
     if not dtype.hasobject:
         raise ValueError(f"it is an array of {dtype}, not a pickled object")
-    return _SymbolUnpickler(file, encoding="latin1").load()
 
 
-def _to_data(node: Any, depth: int) -> Any:
+def _to_data(node: Any, depth: int, budget: _Budget) -> Any:
+    budget.spend()
     if depth < 0:
         raise ValueError(f"more than {_DEPTH} levels")
     if isinstance(node, dict):
         if invalid := [key for key in node if not isinstance(key, str | int)]:
             raise ValueError(f"a key of type {type(invalid[0]).__name__}")
-        return {str(key): _to_data(value, depth - 1) for key, value in node.items()}
+        return {str(key): _to_data(value, depth - 1, budget) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return [_to_data(value, depth - 1) for value in node]
+        return [_to_data(value, depth - 1, budget) for value in node]
     if node is None or isinstance(node, str | int | float):
         return node
     if isinstance(node, _Symbol) and node.name == "_reconstruct":
         _, shape, dtype, fortran, content = _state(node, 5)
         if dtype.args[0].startswith("O"):
-            items = [_to_data(value, depth - 1) for value in content]
+            items = [_to_data(value, depth - 1, budget) for value in content]
             return items[0] if shape == () else items
         return _to_array(content, dtype).reshape(shape, order="F" if fortran else "C")
     if isinstance(node, _Symbol) and node.name == "scalar":

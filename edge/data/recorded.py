@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.artefact.atomic import AtomicFile
+from ...runtime.bounds import npz, parsing
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from .sequences import JOINTS, PoseSequence
 
@@ -109,22 +110,19 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
     selected = None if subjects is None else set(subjects)
     if not path.is_file():
         raise MissingError(f"there is no file of recorded sequences {path}", expected=_EXPECTED_FILE)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            labels = _labels(path, file)
-            if selected and (unknown := selected - set(labels["subject"])):
-                raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
-            recorded = []
-            for i in range(len(labels["clip_id"])):
-                label = {key: texts[i] for key, texts in labels.items()}
-                if (split is None or label["split"] == split) and (selected is None or label["subject"] in selected):
-                    clip_id = label["clip_id"]
-                    arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key not in _OPTIONAL or f"{key}.{i}" in file}
-                    _check_arrays(path, clip_id, arrays)
-                    sequence = PoseSequence(**arrays, clip_id=clip_id, action=label["action"])
-                    recorded.append(RecordedSequence(sequence, label["subject"], label["split"]))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise _format_error(path, f"cannot be read ({error})", _EXPECTED_FILE) from error
+    with parsing(f"file of recorded sequences {path}", expected=_EXPECTED_FILE), npz(path) as file:
+        labels = _labels(path, file)
+        if selected and (unknown := selected - set(labels["subject"])):
+            raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
+        recorded = []
+        for i in range(len(labels["clip_id"])):
+            label = {key: texts[i] for key, texts in labels.items()}
+            if (split is None or label["split"] == split) and (selected is None or label["subject"] in selected):
+                clip_id = label["clip_id"]
+                arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key not in _OPTIONAL or f"{key}.{i}" in file}
+                _check_arrays(path, clip_id, arrays)
+                sequence = PoseSequence(**arrays, clip_id=clip_id, action=label["action"])
+                recorded.append(RecordedSequence(sequence, label["subject"], label["split"]))
     return recorded
 
 

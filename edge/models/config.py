@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...runtime.bounds import check_bytes
 from ...runtime.errors import UsageError
 from ...runtime.pose.keypoints import View
 from ...runtime.pose.skeleton import H36M_ORDERS
@@ -24,6 +25,8 @@ MIXER_CONFIGS: dict[MixerKind, type[MixerConfig]] = {
     "retention": RetentionConfig,
     "dssm": DSSMConfig,
 }
+
+_MOST_LAYERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,10 @@ class LifterConfig:
         self._check_view()
 
     def _check_sizes(self) -> None:
+        if self.layers > _MOST_LAYERS:
+            raise UsageError(f"a lifter of {self.layers} layers", expected=f"at most {_MOST_LAYERS}")
+        weights = self.layers * self.dim**2 * (4 + 2 * self.mlp_ratio)
+        check_bytes("a lifter of that size", 4 * weights, error=UsageError)
         if self.dim % self.heads:
             raise UsageError(
                 f"a lifter of {self.dim} channels in {self.heads} heads", expected="heads that divide the channels"

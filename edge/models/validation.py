@@ -8,6 +8,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...runtime.errors import UsageError
 
+_MOST = 100_000
+"""Of any size: a record may claim a network of a billion layers."""
+
 
 def check_literals(config: Any) -> None:
     """Raises a UsageError where a field of type ``Literal`` holds another value."""
@@ -31,3 +34,5 @@ def check_whole_numbers(config: Any, noun: str, *names: str) -> None:
         value = getattr(config, name)
         if not isinstance(value, int | None):
             raise UsageError(f"a {noun} of {name} {value!r}", expected="a whole number")
+        if value is not None and value > _MOST:
+            raise UsageError(f"a {noun} of {name} {value}", expected=f"at most {_MOST}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...runtime.bounds import check_archive
 from ...runtime.errors import ArtefactError
 
 CONTAINERS = ("model_pos", "model", "state_dict")  # keys under which the published codes store a state dict
@@ -36,17 +38,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     path.open("rb").close()  # a file that cannot be opened raises its own OSError; errors below are about its content
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         with _numpy_ignored(path):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGED as error:  # torch's own message suggests to trust the file
+    except ArtefactError:
+        raise
+    except Exception as error:  # whatever a broken stream leads to; torch's own message suggests to trust the file
         raise ArtefactError(f"{path} is damaged, or holds code", expected="tensors by name") from error
     for name in CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not content or not all(isinstance(weight, Tensor) for weight in content.values()):
         raise ArtefactError(f"{path} holds no state dict", expected=f"tensors by name, or one in {', '.join(CONTAINERS)}")
+    for name, weight in content.items():  # a view of one number may claim to be terabytes
+        if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+            raise ArtefactError(f"{name} in {path} claims {weight.numel()} numbers", expected="tensors as large as their data")
     return content
 
 

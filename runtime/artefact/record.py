@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..bounds import MOST_JSON_BYTES
 from ..errors import ArtefactError
 
 
@@ -47,10 +48,12 @@ def read_record(
     Raises:
         ArtefactError: the text is not JSON, its version is unknown, or a field is wrong; the message names the field.
     """
+    if len(text) > MOST_JSON_BYTES:
+        raise ArtefactError(f"{place} has {len(text)} bytes", expected=f"{noun}, of {MOST_JSON_BYTES} at most", run=run)
     try:
         data = json.loads(text)
         schema = data["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"{place} is not {noun} ({error})", expected="JSON with a schema_version", run=run) from error
     readable = (*sorted(migrations), version)
     if type(schema) is not int or schema not in readable:
@@ -58,7 +61,7 @@ def read_record(
     for older in range(schema, version):
         try:
             data = migrations[older](data)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArtefactError(f"{place} is not {noun} ({error!r})", expected=f"schema {older}", run=run) from error
     try:
         return kind.model_validate_json(json.dumps(data))

@@ -25,6 +25,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..arrays import F64
+from ..bounds import check_nodes, parsing
 from ..errors import MissingError, UsageError, missing_extra
 from ..registry import suggest
 from ..toml_file import read_toml
@@ -67,7 +68,8 @@ def read_camera(spec: str | Path) -> Camera:
     if path.stat().st_size > _MOST_BYTES:
         raise UsageError(f"{path} has {path.stat().st_size} bytes", expected=_EXPECTED)
     try:
-        return _read(path, name)
+        with parsing(str(path), expected=_EXPECTED, error=UsageError):
+            return _read(path, name)
     except UsageError as error:
         if error.what.startswith(str(path)):
             raise
@@ -230,6 +232,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise UsageError(f"{path} is not YAML ({first})", expected=_EXPECTED) from None
+    check_nodes(entries)  # a name in YAML may stand for a list of names
     if not isinstance(entries, dict):
         raise UsageError(f"{path} holds no names and values", expected=_EXPECTED)
     return {str(key): value for key, value in entries.items()}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SourceError, missing_extra
+from ..bounds import check_bytes
+from ..errors import PoseEdgeError, SourceError, missing_extra
 
 _MOST_RECORD_BYTES = 2**30
 _log = logging.getLogger(__name__)
@@ -94,17 +95,21 @@ def _records(path: Path) -> Iterator[Any]:
     try:
         import zstandard  # noqa: F401
         from mcap.exceptions import InvalidMagic, UnsupportedCompressionError
-        from mcap.stream_reader import StreamReader
+        from mcap.stream_reader import StreamReader, breakup_chunk
     except ImportError as error:
         raise missing_extra((error.name or "mcap").partition(".")[0], "ros", "reading recordings in MCAP") from None
     count = 0
     with path.open("rb") as file:
-        records = iter(StreamReader(file, validate_crcs=True, record_size_limit=_MOST_RECORD_BYTES).records)
+        most = min(_MOST_RECORD_BYTES, path.stat().st_size)  # what a record claims is allocated
+        reader = StreamReader(file, validate_crcs=True, record_size_limit=most, emit_chunks=True)
+        records = iter(_broken_up(reader.records, breakup_chunk, file_bytes=most))
         while True:
             try:
                 record = next(records)
             except StopIteration:
                 return
+            except PoseEdgeError:
+                raise
             except UnsupportedCompressionError as error:
                 raise missing_extra("lz4", "ros", f"reading {path} ({error})") from None
             except Exception as error:  # whatever a broken byte leads to in the reader and in its decompressor
@@ -115,3 +120,18 @@ def _records(path: Path) -> Iterator[Any]:
                 return
             count += 1
             yield record
+
+
+def _broken_up(records: Iterator[Any], breakup_chunk: Any, *, file_bytes: int) -> Iterator[Any]:
+    """The records, and those inside chunks, whose size is known before they are unpacked."""
+    import zstandard
+
+    for record in records:
+        if type(record).__name__ != "Chunk":
+            yield record
+            continue
+        size = record.uncompressed_size
+        if record.compression == "zstd":
+            size = max(size, zstandard.frame_content_size(record.data))
+        check_bytes("a chunk of the recording", size, file_bytes=file_bytes, error=SourceError)
+        yield from breakup_chunk(record, validate_crc=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F32
+from ..bounds import check_people, parsing
 from ..errors import PoseEdgeError, SourceError
 from ..events import PoseFrame
 from ..pose.camera import Intrinsics
@@ -28,6 +29,7 @@ RUN = "posemoe.run"
 """Name of the metadata record that says what made a recording."""
 
 VERSION = 1
+_OWN = "one that posemoe-edge recorded"
 
 
 def keypoints_text(frame: PoseFrame) -> str:
@@ -56,10 +58,8 @@ def poses_of(text: str | bytes) -> dict[int, F32]:
     Raises:
         SourceError: another text.
     """
-    try:
+    with parsing("a message that holds no poses", expected=_OWN, error=SourceError):
         return {int(person): _unpacked(packed) for person, packed in json.loads(text).get("poses", {}).items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"a message that holds no poses ({error!r:.80})", expected="one that posemoe-edge recorded") from None
 
 
 def people_of(text: str | bytes) -> People:
@@ -68,20 +68,17 @@ def people_of(text: str | bytes) -> People:
     Raises:
         SourceError: another text.
     """
-    try:
+    with parsing("a message that holds no keypoints", expected=_OWN, error=SourceError):
         record = json.loads(text)
         if record["version"] > VERSION:
             raise SourceError(f"keypoints of version {record['version']}", expected=f"at most {VERSION}")
+        check_people("a message", len(record["people"]), error=SourceError)
         return People(
             float(record["t_s"]),
             {int(person): _keypoints(entry) for person, entry in record["people"].items()},
             truth_m=_truth(record, "truth_m"),
             truth_root_m=_truth(record, "truth_root_m"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(
-            f"a message that holds no keypoints ({error!r:.80})", expected="one that posemoe-edge recorded"
-        ) from None
 
 
 def run_record(run: RunInfo) -> dict[str, str]:
@@ -108,7 +105,8 @@ def run_record(run: RunInfo) -> dict[str, str]:
 
 def recorded_fps(record: Mapping[str, str]) -> float | None:
     """The nominal frame rate of the source that was recorded."""
-    return float(record["fps"]) if "fps" in record else None
+    with parsing("the recorded rate", expected="one of posemoe-edge", error=SourceError):
+        return float(record["fps"]) if "fps" in record else None
 
 
 def recorded_camera(record: Mapping[str, str]) -> Camera | None:
@@ -143,7 +141,7 @@ def recorded_view(record: Mapping[str, str]) -> Camera | FieldOfView | None:
             world_from_camera=_array(entries.get("world_from_camera")),
             height_m=entries.get("height_m"),
         )
-    except (KeyError, TypeError, ValueError, PoseEdgeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, PoseEdgeError) as error:
         raise SourceError(f"the recorded camera cannot be read ({error!s:.80})", expected="one of posemoe-edge") from None
 
 

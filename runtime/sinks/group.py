@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
+from ..errors import MissingError
 from ..events import Event
 from .base import BaseSink, RunInfo, Sink
 from .queued import QueuedSink
@@ -72,6 +74,15 @@ class SinkGroup(BaseSink):
                 self._sinks.remove(sink)
                 with suppress(Exception):  # a full disk fails a second time
                     sink.abort()
-                self.failures.append(error)
                 failed = sink.sink if isinstance(sink, QueuedSink) else sink
+                error = _with_the_path(error, failed)
+                self.failures.append(error)
                 log.warning("%s failed and gets no further events: %s", type(failed).__name__, error)
+
+
+def _with_the_path(error: Exception, sink: Sink) -> Exception:
+    """An error of the disk with the file that the user knows: the system names none, or a draft."""
+    path = getattr(sink, "path", None)
+    if not isinstance(error, OSError) or error.strerror is None or not isinstance(path, Path):
+        return error
+    return MissingError(f"{path} cannot be written on ({error.strerror})", expected="a disk with space and write permission")

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..bounds import check_people, parsing
 from ..errors import FrameError, PoseEdgeError, SourceError
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, H36M17, Skeleton
@@ -64,7 +65,7 @@ class JsonLinesSource(BaseSource):
                     if self._max_frames is not None and given >= self._max_frames:
                         return
                     try:
-                        people = _people(line, arrived_s=time.monotonic() if self._stdin else None)
+                        people = _checked_people(line, arrived_s=time.monotonic() if self._stdin else None)
                     except PoseEdgeError as error:
                         self._refuse(number, error)
                         continue
@@ -95,6 +96,11 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def _checked_people(line: bytes, *, arrived_s: float | None) -> People:
+    with parsing("the line", expected=_EXPECTED, error=FrameError):
+        return _people(line, arrived_s=arrived_s)
+
+
 def _people(line: bytes, *, arrived_s: float | None) -> People:
     """The people of a line; a ``FrameError`` if it is wrong."""
     try:
@@ -114,6 +120,7 @@ def _people(line: bytes, *, arrived_s: float | None) -> People:
     size = None
     if "width_px" in record or "height_px" in record:
         size = ImageSize(_number(record, "width_px"), _number(record, "height_px"))
+    check_people("the line", len(record["people"]), error=FrameError)
     keypoints = dict[int, Keypoints]()
     for person, points in record["people"].items():
         if not (person.isdecimal() and str(int(person)) == person):

@@ -8,7 +8,6 @@ refuses them.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import F32
+from ..bounds import check_people, npz, parsing
 from ..errors import FrameError, SourceError
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, H36M17, SKELETONS
@@ -114,19 +114,18 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         neighbours = {file.name: str(file) for file in path.parent.glob("*.npz")}
         suggestion = suggest(path.name, neighbours, forms=neighbours)
         raise SourceError(f"no file {path}{suggestion}", expected="an .npz file with 'keypoints' (T, 17, 3)")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+    with path.open("rb") as file:
+        if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise SourceError(f"{path} holds one bare array", expected="an .npz file with 'keypoints' (T, 17, 3)")
-        with archive:
-            return {name: archive[name] for name in archive.files if name in _KEYS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{path} cannot be read ({error})", expected="an .npz file of plain numbers") from None
+    with parsing(str(path), expected="an .npz file of plain numbers", error=SourceError), npz(path) as archive:
+        return {name: archive[name] for name in archive.files if name in _KEYS}
 
 
 def _people(values: NDArray[Any], name: str, channels: tuple[int, ...], path: Path) -> F32:
     """(T, 17, C) or (T, P, 17, C) as float32 (T, P, 17, C)."""
     numbers = _numbers(values, name, channels, path)
+    if values.ndim == 4:
+        check_people(str(path), values.shape[1], error=SourceError)
     return numbers if values.ndim == 4 else numbers[:, None]
 
 

@@ -13,6 +13,7 @@ from ..errors import missing_extra
 from .base import BaseSource
 
 _LOG_LEVEL_SILENT = 0  # of cv2.setLogLevel
+_MOST_PIXELS = 1 << 27  # of a picture: 400 MB in memory, of a file that may have a kilobyte
 WITHOUT_A_CAMERA = 'posemoe-edge run "synthetic://walk?people=1"'
 
 
@@ -44,6 +45,7 @@ class CaptureSource(BaseSource):
 
 def import_cv2() -> Any:
     """The module ``cv2``, or a ``MissingError`` that names the extra."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(_MOST_PIXELS))  # it reads that when it is loaded
     try:
         import cv2
     except ImportError:

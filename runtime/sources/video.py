@@ -39,7 +39,7 @@ class VideoSource(CaptureSource):
         try:
             str(self.path.absolute()).encode()
         except UnicodeEncodeError:  # OpenCV would end the process
-            raise SourceError(f"the name {ascii(str(self.path))} is not UTF-8", expected="a file under another name") from None
+            raise SourceError(f"the name {str(self.path)!a} is not UTF-8", expected="a file under another name") from None
 
     @property
     def info(self) -> SourceInfo:

@@ -327,9 +327,12 @@ def run_with(
         return raised
 
 
-def test_an_error_of_the_source_aborts_the_sinks(model: Model, people_at: PeopleAt) -> None:
+@pytest.mark.parametrize(("frames", "end"), [(0, "abort"), (1, "close")])
+def test_after_an_error_of_the_source_sinks_keep_what_was_lifted(
+    model: Model, people_at: PeopleAt, frames: int, end: str
+) -> None:
     sink, error = RecordingSink(), SourceError("unplugged")
-    assert run_with([people_at(0, 0)], model, [sink], error) is error and sink.lifecycle == ["open", "abort"]
+    assert run_with([people_at(0, 0)] * frames, model, [sink], error) is error and sink.lifecycle == ["open", end]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), CheckFailedError("drifted")])

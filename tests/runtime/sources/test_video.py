@@ -134,12 +134,18 @@ def test_a_file_that_is_no_video_is_a_source_error(tmp_path: Path, content: byte
 
 
 @pytest.mark.parametrize(("name", "fourcc"), [("walk.mp4", "mp4v"), ("walk.avi", "MJPG")])
-def test_a_truncated_video_ends_with_an_error(tmp_path: Path, name: str, fourcc: str) -> None:
+def test_a_truncated_video_is_read_as_far_as_it_goes(
+    tmp_path: Path, name: str, fourcc: str, caplog: pytest.LogCaptureFixture
+) -> None:
     write_video(tmp_path / name, fourcc)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(SourceError, match=r"ended early, after \d+ of 24 frames|cannot be read as a video"):
-        read(tmp_path / name)
+    if name.endswith("mp4"):  # what says where its frames are stands at the end
+        with pytest.raises(SourceError, match="cannot be read as a video"):
+            read(tmp_path / name)
+    else:
+        assert 0 < len(read(tmp_path / name)) < 24
+        assert "its header counts 24" in caplog.text
 
 
 def test_opencv_and_ffmpeg_write_nothing_beside_the_error(tmp_path: Path) -> None:
@@ -161,7 +167,11 @@ for name in sys.argv[1:]:
     names = [str(tmp_path / name) for name in ("cut.avi", "none.mp4")]
     # In a separate process: FFmpeg's log level is read once, and the tests above have written videos.
     process = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True, timeout=60, check=False)
-    assert (process.returncode, process.stdout.split(), process.stderr) == (0, ["SourceError"] * 2, "")
+    assert (process.returncode, process.stdout.split(), process.stderr) == (
+        0,
+        ["SourceError"],
+        f"{names[0]}: 20 pictures could be read",
+    )
 
 
 def test_a_missing_video_is_found_out_before_it_is_opened() -> None:
