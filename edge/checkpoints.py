@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ..export.reference import beside
 from ..runtime.errors import ArtefactError, MissingError, UsageError
+from ..runtime.file_kind import check_stand_in
 from .models.lifter import Lifter
 from .models.topology import build, config_from
 from .official.conversion import convert_weight
 from .official.families import match_checkpoint
+from .official.names import clean_state_dict
 from .official.options import Options
-from .official.weights import clean_state_dict
 
 
 def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
@@ -32,6 +33,7 @@ def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
     for file in (path, record_path):
         if not file.is_file():
             raise MissingError(f"there are no weights at {file}", expected="a .safetensors file with its .json beside it")
+        check_stand_in(file, expected="weights that posemoe-edge wrote", text=file == record_path)
     try:
         record = json.loads(record_path.read_text())
         model = build(config_from(record["config"]))

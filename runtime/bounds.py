@@ -126,6 +126,8 @@ def parsing(place: str, *, expected: str, error: type[PoseEdgeError] = ArtefactE
         raise
     except Exception as fault:
         reason = str(fault).partition("\n")[0][:200] or type(fault).__name__
+        if "pickle" in reason:  # numpy advises to allow them, which would execute what they name
+            reason = "it holds pickled objects"
         if isinstance(fault, KeyError | AssertionError | RecursionError | MemoryError):
             reason = f"{type(fault).__name__}: {reason}"
         raise error(f"{place} cannot be read ({reason})", expected=expected, run=run) from fault

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...runtime.bounds import parsing
 from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.file_kind import check_stand_in
 from .mocap import Clip, load_clips
 from .recorded import load_recorded
 from .sequences import PoseSequence, evaluation_sequences
@@ -106,5 +107,6 @@ def evaluation_sets(
 
 def _field_names(path: Path) -> set[str]:
     """The names of an npz's arrays; the arrays themselves are not read."""
+    check_stand_in(path, expected="an npz")
     with parsing(f"data file {path}", expected="an npz", run="posemoe-edge import --help"), zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist()}

@@ -16,6 +16,7 @@ from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import write_atomically
 from ...runtime.bounds import check_bytes, parsing
 from ...runtime.errors import ArtefactError, MissingError, PoseEdgeError
+from ...runtime.file_kind import check_stand_in
 from .camera import Camera
 from .resection import Resection, resect
 
@@ -106,6 +107,7 @@ def read_cameras(path: Path) -> Cameras:
     """
     if not path.is_file():
         raise MissingError(f"there is no camera file {path}", expected="a JSON file, or data_2d_h36m_gt.npz in its place")
+    check_stand_in(path, expected="a JSON file of cameras", text=True)
     with parsing(f"camera file {path}", expected="subject -> four cameras of rotation, eye_m, focal_px, centre_px"):
         check_bytes(str(path), path.stat().st_size)
         record = json.loads(path.read_bytes())

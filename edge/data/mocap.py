@@ -15,6 +15,7 @@ from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.bounds import npz, parsing
 from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.file_kind import check_stand_in
 from ...runtime.pose.skeleton import H36M17
 from .projection import project
 
@@ -141,6 +142,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     """The file's arrays, after checks that their shapes, types and values fit each other."""
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="the path of cmu_h36m17.npz")
+    check_stand_in(path, expected="an npz of clips")
     expected = "an npz without pickled objects, as cmu_h36m17.npz"
     with parsing(f"motion-capture file {path}", expected=expected), npz(path) as file:
         fields = {key: file[key] for key in _FIELDS if key in file}

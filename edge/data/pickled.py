@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...runtime.bounds import MOST_NODES, check_archive
 from ...runtime.errors import ArtefactError, MissingError
+from ...runtime.file_kind import check_stand_in
 
 _ALLOWED = {
     (module, name)
@@ -72,6 +73,7 @@ def read_pickled(path: Path, field: str) -> Any:
     """
     if not path.is_file():
         raise MissingError(f"there is no file {path}", expected=f"an npz with {field}")
+    check_stand_in(path, expected=f"an npz with {field}")
     try:
         check_archive(path)
         with zipfile.ZipFile(path) as archive:

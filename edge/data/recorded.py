@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...runtime.artefact.atomic import AtomicFile
 from ...runtime.bounds import npz, parsing
 from ...runtime.errors import ArtefactError, MissingError, UsageError
+from ...runtime.file_kind import check_stand_in
 from .sequences import JOINTS, PoseSequence
 
 RECORDED_SPLITS = ("train", "test")
@@ -110,6 +111,7 @@ def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[st
     selected = None if subjects is None else set(subjects)
     if not path.is_file():
         raise MissingError(f"there is no file of recorded sequences {path}", expected=_EXPECTED_FILE)
+    check_stand_in(path, expected=_EXPECTED_FILE)
     with parsing(f"file of recorded sequences {path}", expected=_EXPECTED_FILE), npz(path) as file:
         labels = _labels(path, file)
         if selected and (unknown := selected - set(labels["subject"])):

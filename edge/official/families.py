@@ -5,16 +5,18 @@ Every name in a checkpoint must be known, and every weight of the network must b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...runtime.command import command
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.registry import suggest
 from ..models.config import LifterConfig
 from .alternating import alternating_weights, mixste_config, poseretnet_config, xpos_scales
 from .conversion import ConvertedWeight, Weights
 from .motionbert import motionbert_config, motionbert_weights
+from .names import FAMILY_MARKS, guess_family
 from .options import Options
 
 MOST_NAMES = 5  # in an error message
@@ -52,6 +54,18 @@ def match_checkpoint(family: str, weights: Weights, options: Options) -> tuple[L
     if family not in FAMILIES:
         raise UsageError(f"there is no family {family!r}{suggest(family, FAMILIES)}", expected=f"one of {', '.join(FAMILIES)}")
     reader = FAMILIES[family]
+    guessed = guess_family(weights)
+    if guessed not in (None, family):
+        raise ArtefactError(
+            f"the {len(weights)} weights are those of a {guessed}, not of a {family}",
+            expected=f"{guessed} as the family",
+            run=command("import", guessed, "FILE"),
+        )
+    if guessed is None and weights:
+        raise ArtefactError(
+            f"the checkpoint lacks {FAMILY_MARKS[family][0]}, and what marks others; it holds {_listed(sorted(weights))}",
+            expected=f"weights of one of {', '.join(FAMILIES)}",
+        )
     config = reader.configure(weights, options)
     converted = list(reader.weights(config))
     needed = [name for weight in converted for name in weight.sources]
@@ -59,9 +73,13 @@ def match_checkpoint(family: str, weights: Weights, options: Options) -> tuple[L
     unknown = sorted(set(weights) - set(needed) - reader.constants(config))
     for problem, names in (("lacks", missing), ("has odd keys", unknown)):
         if names:
-            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
             raise ArtefactError(
-                f"the checkpoint {problem}: {', '.join(names[:MOST_NAMES])}{more}",
+                f"the checkpoint {problem}: {_listed(names)}",
                 expected=f"the {len(needed)} weights of a {family}",
             )
     return config, converted
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}"

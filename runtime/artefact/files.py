@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ..errors import ArtefactError
+from ..file_kind import check_stand_in
 from .record import Record
 
 
@@ -45,6 +46,7 @@ def read_checked(path: Path, record: FileRecord, *, source: str, run: str) -> by
         raise ArtefactError(f"{path} is missing", expected=f"every file that {source} names", run=run)
     data = path.read_bytes()
     if len(data) != record.bytes:
+        check_stand_in(path, expected=f"{record.bytes} bytes, as {source} says", text=path.suffix == ".json")
         raise ArtefactError(f"{path} has {len(data)} bytes", expected=f"{record.bytes}, as {source} says", run=run)
     digest = hashlib.sha256(data).hexdigest()
     if digest != record.sha256:

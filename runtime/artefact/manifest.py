@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..errors import ArtefactError, MissingError
+from ..file_kind import check_stand_in
 from ..pose.keypoints import View
 from ..pose.skeleton import H36M_ORDERS
 from .atomic import write_atomically, write_together
@@ -160,6 +161,7 @@ def read_manifest(folder: Path) -> Manifest:
             expected="a complete artefact: the manifest is written last",
             run="posemoe-edge export",
         )
+    check_stand_in(path, expected="a manifest", text=True)
     return parse_manifest(path.read_bytes(), str(path))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ArtefactError
+from ..file_kind import check_stand_in
 from .manifest import Manifest, parse_manifest
 
 METADATA = "posemoe.manifest"
@@ -36,6 +37,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         ArtefactError: the file is not an ONNX file.
     """
+    check_stand_in(path, expected="a graph that export wrote")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             entries = [dict(_fields(data, *span)) for number, span in _fields(data, 0, len(data)) if number == METADATA_PROPS]

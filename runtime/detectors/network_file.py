@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import ArtefactError, MissingError
+from ..errors import MissingError
+from ..file_kind import check_stand_in
 
 _HEAD_BYTES = 512
-_WEB_PAGES = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def check_network_file(path: Path, *, expected: str, run: str | None = None) -> bytes:
@@ -24,13 +24,6 @@ def check_network_file(path: Path, *, expected: str, run: str | None = None) -> 
     """
     if not path.is_file():
         raise MissingError(f"no file {path}", expected=expected, run=run)
+    check_stand_in(path, expected=expected, run=run)
     with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-    if not head:
-        raise ArtefactError(f"{path} is empty", expected=expected, run=run)
-    if head.startswith(b"version https://git-lfs"):
-        run = run or f"git lfs pull --include {path.name}"
-        raise ArtefactError(f"{path} is a pointer of Git LFS, not the file itself", expected=expected, run=run)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_WEB_PAGES):
-        raise ArtefactError(f"{path} is a web page, not the file that it links to", expected=expected, run=run)
-    return head
+        return stream.read(_HEAD_BYTES)

@@ -27,6 +27,7 @@ import numpy as np
 from ..arrays import F64
 from ..bounds import check_nodes, parsing
 from ..errors import MissingError, UsageError, missing_extra
+from ..file_kind import check_stand_in
 from ..registry import suggest
 from ..toml_file import read_toml
 from .camera import Intrinsics
@@ -255,6 +256,7 @@ def _xml(path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    check_stand_in(path, expected=_EXPECTED, text=True, error=UsageError)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..bounds import check_bytes
 from ..errors import PoseEdgeError, SourceError, missing_extra
+from ..file_kind import check_stand_in
 
 _MOST_RECORD_BYTES = 2**30
 _log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ def _records(path: Path) -> Iterator[Any]:
                 raise missing_extra("lz4", "ros", f"reading {path} ({error})") from None
             except Exception as error:  # whatever a broken byte leads to in the reader and in its decompressor
                 if count == 0:
+                    check_stand_in(path, expected="a recording in MCAP", error=SourceError)
                     reason = "has another format" if isinstance(error, InvalidMagic) else f"{error!r:.80}"
                     raise SourceError(f"{path} cannot be read as MCAP ({reason})", expected="a recording in MCAP") from None
                 _log.warning("%s breaks off and is read up to there (%r)", path, error)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..bounds import check_people, parsing
 from ..errors import FrameError, PoseEdgeError, SourceError
+from ..file_kind import check_stand_in
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, H36M17, Skeleton
 from ..registry import suggest
@@ -76,6 +77,8 @@ class JsonLinesSource(BaseSource):
         if self.refused:
             _log.warning("%s: %d of %d lines were left out", self.name, self.refused, number)
         if not given:
+            if not self._stdin:
+                check_stand_in(self.path, expected=_EXPECTED, text=True, error=SourceError)
             raise SourceError(f"{self.name} has no keypoints in {number} lines", expected=_EXPECTED)
 
     def _refuse(self, number: int, error: PoseEdgeError) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arrays import F32
 from ..bounds import check_people, npz, parsing
 from ..errors import FrameError, SourceError
+from ..file_kind import check_stand_in
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, H36M17, SKELETONS
 from ..registry import suggest
@@ -114,6 +115,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         neighbours = {file.name: str(file) for file in path.parent.glob("*.npz")}
         suggestion = suggest(path.name, neighbours, forms=neighbours)
         raise SourceError(f"no file {path}{suggestion}", expected="an .npz file with 'keypoints' (T, 17, 3)")
+    check_stand_in(path, expected="an .npz file with 'keypoints' (T, 17, 3)", error=SourceError)
     with path.open("rb") as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise SourceError(f"{path} holds one bare array", expected="an .npz file with 'keypoints' (T, 17, 3)")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SourceError
+from ..file_kind import check_stand_in
 from .base import CameraFrame, SourceInfo
 from .opencv_capture import WITHOUT_A_CAMERA, CaptureSource, import_cv2, silenced
 
@@ -86,6 +87,7 @@ class VideoSource(CaptureSource):
             self._capture = cv2.VideoCapture(str(self.path.absolute()))
         if not self._capture.isOpened():
             self.close()
+            check_stand_in(self.path, expected="a video file", error=SourceError)
             raise SourceError(f"{self.path} cannot be read as a video", expected="a complete file that OpenCV can decode")
 
     def _stored_count(self) -> int | None:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.cli import run_verb
-from posemoe_edge.runtime import Model, load
-from posemoe_edge.runtime import people_finder
+from posemoe_edge.runtime import Model, load, people_finder
 from posemoe_edge.runtime.arrays import ImageBgr
 from posemoe_edge.runtime.artefact.manifest import read_manifest, write_manifest
 from posemoe_edge.runtime.detectors import Detection, Region

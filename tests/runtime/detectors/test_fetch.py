@@ -97,7 +97,7 @@ def test_a_detector_without_networks_in_packages_is_a_usage_error(cache: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:9ba9\nsize 2959046\n", "pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:9ba9\nsize 2959046\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
         (b"", "is empty"),
         (b"\x1c\x00\x00\x00TFL3" + bytes(99), "has 107 bytes; expected 2959046"),

@@ -15,7 +15,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:9ba9dd3d\
     ("content", "message"),
     [
         (b"", r"net\.tflite is empty; expected a network"),
-        (LFS_POINTER, r"net\.tflite is a pointer of Git LFS.*run: git lfs pull --include net\.tflite"),
+        (LFS_POINTER, r"net\.tflite is a Git LFS pointer.*run: git lfs pull --include net\.tflite"),
         (b"<!DOCTYPE html>\n<html lang=en>", "is a web page"),
         (b"\xef\xbb\xbf \n<HTML><head>", "is a web page"),
     ],
