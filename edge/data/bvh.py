@@ -6,6 +6,8 @@ Blender write, or process the frames one by one.
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +16,16 @@ import numpy as np
 from ...runtime.arrays import F64
 from ...runtime.bounds import check_bytes
 from ...runtime.errors import ArtefactError, MissingError
+from ...runtime.file_kind import check_stand_in
+from .frame_rate import frame_rate
 
-_LONGEST_STEP_S = 1.0
 _BYTES_A_CHARACTER = 10  # while it is read: the text, its words and their numbers
-_RATE_ROUNDING = 2e-3  # a rate this close to a whole number is that number: a frame time of 0.0083333 s is 120 Hz
+_ENCODINGS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_BLANKS = dict.fromkeys((0x00, 0x1A, 0xFEFF), " ")  # padding, the end mark of DOS, the byte order mark
+_COMMENT = re.compile(r"(?m)(^|(?<=\s))(#|//).*$")
+_HIERARCHY = re.compile(r"(?im)^\s*HIERARCHY\b")
+_MOTION = re.compile(r"(?im)(^|\})[ \t]*(?P<word>MOTION)[ \t]*(?=$|\r|Frames)")
+_MOTION_HEAD = re.compile(r"(?i)\s*Frames\s*:?\s*(?P<frames>\S+)\s+Frame\s*Time\s*:?\s*(?P<step>\S+)")
 
 
 @dataclass(frozen=True)
@@ -62,30 +70,41 @@ def read_bvh(path: Path) -> BvhMotion:
     if not path.is_file():
         raise MissingError(f"there is no BVH file {path}")
     check_bytes(str(path), _BYTES_A_CHARACTER * path.stat().st_size)
-    text = path.read_bytes().decode("utf-8", errors="replace").lstrip("\ufeff")
-    header, marker, rest = text.partition("MOTION")
-    if not marker or "HIERARCHY" not in header:
+    check_stand_in(path, expected="a BVH: HIERARCHY, then MOTION", text=True)
+    text = _plain_text(path.read_bytes())
+    header, marker, rest = _split_sections(text)
+    if not marker or not _HIERARCHY.search(header):
         raise _format_error(path, "is no BVH", "HIERARCHY, then MOTION")
     joints = _parse_hierarchy(path, header)
-    words = rest.replace(":", ": ", 2).split()
+    start = _MOTION_HEAD.match(rest)
     try:
-        if words[0] != "Frames:" or words[2:4] != ["Frame", "Time:"]:
-            raise ValueError(f"MOTION starts with {' '.join(words[:5])}")
-        frames, step_s = int(words[1]), float(words[4])
-        values = np.array(words[5:], np.float64)
-    except (ValueError, IndexError) as error:
+        if start is None:
+            raise ValueError(f"MOTION starts with {' '.join(rest.split()[:5])}")
+        frames, values = int(start["frames"]), np.array(rest[start.end() :].split(), np.float64)
+        fps = frame_rate(start["step"])
+    except (ValueError, ArithmeticError) as error:
         raise _format_error(path, f"cannot be read: {error}", "Frames: N, Frame Time: seconds, then numbers") from None
     channels = sum(len(joint.channels) for joint in joints)
     if frames < 1 or len(values) != frames * channels:
         raise _format_error(path, f"has {len(values)} values", f"{frames} frames of {channels} channels")
-    if not (0 < step_s < np.inf and np.isfinite(values).all()):
-        raise _format_error(path, "has values or a frame time that are not finite", "degrees and lengths, a positive time")
-    if step_s > _LONGEST_STEP_S:  # three frames at a million seconds would be resampled to terabytes
-        raise _format_error(path, f"has a frame time of {step_s:g} s", f"at most {_LONGEST_STEP_S:g} s")
-    rate = 1 / step_s
-    whole = round(rate)
-    fps = float(whole) if abs(rate - whole) < _RATE_ROUNDING * rate else rate
+    if not np.isfinite(values).all():
+        raise _format_error(path, "has values that are not finite", "degrees and lengths")
     return BvhMotion(joints, values.reshape(frames, channels), fps)
+
+
+def _plain_text(data: bytes) -> str:
+    """The text of a file in UTF-8 or UTF-16, without comments, zeros and the end mark of DOS."""
+    encoding = next((encoding for mark, encoding in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data[:2]:  # UTF-16 without its mark: a letter of HIERARCHY and a zero
+        encoding = "utf-16-le" if data[:1] != b"\0" else "utf-16-be"
+    text = data.decode(encoding, errors="replace").translate(_BLANKS)
+    return _COMMENT.sub("", text) if "#" in text or "//" in text else text
+
+
+def _split_sections(text: str) -> tuple[str, str, str]:
+    """What is before the line MOTION, the word, and what follows. A joint's name may contain the word."""
+    found = _MOTION.search(text)
+    return (text[: found.start("word")], found["word"], text[found.end("word") :]) if found else (text, "", "")
 
 
 def joint_positions(motion: BvhMotion) -> F64:
@@ -141,13 +160,16 @@ def _axis_rotation(angle: F64, axis: int) -> F64:
 
 def _parse_hierarchy(path: Path, header: str) -> tuple[BvhJoint, ...]:
     lines = [line.strip() for line in header.replace("{", "\n{\n").replace("}", "\n}\n").splitlines() if line.strip()]
+    first = next(n for n, line in enumerate(lines) if _HIERARCHY.match(line))
+    lines[first] = lines[first][len("HIERARCHY") :].strip()
     joints: list[BvhJoint] = []
     open_joints: list[int] = []  # those whose closing brace has not come yet
-    for line in lines[lines.index("HIERARCHY") + 1 :] if "HIERARCHY" in lines else lines:
+    for line in filter(None, lines[first:]):
         word, *rest = line.split()
+        word = word.upper()
         try:
-            if word in ("ROOT", "JOINT", "End"):
-                name = f"{joints[open_joints[-1]].name} end" if word == "End" else " ".join(rest)
+            if word in ("ROOT", "JOINT", "END"):
+                name = f"{joints[open_joints[-1]].name} end" if word == "END" else " ".join(rest)
                 joints.append(BvhJoint(name, open_joints[-1] if open_joints else -1, (0.0, 0.0, 0.0), ()))
             elif word == "{":
                 open_joints.append(len(joints) - 1)

@@ -20,6 +20,7 @@ from ...runtime.pose.skeleton import H36M17
 from .projection import project
 
 SPLITS = ("train", "val", "test")
+_EXPECTED = "an npz without pickled objects, as cmu_h36m17.npz"
 _FIELDS = ("rel", "root", "offsets", "clip_id", "subject", "action", "split", "skeleton", "parents", "fps")
 _REL_UNIT_M = np.float32(1e-4)  # the file stores joints as int16, in tenths of a millimetre from the root
 
@@ -142,9 +143,8 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     """The file's arrays, after checks that their shapes, types and values fit each other."""
     if not path.is_file():
         raise MissingError(f"there is no motion-capture file {path}", expected="the path of cmu_h36m17.npz")
-    check_stand_in(path, expected="an npz of clips")
-    expected = "an npz without pickled objects, as cmu_h36m17.npz"
-    with parsing(f"motion-capture file {path}", expected=expected), npz(path) as file:
+    check_stand_in(path, expected=_EXPECTED)
+    with parsing(f"motion-capture file {path}", expected=_EXPECTED), npz(path) as file:
         fields = {key: file[key] for key in _FIELDS if key in file}
     if missing := [key for key in _FIELDS if key not in fields]:
         raise _format_error(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))

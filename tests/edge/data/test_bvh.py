@@ -322,7 +322,7 @@ def test_mappings_are_weighted_means_for_all_joints(mapping: SkeletonMapping) ->
         (("Frames: 3", "Frames: 0"), "has 153 values"),
         (("Frames: 3", "Frames: many"), "cannot be read: invalid literal"),
         (("Frame Time: 0.0200000", ""), "cannot be read: MOTION starts with"),
-        (("Frame Time: 0.0200000", "Frame Time: 0"), "frame time that are not finite"),
+        (("Frame Time: 0.0200000", "Frame Time: 0"), "frame time of 0, which is not positive and finite"),
         (("CHANNELS 3", "CHANNELS 4"), "cannot be read at 'CHANNELS 4 Xposition Yposition Zposition'"),
         (("Xposition", "Wposition"), "unknown channel Wposition"),
         (("OFFSET 0.000000 0.000000 0.000000", "OFFSET 0 0"), "cannot be read at 'OFFSET 0 0'"),
