@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.files import sha256
 from ...runtime.errors import MissingError, UsageError, missing_extra
+from ...runtime.file_kind import check_stand_in
 from ...runtime.toml_file import read_toml
 from .output import Output, Result, megabytes, verb
 
@@ -21,7 +22,7 @@ OPTIONS = {
     **dict.fromkeys(FAMILIES, ("config",)),
     "h36m": ("keypoints", "cameras"),
     "3dhp": ("fps",),
-    "bvh": ("split", "fps", "unit_m", "stature_m"),
+    "bvh": ("split", "fps", "unit_m", "stature_m", "up", "mapping"),
 }
 """KIND -> the options that only apply to it and to other kinds that list them."""
 
@@ -59,6 +60,16 @@ OPTIONS = {
 @click.option(
     "--stature-m", type=click.FloatRange(min=0, min_open=True), help="bvh: height of the person, instead of --unit-m."
 )
+@click.option(
+    "--up",
+    type=click.Choice(["x", "y", "z", "-x", "-y", "-z"]),
+    help="bvh: the axis of the files that points up; default: the rest pose's.",
+)
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='bvh: a .json or .toml file of the joints of another skeleton: hip = "Pelvis".',
+)
 @verb
 def command(
     output: Output, kind: str, files: tuple[Path, ...], out: Path | None, config: tuple[str, ...], **options: Any
@@ -80,7 +91,7 @@ def command(
             raise UsageError(f"{len(files)} files for import {kind}", expected="one checkpoint")
         return _import_weights(output, kind, files[0], config, out or Path(f"{kind}-weights"))
     out = out or Path(f"{kind}.npz")
-    inputs = [*files, *(options[name] for name in ("keypoints", "cameras") if options[name])]
+    inputs = [*files, *(options[name] for name in ("keypoints", "cameras", "mapping") if options[name])]
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
         raise UsageError(f"{out} would overwrite a file that is read", expected="another --out")
     options = {name: options[name] for name in OPTIONS[kind] if options[name] is not None}
@@ -147,11 +158,13 @@ def _import_3dhp(output: Output, files: tuple[Path, ...], out: Path, *, fps: flo
     return _report(output, "3dhp", out, ((entry.split, entry.frames) for entry in saved), noun="recorded sequences")
 
 
-def _import_bvh(output: Output, files: tuple[Path, ...], out: Path, **options: Any) -> Result:
+def _import_bvh(output: Output, files: tuple[Path, ...], out: Path, *, mapping: Path | None = None, **options: Any) -> Result:
     from ..data.bvh_clips import load_bvh_files
     from ..data.mocap import save_clips
 
-    clips = [clip for path in files for clip in load_bvh_files(path, **options)]
+    if mapping is not None:
+        options["mapping"] = read_mapping(mapping)
+    clips = load_bvh_files(*files, **options)
     save_clips(out, clips)
     return _report(output, "bvh", out, ((clip.split, len(clip)) for clip in clips), noun="clips")
 
@@ -176,16 +189,8 @@ def _report(output: Output, kind: str, out: Path, parts: Iterable[tuple[str, int
 def parse_config(entry: str) -> dict[str, Any]:
     """The keys and values of one ``--config``: ``key=value``, or a .json or .toml file."""
     path = Path(entry)
-    if path.suffix == ".json" and path.is_file():
-        try:
-            values = json.loads(path.read_text())
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is not JSON: {error}", expected="an object of keys") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"{path} holds no object", expected="an object of keys")
-        return values
-    if path.suffix == ".toml" and path.is_file():
-        return read_toml(path)
+    if path.suffix in (".json", ".toml") and path.is_file():
+        return _read_table(path)
     key, equals, value = entry.partition("=")
     if not equals or not key.isidentifier():
         raise UsageError(f"--config {entry}", expected="KEY=VALUE, or a .json or .toml file that exists")
@@ -193,3 +198,30 @@ def parse_config(entry: str) -> dict[str, Any]:
         return {key: json.loads(value)}
     except (ValueError, RecursionError):
         return {key: value}
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The file of ``--mapping``: Human3.6M's joints, each as the name of a joint, or as names with weights."""
+    if not path.is_file():
+        raise MissingError(f"there is no mapping {path}", expected="a .json or .toml file")
+    table = _read_table(path)
+    for joint, row in table.items():
+        weights = list(row.values()) if isinstance(row, dict) else []
+        numbers = bool(weights) and all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights)
+        if not (isinstance(row, str) or numbers):
+            raise UsageError(f"{path}: {joint} is {row!r}", expected='a joint of the file, or {"LThigh": 0.5, "RThigh": 0.5}')
+    return table
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """The keys and values of a .json or .toml file."""
+    if path.suffix != ".json":
+        return read_toml(path)
+    check_stand_in(path, expected="an object of keys", text=True, error=UsageError)
+    try:
+        values = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}", expected="an object of keys") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no object", expected="an object of keys")
+    return values

@@ -130,6 +130,12 @@ def joint_positions(motion: BvhMotion) -> F64:
     return positions
 
 
+def rest_pose(motion: BvhMotion) -> BvhMotion:
+    """One frame without rotations, in which each joint is at its offset."""
+    row = [joint.offset[axis] if is_position else 0.0 for joint in motion.joints for is_position, axis in joint.channels]
+    return replace(motion, values=np.array([row], np.float64))
+
+
 def _positions_are_added(motion: BvhMotion) -> bool:
     """Whether position channels below the root are added to the offset; otherwise they replace it. Writers do either.
 

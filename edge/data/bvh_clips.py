@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ...runtime.arrays import F64
 from ...runtime.errors import MissingError, UsageError
 from ...runtime.pose.skeleton import H36M17
-from .bvh import BvhMotion, joint_positions, read_bvh
+from .bvh import BvhMotion, joint_positions, read_bvh, rest_pose
 from .mocap import SPLITS, Clip
 from .resample import resample
-from .skeleton_mappings import SkeletonMapping, custom_mapping, find_mapping, normalise_name
+from .skeleton_mappings import SkeletonMapping, match_skeleton, normalise_name
+from .stature import check_stature, stature
+from .up_axis import UP_AXES, UpAxis, find_up, turn_up
 
 FPS = 50.0
-STATURE_PER_CHAIN = 1.10  # stature by the length of the chain ankle to head centre, of the adults in the CMU data base
-STATURES_M = (0.6, 2.5)  # from toddlers to giants: outside of it the unit is wrong
 ANKLE_M = 0.08  # height of a standing ankle above the floor
-_TRUNK = tuple((a, b) for a, b in H36M17.bones if H36M17.joints[b] in ("spine", "thorax", "nose", "head"))
-_LEGS = tuple((a, b) for a, b in H36M17.bones if H36M17.joints[b].endswith(("knee", "ankle")))
 
 
 def load_bvh(
@@ -31,7 +29,7 @@ def load_bvh(
     mapping: Mapping[str, str | Mapping[str, float]] | None = None,
     unit_m: float | None = None,
     stature_m: float | None = None,
-    up: Literal["y", "z"] | None = None,
+    up: UpAxis | None = None,
     subject: str = "own",
     action: str = "",
     split: str = "train",
@@ -45,7 +43,7 @@ def load_bvh(
             ``SKELETON_MAPPINGS``.
         unit_m: length of the file's unit; None takes the mapping's (a centimetre except for CMU's).
         stature_m: scale to a person of this height instead.
-        up: the file's vertical axis; None takes the axis along which the head is above the hip.
+        up: the file's vertical axis; None takes the rest pose's, see ``find_up``.
         subject, action, split: labels of the clip.
         fps: frames per second of the clip; the file's frames are resampled.
 
@@ -63,64 +61,95 @@ def load_bvh(
     for name, length_m in (("unit", unit_m), ("stature", stature_m)):
         if length_m is not None and not 0 < length_m < np.inf:
             raise UsageError(f"a {name} of {length_m} m", expected="a positive length")
+    if up not in (None, *UP_AXES):
+        raise UsageError(f"{up!r} as the axis that points up", expected="one of " + ", ".join(UP_AXES))
     motion = read_bvh(path)
-    names = [joint.name for joint in motion.joints]
     try:
-        skeleton = find_mapping(names) if mapping is None else custom_mapping(mapping, names)
+        skeleton, names = match_skeleton([joint.name for joint in motion.joints], mapping)
     except UsageError as error:
         raise UsageError(f"{path}: {error.what}", expected=error.expected) from None
+    motion = replace(motion, joints=tuple(replace(joint, name=name) for joint, name in zip(motion.joints, names, strict=True)))
     joints = map_joints(motion, skeleton)  # (T, 17, 3) in the file's unit
     if up is None:
-        up = "y" if np.abs((joints[:, 10] - joints[:, 0]).mean(axis=0)).argmax() == 1 else "z"
-    if up == "y":
-        joints = np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1)
+        up = find_up(map_joints(rest_pose(motion), skeleton)[0], joints)
+    joints = turn_up(joints, up)
     if stature_m is not None:
         joints = joints * (stature_m / stature(joints))
     else:
-        joints = joints * (skeleton.unit_m if unit_m is None else unit_m)
-        if not STATURES_M[0] <= stature(joints) <= STATURES_M[1]:
-            raise UsageError(
-                f"the person of {path} would be {stature(joints):.3g} m tall", expected="another unit_m, or a stature_m"
-            )
+        unit_m = skeleton.unit_m if unit_m is None else unit_m
+        check_stature(joints, unit_m=unit_m, place=str(path), expected="another unit_m, or a stature_m", error=UsageError)
+        joints = joints * unit_m
     joints = _place_on_floor(resample(joints, fps=motion.fps, to_fps=fps))
     return Clip(path.stem, subject, action, split, native=True, fps=fps, joints_m=joints.astype(np.float32))
 
 
 def load_bvh_files(
-    path: Path,
-    *,
+    *paths: Path,
+    mapping: Mapping[str, str | Mapping[str, float]] | None = None,
     unit_m: float | None = None,
     stature_m: float | None = None,
+    up: UpAxis | None = None,
     split: str = "train",
     fps: float = FPS,
 ) -> list[Clip]:
-    """The clip of a BVH file, or the clips of all BVH files below a folder, with their path in it as id: ``test/anna/dance``.
+    """The clips of BVH files, and of all BVH files below folders, with their path in it as id: ``test/anna/dance``.
 
     A file below a folder that is named like a split belongs to that split, any other to ``split``. The folder that a file lies
-    in names its subject, unless it is the top folder or a split.
+    in names its subject, unless it is the top folder or a split. Hidden files are left out: other systems write them beside
+    the recordings. Files that would have one id are told apart by the folder that was given, or by their suffix.
 
     Raises:
-        MissingError: the folder holds no BVH file.
+        UsageError: a file is given twice.
+        MissingError: a folder holds no BVH file.
     """
-    if not path.is_dir():
-        return [load_bvh(path, unit_m=unit_m, stature_m=stature_m, split=split, fps=fps)]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".bvh" and file.is_file())
-    if not files:
-        raise MissingError(f"there is no BVH file in {path}", expected="names ending in .bvh")
+    found: dict[Path, tuple[Path, Path]] = {}  # the file -> the path that was given, its name below that
+    for path in paths:
+        for file in _bvh_files(path) if path.is_dir() else [path]:
+            if file.resolve() in found:
+                raise UsageError(f"{file} is given twice", expected="each file once")
+            found[file.resolve()] = (path, file.relative_to(path) if path.is_dir() else Path(file.name))
     clips = []
-    for file in files:
-        name = file.relative_to(path).with_suffix("")
+    for path, name in found.values():
         folders = name.parts[:-1]
         clip = load_bvh(
-            file,
+            path / name if path.is_dir() else path,
+            mapping=mapping,
             unit_m=unit_m,
             stature_m=stature_m,
+            up=up,
             subject=folders[-1] if folders and folders[-1] not in SPLITS else "own",
             split=next((folder for folder in folders if folder in SPLITS), split),
             fps=fps,
         )
-        clips.append(replace(clip, id=name.as_posix()))
-    return clips
+        clips.append(replace(clip, id=name.with_suffix("").as_posix()))
+    return _with_ids_of_their_own(clips, list(found))
+
+
+def _bvh_files(folder: Path) -> list[Path]:
+    """The BVH files below a folder, without hidden ones."""
+    files = [file for file in folder.rglob("*") if file.suffix.lower() == ".bvh" and file.is_file()]
+    files = sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    if not files:
+        raise MissingError(f"there is no BVH file in {folder}", expected="names ending in .bvh")
+    return files
+
+
+def _with_ids_of_their_own(clips: list[Clip], files: list[Path]) -> list[Clip]:
+    """The clips of files; those that share an id get that of their folder in front, and a number where that is not enough."""
+    shared = Counter(clip.id for clip in clips)
+    ids: set[str] = {name for name, count in shared.items() if count == 1}
+    renamed = []
+    for clip, file in zip(clips, files, strict=True):
+        name = clip.id
+        if shared[name] > 1:
+            base = name = f"{file.parent.name}/{file.stem}"
+            number = 1
+            while name in ids:
+                number += 1
+                name = f"{base}-{number}"
+            ids.add(name)
+        renamed.append(replace(clip, id=name))
+    return renamed
 
 
 def map_joints(motion: BvhMotion, mapping: SkeletonMapping) -> F64:
@@ -140,14 +169,12 @@ def map_joints(motion: BvhMotion, mapping: SkeletonMapping) -> F64:
     return np.asarray(weights @ joint_positions(replace(motion, joints=tuple(joints))))
 
 
-def stature(joints: F64) -> float:
-    """The approximate height of a person (T, 17, 3), from the lengths of legs, trunk and head; in the unit of the joints."""
-    mean = {pair: np.linalg.norm(joints[:, pair[1]] - joints[:, pair[0]], axis=-1).mean() for pair in (*_TRUNK, *_LEGS)}
-    return STATURE_PER_CHAIN * float(sum(mean[pair] for pair in _TRUNK) + sum(mean[pair] for pair in _LEGS) / 2)
-
-
 def _place_on_floor(joints_m: F64) -> F64:
-    """Joints (T, 17, 3) shifted: the mean root is above the origin, the 3rd percentile of the lower ankle is 8 cm high."""
-    low = np.percentile(joints_m[:, [3, 6], 2].min(axis=1), 3)
-    shifted: F64 = joints_m - np.array([*joints_m[:, 0, :2].mean(axis=0), low - ANKLE_M])
+    """Joints (T, 17, 3) shifted: the mean root is above the origin, the 3rd percentile of the lower ankle is 8 cm high.
+
+    Where another joint is lower than the floor would be, as in a handstand, that joint is on it.
+    """
+    ankle = np.percentile(joints_m[:, [3, 6], 2].min(axis=1), 3)
+    lowest = np.percentile(joints_m[..., 2].min(axis=1), 3)
+    shifted: F64 = joints_m - np.array([*joints_m[:, 0, :2].mean(axis=0), min(ankle - ANKLE_M, lowest)])
     return shifted

@@ -9,17 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.arrays import F32
 from ...runtime.errors import ArtefactError
 from ...runtime.pose.keypoints import normalise_screen
+from ...runtime.pose.skeleton import COCO17, H36M17, coco_to_h36m
 from .h36m_cameras import SIZES_PX, Cameras, Positions, Views, find_cameras, median_error_px, read_cameras, sample_points
-from .pickled import read_pickled
+from .pickled import field_names, read_pickled
+from .pixel_check import check_pixels
 from .recorded import RecordedSequence, SavedSequence, save_recorded
 from .sequences import JOINTS, PoseSequence
+from .stature import check_stature
 
 SPLIT_OF = {"S1": "train", "S5": "train", "S6": "train", "S7": "train", "S8": "train", "S9": "test", "S11": "test"}
 FPS = 50.0
 JOINTS_IN_FILE = 32
 H36M17_IN_FILE = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)  # the others do not move, or are duplicates
+METADATA = "metadata"
+LAYOUTS = {"h36m": H36M17.name, "coco": COCO17.name}  # layout_name in the files -> skeleton
 FITTING_PX = 40.0  # a larger median error means wrong cameras: it exceeds detectors' errors and omitted distortion together
 
 
@@ -58,6 +64,11 @@ def convert(path_3d: Path, path_2d: Path, out: Path, *, cameras: Path | None = N
         all_cameras, source = read_cameras(cameras), cameras
     else:
         source = cameras or path_2d
+        if joint_layout(source) == COCO17.name:
+            raise ArtefactError(
+                f"the joints of {source} are COCO's, which are no projection of the 3D file: cameras cannot be found from it",
+                expected="--cameras data_2d_h36m_gt.npz, or a JSON of cameras",
+            )
         all_cameras = find_cameras(positions, views if cameras is None else _read_views(cameras), source=source)
     error_px = {}
     for subject in positions:
@@ -109,11 +120,20 @@ def _read_positions(path: Path) -> Positions:
         joints_m = points[:, list(H36M17_IN_FILE)].astype(np.float32)
         if not np.isfinite(joints_m).all():
             raise _format_error(path, f"has positions of {subject} {action} that are not finite", "metres")
+        check_stature(
+            joints_m.astype(np.float64),
+            unit_m=1.0,
+            place=f"{subject} {action} in Human3.6M file {path}",
+            expected="positions_3d in metres",
+            error=ArtefactError,
+        )
         positions.setdefault(subject, {})[action] = joints_m
     return positions
 
 
 def _read_views(path: Path) -> Views:
+    """The keypoints of a 2D file in h36m17; COCO's are brought to it by the recipe ``coco_eyes``."""
+    in_coco = joint_layout(path) == COCO17.name
     all_views: Views = {}
     for subject, action, views in _read_actions(path, "positions_2d"):
         shapes = [getattr(view, "shape", None) for view in views] if isinstance(views, list | np.ndarray) else views
@@ -121,8 +141,40 @@ def _read_views(path: Path) -> Views:
             raise _format_error(path, f"has views {shapes} of {subject} {action}", f"four (T, {JOINTS}, 2)")
         if not all(np.isfinite(view).all() for view in views):
             raise _format_error(path, f"has keypoints of {subject} {action} that are not finite", "pixels")
-        all_views.setdefault(subject, {})[action] = [np.asarray(view, np.float32) for view in views]
+        for view, (width_px, height_px) in zip(views, SIZES_PX, strict=True):
+            check_pixels(
+                view,
+                width_px=width_px,
+                height_px=height_px,
+                place=f"{subject} {action} in Human3.6M file {path}",
+                expected=f"pixels of {width_px} x {height_px}",
+                error=ArtefactError,
+            )
+        pixels = [np.asarray(view, np.float32) for view in views]
+        all_views.setdefault(subject, {})[action] = [_coco_to_h36m(view) for view in pixels] if in_coco else pixels
     return all_views
+
+
+def joint_layout(path: Path) -> str:
+    """The skeleton of a 2D file, as its metadata say; h36m17 where there are none.
+
+    Raises:
+        ArtefactError: another skeleton.
+    """
+    if not path.is_file() or METADATA not in field_names(path):
+        return H36M17.name
+    metadata = read_pickled(path, METADATA)
+    name = metadata.get("layout_name") if isinstance(metadata, dict) else None
+    layout = LAYOUTS.get(str(name).lower()) if name is not None else H36M17.name
+    if layout is None:
+        raise _format_error(path, f"has joints of the layout {name!r}", " or ".join(LAYOUTS))
+    return layout
+
+
+def _coco_to_h36m(pixels: F32) -> F32:
+    """(T, 17, 2) COCO joints as (T, 17, 2) of h36m17."""
+    scored = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1), np.float32)], axis=-1)
+    return coco_to_h36m(scored)[..., :2]
 
 
 def _read_actions(path: Path, field: str) -> Iterator[tuple[str, str, Any]]:

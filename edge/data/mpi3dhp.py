@@ -16,8 +16,10 @@ from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.pose.keypoints import normalise_screen
 from ...runtime.pose.skeleton import H36M_ORDERS, MPI3DHP17
 from .pickled import read_pickled
+from .pixel_check import check_pixels
 from .recorded import RecordedSequence, SavedSequence, save_recorded
 from .sequences import JOINTS, PoseSequence
+from .stature import check_stature
 
 FIELD = "data"
 ORDER = tuple(int(index) for index in np.argsort(H36M_ORDERS[MPI3DHP17.name]))  # entry i: the file's index of joint i
@@ -101,6 +103,19 @@ def _pose_sequence(path: Path, clip_id: str, view: Any, *, action: str, fps: flo
     if not (has_pixels[valid].all() and has_pose[valid].all()):
         raise _format_error(
             path, f"has frames of {clip_id} that are valid and not finite", "numbers in the frames marked valid"
+        )
+    place = f"{clip_id} in 3DHP file {path}"
+    check_pixels(
+        pixels[valid],
+        width_px=size_px[0],
+        height_px=size_px[1],
+        place=place,
+        expected=f"pixels of {size_px[0]} x {size_px[1]}",
+        error=ArtefactError,
+    )
+    if valid.any():
+        check_stature(
+            xyz_mm[valid][:, list(ORDER)], unit_m=0.001, place=place, expected="data_3d in millimetres", error=ArtefactError
         )
     keypoints = np.concatenate([np.where(has_pixels, pixels, 0), has_pixels], axis=-1)[:, list(ORDER)]
     pose_m = (xyz_mm - xyz_mm[:, ROOT : ROOT + 1])[:, list(ORDER)] / 1000

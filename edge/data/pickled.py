@@ -102,6 +102,15 @@ class _Budget:
             raise ValueError(f"more than {MOST_NODES} values")
 
 
+def field_names(path: Path) -> set[str]:
+    """The names of an npz's fields; nothing of what cannot be read, of which ``read_pickled`` says why."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return set()
+
+
 def _unpickle(file: IO[bytes]) -> Any:
     _skip_header(file)
     return _SymbolUnpickler(file, encoding="latin1").load()

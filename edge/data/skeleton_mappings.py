@@ -7,11 +7,15 @@ Names are compared in lower case without prefix (``mixamorig:``), blanks, dots a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...runtime.errors import UsageError
 from ...runtime.pose.skeleton import H36M17
+
+_END = " end"  # what the reader appends to a joint's name for its end site
+_SEPARATOR = re.compile(r"[\s_.:|\-]+")
 
 JointWeights = Mapping[str, Mapping[str, float]]
 """Human3.6M joint -> joints of the file with their weights, which sum to 1."""
@@ -91,7 +95,7 @@ SKELETON_MAPPINGS = (
 
 def normalise_name(name: str) -> str:
     """A joint's name in the form in which names are compared."""
-    return re.sub(r"[\s_.\-]", "", name.rsplit(":", 1)[-1].lower()).removeprefix("mixamorig")
+    return re.sub(r"[\s_.\-|]", "", name.rsplit(":", 1)[-1].lower()).removeprefix("mixamorig")
 
 
 def find_mapping(names: Sequence[str]) -> SkeletonMapping:
@@ -114,6 +118,49 @@ def find_mapping(names: Sequence[str]) -> SkeletonMapping:
         f"an unknown skeleton; {nearest} is nearest and lacks {', '.join(sorted(missing[nearest]))}",
         expected=f"{known}, or your own mapping of Human3.6M's joints",
     )
+
+
+def match_skeleton(
+    names: Sequence[str], mapping: Mapping[str, str | Mapping[str, float]] | None = None
+) -> tuple[SkeletonMapping, list[str]]:
+    """The mapping of a file's joints, and their names in the terms of the mapping: without what most of them share.
+
+    Args:
+        names: the file's joints.
+        mapping: a user's own, None for one of ``SKELETON_MAPPINGS``.
+
+    Raises:
+        UsageError: as ``find_mapping`` and ``custom_mapping``, about the names as they are.
+    """
+    failed: UsageError | None = None
+    for bare in _bare_names(names):
+        try:
+            return find_mapping(bare) if mapping is None else custom_mapping(mapping, bare), bare
+        except UsageError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
+
+
+def _bare_names(names: Sequence[str]) -> Iterator[list[str]]:
+    """The names as they are, then without each prefix and suffix that most share: ``Character1_``, ``Bob ``, ``.001``."""
+    bases = [name.removesuffix(_END) for name in names]
+    joints = [base for base, name in zip(bases, names, strict=True) if base == name]
+    prefixes = Counter(name[: cut.end()] for name in joints for cut in _SEPARATOR.finditer(name) if cut.end() < len(name))
+    suffixes = Counter(name[cut.start() :] for name in joints for cut in _SEPARATOR.finditer(name) if cut.start())
+    most = len(joints) / 2
+    starts = ["", _shared_start(joints), *(text for text, count in prefixes.most_common() if count > most)]
+    ends = ["", *(text for text, count in suffixes.most_common() if count > most)]
+    for start in dict.fromkeys(starts):
+        for end in ends:
+            bare = [base.removeprefix(start).removesuffix(end) for base in bases]
+            yield [f"{new}{_END}" if name.endswith(_END) else new for new, name in zip(bare, names, strict=True)]
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    """The letters that all names start with."""
+    first, last = min(names), max(names)
+    return first[: next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
 
 
 def custom_mapping(mapping: Mapping[str, str | Mapping[str, float]], names: Sequence[str]) -> SkeletonMapping:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from posemoe_edge.edge.data.bvh import BvhJoint, BvhMotion, joint_positions, read_bvh
-from posemoe_edge.edge.data.bvh_clips import FPS, load_bvh, load_bvh_files, map_joints, stature
+from posemoe_edge.edge.data.bvh_clips import FPS, load_bvh, load_bvh_files, map_joints
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
 from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, SkeletonMapping, custom_mapping, find_mapping
+from posemoe_edge.edge.data.stature import stature
 from posemoe_edge.runtime.arrays import F64
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 from posemoe_edge.runtime.pose.skeleton import H36M17
@@ -106,7 +107,9 @@ def test_a_stature_scales_the_person(tmp_path: Path) -> None:
 
 
 def test_a_unit_that_makes_a_giant_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"would be 1\d\d m tall; expected another unit_m, or a stature_m"):
+    with pytest.raises(
+        UsageError, match=r"would be 1\d\d m tall; it would be 1\.\d+ m in centimetres; expected another unit_m"
+    ):
         load_bvh(walker(tmp_path / "walk.bvh"), mapping=SAME, unit_m=1.0)
     with pytest.raises(UsageError, match="both a unit and a stature"):
         load_bvh(tmp_path / "walk.bvh", mapping=SAME, unit_m=1.0, stature_m=1.8)
