@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from .artefact.certificate import REFERENCE
 from .artefact.manifest import Graph, Manifest
 from .artefact.precision import Precision
+from .command_line import command_line
 from .cuda.interop import DeviceInput
 from .engines import Engine, Selection, open_engine, resolve
 from .errors import ArtefactError, CheckFailedError, UsageError
@@ -87,7 +88,7 @@ class Model:
                 raise CheckFailedError(
                     f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(model.drift.exceeded)}",
                     expected="an artefact within its budget",
-                    run=f"posemoe-edge verify {selection.artefact}, or use --allow-failed",
+                    run=f"{command_line('verify', selection.artefact)}, or use --allow-failed",
                 )
             on_error.pop_all()
         log.info("%s runs on %s", model, model.engine)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import F32
+from .command_line import command_line
 from .errors import SourceError, UsageError
 from .events import Event, PoseFrame
 from .model import Model
@@ -94,7 +95,7 @@ def open_recording(location: str, *, frames: int | None = None) -> McapSource:
         raise UsageError(
             f"{location} was recorded with --smooth {source.run['smooth']}, and cannot be compared",
             expected="a recording without smoothing",
-            run=f'posemoe-edge run "mcap:{location}#{KEYPOINTS_TOPIC}"',
+            run=command_line("run", f"mcap:{location}#{KEYPOINTS_TOPIC}"),
         )
     return source
 

@@ -12,6 +12,7 @@ import numpy as np
 from ...runtime.artefact.certificate import Budget, MotionSource
 from ...runtime.artefact.manifest import Manifest, read_manifest
 from ...runtime.artefact.precision import Precision
+from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting import check_available
 from ..graph.layers import LinearLayer
@@ -136,7 +137,7 @@ def _check_length(folder: Path, recordings: Sequence[Recording]) -> None:
         raise UsageError(
             f"{shortest} frames of a stream to calibrate on",
             expected=f"at least {MIN_FRAMES}",
-            run=f"posemoe-edge calibrate {folder} --frames 500",
+            run=command_line("calibrate", folder, "--frames", 500),
         )
 
 

@@ -8,6 +8,7 @@ from ...runtime.artefact.certificate import Budget, MotionSource
 from ...runtime.artefact.manifest import Manifest, check_file
 from ...runtime.artefact.migrations import rename
 from ...runtime.artefact.record import Json, Record, read_record
+from ...runtime.command_line import command_line
 
 CALIBRATION = "calibration.json"
 CALIBRATION_PLOT = "calibration.png"
@@ -62,7 +63,7 @@ def read_calibration(folder: Path, manifest: Manifest) -> Calibration | None:
     if CALIBRATION not in manifest.files:
         return None
     path = check_file(folder, manifest, CALIBRATION)
-    return parse_calibration(path.read_bytes(), place=str(path), run=f"posemoe-edge calibrate {folder}")
+    return parse_calibration(path.read_bytes(), place=str(path), run=command_line("calibrate", folder))
 
 
 def parse_calibration(text: str | bytes, *, place: str, run: str) -> Calibration:

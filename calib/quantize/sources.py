@@ -10,6 +10,7 @@ import onnx
 
 from ...runtime.artefact.manifest import Graph, Manifest, check_file
 from ...runtime.artefact.precision import Precision, source_of
+from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError
 from ..graph.layers import LinearLayer, find_layers
 
@@ -62,7 +63,7 @@ def _find_graph(folder: Path, manifest: Manifest, precision: Precision) -> Graph
         raise ArtefactError(
             f"{folder} has no {precision} graph to calibrate",
             expected="fp32, which is observed, and fp16, which becomes INT8",
-            run=f"posemoe-edge export {manifest.preset} --precision fp16 --out {folder}",
+            run=command_line("export", manifest.preset, "--precision", "fp16", "--out", folder),
         )
     return graph
 
@@ -75,5 +76,5 @@ def _check_names(folder: Path, manifest: Manifest, layers: dict[Precision, tuple
         raise ArtefactError(
             f"the graphs in {folder} do not name their layers alike",
             expected="graphs of one export of this version",
-            run=f"posemoe-edge export {manifest.preset} --precision fp16 --out {folder}",
+            run=command_line("export", manifest.preset, "--precision", "fp16", "--out", folder),
         )

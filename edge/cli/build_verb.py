@@ -11,6 +11,7 @@ import click
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Graph, read_manifest
 from ...runtime.artefact.precision import PRECISIONS, TRACED, Precision, gpu_order
+from ...runtime.command_line import command_line
 from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
 from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.plan import EngineName, Streams
@@ -134,7 +135,9 @@ def command(
         "plans": list(plans.values()),
         "fell_back": fell_back,
     }
-    next_command = f"posemoe-edge run synthetic://walk --model {folder} --engine {engine} --precision {next(iter(plans))}"
+    next_command = command_line(
+        "run", "synthetic://walk", "--model", folder, "--engine", engine, "--precision", next(iter(plans))
+    )
     return Result(data, exit_code=1 if fell_back else 0, next_command=next_command)
 
 
@@ -160,7 +163,7 @@ def _capabilities(engine: EngineName, trt: Any, target: str | None) -> tuple[str
         try:
             capability = find_gpu().capability
         except MissingError as error:
-            rtx_command = f"posemoe-edge build --engine tensorrt-rtx --target {target or ','.join(DESKTOP)}"
+            rtx_command = command_line("build", "--engine", "tensorrt-rtx", "--target", target or ",".join(DESKTOP))
             raise MissingError(
                 f"TensorRT compiles for the GPU of this machine, and {error.what}",
                 expected="a GPU, or a plan for RTX cards",

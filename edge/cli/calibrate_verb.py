@@ -11,6 +11,7 @@ import click
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.manifest import read_manifest
 from ...runtime.artefact.precision import PRECISIONS, QUANTISED, Precision
+from ...runtime.command_line import command_line
 from ...runtime.errors import missing_extra
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
@@ -96,8 +97,8 @@ def command(
     )
     out.print("only for batches of streams and for chunks; otherwise it only saves memory. Measure before you choose it.")
     result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": sizes}
-    limits = "" if budget_mm is None else f" --precision mixed --mean-mm {budget_mm:g}"
-    return Result(result, next_command=f"posemoe-edge verify {artefact}{limits}{f' --data {data}' if data else ''}")
+    limits = () if budget_mm is None else ("--precision", "mixed", "--mean-mm", f"{budget_mm:g}")
+    return Result(result, next_command=command_line("verify", artefact, *limits, *(("--data", data) if data else ())))
 
 
 def calibrate_folder(

@@ -28,9 +28,9 @@ def _report_drift(out: Output, certificate: Certificate, width: int) -> None:
     rows: list[tuple[str, Budget, SlopeInterval | None]] = [("budget", certificate.budget, None)]
     rows += [(name, drift.measured, drift.slope) for name, drift in certificate.by_name.items()]
     for name, row, slope in rows:
-        sizes = "".join(f"{value:>8.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
+        sizes = "".join(f" {value:>7.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
         interval = f" ({slope.low:+.2g} to {slope.high:+.2g})" if slope else ""
-        out.print(f"  {name:<{width}}{sizes}{f'{row.slope_mm_per_1000:+.2g} mm' + interval:>36}")
+        out.print(f"  {name:<{width}}{sizes} {f'{row.slope_mm_per_1000:+.2g} mm' + interval:>35}")
 
 
 def _report_accuracy(out: Output, certificate: Certificate, reference: Accuracy, width: int) -> None:
@@ -42,21 +42,21 @@ def _report_accuracy(out: Output, certificate: Certificate, reference: Accuracy,
     for name, row in rows:
         if row:
             loss = "" if row is reference else f"{row.mpjpe_mm - reference.mpjpe_mm:+.2g} mm"
-            per_frame = "".join(f"{value:>8.2f} mm/frame" for value in (row.mpjve_mm, row.bone_jitter_mm))
-            out.print(f"  {name:<{width}}{row.mpjpe_mm:>8.2f} mm{loss:>14}{per_frame}")
+            per_frame = "".join(f" {value:>7.2f} mm/frame" for value in (row.mpjve_mm, row.bone_jitter_mm))
+            out.print(f"  {name:<{width}} {row.mpjpe_mm:>7.2f} mm {loss:>13}{per_frame}")
 
 
 def _report_recoveries(out: Output, certificate: Certificate, width: int) -> None:
     sides = {"PyTorch": certificate.reference_recoveries}
     sides |= {name: drift.recoveries for name, drift in certificate.by_name.items()}
     out.print("after a disturbance: largest distance from the undisturbed pose, frames until it stays below 1 mm")
-    out.print(f"  {'':<{width}}" + "".join(f"{recovery.disturbance:>20}" for recovery in certificate.reference_recoveries))
+    out.print(f"  {'':<{width}}" + "".join(f" {recovery.disturbance:>19}" for recovery in certificate.reference_recoveries))
     for name, recoveries in sides.items():
-        out.print(f"  {name:<{width}}" + "".join(f"{_recovery(recovery):>20}" for recovery in recoveries))
+        out.print(f"  {name:<{width}}" + "".join(f" {_recovery(recovery):>19}" for recovery in recoveries))
     out.print("  mean and maximum drift from PyTorch meanwhile")
     for name, drift in certificate.by_name.items():
         cells = (f"{recovery.drift_mean_mm:.2g}, {recovery.drift_max_mm:.2g} mm" for recovery in drift.recoveries)
-        out.print(f"  {name:<{width}}" + "".join(f"{cell:>20}" for cell in cells))
+        out.print(f"  {name:<{width}}" + "".join(f" {cell:>19}" for cell in cells))
 
 
 def _report_verdict(out: Output, drift: Drift) -> None:
@@ -64,7 +64,7 @@ def _report_verdict(out: Output, drift: Drift) -> None:
     if drift.passed:
         out.print(f"PASSED {graph}: {drift.frames} frames of each stream; {_growth(drift)}")
     else:
-        out.print(f"FAILED {graph}: {', '.join(drift.exceeded)}")
+        out.failed(f"FAILED {graph}: {', '.join(drift.exceeded)}")
     budget = drift.smallest_budget
     if not math.isfinite(budget.max_mm):
         out.print("  it passes no budget: the poses are not finite")

@@ -9,6 +9,7 @@ import click
 
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
+from ...runtime.command_line import command_line
 from ...runtime.errors import missing_extra
 from ...runtime.model import load
 from ...runtime.pipeline import Pipeline
@@ -99,4 +100,6 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
         "poses": str(poses),
         "seconds": round(seconds, 1),
     }
-    return Result(result, exit_code=0 if certificate.passed else 1, next_command=f"posemoe-edge run camera0 --model {folder}")
+    return Result(
+        result, exit_code=0 if certificate.passed else 1, next_command=command_line("run", "camera0", "--model", folder)
+    )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from ...runtime.cache import cache_folder
+from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR, DETECTORS
 from ...runtime.detectors.fetch import fetch, files_of
 from ...runtime.detectors.models import DEFAULT, MODELS, ModelFile, get_command
@@ -131,5 +132,5 @@ def _get(out: Output, name: str) -> Result:
             for file in files
         ],
     }
-    option = "" if name == DEFAULT_DETECTOR else f" --detector {name}"
-    return Result(data, next_command=f"posemoe-edge run camera0{option}")
+    option = () if name == DEFAULT_DETECTOR else ("--detector", name)
+    return Result(data, next_command=command_line("run", "camera0", *option))

@@ -9,10 +9,11 @@ import click
 
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.command_line import command_line
 from ...runtime.model import load
 from ..evaluation import evaluate
 from ..intervals import Interval, paired_interval
-from .output import Output, Result, verb
+from .output import Output, Result, counted, verb
 
 LABELS = {"recorded": "as recorded"}
 
@@ -60,7 +61,7 @@ def command(
     sets = evaluation_sets(dataset, seed=seed, cameras=cameras)
     frames = sum(len(sequence) for sequences in sets.values() for sequence in sequences)
     out.print(
-        f"{model} on {model.engine}: {len(dataset)} clips of {split}, {frames} frames, streamed whole, root aligned, "
+        f"{model} on {model.engine}: {counted(len(dataset), 'clip')} of {split}, {counted(frames, 'frame')}, streamed whole, root aligned, "
         f"{cameras} camera{'s' if cameras > 1 else ''} a clip"
     )
     results: dict[str, Any] = {}
@@ -77,7 +78,7 @@ def command(
     for name, metrics in results.items():
         label = LABELS.get(name, name)
         velocity = metrics["mpjve_mm"] or float("nan")
-        errors = f"{metrics['mpjpe_mm']:>7.1f} mm{metrics['p_mpjpe_mm']:>7.1f} mm{velocity:>5.1f} mm/frame"
+        errors = f" {metrics['mpjpe_mm']:>6.1f} mm {metrics['p_mpjpe_mm']:>6.1f} mm {velocity:>4.1f} mm/frame"
         out.print(f"{label:<12}{errors}{metrics['pck150']:>8.1f} %{metrics['auc']:>6.1f} %")
     for name, metrics in results.items():
         spread = metrics["mpjpe_mm_interval"]
@@ -104,7 +105,7 @@ def command(
         "root": "aligned",
         **results,
     }
-    return Result(record, next_command=f"posemoe-edge run synthetic://walk --model {record['artefact']}")
+    return Result(record, next_command=command_line("run", "synthetic://walk", "--model", Path(record["artefact"])))
 
 
 def _lead(ours: dict[str, Any], theirs: dict[str, Any]) -> Interval:

@@ -11,6 +11,7 @@ import click
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
+from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
 from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
@@ -132,7 +133,7 @@ def command(
         "seconds": round(seconds, 2),
         "choice": choices[0].model_dump(mode="json") if choices else None,
     }
-    return Result(report, next_command=f"posemoe-edge verify {folder}{f' --data {data}' if data else ''}")
+    return Result(report, next_command=command_line("verify", folder, *(("--data", data) if data else ())))
 
 
 def _load_model(preset: str | None, weights: Path | None, *, untrained: bool) -> tuple[ExportableLifter, str, dict[str, Any]]:
@@ -151,7 +152,7 @@ def _load_model(preset: str | None, weights: Path | None, *, untrained: bool) ->
         raise UsageError(
             f"{preset} has no shipped weights yet",
             expected="--weights FILE or --untrained",
-            run=f"posemoe-edge export {preset} --untrained, or train it, or import official weights",
+            run=f"{command_line('export', preset, '--untrained')}, or train it, or import official weights",
         )
     model, record = load_checkpoint(source)
     # Weights that were trained as this preset keep their own configuration, also where the preset has changed since.

@@ -12,10 +12,11 @@ from click.core import ParameterSource
 
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.files import sha256
+from ...runtime.command_line import command_line
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.file_kind import check_stand_in
 from ...runtime.toml_file import read_toml
-from .output import Output, Result, megabytes, verb
+from .output import Output, Result, counted, megabytes, verb
 
 FAMILIES = ("poseretnet", "mixste", "motionbert")
 OPTIONS = {
@@ -130,7 +131,7 @@ def _import_weights(output: Output, family: str, file: Path, config: tuple[str, 
     )
     output.print(f"Wrote {folder / REFERENCE} ({megabytes(size)}) and its .json")
     data = {"weights": str(folder / REFERENCE), "family": family, "preset": preset, "params": params}
-    return Result(data, next_command=f"posemoe-edge export --weights {folder / REFERENCE}")
+    return Result(data, next_command=command_line("export", "--weights", folder / REFERENCE))
 
 
 def _import_h36m(
@@ -146,7 +147,7 @@ def _import_h36m(
     for subject, errors in report.error_px.items():
         per_camera = ", ".join(f"{error:.2g}" for error in errors)
         output.print(f"  {subject:<4} median distance of keypoints from positions, by camera: {per_camera} px")
-    result = _report(output, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), noun="recorded sequences")
+    result = _report(output, "h36m", out, ((entry.split, entry.frames) for entry in report.saved), noun="recorded sequence")
     result.data["error_px"] = {subject: list(errors) for subject, errors in report.error_px.items()}
     return result
 
@@ -155,7 +156,7 @@ def _import_3dhp(output: Output, files: tuple[Path, ...], out: Path, *, fps: flo
     from ..data import mpi3dhp
 
     saved = mpi3dhp.convert(files, out, fps_test=fps or mpi3dhp.TEST_FPS)
-    return _report(output, "3dhp", out, ((entry.split, entry.frames) for entry in saved), noun="recorded sequences")
+    return _report(output, "3dhp", out, ((entry.split, entry.frames) for entry in saved), noun="recorded sequence")
 
 
 def _import_bvh(output: Output, files: tuple[Path, ...], out: Path, *, mapping: Path | None = None, **options: Any) -> Result:
@@ -166,7 +167,7 @@ def _import_bvh(output: Output, files: tuple[Path, ...], out: Path, *, mapping: 
         options["mapping"] = read_mapping(mapping)
     clips = load_bvh_files(*files, **options)
     save_clips(out, clips)
-    return _report(output, "bvh", out, ((clip.split, len(clip)) for clip in clips), noun="clips")
+    return _report(output, "bvh", out, ((clip.split, len(clip)) for clip in clips), noun="clip")
 
 
 DATA_IMPORTERS: dict[str, Callable[..., Result]] = {"h36m": _import_h36m, "3dhp": _import_3dhp, "bvh": _import_bvh}
@@ -180,10 +181,11 @@ def _report(output: Output, kind: str, out: Path, parts: Iterable[tuple[str, int
         count["sequences"] += 1
         count["frames"] += frames
     for split, count in splits.items():
-        output.print(f"  {split:<6} {count['sequences']} {noun}, {count['frames']} frames")
+        output.print(f"  {split:<6} {counted(count['sequences'], noun)}, {counted(count['frames'], 'frame')}")
     output.print(f"Wrote {out} ({megabytes(out.stat().st_size)})")
     data = {"data": str(out), "kind": kind, "splits": splits}
-    return Result(data, next_command=f"posemoe-edge {'train' if 'train' in splits else 'eval'} --data {out}")
+    verb_and_split = ("train",) if "train" in splits else ("eval",) if "test" in splits else ("eval", "--split", "val")
+    return Result(data, next_command=command_line(*verb_and_split, "--data", out))
 
 
 def parse_config(entry: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import write_atomically
 from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
 from ...runtime.artefact.precision import Precision
+from ...runtime.command_line import command_line
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.gaps import GapPolicy
@@ -111,7 +112,7 @@ def compare_sides(
     }
     return Result(
         data,
-        next_command=f"posemoe-edge verify {folder} --precision {other.precision}{f' --engine {engine}' if engine else ''}",
+        next_command=command_line("verify", folder, "--precision", other.precision, *(("--engine", engine) if engine else ())),
     )
 
 

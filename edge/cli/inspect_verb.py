@@ -14,6 +14,7 @@ from ...runtime.artefact.certificate import read_certificate
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
 from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.command_line import command_line
 from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.network_layers import NetworkLayer, computing_layers, count_by_kind, read_layers
 from ...runtime.errors import MissingError, UsageError, missing_extra
@@ -91,7 +92,7 @@ def command(out: Output, artefact: str | None, layers: bool, compare: str | None
     }
     if layers:
         data["layers"] = {graph.file: _list_layers(out, folder / graph.file) for graph in manifest.graphs}
-    return Result(data, next_command=f"posemoe-edge run synthetic://walk --model {folder}")
+    return Result(data, next_command=command_line("run", "synthetic://walk", "--model", folder))
 
 
 def _report_manifest(out: Output, manifest: Manifest) -> None:

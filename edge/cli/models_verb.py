@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
+from ...runtime.command_line import command_line
 from ...runtime.errors import missing_extra
 from .output import Output, Result, megabytes, verb
 
@@ -37,7 +38,7 @@ def command(out: Output, table: bool) -> Result:
             )
             on_progress(1)
     (_compare if table else _list)(out, rows)
-    return Result({"models": rows}, next_command=f"posemoe-edge export {DEFAULT_MODEL} --precision fp16")
+    return Result({"models": rows}, next_command=command_line("export", DEFAULT_MODEL, "--precision", "fp16"))
 
 
 def _list(out: Output, rows: list[dict[str, Any]]) -> None:

@@ -85,6 +85,10 @@ class Output:
         """Print a line of text."""
         self.console.print(text, markup=False)
 
+    def failed(self, text: str) -> None:
+        """Print the verdict of a check that failed."""
+        self.console.print(text, style="bold red", markup=False)
+
     def warn(self, text: str) -> None:
         """Print a warning."""
         self.console.print(f"Warning: {text}", style="yellow", markup=False)
@@ -122,6 +126,11 @@ class Output:
             else nullcontext()
         ):
             yield
+
+
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """A number with its noun: 1 person, 2 people."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def megabytes(size: int) -> str:

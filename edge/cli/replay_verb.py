@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from ...runtime.artefact.certificate import Budget
 from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.command_line import command_line
 from ...runtime.events import Event, PoseFrame
 from ...runtime.model import Model, load
 from ...runtime.pose.skeleton import H36M17
@@ -89,7 +89,7 @@ def replay_recording(
             report = replay(source, lifter, sinks=opened_sinks, on_event=show)
     passed = _judge(out, report, lifter, run["preset"])
     names = {"recording": recording, "recorded": dict(run), "model": lifter.manifest.preset}
-    next_command = None if report.identical else f"posemoe-edge run {shlex.quote(f'mcap:{recording}')} --sink jsonl:poses.jsonl"
+    next_command = None if report.identical else command_line("run", f"mcap:{recording}", "--sink", "jsonl:poses.jsonl")
     return Result({**names, **report.to_json(), "passed": passed}, exit_code=0 if passed else 1, next_command=next_command)
 
 
@@ -116,7 +116,7 @@ def _judge(out: Output, report: ReplayReport, model: Model, recorded_preset: str
         out.print(f"another model than {recorded_preset}: nothing is expected of the difference")
         return True
     if model.certificate is None:
-        out.warn(f"there is no certificate to judge it by: posemoe-edge verify {model.path.parent}")
+        out.warn(f"there is no certificate to judge it by: {command_line('verify', model.path.parent)}")
         return False
     exceeded = _exceeded(report, model.certificate.budget)
     if exceeded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from ...runtime.address import Address
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.live_status import LiveStatus
@@ -30,7 +30,7 @@ from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
-from .output import INTERRUPTED, Output, Result, megabytes, verb
+from .output import INTERRUPTED, Output, Result, counted, megabytes, verb
 from .run_pipeline import run_pipeline
 from .systemd import ServiceManager
 
@@ -196,7 +196,7 @@ def command(
     for path in _written(sinks):
         out.print(f"wrote {path}")
     if report and report.failed:
-        return Result(data, exit_code=1, next_command=f"posemoe-edge verify {lifter.path.parent}")
+        return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
@@ -204,9 +204,11 @@ def command(
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
         chosen = {"--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
         options = [word for option, value in chosen.items() if value for word in (option, value)]
-        return Result(data, code, shlex.join(["posemoe-edge", "run", redacted(source), *options, "--sink", "video:run.mp4"]))
+        return Result(data, code, command_line("run", redacted(source), *options, "--sink", "video:run.mp4"))
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
-    return Result(data, exit_code=code, next_command=None if standalone else f"posemoe-edge inspect {model or ''}".rstrip())
+    return Result(
+        data, exit_code=code, next_command=None if standalone else command_line("inspect", *([Path(model)] if model else []))
+    )
 
 
 def _camera_line(run: RunInfo, *, known: bool) -> str:
@@ -229,33 +231,30 @@ def _written(sinks: Sequence[Sink]) -> list[Path]:
 
 def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
     rate = "" if stats.fps is None else f", {stats.fps:.1f} frames a second"
-    refused = f", {_counted(stats.refused, 'frame')} refused" if stats.refused else ""
-    people = _counted(stats.people, "person", "people")
-    lifted = f"{_counted(stats.frames, 'frame')}, {_counted(stats.poses, 'pose')} of {people}"
+    refused = f", {counted(stats.refused, 'frame')} refused" if stats.refused else ""
+    people = counted(stats.people, "person", "people")
+    lifted = f"{counted(stats.frames, 'frame')}, {counted(stats.poses, 'pose')} of {people}"
     out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
     if stats.dropped:
-        out.warn(f"{_counted(stats.dropped, 'frame')} dropped before sinks that were too slow")
+        out.warn(f"{counted(stats.dropped, 'frame')} dropped before sinks that were too slow")
     if stats.frames and not stats.people:
         out.warn("nobody was seen")
     for reason, count in stats.doubts.items():
         if count:
-            out.print(f"{count} of {_counted(stats.poses, 'pose')} may be nobody's: {_DOUBTS[reason]}")
+            out.print(f"{count} of {counted(stats.poses, 'pose')} may be nobody's: {_DOUBTS[reason]}")
     if len(stats.stages_ms) > 1:
         times = [f"{stage} {of['mean']:.1f}" for stage, of in stats.stages_ms.items()]
         out.print(f"a frame took {sum(of['mean'] for of in stats.stages_ms.values()):.1f} ms on average: {', '.join(times)}")
     if stats.step_ms:
         state = megabytes(model.state_bytes)
-        out.print(
-            f"a step took {stats.step_ms['p50']:.2f} ms (median), {stats.step_ms['p99']:.2f} ms (p99); state {state} a person"
-        )
+        # The frames of a chunk before its last one are only collected: their median says nothing of a launch.
+        chunked = model.manifest.mode == "chunk"
+        typical = f"{stats.step_ms['mean']:.2f} ms on average" if chunked else f"{stats.step_ms['p50']:.2f} ms (median)"
+        out.print(f"a step took {typical}, {stats.step_ms['p99']:.2f} ms (p99); state {state} a person")
     if stats.mpjpe_mm is not None:
         out.print(f"MPJPE against the source's ground truth: {stats.mpjpe_mm:.1f} mm")
     if stats.root_mm is not None:
         out.print(f"positions against the source's ground truth: {stats.root_mm:.0f} mm")
-
-
-def _counted(count: int, noun: str, nouns: str | None = None) -> str:
-    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
@@ -298,6 +297,6 @@ def _certificate_summary(model: Model) -> dict[str, Any]:
 def _verdict(model: Model) -> str:
     drift = model.drift
     if drift is None:
-        return f"not certified (posemoe-edge verify {model.path.parent})"
+        return f"not certified ({command_line('verify', model.path.parent)})"
     passed = f"{'passed' if drift.passed else 'FAILED'}{'' if drift.engine == model.engine else f' on {drift.engine}'}"
     return f"drift certificate {passed}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"

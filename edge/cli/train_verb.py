@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.errors import missing_extra
-from .output import Output, Result, megabytes, verb
+from ...runtime.command_line import command_line
+from ...runtime.errors import PoseEdgeError, missing_extra
+from .output import Output, Result, counted, megabytes, verb
 
 if TYPE_CHECKING:
     from ..training.recipe import TrainingProgress
@@ -116,8 +116,8 @@ def command(
     validation = [item for item in open_motion(data, "val") if isinstance(item, Clip)] if has_clips else []
     limit = f", for at most {minutes:g} minutes" if minutes else ""
     output.print(
-        f"Training {preset} to update {updates}{limit}, on {len(dataset)} {'clips' if has_clips else 'recorded sequences'}, "
-        f"{sum(map(len, dataset))} frames; to {weights}"
+        f"Training {preset} to update {updates}{limit}, on {counted(len(dataset), 'clip' if has_clips else 'recorded sequence')}, "
+        f"{counted(sum(map(len, dataset)), 'frame')}; to {weights}"
     )
     initial, origin = (None, None) if start is None else start_from(start, chosen.config)
     recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)
@@ -165,20 +165,35 @@ def command(
     finished = record["updates"] >= updates
     return Result(
         {"weights": str(weights), "preset": preset, **record},
-        next_command=f"posemoe-edge export {preset} --weights {weights}" if finished else _resume_command(preset),
+        next_command=command_line("export", preset, "--weights", weights, *_with_test_split(data))
+        if finished
+        else _resume_command(preset),
     )
+
+
+def _with_test_split(data: tuple[Path, ...]) -> tuple[object, ...]:
+    """The option that names the first file with a test split, on which the export is verified; none without such a file."""
+    from ..data.dataset import open_data
+
+    for path in data:
+        try:
+            if open_data(path, "test"):
+                return "--data", path
+        except PoseEdgeError:  # it has no such split
+            continue
+    return ()
 
 
 def _resume_command(preset: str) -> str:
     """This call with the options as the user wrote them: another recipe would be refused."""
-    context, words = click.get_current_context(), ["posemoe-edge", "train", preset]
+    context, words = click.get_current_context(), ["train", preset]
     for option in context.command.params:
         value, name = context.params.get(option.name or ""), option.opts[0]
         written = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if written and name.startswith("--") and not isinstance(value, bool):
             for each in value if option.multiple else (value,):  # type: ignore[union-attr]
                 words += [name, str(each)]
-    return shlex.join(words)
+    return command_line(*words)
 
 
 def _tensorboard_writer(folder: Path | None) -> Any:

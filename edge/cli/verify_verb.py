@@ -9,14 +9,15 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT
+from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Certificate
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.manifest import read_manifest
 from ...runtime.artefact.precision import Precision
+from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
 from .certificate_report import report_certificate
 from .motion import choose_motion
-from .output import Output, Result, verb
+from .output import Output, Result, counted, verb
 from .replay_verb import replay_recording
 
 
@@ -95,7 +96,9 @@ def command(
     if not manifest.metric:
         out.warn(f"poses are in {manifest.units}: 1 mm below means a thousandth of that")
     recordings, motion = choose_motion(out, data, frames=frames, streams=streams, seed=seed)
-    out.print(f"Verifying {artefact} against PyTorch: {streams} streams of {frames} frames, {motion.kind}")
+    out.print(
+        f"Verifying {artefact} against PyTorch: {counted(streams, 'stream')} of {counted(frames, 'frame')}, {motion.kind}"
+    )
     started = time.monotonic()
     with out.progress("lifting", total=frames_to_lift(manifest, recordings, selected)) as on_progress:
         certificate = verify(
@@ -110,8 +113,23 @@ def command(
         )
     report_certificate(out, certificate)
     out.print(f"Wrote {artefact / CERTIFICATE} and {artefact / CERTIFICATE_PLOT} in {time.monotonic() - started:.1f} s")
-    next_command = f"posemoe-edge {'run synthetic://walk --model' if certificate.passed else 'inspect'} {artefact}"
-    return Result(certificate.model_dump(mode="json"), exit_code=0 if certificate.passed else 1, next_command=next_command)
+    return Result(
+        certificate.model_dump(mode="json"),
+        exit_code=0 if certificate.passed else 1,
+        next_command=_next_command(artefact, certificate),
+    )
+
+
+def _next_command(artefact: Path, certificate: Certificate) -> str:
+    """Run what passed; look at the layers of what failed, if there is another side to compare it with."""
+    failed = next((drift for drift in certificate.drifts if not drift.passed), None)
+    if failed is None:
+        return command_line("run", "synthetic://walk", "--model", artefact)
+    if failed.precision != "fp32":
+        return command_line("inspect", artefact, "--compare", failed.precision)
+    if failed.engine != "onnxruntime":
+        return command_line("inspect", artefact, "--compare", failed.engine, "--precision", failed.precision)
+    return command_line("inspect", artefact)
 
 
 def _replayed(out: Output, recording: str, artefact: Path, *, engine: str | None, precision: Sequence[Precision]) -> Result:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...runtime.bounds import parsing
+from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.file_kind import check_stand_in
 from .mocap import Clip, load_clips
@@ -18,9 +19,9 @@ _CLIP_FIELDS = {"rel", "root", "offsets"}
 _SEQUENCE_FIELDS = {"clip_id", "subject", "action", "split"}
 _PART = r"_\d$"
 _PUBLISHED = {
-    "positions_3d": ("Human3.6M's positions", "posemoe-edge import h36m {path} --keypoints data_2d_h36m_gt.npz"),
-    "positions_2d": ("Human3.6M's keypoints", "posemoe-edge import h36m data_3d_h36m.npz --keypoints {path}"),
-    "data": ("MPI-INF-3DHP", "posemoe-edge import 3dhp {path}"),
+    "positions_3d": ("Human3.6M's positions", ("h36m", "{path}", "--keypoints", "data_2d_h36m_gt.npz")),
+    "positions_2d": ("Human3.6M's keypoints", ("h36m", "data_3d_h36m.npz", "--keypoints", "{path}")),
+    "data": ("MPI-INF-3DHP", ("3dhp", "{path}")),
 }
 
 
@@ -39,17 +40,19 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
         raise MissingError(f"there is no motion-capture file {path}", expected="an npz", run="posemoe-edge import --help")
     if path.suffix.lower() == ".bvh":
         raise ArtefactError(
-            f"{path} is a BVH file", expected="an npz file converted from it", run=f"posemoe-edge import bvh {path}"
+            f"{path} is a BVH file", expected="an npz file converted from it", run=command_line("import", "bvh", path)
         )
     fields = _field_names(path)
     if fields & _CLIP_FIELDS:
         return load_clips(path, split)
     if fields >= _SEQUENCE_FIELDS:
         return [recorded.sequence for recorded in load_recorded(path, split)]
-    for field, (name, command) in _PUBLISHED.items():
+    for field, (name, words) in _PUBLISHED.items():
         if field in fields:
             raise ArtefactError(
-                f"{path} is {name} as published", expected="an npz file converted from it", run=command.format(path=path)
+                f"{path} is {name} as published",
+                expected="an npz file converted from it",
+                run=command_line("import", *(path if word == "{path}" else word for word in words)),
             )
     names = ", ".join(sorted(fields)[:9]) or "nothing"
     raise ArtefactError(

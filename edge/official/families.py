@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...runtime.command import command
+from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.registry import suggest
 from ..models.config import LifterConfig
@@ -59,7 +59,7 @@ def match_checkpoint(family: str, weights: Weights, options: Options) -> tuple[L
         raise ArtefactError(
             f"the {len(weights)} weights are those of a {guessed}, not of a {family}",
             expected=f"{guessed} as the family",
-            run=command("import", guessed, "FILE"),
+            run=command_line("import", guessed, "FILE"),
         )
     if guessed is None and weights:
         raise ArtefactError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..command_line import command_line
 from ..errors import ArtefactError
 from .manifest import Manifest, check_file
 from .migrations import CERTIFICATE_MIGRATIONS
@@ -174,7 +175,7 @@ def find_reference(folder: Path, manifest: Manifest) -> Path:
         ArtefactError: the artefact holds none, or they are not what the manifest says.
     """
     if REFERENCE not in manifest.files:
-        run = f"posemoe-edge export {manifest.preset}"
+        run = command_line("export", manifest.preset)
         raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=run)
     return check_file(folder, manifest, REFERENCE)
 
@@ -188,7 +189,7 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
     if CERTIFICATE not in manifest.files:
         return None
     path = check_file(folder, manifest, CERTIFICATE)
-    run = f"posemoe-edge verify {folder}"
+    run = command_line("verify", folder)
     certificate = parse_certificate(path.read_bytes(), str(path), run)
     reference = manifest.files.get(REFERENCE)
     if reference and certificate.reference_sha256 != reference.sha256:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..command_line import command_line
 from ..errors import MissingError
 from ..registry import suggest
 from .manifest import MANIFEST
@@ -32,12 +33,12 @@ def find_artefact(artefact: str | Path | None = None) -> Path:
         raise MissingError(
             f"{artefact} is shipped as weights, not as an artefact",
             expected="a folder that export made from them",
-            run=f"posemoe-edge export {artefact}",
+            run=command_line("export", artefact),
         )
     shipped = sorted(manifest.parent.name for manifest in ZOO.glob(f"*/{MANIFEST}"))
     name = path.name if path.name.startswith(("posemoe-", "frame-")) else DEFAULT_MODEL
     raise MissingError(
         f"there is no artefact at {artefact}{suggest(path.name, shipped)}",
         expected=f"a folder, or a shipped one ({', '.join(shipped) or 'none'})",
-        run=f"posemoe-edge export {name}",
+        run=command_line("export", name),
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..command_line import command_line
 from ..errors import ArtefactError, MissingError
 from ..file_kind import check_stand_in
 from ..pose.keypoints import View
@@ -16,7 +17,7 @@ from ..pose.skeleton import H36M_ORDERS
 from .atomic import write_atomically, write_together
 from .files import FileRecord, read_checked, record_file
 from .migrations import MANIFEST_MIGRATIONS
-from .precision import Precision
+from .precision import PRECISIONS, Precision
 from .record import Record, read_record
 
 MANIFEST_SCHEMA = 3
@@ -123,7 +124,7 @@ class Manifest(Record):
             raise ArtefactError(
                 f"the artefact {self.preset} has no {precision} graph",
                 expected=f"one of {', '.join(by_precision)}",
-                run=f"posemoe-edge export {self.preset} --precision {precision}",
+                run=command_line("export", self.preset, "--precision", precision) if precision in PRECISIONS else None,
             )
         return by_precision[precision]
 
@@ -253,5 +254,5 @@ def read_graph(path: Path) -> tuple[Manifest, Graph]:
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """The path of an artefact's file, if the file is what the manifest says; otherwise an ArtefactError says how it differs."""
     path = folder / name
-    read_checked(path, manifest.files[name], source="the manifest", run=f"posemoe-edge export {manifest.preset}")
+    read_checked(path, manifest.files[name], source="the manifest", run=command_line("export", manifest.preset))
     return path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..artefact.files import FileRecord, read_checked, record_file
 from ..cache import cache_folder
+from ..command_line import command_line
 from .network_file import check_network_file
 
 FOLDER = "detectors"
@@ -128,4 +129,4 @@ MODELS: dict[str, tuple[ModelFile, ...]] = {
 def get_command(name: str) -> str:
     """The command that fetches a detector's files, by a name of ``MODELS``."""
     detector, _, variant = name.partition(":")
-    return f"posemoe-edge detectors get {detector if DEFAULT.get(detector) == variant else name}"
+    return command_line("detectors", "get", detector if DEFAULT.get(detector) == variant else name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...artefact.manifest import Graph, Manifest, check_file
 from ...cache import cache_folder
+from ...command_line import command_line
 from ...cuda.gc_pause import gc_paused
 from ...errors import ArtefactError, MissingError, UsageError
 from .library import MAX_ERRORS, last_errors, open_logger
@@ -167,7 +168,7 @@ def _compile(
         raise BuildError(
             f"TensorRT {trt.__version__} did not compile {path.name}: {last_errors(logger.errors)}",
             expected="a plan",
-            run=f"posemoe-edge inspect {path.parent} --layers",
+            run=command_line("inspect", path.parent, "--layers"),
         )
     if timing:
         save_timing_cache(config, timing)

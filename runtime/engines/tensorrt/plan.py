@@ -21,6 +21,7 @@ from ...artefact.manifest import Graph, Manifest
 from ...artefact.precision import Precision
 from ...artefact.record import Record, read_record
 from ...cache import cache_folder
+from ...command_line import command_line
 from ...errors import ArtefactError, MissingError
 
 PLAN_SCHEMA = 1
@@ -91,7 +92,7 @@ class Plan:
         Raises:
             ArtefactError: the file is missing, or its size or hash differs from the side-car's record.
         """
-        run = f"posemoe-edge build {self.artefact} --engine {self.key.engine} --precision {self.key.precision} --force"
+        run = command_line("build", self.artefact, "--engine", self.key.engine, "--precision", self.key.precision, "--force")
         return read_checked(self.path, self.record, source="its side-car", run=run)
 
 
@@ -156,7 +157,7 @@ def differences(key: BuildKey, machine: Machine, *, graph_sha256: str, streams: 
 
 def read_plan(side_car: Path, artefact: Path) -> Plan:
     """The plan that a side-car describes; the plan's own bytes are checked when they are read."""
-    run = f"posemoe-edge build {artefact} --force"
+    run = command_line("build", artefact, "--force")
     record = read_record(
         SideCar,
         side_car.read_bytes(),
@@ -196,7 +197,7 @@ def graph_sha256(folder: Path, manifest: Manifest, graph: Graph) -> str:
 
 def build_command(folder: Path, graph: Graph, machine: Machine, streams: int | None = None) -> str:
     """The command that builds the missing plan."""
-    command = f"posemoe-edge build {folder} --engine {machine.engine} --precision {graph.precision}"
+    command = command_line("build", folder, "--engine", machine.engine, "--precision", graph.precision)
     if machine.engine == "tensorrt-rtx":
         command += f" --target {machine.capability}"
     return command if streams is None else f"{command} --streams 1,{streams},{streams}"

@@ -75,7 +75,7 @@ def hide(weights: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"), [(drop, "head.1.bias"), (add, "surprise"), (bend, "head.1.weight"), (hide, "no state dict")]
+    ("change", "named"), [(drop, "head.1.bias"), (add, "surprise"), (bend, "head.1.weight"), (hide, "head.1.bias")]
 )
 def test_a_checkpoint_that_does_not_fit_is_named_and_nothing_is_written(
     run_cli: Call, workdir: Path, mixste_checkpoint: Path, change: Callable[[dict[str, Any]], None], named: str

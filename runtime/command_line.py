@@ -8,10 +8,10 @@ from pathlib import Path
 PROGRAM = "posemoe-edge"
 
 
-def command(*words: object) -> str:
+def command_line(*words: object) -> str:
     """A call of posemoe-edge. Each word is one argument; a path that looks like an option is written with its folder.
 
-    >>> command("verify", Path("my robot"))
+    >>> command_line("verify", Path("my robot"))
     "posemoe-edge verify 'my robot'"
     """
     return shlex.join(
