@@ -172,7 +172,7 @@ def plots(rows: Sequence[Row]) -> Bars:
 
 def main() -> None:
     parser = option_parser(__doc__, split="val")
-    parser.add_argument("--people", type=int, default=400)
+    parser.add_argument("--people", type=int, default=150)
     parser.add_argument("--frames", type=int, default=24, help="of each person")
     options = parse_options(parser)
     clips = selected_clips(options)
