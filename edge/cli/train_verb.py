@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.command_line import command_line
+from ...runtime.destination import check_destination, check_space
 from ...runtime.errors import PoseEdgeError, missing_extra
 from .output import Output, Result, counted, megabytes, verb
 
@@ -109,6 +110,8 @@ def command(
         raise missing_extra(error.name or "torch", "train", "training") from None
     chosen = find_preset(preset)
     weights = out or Path(f"{preset}.safetensors")
+    check_destination(weights, plain=True)
+    check_space(weights, _COPIES * 4 * sum(weight.numel() for weight in chosen.build().parameters()))
     writer = _tensorboard_writer(tensorboard)
     dataset = open_motion(data, "train")
     has_clips = any(isinstance(item, Clip) for item in dataset)
@@ -169,6 +172,10 @@ def command(
         if finished
         else _resume_command(preset),
     )
+
+
+_COPIES = 5
+"""Of the weights on the disk: the averaged ones, and of the training the weights, their averages and two moments of each."""
 
 
 def _with_test_split(data: tuple[Path, ...]) -> tuple[object, ...]:

@@ -334,6 +334,48 @@ def test_a_closed_pipe_ends_that_sink_alone(retention_artefact: Path, tmp_path: 
         program.wait()
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_stream_that_was_closed_before_costs_the_run_nothing(retention_artefact: Path, tmp_path: Path, number: int) -> None:
+    """The next file that is opened would get its number, and what a library complains about on stderr."""
+    line = ["run", "synthetic://walk", "--frames", "20", "--model", str(retention_artefact), "--sink", "jsonl:log.jsonl"]
+    script = f"import os, sys; os.close({number}); os.execv(sys.executable, [sys.executable, '-c', {MAIN!r}, *sys.argv[1:]])"
+    program = subprocess.run(
+        [sys.executable, "-c", script, *line], capture_output=True, cwd=tmp_path, env=ENVIRONMENT, timeout=60
+    )
+    assert program.returncode == 0, program.stderr
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert len(lines) == 20 and all(json.loads(text)["person"] == 0 for text in lines)
+
+
+def test_poses_for_a_stdout_that_is_closed_are_an_error_before_the_run(retention_artefact: Path, tmp_path: Path) -> None:
+    line = ["run", "synthetic://walk", "--frames", "5", "--model", str(retention_artefact), "--sink", "jsonl:-"]
+    script = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {MAIN!r}, *sys.argv[1:]])"
+    command = [sys.executable, "-c", script, *line]
+    program = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=60)
+    assert program.returncode == 3 and "stdout is closed" in program.stderr and "Traceback" not in program.stderr
+
+
+def test_what_was_lifted_before_an_error_of_the_source_is_kept_and_named(retention_artefact: Path, tmp_path: Path) -> None:
+    """A recording of lines whose pipe ends in the middle of nothing: the source fails after its first frames."""
+    pytest.importorskip("av")
+    (tmp_path / "broken_source.py").write_text(
+        "from posemoe_edge.runtime.sources.synthetic import SyntheticSource\n"
+        "from posemoe_edge.runtime.errors import SourceError\n"
+        "def fail(self, walk=SyntheticSource.__iter__):\n"
+        "    for i, frame in enumerate(walk(self)):\n"
+        "        if i == 12: raise SourceError('the cable broke')\n"
+        "        yield frame\n"
+        "SyntheticSource.__iter__ = fail\n"
+    )
+    sinks = ["--sink", "jsonl:log.jsonl", "--sink", "video:run.mp4"]
+    line = ["run", "synthetic://walk", "--frames", "50", "--model", str(retention_artefact), *sinks]
+    command = [sys.executable, "-c", f"import broken_source; {MAIN}", *line]
+    program = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=60)
+    assert program.returncode == 3 and "the cable broke" in program.stderr, program.stderr
+    assert "kept in log.jsonl" in program.stderr and "kept in run.mp4" in program.stderr
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 12 and (tmp_path / "run.mp4").stat().st_size > 1000
+
+
 def test_a_sink_that_fails_is_exit_code_1_and_costs_the_other_nothing(retention_artefact: Path, tmp_path: Path) -> None:
     """A full disk is /dev/full, whose writes fail as those of a full one do."""
     options = ["--frames", "200", "--model", str(retention_artefact), "--sink", "jsonl:/dev/full", "--sink", "jsonl:log.jsonl"]
