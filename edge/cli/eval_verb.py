@@ -61,7 +61,8 @@ def command(
     sets = evaluation_sets(dataset, seed=seed, cameras=cameras)
     frames = sum(len(sequence) for sequences in sets.values() for sequence in sequences)
     out.print(
-        f"{model} on {model.engine}: {counted(len(dataset), 'clip')} of {split}, {counted(frames, 'frame')}, streamed whole, root aligned, "
+        f"{model} on {model.engine}: {counted(len(dataset), 'clip')} of {split}, {counted(frames, 'frame')}, "
+        f"streamed whole, root aligned, "
         f"{cameras} camera{'s' if cameras > 1 else ''} a clip"
     )
     results: dict[str, Any] = {}

@@ -118,9 +118,9 @@ def command(
     # Recorded sequences have no val split.
     validation = [item for item in open_motion(data, "val") if isinstance(item, Clip)] if has_clips else []
     limit = f", for at most {minutes:g} minutes" if minutes else ""
+    items = counted(len(dataset), "clip" if has_clips else "recorded sequence")
     output.print(
-        f"Training {preset} to update {updates}{limit}, on {counted(len(dataset), 'clip' if has_clips else 'recorded sequence')}, "
-        f"{counted(sum(map(len, dataset)), 'frame')}; to {weights}"
+        f"Training {preset} to update {updates}{limit}, on {items}, {counted(sum(map(len, dataset)), 'frame')}; to {weights}"
     )
     initial, origin = (None, None) if start is None else start_from(start, chosen.config)
     recipe = Recipe(updates=updates, rows=rows, frames=frames, rate=rate, loss=loss, seed=seed, compiled=compile)

@@ -62,7 +62,7 @@ BAD: list[tuple[str, int, str]] = [
     ("train tiny-retention --data MOTION --updates 0", 2, "updates"),
     ("train tiny-retention", 2, "--data"),
     ("train tiny-retention --data nowhere.npz", 3, "nowhere.npz"),
-    ("train tiny-retention --data ARTEFACT/manifest.json", 4, "cannot be read"),
+    ("train tiny-retention --data ARTEFACT/manifest.json", 4, "a JSON text"),
     ("eval ARTEFACT --data nowhere.npz", 3, "nowhere.npz"),
     ("eval nowhere --data MOTION", 3, "no artefact at nowhere"),
     ("import mixste nowhere.bin", 3, "no checkpoint at nowhere.bin"),
