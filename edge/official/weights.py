@@ -63,8 +63,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             check_archive(path)
         if _is_safetensors(path):
             return load_file(path)
-        with _numpy_ignored(path):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream, _numpy_ignored(path):  # a stream, since torch judges a path by its suffix
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except ArtefactError:
         raise
     except Exception as error:  # whatever a broken stream leads to; torch's own message suggests to trust the file
@@ -128,7 +128,8 @@ def _described(content: Any) -> str:
 def _numpy_ignored(path: Path) -> Iterator[None]:
     """Loads the numpy objects that the published trainers stored beside the weights as inert objects."""
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with path.open("rb") as stream:
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(stream)
     except DAMAGED:  # torch's older format, which lists no names
         names = []
     inert: list[Any] = [(InertObject, name) for name in names if name.startswith("numpy.") or name == "_codecs.encode"]

@@ -81,7 +81,7 @@ BAD: list[tuple[str, int, str]] = [
     ("export tiny-retention --budget-mm 0", 2, "budget-mm"),
     ("calibrate nowhere", 3, "no artefact at nowhere"),
     ("calibrate ARTEFACT --data nowhere.npz", 3, "nowhere.npz"),
-    ("calibrate ARTEFACT --data ARTEFACT/manifest.json", 4, "cannot be read"),
+    ("calibrate ARTEFACT --data ARTEFACT/manifest.json", 4, "a JSON text"),
     ("calibrate ARTEFACT --frames 0", 2, "frames"),
     ("calibrate ARTEFACT --frames 40 --streams 1", 2, "at least 100"),
     ("calibrate ARTEFACT --method guess", 2, "guess"),

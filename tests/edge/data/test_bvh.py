@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from posemoe_edge.edge.data.bvh import BvhJoint, BvhMotion, joint_positions, read_bvh
 from posemoe_edge.edge.data.bvh_clips import FPS, load_bvh, load_bvh_files, map_joints
+from posemoe_edge.edge.data.frame_rate import frame_rate
 from posemoe_edge.edge.data.mocap import load_clips, save_clips
 from posemoe_edge.edge.data.skeleton_mappings import SKELETON_MAPPINGS, SkeletonMapping, custom_mapping, find_mapping
 from posemoe_edge.edge.data.stature import stature
@@ -392,3 +393,99 @@ def test_clips_may_have_another_rate(tmp_path: Path) -> None:
     assert clip.fps == 25 and len(clip) == 51
     with pytest.raises(UsageError, match="0 frames per second"):
         load_bvh(path, mapping=SAME, fps=0)
+
+
+# Recordings of other programs, from the same standing figure.
+
+
+def written(path: Path, change: Any = lambda text: text) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    write(path, standing(FIGURES["mixamo"]))
+    path.write_text(change(path.read_text()))
+    return path
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z", "-x", "-y", "-z"])
+def test_the_rest_pose_tells_the_axis_also_of_somebody_who_lies(tmp_path: Path, up: str) -> None:
+    axis = {"x": 0, "y": 1, "z": 2}[up[-1]]
+    to_file = np.roll(np.eye(3), axis - 1, axis=0) * (-1 if up[0] == "-" else 1)  # y up to the file's axes
+    motion = standing(FIGURES["mixamo"])
+    bones = tuple(
+        BvhJoint(bone.name, bone.parent, tuple(to_file @ np.array(bone.offset)), bone.channels) for bone in motion.joints
+    )
+    lying = np.array(motion.values)
+    columns = [a for is_position, a in bones[0].channels]
+    lying[0, columns.index((axis + 1) % 3)] = 90.0  # about a level axis
+    for values, height in ((motion.values, 0.5), (lying, -0.1)):
+        joints = load_bvh(write(tmp_path / "x.bvh", BvhMotion(bones, values, 50.0))).joints_m
+        rise = float((joints[:, 10] - joints[:, 0])[..., 2].mean())
+        assert rise > height if height > 0 else abs(rise) < -height
+
+
+@pytest.mark.parametrize(
+    "affix",
+    ["Character1_{}", "Skeleton_001_{}", "Bob {}", "Armature.{}", "{}.001", "Armature|mixamorig:{}", "Bip01 {}", "Bob{}"],
+)
+def test_what_all_names_share_is_no_part_of_them(tmp_path: Path, affix: str) -> None:
+    def renamed(text: str) -> str:
+        return "\n".join(
+            f"{line[: line.index(word)]}{word} {affix.format(line.split()[-1])}"
+            if (word := line.split()[0] if line.split() else "") in ("ROOT", "JOINT")
+            else line
+            for line in text.splitlines()
+        )
+
+    plain = load_bvh(written(tmp_path / "plain.bvh"))
+    np.testing.assert_array_equal(load_bvh(written(tmp_path / "other.bvh", renamed)).joints_m, plain.joints_m)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("JOINT Spine\n", "JOINT MOTION_Spine\n").replace("MOTION_Spine", "Spine"),
+        lambda text: text + "\x1a",
+        lambda text: text + "\0" * 700,
+        lambda text: text.replace("Frame Time:", "Frame time:").replace("Frames:", "frames:"),
+        lambda text: text.replace("HIERARCHY", "hierarchy").replace("MOTION", "Motion").replace("End Site", "end site"),
+        lambda text: "# written by hand\n" + text.replace("MOTION", "  MOTION \t"),
+    ],
+    ids=["joint", "ctrl z", "zeros", "case", "lower", "comment"],
+)
+def test_sections_are_lines_however_they_are_written(tmp_path: Path, change: Any) -> None:
+    plain = load_bvh(written(tmp_path / "plain.bvh"))
+    np.testing.assert_array_equal(load_bvh(written(tmp_path / "other.bvh", change)).joints_m, plain.joints_m)
+
+
+def test_utf_16_is_read(tmp_path: Path) -> None:
+    plain = load_bvh(written(tmp_path / "plain.bvh"))
+    (tmp_path / "wide.bvh").write_bytes((tmp_path / "plain.bvh").read_text().encode("utf-16"))
+    np.testing.assert_array_equal(load_bvh(tmp_path / "wide.bvh").joints_m, plain.joints_m)
+
+
+@pytest.mark.parametrize(
+    ("written_time", "fps"),
+    [
+        ("0.0333667", 29.97),
+        ("0.0333333", 30),
+        ("0.0417083", 23.976),
+        ("0.0416667", 24),
+        ("0.0166833", 59.94),
+        ("0.00834167", 119.88),
+        ("0.008333", 120),
+        ("33.3333", 30),
+        ("16.68", 59.94),
+        ("20", 50),
+    ],
+)
+def test_ntsc_rates_are_not_rounded_and_milliseconds_are_known(written_time: str, fps: float) -> None:
+    assert frame_rate(written_time) == pytest.approx(fps, rel=1e-6)
+
+
+def test_hidden_files_are_left_out_and_files_of_one_name_told_apart(tmp_path: Path) -> None:
+    for name in ("anna/dance.bvh", "ben/dance.bvh", "anna/._dance.bvh", "anna/jump.bvh"):
+        written(tmp_path / name)
+    assert [clip.id for clip in load_bvh_files(tmp_path)] == ["anna/dance", "anna/jump", "ben/dance"]
+    both = load_bvh_files(tmp_path / "anna" / "dance.bvh", tmp_path / "ben" / "dance.bvh")
+    assert [clip.id for clip in both] == ["anna/dance", "ben/dance"]
+    with pytest.raises(UsageError, match="given twice"):
+        load_bvh_files(tmp_path / "anna" / "dance.bvh", tmp_path / "anna")
