@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from ..export.reference import beside
-from ..runtime.errors import ArtefactError, MissingError, UsageError
-from ..runtime.file_kind import check_stand_in
+from ..export.reference import read_reference
+from ..runtime.artefact.certificate import StoredReference
+from ..runtime.errors import ArtefactError, UsageError
 from .models.lifter import Lifter
 from .models.topology import build, config_from
 from .official.conversion import convert_weight
@@ -29,15 +29,15 @@ def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
         MissingError: the weights or the record are not there.
         ArtefactError: they cannot be read, or do not belong together.
     """
-    record_path = beside(path)
-    for file in (path, record_path):
-        if not file.is_file():
-            raise MissingError(f"there are no weights at {file}", expected="a .safetensors file with its .json beside it")
-        check_stand_in(file, expected="weights that posemoe-edge wrote", text=file == record_path)
+    return open_checkpoint(read_reference(path))
+
+
+def open_checkpoint(stored: StoredReference) -> tuple[Lifter, dict[str, Any]]:
+    """As ``load_checkpoint``, of weights that have been read."""
     try:
-        record = json.loads(record_path.read_text())
+        record = json.loads(stored.record)
         model = build(config_from(record["config"]))
-        model.load_state_dict(load(path.read_bytes()))
+        model.load_state_dict(load(stored.weights))
     except (
         SafetensorError,
         ValueError,
@@ -49,14 +49,14 @@ def load_checkpoint(path: Path) -> tuple[Lifter, dict[str, Any]]:
         UsageError,
     ) as error:
         raise ArtefactError(
-            f"the weights at {path} do not load: {error}", expected="weights that posemoe-edge wrote"
+            f"the weights at {stored.path} do not load: {error}", expected="weights that posemoe-edge wrote"
         ) from error
     return model.eval(), record
 
 
-def load_reference(path: Path) -> Lifter:
+def load_reference(stored: StoredReference) -> Lifter:
     """The network alone, for ``export.verify``."""
-    return load_checkpoint(path)[0]
+    return open_checkpoint(stored)[0]
 
 
 def import_official(

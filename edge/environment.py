@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.artefact.locate import find_artefact
-from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest
+from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_graph_file, read_manifest
 from ..runtime.engines import open_engine
 from ..runtime.engines.tensorrt.library import describe_machine, import_tensorrt
 from ..runtime.engines.tensorrt.plan import EngineName, Machine, Plan, find_plan
@@ -153,12 +153,14 @@ def default_artefact_status() -> tuple[dict[str, Any], dict[str, Any]]:
     folder = find_artefact(None)
     try:
         manifest = read_manifest(folder)
-        paths = {name: check_file(folder, manifest, name) for name in manifest.files}
+        for name in manifest.files:
+            check_file(folder, manifest, name)
+        graph = read_graph_file(folder, manifest, manifest.graph())
     except PoseEdgeError as error:
         return {"path": str(folder), "error": str(error)}, {"ok": False, "name": None, "error": "no model to open"}
     artefact = {"path": str(folder), "error": None}
     try:
-        with closing(open_engine(paths[manifest.graph().file])) as engine:
+        with closing(open_engine(graph)) as engine:
             return artefact, {"ok": True, "name": engine.name, "error": None}
     except PoseEdgeError as error:
         return artefact, {"ok": False, "name": None, "error": str(error)}

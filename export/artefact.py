@@ -1,11 +1,11 @@
-"""The artefact: a folder that appears whole or not at all."""
+"""The artefact: a folder whose files and manifest appear together or not at all."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,21 @@ import onnx
 
 from ..calib.graph.standalone import embed_manifest
 from ..calib.quantize.int8_graphs import compress_weights
+from ..runtime.artefact.atomic import draft_folder, is_draft
 from ..runtime.artefact.certificate import REFERENCE
-from ..runtime.artefact.files import record_file
-from ..runtime.artefact.manifest import AppliedPass, Manifest, read_manifest, write_manifest
+from ..runtime.artefact.files import STAGED, record_file
+from ..runtime.artefact.manifest import (
+    MANIFEST,
+    AppliedPass,
+    Manifest,
+    commit_manifest,
+    read_manifest,
+    write_manifest,
+)
 from ..runtime.artefact.precision import PRECISIONS, Precision
+from ..runtime.artefact.room import check_room
+from ..runtime.artefact.transaction import locked
+from ..runtime.engines.tensorrt.plan import drop_stale_plans
 from ..runtime.errors import PoseEdgeError, UsageError
 from .description import describe
 from .lifter import ExportableLifter
@@ -26,6 +37,9 @@ from .reference import save_reference
 from .trace import interface, trace
 
 OnStage = Callable[[str, float, int], None]  # the stage's name, its seconds, its bytes
+
+
+WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8w": 1}  # of one weight in a graph
 
 
 def _ignore_stage(name: str, seconds: float, size: int) -> None: ...
@@ -47,40 +61,39 @@ def export(
 ) -> Manifest:
     """Write the artefact of a lifter.
 
-    The files are written to a hidden draft folder beside ``out``. It is renamed to ``out`` when the manifest, the last file,
-    is written: after an interruption ``out`` is the old artefact, the new one, or nothing.
+    The files are made in a hidden draft folder inside ``out`` and put in place at once when the last of them is complete: after
+    an interruption ``out`` is the old artefact, the new one, or nothing.
 
     Args:
-        out: the folder; an artefact that is there is replaced, anything else is left alone.
+        out: the folder, or a link to it; an artefact that is there is replaced, other files in it stay.
         precisions: which of fp32, fp16 and int8w to write. fp32 is always written: CPUs run it, and the drift of the others
             is measured with it. INT8 activations need ``calib.calibrate``: on an artefact with fp16, or in ``postprocess``.
         chunk: frames that a chunk graph takes at once, and answers ``chunk - 1`` frames late; None for a step or window graph.
         training: how the weights were made, for the manifest.
-        postprocess: called with the complete draft folder before it is renamed, for example to calibrate it.
+        postprocess: called with the complete draft folder before it is put in place, for example to calibrate it.
         on_stage: called after each stage.
 
     Raises:
         UsageError: ``out`` is no artefact, a precision needs calibration, or the lifter has no chunk graph.
+        MissingError: ``out`` cannot be written to, or its disk is too small.
     """
     interface(model, chunk)  # raises for a lifter without such a graph, before anything is written
-    if not _may_replace(out):
-        raise UsageError(
-            f"{out} exists and is no artefact",
-            expected="a new folder, or an artefact to replace",
-            run="posemoe-edge export --out DIR",
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    precisions = _ordered(precisions)
+    _check_replaceable(out)
+    weight_bytes = 4 + sum(WEIGHT_BYTES[precision] for precision in precisions)
+    check_room(out, weight_bytes * sum(parameter.numel() for parameter in model.parameters()))
+    place = Path(os.path.realpath(out))  # behind a link, which stays
+    is_new = not place.exists()
+    place.mkdir(parents=True, exist_ok=True)
     try:
-        draft.chmod(0o755)
-        _write(model, draft, preset, _ordered(precisions), chunk, training or {}, on_stage)
-        postprocess(draft)
-        manifest = read_manifest(draft)
-        _move(draft, out)
+        with draft_folder(place, "export") as draft:
+            _write(model, draft, preset, precisions, chunk, training or {}, on_stage)
+            postprocess(draft)
+            return _put_in_place(draft, place)
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+        if is_new:
+            _remove_empty(place)
         raise
-    return manifest
 
 
 def _write(
@@ -120,30 +133,39 @@ def _write(
     write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
-def _may_replace(out: Path) -> bool:
-    """Whether ``out`` is free, an empty folder, or an artefact."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return True
+def _check_replaceable(out: Path) -> None:
+    """Raise a UsageError unless ``out`` is free, an artefact, or a folder with nothing but what killed exports left."""
+    if not out.exists() or (out.is_dir() and all(map(_is_nothing, out.iterdir()))):
+        return
     try:
         read_manifest(out)
     except PoseEdgeError:
-        return False
-    return True
+        raise UsageError(
+            f"{out} exists and is no artefact",
+            expected="a new folder, or an artefact to replace",
+            run="posemoe-edge export --out DIR",
+        ) from None
 
 
-def _move(draft: Path, out: Path) -> None:
-    """Rename the draft folder to ``out``. An old artefact is renamed first, and renamed back if that fails."""
-    old_artefact = Path(f"{draft}.old")
-    try:
-        if out.exists():
-            out.rename(old_artefact)
-        draft.rename(out)
-    except BaseException:
-        if old_artefact.exists() and not out.exists():
-            old_artefact.rename(out)
-        raise
-    finally:
-        shutil.rmtree(old_artefact, ignore_errors=True)
+def _is_nothing(path: Path) -> bool:
+    return is_draft(path.name) or path.name.endswith(STAGED) or path.name == "lost+found"  # the latter is what a new disk holds
+
+
+def _put_in_place(draft: Path, place: Path) -> Manifest:
+    """Make the draft the artefact at ``place``, and delete the plans of graphs that it has no more."""
+    with locked(place):
+        _check_replaceable(place)
+        manifest = read_manifest(draft)
+        manifest = commit_manifest(place, manifest, {name: draft / name for name in manifest.files})
+        drop_stale_plans(place, manifest)
+    return manifest
+
+
+def _remove_empty(place: Path) -> None:
+    """Remove a folder that was made for an artefact which did not come about."""
+    if not (place / MANIFEST).exists():
+        with suppress(OSError):  # it is not empty: somebody else writes there
+            place.rmdir()
 
 
 def _ordered(precisions: Sequence[Precision]) -> tuple[Precision, ...]:

@@ -21,11 +21,17 @@ from ..runtime.artefact.certificate import (
     Accuracy,
     Budget,
     Certificate,
+    Drift,
     MotionSource,
+    StoredReference,
     find_reference,
 )
-from ..runtime.artefact.manifest import Graph, Manifest, check_file, read_manifest, replace_files
+from ..runtime.artefact.manifest import Graph, Manifest, check_file, commit_manifest, read_graph_file, read_manifest
 from ..runtime.artefact.precision import Precision
+from ..runtime.artefact.room import check_room
+from ..runtime.artefact.transaction import locked
+from ..runtime.engines.open import BESIDE
+from ..runtime.errors import ArtefactError
 from ..runtime.plotting import check_available
 from .certificate_plot import draw_certificate
 from .drift import LiftedPoses, accuracy_of, measure_drift
@@ -33,8 +39,10 @@ from .lifter import ExportableLifter
 from .pytorch import lift_reference
 from .verdict import earlier_drifts, judge
 
-LoadReference = Callable[[Path], ExportableLifter]
+LoadReference = Callable[[StoredReference], ExportableLifter]
 OnProgress = Callable[[int], None]
+
+ROOM_BYTES = 2_000_000  # of a certificate and its plot
 
 
 def verify(
@@ -54,7 +62,7 @@ def verify(
     measured on the same motion, against the same weights, and of graphs that the artefact still has.
 
     Args:
-        load_reference: builds the network from the weights at a path, in eval mode.
+        load_reference: builds the network from stored weights, in eval mode.
         recordings: streams of equal length to lift, in the joint order of Human3.6M.
         motion: where the recordings came from.
         budget: the drift that is allowed.
@@ -69,6 +77,7 @@ def verify(
     check_available()
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
+    check_room(folder, ROOM_BYTES)
     graphs = [manifest.graph(precision) for precision in precisions] or list(manifest.graphs)
     disturbances = _disturbances(manifest, recordings)
 
@@ -90,9 +99,7 @@ def verify(
         for graph, engine_name, poses in zip(graphs, engine_names, lifted, strict=True)
     ]
     certificate = _unjudged(manifest, budget, motion, reference_accuracy, disturbances, reference)
-    certificate = judge(certificate, [*drifts, *earlier_drifts(folder, manifest, certificate, drifts)])
-    _write(folder, manifest, certificate)
-    return certificate
+    return _write(folder, manifest, certificate, drifts)
 
 
 def frames_to_lift(manifest: Manifest, recordings: Sequence[Recording], precisions: Sequence[Precision] = ()) -> int:
@@ -130,7 +137,10 @@ def _lift(
     disturbed = [item.recording.for_model(manifest) for item in disturbances]
     with ExitStack() as stack:
         # The engines are opened before the long work, so that a missing one is reported at once.
-        engines = [stack.enter_context(closing(open_graph(folder / graph.file, engine=engine))) for graph in graphs]
+        engines = [
+            stack.enter_context(closing(open_graph(_source(folder, manifest, graph, engine), engine=engine)))
+            for graph in graphs
+        ]
         model = load_reference(weights)
         chunk = manifest.graphs[0].frames if manifest.mode == "chunk" else None
         reference = LiftedPoses(
@@ -141,6 +151,12 @@ def _lift(
             for opened, graph in zip(engines, graphs, strict=True)
         ]
         return [opened.name for opened in engines], reference, lifted
+
+
+def _source(folder: Path, manifest: Manifest, graph: Graph, engine: str | None) -> Path | bytes:
+    """What an engine opens: the bytes that the manifest vouches for, or the path if it needs what lies beside the graph."""
+    content = read_graph_file(folder, manifest, graph)
+    return folder / graph.file if engine in BESIDE else content
 
 
 def _unjudged(
@@ -166,9 +182,31 @@ def _unjudged(
     )
 
 
-def _write(folder: Path, manifest: Manifest, certificate: Certificate) -> None:
-    """Write the certificate and its plot into the artefact, and both into its manifest."""
-    plot = io.BytesIO()
-    draw_certificate(plot, certificate)
-    text = certificate.model_dump_json(indent=1).encode()
-    replace_files(folder, manifest, {CERTIFICATE: text, CERTIFICATE_PLOT: plot.getvalue()})
+def _write(folder: Path, measured: Manifest, certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
+    """Write the certificate with these drifts and its plot into the artefact, as it is now.
+
+    Args:
+        measured: the manifest as it was read before the work. Graphs that were added meanwhile stay.
+
+    Raises:
+        ArtefactError: what was measured is no longer what the artefact holds.
+    """
+    with locked(folder):
+        manifest = read_manifest(folder)
+        for name in (REFERENCE, *(graph.file for graph in measured.graphs if any(_is_of(drift, graph) for drift in drifts))):
+            if manifest.files.get(name) != measured.files[name]:
+                raise ArtefactError(
+                    f"{folder / name} was replaced while it was measured",
+                    expected="an artefact that stays as it is",
+                    run=f"posemoe-edge verify {folder}",
+                )
+        certificate = judge(certificate, [*drifts, *earlier_drifts(folder, manifest, certificate, drifts)])
+        plot = io.BytesIO()
+        draw_certificate(plot, certificate)
+        text = certificate.model_dump_json(indent=1).encode()
+        commit_manifest(folder, manifest, {CERTIFICATE: text, CERTIFICATE_PLOT: plot.getvalue()})
+    return certificate
+
+
+def _is_of(drift: Drift, graph: Graph) -> bool:
+    return drift.precision == graph.precision

@@ -80,7 +80,7 @@ class Model:
                 f"a shadow cannot follow {manifest.preset}, whose mode is {graph.mode}", expected="an artefact of mode step"
             )
         latency_frames = _check_latency(manifest, graph, latency_frames)
-        engine = open_engine(selection.path, engine=selection.engine, threads=threads, plan=selection.plan)
+        engine = open_engine(selection.source, engine=selection.engine, threads=threads, plan=selection.plan)
         with ExitStack() as on_error:
             on_error.callback(engine.close)
             model = cls(selection, engine, gaps=gaps or GapPolicy(), latency_frames=latency_frames, shadow=shadow)

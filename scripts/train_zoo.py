@@ -11,6 +11,7 @@ training goes on from them.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ from posemoe_edge.edge.training.inflate import start_from
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.edge.training.training_file import TrainingHistory, training_path
-from posemoe_edge.export.reference import reference_files
+from posemoe_edge.export.reference import WEIGHTS, save_reference
 from posemoe_edge.runtime.artefact.atomic import write_together
+from posemoe_edge.runtime.artefact.files import record_bytes
 from rich.console import Console
 from safetensors.torch import load, save
 
@@ -172,9 +174,10 @@ def _pack(preset: str, out: Path) -> None:
     source = out / f"{preset}.safetensors"
     halves = {name: x.half() if x.is_floating_point() else x for name, x in load(source.read_bytes()).items()}
     KEPT.mkdir(exist_ok=True)
-    write_together(
-        {KEPT / source.name: save(halves), (KEPT / source.name).with_suffix(".json"): source.with_suffix(".json").read_bytes()}
-    )
+    data, record = save(halves), json.loads(source.with_suffix(".json").read_bytes())
+    record["files"] = {WEIGHTS: record_bytes(data).model_dump()}
+    kept = KEPT / source.name
+    write_together({kept: data, kept.with_suffix(".json"): json.dumps(record, indent=1).encode()})
 
 
 def _unpack(preset: str, out: Path) -> Path | None:
@@ -185,7 +188,7 @@ def _unpack(preset: str, out: Path) -> Path | None:
     model, record = load_checkpoint(kept)
     path = out / f"{preset}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_together(reference_files(path, model.float(), preset=preset, training=record["training"]))
+    save_reference(path, model.float(), preset=preset, training=record["training"])
     return path
 
 

@@ -19,6 +19,7 @@ from ...runtime.arrays import F32
 from ...runtime.artefact.manifest import Graph
 from ...runtime.engines.tensorrt.plan import EngineName
 from ...runtime.errors import UsageError
+from ..graph.model_file import read_model
 from ..measure.launch import Tensors, initial_states, launch_inputs
 from ..measure.recording import Recording
 from .comparison import Comparison, LaunchDifference, LayerEffect, TensorDifference
@@ -33,8 +34,8 @@ LayerErrors = dict[str, dict[str, F32]]  # layer -> tensor -> its isolated error
 
 
 def compare_graphs(
-    exact: onnx.ModelProto | Path,
-    other: onnx.ModelProto | Path,
+    exact: onnx.ModelProto | Path | bytes,
+    other: onnx.ModelProto | Path | bytes,
     graph: Graph,
     recording: Recording,
     *,
@@ -45,7 +46,7 @@ def compare_graphs(
     """Run two graphs of one model side by side over a recording and compare what they compute.
 
     Args:
-        exact: a graph or its file, run by ONNX Runtime, half precision with true rounding. It carries the state.
+        exact: a graph, its file or its bytes, run by ONNX Runtime, half precision with true rounding. It carries the state.
         other: the same model in another precision, or the same graph for another engine.
         graph: the record of either in the manifest.
         engine: that runs the other graph; None is ONNX Runtime, too.
@@ -58,7 +59,7 @@ def compare_graphs(
     check_ready(engine)
     if len(recording) <= after:
         raise UsageError(f"{len(recording)} frames, of which {after} go by before", expected="at least one to compare")
-    exact, other = (onnx.load(str(model)) if isinstance(model, Path) else model for model in (exact, other))
+    exact, other = (model if isinstance(model, onnx.ModelProto) else read_model(model) for model in (exact, other))
     matches = match_tensors(exact, other)
     exact = with_half_rounding(exact)
     exact_1, other_1 = for_one_stream(exact), for_one_stream(other if engine else with_half_rounding(other))

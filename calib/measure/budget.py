@@ -55,16 +55,6 @@ def summarise_drift(
     return measured, interval
 
 
-def exceeded(measured: Budget, budget: Budget) -> tuple[str, ...]:
-    """The limits that are exceeded, in words; empty if the drift passes. NaN exceeds every limit; None is not judged."""
-    over = []
-    for field in Budget.model_fields:
-        value, limit = getattr(measured, field), getattr(budget, field)
-        if value is not None and limit is not None and not value <= limit:
-            over.append(f"{field} {value:.4g} > {limit:.4g}")
-    return tuple(over)
-
-
 def smallest_budget(measured: Budget) -> Budget:
     """The tightest budget of two digits that the drift passes."""
     return Budget.model_validate({field: _rounded_up(getattr(measured, field)) for field in Budget.model_fields})

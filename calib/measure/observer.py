@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from ...runtime.arrays import F32, F64
 from ...runtime.artefact.manifest import Graph
 from ...runtime.errors import ArtefactError
 from ..graph.editor import GraphEditor
+from ..graph.model_file import read_model
 from .launch import Tensors, initial_states, launch_inputs
 from .recording import Recording
 
@@ -66,14 +66,14 @@ class Observer:
     would be those of a graph that nobody runs.
 
     Args:
-        path, graph: the FP32 graph.
+        source, graph: the FP32 graph, its file or its bytes, and its record.
         tensors: names of the tensors to observe.
     """
 
-    def __init__(self, path: Path, graph: Graph, tensors: Iterable[str]) -> None:
-        self._path, self._graph = path, graph
+    def __init__(self, source: Path | bytes, graph: Graph, tensors: Iterable[str]) -> None:
+        self._graph = graph
         self._tensors = list(dict.fromkeys(tensors))
-        editor = GraphEditor(onnx.load(str(path)))
+        editor = GraphEditor(read_model(source))
         for name in self._tensors:
             editor.add_output(name)
         options = onnxruntime.SessionOptions()
@@ -112,7 +112,7 @@ class Observer:
                 for name, values in zip(self._tensors, outputs[len(next_states) :], strict=True):
                     stats[name].add(values, rng)
                 if not np.isfinite(pose).all():
-                    raise ArtefactError(f"{self._path.name} returns poses that are not finite", expected="finite poses")
+                    raise ArtefactError(f"{self._graph.file} returns poses that are not finite", expected="finite poses")
                 on_progress(frames)
         return stats
 

@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import onnx
 
 from ...runtime.arrays import F32
 from ...runtime.artefact.manifest import Graph
 from ...runtime.engines import Engine, open_engine
 from ...runtime.state import StepSlots
 from ..graph.half_rounding import is_half, round_to_half
+from ..graph.model_file import read_model
 from .launch import launch_inputs, one_stream_arrays
 from .recording import Recording
 
@@ -56,7 +56,7 @@ def open_graph(source: Path | bytes, *, engine: str | None = None) -> Engine:
     """
     name = engine or CPU_ENGINE
     if name == CPU_ENGINE:
-        model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(str(source))
+        model = read_model(source)
         source = round_to_half(model).SerializeToString() if is_half(model) else source
     return open_engine(source, engine=name)
 

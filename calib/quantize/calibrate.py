@@ -11,7 +11,8 @@ import numpy as np
 
 from ...runtime.artefact.certificate import Budget, MotionSource
 from ...runtime.artefact.manifest import Manifest, read_manifest
-from ...runtime.artefact.precision import Precision
+from ...runtime.artefact.precision import Precision, source_of
+from ...runtime.artefact.room import check_room
 from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting import check_available
@@ -28,6 +29,8 @@ from .sources import SourceGraphs, load_sources
 
 MIN_FRAMES = 100  # the extremes of fewer frames depend on chance
 SENSITIVITY_FRAMES = 100  # enough to rank the layers by their drift; the mix is checked on all frames
+
+ROOM_FACTOR = 1  # of a source graph's size: an INT8 graph is smaller, and its record and plot come with it
 
 # (label, total, unit) -> a context that yields a function to call with the amount just done
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
@@ -90,6 +93,7 @@ def calibrate(
     recordings = _for_model(manifest, recordings)
     _check_length(folder, recordings)
     sources = load_sources(folder, manifest, precisions)
+    check_room(folder, ROOM_FACTOR * sum(sources.files[source_of(precision)].bytes for precision in precisions))
 
     stats = _observe(sources, recordings, motion.seed, progress)
     quantized = _quantize(sources, stats, method, progress)
@@ -107,7 +111,7 @@ def calibrate(
         int8_macs_fraction=_macs(mix.int8_layers) / _macs(sources.quantized_layers) if mix else None,
         layers=_describe_layers(sources.quantized_layers, quantized, mix),
     )
-    write_models(folder, manifest, sources, models, calibration)
+    write_models(folder, sources, models, calibration)
     return calibration
 
 
@@ -145,7 +149,9 @@ def _observe(sources: SourceGraphs, recordings: Sequence[Recording], seed: int, 
     """The statistics of each layer's activations, by layer name."""
     layers = sources.layers_in("fp32")
     with progress("observing", sum(map(len, recordings)), "frames") as on_progress:
-        observer = Observer(sources.paths["fp32"], sources.graphs["fp32"], [layer.activation for layer in layers])
+        observer = Observer(
+            sources.models["fp32"].SerializeToString(), sources.graphs["fp32"], [layer.activation for layer in layers]
+        )
         stats = observer.observe(recordings, seed=seed, on_progress=on_progress)
     by_layer = {layer.name: stats[layer.activation] for layer in layers}
     constant = [name for name, of_layer in by_layer.items() if not of_layer.varies]

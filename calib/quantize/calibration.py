@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...runtime.artefact.certificate import Budget, MotionSource
-from ...runtime.artefact.manifest import Manifest, check_file
+from ...runtime.artefact.manifest import Manifest, read_file
 from ...runtime.artefact.migrations import rename
 from ...runtime.artefact.record import Json, Record, read_record
 from ...runtime.command_line import command_line
@@ -62,8 +62,8 @@ def read_calibration(folder: Path, manifest: Manifest) -> Calibration | None:
     """
     if CALIBRATION not in manifest.files:
         return None
-    path = check_file(folder, manifest, CALIBRATION)
-    return parse_calibration(path.read_bytes(), place=str(path), run=command_line("calibrate", folder))
+    text = read_file(folder, manifest, CALIBRATION)
+    return parse_calibration(text, place=str(folder / CALIBRATION), run=command_line("calibrate", folder))
 
 
 def parse_calibration(text: str | bytes, *, place: str, run: str) -> Calibration:

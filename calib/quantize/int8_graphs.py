@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 
 from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT
-from ...runtime.artefact.manifest import Graph, Manifest, replace_files
+from ...runtime.artefact.manifest import Graph, Manifest, commit_manifest, read_manifest
 from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
+from ...runtime.artefact.transaction import locked
 from ...runtime.plotting import draw_bars
 from ..graph.layers import LinearLayer, find_layers
 from ..graph.standalone import embed_manifest
@@ -54,26 +55,34 @@ def compress_weights(manifest: Manifest, model: onnx.ModelProto) -> tuple[Graph,
 
 def write_models(
     folder: Path,
-    manifest: Manifest,
     sources: SourceGraphs,
     models: Mapping[Precision, onnx.ModelProto],
     calibration: Calibration,
 ) -> None:
-    """Put the graphs and the record into the artefact; graphs of an older calibration and the certificate are removed."""
+    """Put the graphs and the record into the artefact, as it is now; graphs of an older calibration and the certificate go.
+
+    Raises:
+        ArtefactError: a graph that these were made from has been replaced meanwhile.
+    """
+    plot = io.BytesIO()
+    if calibration.check_motion is not None:
+        draw_bars(plot, sensitivity_bars(calibration))
     graphs = {precision: _describe(sources.graphs[source_of(precision)], precision) for precision in models}
     calibrated = {name for name, row in PRECISIONS.items() if row.needs_motion}
     stale = calibrated | set(models)  # calibration.json will not describe them any more
-    others = tuple(graph for graph in manifest.graphs if graph.precision not in stale)
-    removed = {graph.file for graph in manifest.graphs} - {graph.file for graph in others}
-    changed = manifest.model_copy(update={"graphs": (*others, *graphs.values())})
-    files = {CALIBRATION: calibration.model_dump_json(indent=1).encode()}
-    for precision, model in models.items():
-        embed_manifest(model, changed, graphs[precision])
-        files[graphs[precision].file] = model.SerializeToString()
-    if calibration.check_motion is not None:
-        draw_bars(plot := io.BytesIO(), sensitivity_bars(calibration))
-        files[CALIBRATION_PLOT] = plot.getvalue()
-    replace_files(folder, changed, files, drop=removed | {CERTIFICATE, CERTIFICATE_PLOT, CALIBRATION_PLOT})
+    with locked(folder):
+        manifest = read_manifest(folder)
+        sources.check_unchanged(folder, manifest)
+        others = tuple(graph for graph in manifest.graphs if graph.precision not in stale)
+        removed = {graph.file for graph in manifest.graphs} - {graph.file for graph in others}
+        changed = manifest.model_copy(update={"graphs": (*others, *graphs.values())})
+        files = {CALIBRATION: calibration.model_dump_json(indent=1).encode()}
+        for precision, model in models.items():
+            embed_manifest(model, changed, graphs[precision])
+            files[graphs[precision].file] = model.SerializeToString()
+        if calibration.check_motion is not None:
+            files[CALIBRATION_PLOT] = plot.getvalue()
+        commit_manifest(folder, changed, files, drop=removed | {CERTIFICATE, CERTIFICATE_PLOT, CALIBRATION_PLOT})
 
 
 def _describe(source: Graph, precision: Precision) -> Graph:

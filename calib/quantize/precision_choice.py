@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...runtime.artefact.certificate import Budget
-from ...runtime.artefact.manifest import Graph, Manifest, check_file
+from ...runtime.artefact.certificate import Budget, exceeded
+from ...runtime.artefact.manifest import Graph, Manifest, read_graph_file
 from ...runtime.artefact.precision import Precision
 from ...runtime.artefact.record import Record
 from ...runtime.engines import open_engine
-from ..measure.budget import drift_mm, exceeded, frame_limits, summarise_drift
+from ..measure.budget import drift_mm, frame_limits, summarise_drift
 from ..measure.launch import one_stream_arrays
 from ..measure.recording import Recording
 from ..measure.rollout import roll_out
@@ -54,15 +54,15 @@ def choose_precision(folder: Path, manifest: Manifest, recordings: Sequence[Reco
         recordings: streams of one length.
         budget: its limits on growth and accuracy are not judged here; the certificate judges them.
     """
-    paths = {graph.precision: check_file(folder, manifest, graph.file) for graph in manifest.graphs}
+    files = {graph.precision: read_graph_file(folder, manifest, graph) for graph in manifest.graphs}
     graphs = {graph.precision: graph for graph in manifest.graphs}
     recordings = [recording.for_model(manifest) for recording in recordings]
-    times, engine = launch_ms({precision: (path, graphs[precision]) for precision, path in paths.items()})
-    exact = np.stack(roll_out(paths["fp32"], graphs["fp32"], recordings))
+    times, engine = launch_ms({precision: (file, graphs[precision]) for precision, file in files.items()})
+    exact = np.stack(roll_out(files["fp32"], graphs["fp32"], recordings))
     limits = frame_limits(budget)
     candidates = []
-    for precision, path in paths.items():
-        poses = np.stack(roll_out(path, graphs[precision], recordings))
+    for precision, file in files.items():
+        poses = np.stack(roll_out(file, graphs[precision], recordings))
         measured, _ = summarise_drift(drift_mm(poses, exact))
         candidates.append(
             Candidate(
@@ -82,15 +82,17 @@ def choose_precision(folder: Path, manifest: Manifest, recordings: Sequence[Reco
     return PrecisionChoice(precision=best.precision, why=why, candidates=tuple(candidates))
 
 
-def launch_ms(graphs: Mapping[Precision, tuple[Path, Graph]], *, rounds: int = ROUNDS) -> tuple[dict[Precision, float], str]:
+def launch_ms(
+    graphs: Mapping[Precision, tuple[Path | bytes, Graph]], *, rounds: int = ROUNDS
+) -> tuple[dict[Precision, float], str]:
     """Median milliseconds of a launch of one stream by precision, and the engine's name.
 
     The graphs are launched in turns, so that the machine's noise affects all of them alike.
     """
     with ExitStack() as stack:
         launches = {}
-        for precision, (path, graph) in graphs.items():
-            engine = stack.enter_context(closing(open_engine(path)))
+        for precision, (file, graph) in graphs.items():
+            engine = stack.enter_context(closing(open_engine(file)))
             launches[precision] = engine.bind(one_stream_arrays(graph.inputs), one_stream_arrays(graph.outputs))
             name = engine.name
         seconds: dict[Precision, list[float]] = {precision: [] for precision in launches}

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 
 from ...runtime.arrays import F32
-from ...runtime.artefact.certificate import Budget
+from ...runtime.artefact.certificate import Budget, exceeded
 from ...runtime.artefact.manifest import Graph
 from ..graph.layers import LinearLayer
-from ..measure.budget import drift_mm, exceeded, frame_limits, summarise_drift
+from ..measure.budget import drift_mm, frame_limits, summarise_drift
 from ..measure.recording import Recording
 from ..measure.rollout import open_graph, roll_out
 from .qdq import insert_qdq

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnx
 
-from ...runtime.artefact.manifest import Graph, Manifest, check_file
+from ...runtime.artefact.files import FileRecord
+from ...runtime.artefact.manifest import Graph, Manifest, read_graph_file
 from ...runtime.artefact.precision import Precision, source_of
 from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError
@@ -20,13 +21,13 @@ class SourceGraphs:
     """The FP32 graph, which is observed, and the graphs that become INT8, by precision.
 
     Args:
-        paths: of the ONNX files.
+        files: what the manifest says of the ONNX files.
         graphs: their records in the manifest.
         models: the ONNX models.
         layers: the layers of each that may be quantised.
     """
 
-    paths: dict[Precision, Path]
+    files: dict[Precision, FileRecord]
     graphs: dict[Precision, Graph]
     models: dict[Precision, onnx.ModelProto]
     layers: dict[Precision, tuple[LinearLayer, ...]]
@@ -41,6 +42,16 @@ class SourceGraphs:
         names = {layer.name for layer in self.quantized_layers}
         return tuple(layer for layer in self.layers[precision] if layer.name in names)
 
+    def check_unchanged(self, folder: Path, manifest: Manifest) -> None:
+        """Raise an ArtefactError unless these are still graphs of the artefact, whose manifest was read again."""
+        for precision, graph in self.graphs.items():
+            if manifest.files.get(graph.file) != self.files[precision]:
+                raise ArtefactError(
+                    f"{folder / graph.file} was replaced while it was calibrated",
+                    expected="an artefact that stays as it is",
+                    run=f"posemoe-edge calibrate {folder}",
+                )
+
 
 def load_sources(folder: Path, manifest: Manifest, precisions: Iterable[Precision]) -> SourceGraphs:
     """The sources of the INT8 graphs of these precisions.
@@ -50,11 +61,11 @@ def load_sources(folder: Path, manifest: Manifest, precisions: Iterable[Precisio
     """
     sources = dict.fromkeys(("fp32", *map(source_of, precisions)))
     graphs = {precision: _find_graph(folder, manifest, precision) for precision in sources}
-    paths = {precision: check_file(folder, manifest, graph.file) for precision, graph in graphs.items()}
-    models = {precision: onnx.load(str(path)) for precision, path in paths.items()}
+    files = {precision: manifest.files[graph.file] for precision, graph in graphs.items()}
+    models = {precision: onnx.load_from_string(read_graph_file(folder, manifest, graph)) for precision, graph in graphs.items()}
     layers = {precision: find_layers(model) for precision, model in models.items()}
     _check_names(folder, manifest, layers)
-    return SourceGraphs(paths, graphs, models, layers)
+    return SourceGraphs(files, graphs, models, layers)
 
 
 def _find_graph(folder: Path, manifest: Manifest, precision: Precision) -> Graph:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...runtime.arrays import F32
 from ...runtime.artefact.atomic import write_atomically
-from ...runtime.artefact.manifest import Manifest, check_file, read_manifest
+from ...runtime.artefact.manifest import Manifest, read_graph_file, read_manifest
 from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.engines.tensorrt.plan import EngineName
@@ -71,7 +71,7 @@ def compare_sides(
     manifest = read_manifest(folder)
     other = manifest.graph(precision if engine else compare)  # type: ignore[arg-type]
     exact = other if engine else manifest.graph("fp32")
-    exact_path, other_path = (check_file(folder, manifest, graph.file) for graph in (exact, other))
+    exact_graph, other_graph = (read_graph_file(folder, manifest, graph) for graph in (exact, other))
     if not manifest.metric:
         out.warn(f"poses are in {manifest.units}: a millimetre below is a thousandth of that")
     recording = record_person(manifest, source, after + frames)
@@ -86,7 +86,7 @@ def compare_sides(
         )
     with out.progress("comparing", total=len(recording)) as on_progress:
         comparison = compare_graphs(
-            exact_path, other_path, other, recording, engine=engine, after=after, on_progress=on_progress
+            exact_graph, other_graph, other, recording, engine=engine, after=after, on_progress=on_progress
         )
     firsts = {
         "differs": comparison.first_above(0.0),

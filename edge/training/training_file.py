@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ...export.reference import reference_files, stored
-from ...runtime.artefact.atomic import write_together
+from ...export.reference import save_reference, settle_reference, stored
 from ...runtime.errors import ArtefactError, UsageError
 from ..models.lifter import Lifter
 from ..models.topology import config_from
+
+TRAINING = ".training.safetensors"
 
 
 @dataclass
@@ -38,23 +39,20 @@ class TrainingHistory:
 
 def training_path(out: Path) -> Path:
     """The file with the state of the training of the weights at ``out``."""
-    return out.with_suffix(".training.safetensors")
+    return out.with_suffix(TRAINING)
 
 
 def save_training(
     out: Path, averaged: Lifter, tensors: dict[str, Tensor], history: TrainingHistory, *, preset: str, record: dict[str, Any]
 ) -> None:
-    """Write the averaged weights, their record, and the state of the training.
-
-    All files are complete on the disk before the first one is moved to its path.
-    """
+    """Write the averaged weights, their record, and the state of the training, all at once."""
     metadata = {
         "history": json.dumps(dataclasses.asdict(history)),
         "config": json.dumps(dataclasses.asdict(averaged.config)),
         "recipe": json.dumps(record["recipe"]),
     }
-    files = reference_files(out, averaged, preset=preset, training=record)
-    write_together({**files, training_path(out): save(stored(tensors), metadata=metadata)})
+    others = {TRAINING: save(stored(tensors), metadata=metadata)}
+    save_reference(out, averaged, preset=preset, training=record, others=others)
 
 
 def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dict[str, Tensor], TrainingHistory] | None:
@@ -70,6 +68,7 @@ def load_training(out: Path, model: Lifter, recipe: dict[str, Any]) -> tuple[dic
         ArtefactError: the file cannot be read, or was written when this network had other weights.
     """
     path = training_path(out)
+    settle_reference(out)
     if not path.is_file():
         return None
     try:

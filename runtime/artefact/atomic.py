@@ -1,18 +1,27 @@
-"""Atomic files: written beside their final path and moved there when complete, so that a reader never sees half a file."""
+"""Atomic files: written beside their final path and moved there when complete, so that a reader never sees half a file.
+
+A draft is locked as long as its process lives. Whoever writes the same path next deletes the drafts that nobody holds: those of
+processes that were killed.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import MissingError, UsageError
 
+PART = ".part"
+"""The end of a draft's name, which begins with a dot and the name of what it will be."""
+
 
 class AtomicFile:
-    """A file that is written at ``partial`` and appears at ``path`` when it is committed.
+    """A file that is written at ``partial`` and appears at ``path`` when it is committed; behind a link, the link stays.
 
     Args:
         path: the final path.
@@ -25,38 +34,48 @@ class AtomicFile:
     def __init__(self, path: Path) -> None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", expected="a file to write")
-        if not path.parent.is_dir():
-            raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
         self.path = path
+        self._target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if not self._target.parent.is_dir():
+            raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
+        sweep(self._target.parent, self._target.name)
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            self._handle, self.partial = _locked_draft(self._target)
         except OSError as error:
             raise MissingError(
                 f"{path.parent} cannot be written to ({error.strerror})", expected="a folder with write permission"
             ) from None
-        os.close(handle)
-        self.partial = Path(name)
 
     def commit(self) -> None:
-        """Move the file to its final path in one operation, with the permissions of an ordinary new file."""
-        umask = os.umask(0)
-        os.umask(umask)
-        self.partial.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        self.partial.replace(self.path)
+        """Move the file to its final path in one operation, with the permissions of an ordinary new file.
+
+        It is on the disk before that, so that a power failure does not leave an empty one.
+        """
+        self.partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.fsync(self._handle)
+        self.partial.replace(self._target)
+        self._release()
+        sync_folder(self._target.parent)
 
     @contextmanager
     def committing(self) -> Iterator[None]:
         """Commit after what runs inside; if that fails, discard."""
         try:
             yield
+            self.commit()
         except BaseException:
             self.discard()
             raise
-        self.commit()
 
     def discard(self) -> None:
         """Delete the partial file; after ``commit``, or a second time, this does nothing."""
         self.partial.unlink(missing_ok=True)
+        self._release()
+
+    def _release(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -65,7 +84,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: all of them are complete on the disk before the first is moved to its path."""
+    """Write several files: all of them are complete on the disk before the first is moved to its path, in this order.
+
+    Each must be good beside older ones of the others: a kill between two moves leaves them so. Where it is not, see ``commit``
+    in ``transaction``.
+    """
     drafts: list[AtomicFile] = []
     try:
         for path, data in files.items():
@@ -77,3 +100,82 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for draft in drafts:
             draft.discard()
         raise
+
+
+@contextmanager
+def draft_folder(place: Path, name: str) -> Iterator[Path]:
+    """A folder in ``place`` for what is not finished, deleted at the end; those of killed processes are deleted first."""
+    sweep(place, name)
+    draft = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=PART, dir=place))
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        _try_lock(handle)
+        inner = draft / name  # the outer one is held, and the inner one may be locked by who writes there
+        inner.mkdir()
+        yield inner
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(handle)
+
+
+def sweep(folder: Path, name: str) -> None:
+    """Delete the drafts of ``name`` that no process holds. What cannot be locked, or not be deleted, stays."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if is_draft(entry.name, name):
+                with suppress(OSError):
+                    _delete_unheld(entry)
+
+
+def is_draft(entry: str, name: str | None = None) -> bool:
+    """Whether a file's name is that of a draft, of ``name`` or of anything; ``.part.old`` is what older versions left."""
+    return entry.startswith("." if name is None else f".{name}.") and entry.endswith((PART, f"{PART}.old"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk. A file system that cannot do that is not an error."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _locked_draft(path: Path) -> tuple[int, Path]:
+    """A new draft that this process holds, and its name. One that a sweep caught before it was locked is given up."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        if _try_lock(handle) and os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+        Path(name).unlink(missing_ok=True)
+
+
+def _try_lock(handle: int) -> bool:
+    """Lock a file or folder; False if another process holds it. Where there are no locks, nothing is ever swept."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _delete_unheld(entry: Path) -> None:
+    handle = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

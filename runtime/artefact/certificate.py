@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..command_line import command_line
 from ..errors import ArtefactError
-from .manifest import Manifest, check_file
+from .manifest import Manifest, read_file
 from .migrations import CERTIFICATE_MIGRATIONS
 from .record import Record, read_record
 
@@ -14,6 +15,7 @@ CERTIFICATE = "certificate.json"
 CERTIFICATE_PLOT = "certificate.png"
 CERTIFICATE_SCHEMA = 3
 REFERENCE = "reference.safetensors"
+REFERENCE_RECORD = "reference.json"
 
 
 class Budget(Record):
@@ -168,29 +170,39 @@ class Certificate(Record):
         return {f"{drift.precision} {drift.engine}" if several else drift.precision: drift for drift in self.drifts}
 
 
-def find_reference(folder: Path, manifest: Manifest) -> Path:
-    """The path of an artefact's PyTorch weights.
+@dataclass(frozen=True)
+class StoredReference:
+    """PyTorch weights as they were read: ``weights`` (safetensors), their ``record`` (JSON), and the ``path`` of the former."""
+
+    path: Path
+    weights: bytes
+    record: bytes
+
+
+def find_reference(folder: Path, manifest: Manifest) -> StoredReference:
+    """An artefact's PyTorch weights and their record, each as the manifest's hash says.
 
     Raises:
         ArtefactError: the artefact holds none, or they are not what the manifest says.
     """
-    if REFERENCE not in manifest.files:
+    if REFERENCE not in manifest.files or REFERENCE_RECORD not in manifest.files:
         run = command_line("export", manifest.preset)
-        raise ArtefactError(f"{folder} holds no reference weights", expected=REFERENCE, run=run)
-    return check_file(folder, manifest, REFERENCE)
+        raise ArtefactError(f"{folder} holds no reference weights", expected=f"{REFERENCE} and {REFERENCE_RECORD}", run=run)
+    weights, record = (read_file(folder, manifest, name) for name in (REFERENCE, REFERENCE_RECORD))
+    return StoredReference(folder / REFERENCE, weights, record)
 
 
 def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
-    """The artefact's certificate; None if the manifest names none.
+    """The artefact's certificate, judged anew by its own figures; None if the manifest names none.
 
     Raises:
         ArtefactError: the file is not what the manifest says, or it certifies other graphs or weights.
     """
     if CERTIFICATE not in manifest.files:
         return None
-    path = check_file(folder, manifest, CERTIFICATE)
+    path = folder / CERTIFICATE
     run = command_line("verify", folder)
-    certificate = parse_certificate(path.read_bytes(), str(path), run)
+    certificate = rejudged(parse_certificate(read_file(folder, manifest, CERTIFICATE), str(path), run))
     reference = manifest.files.get(REFERENCE)
     if reference and certificate.reference_sha256 != reference.sha256:
         raise ArtefactError(f"{path} certifies another {REFERENCE}", expected="a certificate of this one", run=run)
@@ -199,6 +211,25 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
         if graph and drift.graph_sha256 != manifest.files[graph.file].sha256:
             raise ArtefactError(f"{path} certifies another {graph.file}", expected="a certificate of this one", run=run)
     return certificate
+
+
+def rejudged(certificate: Certificate) -> Certificate:
+    """The certificate with the verdicts that follow from its budget and its figures, whatever it says of itself."""
+    drifts = []
+    for drift in certificate.drifts:
+        reasons = exceeded(drift.measured, certificate.budget)
+        drifts.append(drift.model_copy(update={"passed": not reasons, "exceeded": reasons}))
+    return certificate.model_copy(update={"drifts": tuple(drifts), "passed": all(drift.passed for drift in drifts)})
+
+
+def exceeded(measured: Budget, budget: Budget) -> tuple[str, ...]:
+    """The limits that are exceeded, in words; empty if the drift passes. NaN exceeds every limit; None is not judged."""
+    over = []
+    for field in Budget.model_fields:
+        value, limit = getattr(measured, field), getattr(budget, field)
+        if value is not None and limit is not None and not value <= limit:
+            over.append(f"{field} {value:.4g} > {limit:.4g}")
+    return tuple(over)
 
 
 def parse_certificate(text: bytes, place: str, run: str) -> Certificate:

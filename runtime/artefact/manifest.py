@@ -14,11 +14,13 @@ from ..errors import ArtefactError, MissingError
 from ..file_kind import check_stand_in
 from ..pose.keypoints import View
 from ..pose.skeleton import H36M_ORDERS
-from .atomic import write_atomically, write_together
-from .files import FileRecord, read_checked, record_file
+from .atomic import write_atomically
+from .external_data import refuse_external_data
+from .files import FileRecord, read_checked, record_bytes, record_file
 from .migrations import MANIFEST_MIGRATIONS
 from .precision import PRECISIONS, Precision
 from .record import Record, read_record
+from .transaction import commit, locked
 
 MANIFEST_SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -217,29 +219,40 @@ def _check_graph(manifest: Manifest, graph: Graph, place: str) -> None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest atomically. The files that it names must exist already."""
-    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    write_atomically(folder / MANIFEST, _as_json(manifest))
 
 
-def replace_files(folder: Path, manifest: Manifest, files: Mapping[str, bytes], *, drop: Collection[str] = ()) -> Manifest:
-    """Write files of an artefact and the manifest with their records. The artefact is valid at every moment in between.
+def replace_files(
+    folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, drop: Collection[str] = ()
+) -> Manifest:
+    """Change an artefact that nobody else changes: see ``commit_manifest``."""
+    with locked(folder):
+        return commit_manifest(folder, manifest, files, drop=drop)
+
+
+def commit_manifest(
+    folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, drop: Collection[str] = ()
+) -> Manifest:
+    """Write files of an artefact and the manifest with their records, all at once, in a folder that is ``locked``.
 
     Args:
-        manifest: the new manifest, except for the records of ``files``.
-        files: name -> content.
-        drop: names of files to delete.
+        manifest: the new manifest, except for the records of ``files``; made from the one that was read inside the lock.
+        files: name -> content, or a file of the same file system that is moved.
+        drop: names of files to delete, beside those that the old manifest names and the new one does not.
 
     Returns:
-        The manifest that was written last.
+        The manifest that was written.
     """
+    before = read_manifest(folder).files if (folder / MANIFEST).is_file() else {}
     unchanged = {name: record for name, record in manifest.files.items() if name not in files and name not in drop}
-    graphs = tuple(graph for graph in manifest.graphs if graph.file in unchanged)
-    write_manifest(folder, manifest.model_copy(update={"files": unchanged, "graphs": graphs}))
-    write_together({folder / name: data for name, data in files.items()})
-    manifest = manifest.model_copy(update={"files": unchanged | {name: record_file(folder / name) for name in files}})
-    write_manifest(folder, manifest)
-    for name in set(drop) - set(files):
-        (folder / name).unlink(missing_ok=True)
+    records = {name: record_file(data) if isinstance(data, Path) else record_bytes(data) for name, data in files.items()}
+    manifest = manifest.model_copy(update={"files": unchanged | records})
+    commit(folder / MANIFEST, _as_json(manifest), files, before=before, after=manifest.files)
     return manifest
+
+
+def _as_json(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=1).encode()
 
 
 def read_graph(path: Path) -> tuple[Manifest, Graph]:
@@ -251,8 +264,20 @@ def read_graph(path: Path) -> tuple[Manifest, Graph]:
     return manifest, graph
 
 
+def read_file(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """The content of an artefact's file, if it is what the manifest says; otherwise an ArtefactError says how it differs."""
+    run = command_line("export", manifest.preset)
+    return read_checked(folder / name, manifest.files[name], source="the manifest", run=run)
+
+
+def read_graph_file(folder: Path, manifest: Manifest, graph: Graph) -> bytes:
+    """An ONNX graph, as ``read_file``; its weights must be inside, so that the hash is of all that is run."""
+    content = read_file(folder, manifest, graph.file)
+    refuse_external_data(content, str(folder / graph.file))
+    return content
+
+
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
-    """The path of an artefact's file, if the file is what the manifest says; otherwise an ArtefactError says how it differs."""
-    path = folder / name
-    read_checked(path, manifest.files[name], source="the manifest", run=command_line("export", manifest.preset))
-    return path
+    """The path of an artefact's file, which is what the manifest says; see ``read_file`` for what is then used."""
+    read_file(folder, manifest, name)
+    return folder / name

@@ -29,6 +29,9 @@ ENGINES: Registry[EngineFactory] = Registry(
     },
     own_entry_points=["torch"],  # edge/torch_backend: runtime does not import torch
 )
+BESIDE = ("tensorrt", "tensorrt-rtx", "torch")
+"""Engines that run what lies beside a graph, its plan or its weights: they are given its path, and check what they read."""
+
 EXTRAS = {"torch": "export"}  # engine -> the extra of posemoe-edge that brings the packages that its module imports
 
 

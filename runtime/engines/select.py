@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from ..artefact.certificate import Certificate, read_certificate
+from ..artefact.external_data import refuse_external_data
 from ..artefact.locate import find_artefact
-from ..artefact.manifest import Graph, Manifest, check_file, read_manifest
+from ..artefact.manifest import Graph, Manifest, read_graph_file, read_manifest
 from ..artefact.metadata import read_embedded_manifest
 from ..artefact.precision import Precision, gpu_order
 from ..errors import ArtefactError, MissingError
 from ..platform.nvidia import find_gpu
-from .open import ENGINES
+from .open import BESIDE, ENGINES
 from .tensorrt.library import this_machine
 from .tensorrt.plan import EngineName, Plan, find_plan, has_plans
 
@@ -27,7 +28,8 @@ class Selection:
 
     Args:
         artefact: the artefact's folder, or a standalone ONNX file.
-        path: the graph's file; its size and hash are those of the manifest.
+        path: the graph's file.
+        content: what the file held when its size and hash were compared with the manifest.
         engine: a name in ``ENGINES``.
         plan: the plan that TensorRT runs; None for other engines.
         certificate: the artefact's drift certificate, if it has one.
@@ -37,9 +39,15 @@ class Selection:
     manifest: Manifest
     graph: Graph
     path: Path
+    content: bytes = field(repr=False)
     engine: str
     plan: Plan | None = None
     certificate: Certificate | None = None
+
+    @property
+    def source(self) -> Path | bytes:
+        """What the engine opens: the bytes that were checked; or the path, if it needs what lies beside and checks that."""
+        return self.path if self.engine in BESIDE else self.content
 
 
 def resolve(artefact: str | Path | None = None, *, precision: Precision | None = None, engine: str | None = None) -> Selection:
@@ -57,14 +65,24 @@ def resolve(artefact: str | Path | None = None, *, precision: Precision | None =
     """
     location = find_artefact(artefact)
     if location.is_file():
-        manifest = read_embedded_manifest(location)
+        content = location.read_bytes()
+        refuse_external_data(content, str(location))
+        manifest = read_embedded_manifest(location, content)
         precision = manifest.graph(precision).precision  # the file is one graph: there is no other precision to select
         graph, engine, plan = select_engine(location, manifest, precision=precision, engine=engine)
-        return Selection(location, manifest, graph, location, engine, plan)
+        return Selection(location, manifest, graph, location, content, engine, plan)
     manifest = read_manifest(location)
-    graph, engine, plan = select_engine(location, manifest, precision=precision, engine=engine)
-    path = check_file(location, manifest, graph.file)
-    return Selection(location, manifest, graph, path, engine, plan, read_certificate(location, manifest))
+    while True:
+        try:
+            graph, engine_name, plan = select_engine(location, manifest, precision=precision, engine=engine)
+            content = read_graph_file(location, manifest, graph)
+            certificate = read_certificate(location, manifest)
+        except ArtefactError:
+            read, manifest = manifest, read_manifest(location)
+            if manifest == read:
+                raise
+            continue  # it was replaced while it was read
+        return Selection(location, manifest, graph, location / graph.file, content, engine_name, plan, certificate)
 
 
 def select_engine(

@@ -130,7 +130,8 @@ POINTS = [
     "embed_manifest",
     "record_file",
     "write_manifest",
-    "_move",
+    "_put_in_place",
+    "commit_manifest",
 ]
 
 
@@ -173,40 +174,6 @@ def test_an_interruption_in_the_second_graph_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         export(tiny_lifter("retention"), tmp_path / "a", preset="new", precisions=("fp16",))
     assert list(tmp_path.iterdir()) == []
-
-
-def interrupt_rename(monkeypatch: pytest.MonkeyPatch, folder: Path, nth: int, *, after: bool) -> None:
-    """Interrupt the nth rename of a folder, before or after it happens."""
-    rename, count = Path.rename, []
-
-    def broken(self: Path, target: Path) -> Path:
-        if not self.is_dir():
-            return rename(self, target)
-        count.append(self)
-        if len(count) == nth and not after:
-            raise KeyboardInterrupt
-        renamed = rename(self, target)
-        if len(count) == nth:
-            raise KeyboardInterrupt
-        return renamed
-
-    monkeypatch.setattr(Path, "rename", broken)
-
-
-@pytest.mark.parametrize(
-    ("nth", "after"),
-    [(1, False), (1, True), (2, False), (2, True)],
-)
-def test_an_interruption_of_the_move_leaves_one_whole_artefact(
-    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch, nth: int, after: bool
-) -> None:
-    export(tiny_lifter("dssm"), tmp_path / "a", preset="old")
-    interrupt_rename(monkeypatch, tmp_path, nth, after=after)
-    with pytest.raises(KeyboardInterrupt):
-        export(tiny_lifter("retention"), tmp_path / "a", preset="new")
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert str(load(tmp_path / "a")) in ("old fp32 step", "new fp32 step")
 
 
 def test_a_simplification_that_changes_the_numbers_is_refused(

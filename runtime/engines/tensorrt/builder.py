@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...artefact.manifest import Graph, Manifest, check_file
+from ...artefact.manifest import Graph, Manifest, read_graph_file
+from ...artefact.room import check_room
 from ...cache import cache_folder
-from ...command_line import command_line
 from ...cuda.gc_pause import gc_paused
 from ...errors import ArtefactError, MissingError, UsageError
 from .library import MAX_ERRORS, last_errors, open_logger
@@ -79,14 +79,15 @@ def make_plan(
     existing = None if force else _find_existing(folder, key)
     if existing:
         return existing, None
-    path = check_file(folder, manifest, graph.file)
+    content = read_graph_file(folder, manifest, graph)
+    check_room(plans_folder(folder, key.graph_sha256), len(content))  # a plan holds the weights, too
     timing = None
     if engine == "tensorrt":  # TensorRT for RTX times nothing: it compiles for GPUs that are not in this machine
         timing = cache_folder() / "timing" / f"trt{key.version}.{'-'.join(capabilities)}.{key.platform}.cache"
     started = time.monotonic()
     targets = capabilities if engine == "tensorrt-rtx" else ()
     plan = build(
-        trt, path, graph, streams=streams, targets=targets, workspace_mb=workspace_mb, timing=timing, on_progress=on_progress
+        trt, content, graph, streams=streams, targets=targets, workspace_mb=workspace_mb, timing=timing, on_progress=on_progress
     )
     seconds = time.monotonic() - started
     return write_plan(folder, key, plan, seconds=seconds), seconds
@@ -94,7 +95,7 @@ def make_plan(
 
 def build(
     trt: Any,
-    path: Path,
+    source: Path | bytes,
     graph: Graph,
     *,
     streams: Streams,
@@ -106,6 +107,7 @@ def build(
     """Compile an ONNX file to the bytes of a plan.
 
     Args:
+        source: the file, or what it held when it was compared with its hash.
         targets: the GPUs of TensorRT for RTX; none for TensorRT, which builds for this machine's GPU.
         timing: the file of TensorRT's timing cache, read and written.
 
@@ -119,7 +121,7 @@ def build(
     # The builder runs in its own thread, so that Ctrl-C interrupts this one; the monitor then cancels the build. This one waits
     # until it has stopped, even if Ctrl-C comes again: the objects that the builder works on must not be destroyed.
     with ThreadPoolExecutor(1, "builder") as pool:
-        work = pool.submit(_compile, trt, path, graph, streams, targets, workspace_mb, timing, monitor)
+        work = pool.submit(_compile, trt, source, graph, streams, targets, workspace_mb, timing, monitor)
         try:
             return work.result()
         except KeyboardInterrupt:
@@ -133,7 +135,7 @@ def build(
 @gc_paused()
 def _compile(
     trt: Any,
-    path: Path,
+    source: Path | bytes,
     graph: Graph,
     streams: Streams,
     targets: tuple[str, ...],
@@ -143,7 +145,7 @@ def _compile(
 ) -> bytes:
     logger = open_logger(trt)
     builder = _builder(trt, logger)
-    network, parser = read_network(trt, builder, logger, path)
+    network, parser = read_network(trt, builder, logger, source, name=graph.file)
     _check_network(network, graph)
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -166,9 +168,9 @@ def _compile(
         raise monitor.error
     if plan is None:
         raise BuildError(
-            f"TensorRT {trt.__version__} did not compile {path.name}: {last_errors(logger.errors)}",
+            f"TensorRT {trt.__version__} did not compile {graph.file}: {last_errors(logger.errors)}",
             expected="a plan",
-            run=command_line("inspect", path.parent, "--layers"),
+            run="posemoe-edge inspect ARTEFACT --layers",
         )
     if timing:
         save_timing_cache(config, timing)
@@ -176,22 +178,26 @@ def _compile(
 
 
 @gc_paused()
-def read_network(trt: Any, builder: Any, logger: Any, path: Path) -> tuple[Any, Any]:
-    """The strongly typed network of an ONNX file, and the parser, which must outlive the network.
+def read_network(trt: Any, builder: Any, logger: Any, source: Path | bytes, *, name: str | None = None) -> tuple[Any, Any]:
+    """The strongly typed network of an ONNX file or its bytes, and the parser, which must outlive the network.
+
+    Args:
+        name: of the graph, for error messages; None is the file's.
 
     Raises:
         BuildError: a node cannot be read; the message names it and the reason.
     """
     network = builder.create_network(flags=1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network=network, logger=logger)
-    if not parser.parse_from_file(model=str(path)):
+    read = parser.parse(source) if isinstance(source, bytes) else parser.parse_from_file(model=str(source))
+    if not read:
         problems = []
         for index in range(parser.num_errors):
             problem = parser.get_error(index)
             problems.append(f"node {problem.node_name()} ({problem.node_operator()}): {problem.desc()}")
         reason = "; ".join(problems[:MAX_ERRORS]) or last_errors(logger.errors)
         raise BuildError(
-            f"TensorRT {trt.__version__} cannot read {path.name}: {reason}",
+            f"TensorRT {trt.__version__} cannot read {name or (source.name if isinstance(source, Path) else 'it')}: {reason}",
             expected="a graph that export wrote",
             run="posemoe-edge export",
         )

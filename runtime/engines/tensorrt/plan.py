@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...artefact.atomic import write_together
 from ...artefact.files import FileRecord, read_checked, record_bytes, sha256
 from ...artefact.locate import ZOO
 from ...artefact.manifest import Graph, Manifest
 from ...artefact.precision import Precision
 from ...artefact.record import Record, read_record
+from ...artefact.transaction import commit, locked
 from ...cache import cache_folder
 from ...command_line import command_line
 from ...errors import ArtefactError, MissingError
@@ -171,14 +171,34 @@ def read_plan(side_car: Path, artefact: Path) -> Plan:
 
 
 def write_plan(artefact: Path, key: BuildKey, plan: bytes, *, seconds: float) -> Plan:
-    """Write a plan and its side-car to ``plans_folder``: both, or if interrupted none that would be read as valid."""
+    """Write a plan and its side-car to ``plans_folder``. A kill in between leaves the plan that was there before."""
     folder = plans_folder(artefact, key.graph_sha256)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / key.file
     record = record_bytes(plan)
     side_car = SideCar(schema_version=PLAN_SCHEMA, key=key, plan=record, seconds=round(seconds, 2))
-    write_together({path: plan, path.with_suffix(".json"): side_car.model_dump_json(indent=1).encode()})
+    with locked(folder):
+        commit(
+            path.with_suffix(".json"),
+            side_car.model_dump_json(indent=1).encode(),
+            {path.name: plan},
+            before=_records(path.with_suffix(".json"), artefact),
+            after={path.name: record},
+        )
     return Plan(path, key, record, artefact)
+
+
+def drop_stale_plans(artefact: Path, manifest: Manifest) -> None:
+    """Delete an artefact's own plans that are of none of its graphs."""
+    graphs = {record.sha256 for record in manifest.files.values()}
+    for side_car in sorted((artefact / FOLDER).glob("*.json")):
+        try:
+            plan = read_plan(side_car, artefact)
+        except ArtefactError:
+            continue
+        if plan.key.graph_sha256 not in graphs:
+            side_car.unlink()
+            plan.path.unlink(missing_ok=True)
 
 
 def plans_folder(folder: Path, graph_sha256: str) -> Path:
@@ -212,6 +232,15 @@ def _plan_folders(folder: Path, graph_sha256: str) -> tuple[Path, Path]:
     """The artefact's folder of plans, and the cache's folder for that graph."""
     home = folder.parent if folder.is_file() else folder
     return home / FOLDER, cache_folder() / FOLDER / graph_sha256[:16]
+
+
+def _records(side_car: Path, artefact: Path) -> dict[str, FileRecord]:
+    """What a side-car says of its plan; nothing if it is absent or cannot be read."""
+    try:
+        plan = read_plan(side_car, artefact)
+    except (ArtefactError, FileNotFoundError):
+        return {}
+    return {plan.path.name: plan.record}
 
 
 def _side_cars(folder: Path, graph_sha256: str, graph: Graph) -> Iterator[Path]:

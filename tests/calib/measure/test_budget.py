@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from posemoe_edge.calib.measure.budget import DEFAULT_BUDGET, drift_mm, exceeded, smallest_budget, summarise_drift
-from posemoe_edge.runtime.artefact.certificate import Accuracy, Budget
+from posemoe_edge.calib.measure.budget import DEFAULT_BUDGET, drift_mm, smallest_budget, summarise_drift
+from posemoe_edge.runtime.artefact.certificate import Accuracy, Budget, exceeded
 
 FIELDS = tuple(Budget.model_fields)
 NOTHING = Budget(mean_mm=0, p99_mm=0, max_mm=0, slope_mm_per_1000=0, mpjpe_loss_mm=0)

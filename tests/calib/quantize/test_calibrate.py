@@ -122,7 +122,7 @@ def test_a_certificate_of_other_graphs_is_removed(certified_artefact: Path) -> N
         (calibrate_module, "quantize_layers"),
         (int8_graphs, "insert_qdq"),
         (int8_graphs, "embed_manifest"),
-        (int8_graphs, "replace_files"),
+        (int8_graphs, "commit_manifest"),
     ],
 )
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
