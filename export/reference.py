@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..runtime.artefact.certificate import StoredReference
-from ..runtime.artefact.files import FileRecord, read_checked, record_bytes
+from ..runtime.artefact.files import FileRecord, read_checked, read_staged, record_bytes
 from ..runtime.artefact.transaction import commit, locked, settle, staged_folder
 from ..runtime.errors import MissingError, UsageError
 from .lifter import ExportableLifter
@@ -89,7 +89,7 @@ def read_reference(path: Path) -> StoredReference:
         raise MissingError(f"there are no weights at {record_path}", expected="a .safetensors file with its .json beside it")
     record = record_path.read_bytes()
     file = file_records(record_path).get(record_path.stem + WEIGHTS)
-    if file is None and not path.is_file():
+    if not path.is_file() and (file is None or read_staged(path.parent, file.sha256) is None):
         raise MissingError(f"there are no weights at {path}", expected="a .safetensors file with its .json beside it")
     if file is None:
         return StoredReference(path, path.read_bytes(), record)

@@ -43,4 +43,5 @@ def judge(certificate: Certificate, drifts: Sequence[Drift]) -> Certificate:
     """The certificate with these drifts, each judged by its budget; by precision, and the CPU engine first."""
     order: list[str] = list(PRECISIONS)
     ordered = sorted(drifts, key=lambda drift: (order.index(drift.precision), drift.engine != CPU_ENGINE_NAME, drift.engine))
-    return rejudged(certificate.model_copy(update={"drifts": tuple(ordered)}))
+    unjudged = (drift.model_copy(update={"passed": True, "exceeded": ()}) for drift in ordered)
+    return rejudged(certificate.model_copy(update={"drifts": tuple(unjudged)}))

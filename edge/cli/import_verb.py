@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ...runtime.artefact.certificate import REFERENCE
 from ...runtime.artefact.files import sha256
+from ...runtime.artefact.room import check_room
 from ...runtime.command_line import command_line
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.file_kind import check_stand_in
@@ -95,6 +96,7 @@ def command(
     inputs = [*files, *(options[name] for name in ("keypoints", "cameras", "mapping") if options[name])]
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
         raise UsageError(f"{out} would overwrite a file that is read", expected="another --out")
+    check_room(out.parent, 1_000_000)  # at least: how much the arrays take is known when they are read
     options = {name: options[name] for name in OPTIONS[kind] if options[name] is not None}
     return DATA_IMPORTERS[kind](output, files, out, **options)
 
@@ -111,6 +113,7 @@ def _import_weights(output: Output, family: str, file: Path, config: tuple[str, 
         from ..presets import PRESETS
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "reading a checkpoint") from None
+    check_room(folder, file.stat().st_size)
     options: dict[str, Any] = {}
     for entry in config:
         options |= parse_config(entry)

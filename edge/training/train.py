@@ -14,6 +14,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from ...runtime.artefact.room import check_room
 from ..data.mocap import Clip
 from ..data.sequences import DatasetItem, evaluation_sequences
 from ..lifting import SkeletonAdapter, mean_error_mm
@@ -29,6 +30,7 @@ from .sigma import calibrate_sigma
 from .training_batches import frames_per_row, motion_bank, single_frames, training_batches
 from .training_file import TrainingHistory, load_training, save_training
 
+TRAINING_FACTOR = 5  # a save holds the weights, their mean twice, and two moments of each
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
 SIGMA_WEIGHT = 0.01  # its gradient reaches the head of sigma alone; small, so that it does not count when gradients are clipped
 
@@ -95,6 +97,9 @@ def train(
             averaging.n_averaged.fill_(history.updates)
             load_optimizer_states(optimizers, _without_prefix("optimizer", tensors))
         history.runs += 1
+        if rank == 0:
+            weights_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+            check_room(out.parent, TRAINING_FACTOR * weights_bytes)
         validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
         bank = motion_bank(dataset, device, weights)
         draw = {"rank": rank, "updates": history.updates}

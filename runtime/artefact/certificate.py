@@ -214,11 +214,12 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
 
 
 def rejudged(certificate: Certificate) -> Certificate:
-    """The certificate with the verdicts that follow from its budget and its figures, whatever it says of itself."""
+    """The certificate with verdicts that its budget and its figures bear out: one that says "passed" beside others has failed."""
     drifts = []
     for drift in certificate.drifts:
         reasons = exceeded(drift.measured, certificate.budget)
-        drifts.append(drift.model_copy(update={"passed": not reasons, "exceeded": reasons}))
+        passed = drift.passed and not reasons
+        drifts.append(drift.model_copy(update={"passed": passed, "exceeded": reasons or drift.exceeded}))
     return certificate.model_copy(update={"drifts": tuple(drifts), "passed": all(drift.passed for drift in drifts)})
 
 
