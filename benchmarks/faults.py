@@ -1,7 +1,7 @@
 """A kill, and a full disk, at each operation on files of everything that writes: what a reader finds afterwards.
 
-`python benchmarks/faults.py` forks a process for each operation. It is killed before that operation (of a write a half is done), or
-its disk is full from there on. Then what was there before must load, or what was to be written, and the next writing must
+`python benchmarks/faults.py` forks a process for each operation. It is killed before that (of a write a half is done), or its
+disk is full from there on. Then what was there before must load, or what was to be written, and the next writing must
 succeed and leave nothing behind. Needs a C compiler, for the interposer that counts (tests/faults/interposer.c).
 """
 
@@ -315,7 +315,7 @@ def inject(writer: Writer, scratch: Path, sample: int | None) -> list[Outcome]:
             litter = {str(path.relative_to(place)) for path in place.rglob("*") if is_litter(path)}
             if kind == "full disk" and status == 1 and litter:
                 wrong.append(f"left behind: {sorted(litter)}")
-            if in_child(lambda: writer.write(place)) or writer.see(place) != after:
+            if in_child(lambda place=place: writer.write(place)) or writer.see(place) != after:
                 wrong.append("the next writing does not succeed")
             if extra := {path.relative_to(place) for path in place.rglob("*")} - names:
                 wrong.append(f"the next writing leaves {sorted(map(str, extra))}")

@@ -20,12 +20,12 @@ from ..runtime.artefact.manifest import (
     MANIFEST,
     AppliedPass,
     Manifest,
+    check_changeable,
     commit_manifest,
     read_manifest,
     write_manifest,
 )
 from ..runtime.artefact.precision import PRECISIONS, Precision
-from ..runtime.artefact.room import check_room
 from ..runtime.artefact.transaction import locked
 from ..runtime.engines.tensorrt.plan import drop_stale_plans
 from ..runtime.errors import PoseEdgeError, UsageError
@@ -81,7 +81,7 @@ def export(
     precisions = _ordered(precisions)
     _check_replaceable(out)
     weight_bytes = 4 + sum(WEIGHT_BYTES[precision] for precision in precisions)
-    check_room(out, weight_bytes * sum(parameter.numel() for parameter in model.parameters()))
+    check_changeable(out, weight_bytes * sum(parameter.numel() for parameter in model.parameters()))
     place = Path(os.path.realpath(out))  # behind a link, which stays
     is_new = not place.exists()
     place.mkdir(parents=True, exist_ok=True)

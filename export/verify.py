@@ -26,9 +26,16 @@ from ..runtime.artefact.certificate import (
     StoredReference,
     find_reference,
 )
-from ..runtime.artefact.manifest import Graph, Manifest, check_file, commit_manifest, read_graph_file, read_manifest
+from ..runtime.artefact.manifest import (
+    Graph,
+    Manifest,
+    check_changeable,
+    check_file,
+    commit_manifest,
+    read_graph_file,
+    read_manifest,
+)
 from ..runtime.artefact.precision import Precision
-from ..runtime.artefact.room import check_room
 from ..runtime.artefact.transaction import locked
 from ..runtime.engines.open import BESIDE
 from ..runtime.errors import ArtefactError
@@ -77,7 +84,7 @@ def verify(
     check_available()
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
-    check_room(folder, ROOM_BYTES)
+    check_changeable(folder, ROOM_BYTES)
     graphs = [manifest.graph(precision) for precision in precisions] or list(manifest.graphs)
     disturbances = _disturbances(manifest, recordings)
 

@@ -171,6 +171,7 @@ def load(
     latency_frames: int | None = None,
     allow_failed: bool = False,
     shadow: Shadow | None = None,
+    require_signature: str | Path | None = None,
 ) -> Model:
     """Open an artefact and make it ready to run.
 
@@ -184,14 +185,16 @@ def load(
         latency_frames: for a window model, how many frames a pose lies behind the newest frame; None is the manifest's.
         allow_failed: run a graph whose drift certificate failed.
         shadow: compares a sample of the frames of all streams with a reference; for graphs of mode step.
+        require_signature: the file of the public key that must have signed the artefact; see ``posemoe-edge sign``.
 
     Raises:
         UsageError: there is no such engine, or the latency or the shadow does not fit the graph.
         MissingError: there is no such artefact, or no engine is installed.
         ArtefactError: the artefact is incomplete, was changed, or does not fit.
-        CheckFailedError: its certificate failed: the graph drifts beyond its budget.
+        CheckFailedError: its certificate failed: the graph drifts beyond its budget; or it is not signed by that key.
     """
-    selection = resolve(artefact, precision=precision, engine=engine)
+    signed_by = None if require_signature is None else Path(require_signature)
+    selection = resolve(artefact, precision=precision, engine=engine, require_signature=signed_by)
     return Model.open(
         selection, threads=threads, gaps=gaps, latency_frames=latency_frames, allow_failed=allow_failed, shadow=shadow
     )

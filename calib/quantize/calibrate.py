@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...runtime.artefact.certificate import Budget, MotionSource
-from ...runtime.artefact.manifest import Manifest, read_manifest
+from ...runtime.artefact.manifest import Manifest, check_changeable, read_manifest
 from ...runtime.artefact.precision import Precision, source_of
-from ...runtime.artefact.room import check_room
 from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, UsageError
 from ...runtime.plotting import check_available
@@ -29,8 +28,6 @@ from .sources import SourceGraphs, load_sources
 
 MIN_FRAMES = 100  # the extremes of fewer frames depend on chance
 SENSITIVITY_FRAMES = 100  # enough to rank the layers by their drift; the mix is checked on all frames
-
-ROOM_FACTOR = 1  # of a source graph's size: an INT8 graph is smaller, and its record and plot come with it
 
 # (label, total, unit) -> a context that yields a function to call with the amount just done
 Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
@@ -93,7 +90,7 @@ def calibrate(
     recordings = _for_model(manifest, recordings)
     _check_length(folder, recordings)
     sources = load_sources(folder, manifest, precisions)
-    check_room(folder, ROOM_FACTOR * sum(sources.files[source_of(precision)].bytes for precision in precisions))
+    check_changeable(folder, sum(sources.files[source_of(precision)].bytes for precision in precisions))  # INT8 takes less
 
     stats = _observe(sources, recordings, motion.seed, progress)
     quantized = _quantize(sources, stats, method, progress)

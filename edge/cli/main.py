@@ -29,6 +29,7 @@ VERBS = {
     "calibrate": "Add INT8 graphs to an artefact.",
     "build": "Build TensorRT plans of an artefact's graphs.",
     "verify": "Measure an artefact's drift in millimetres, and certify it.",
+    "sign": "Sign an artefact, so that robots can refuse any other.",
     "run": "Lift people from a camera, a video or a file.",
     "replay": "Lift a recorded run again, and compare the poses.",
     "inspect": "Show what an artefact contains, and check its files.",

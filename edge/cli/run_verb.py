@@ -73,6 +73,11 @@ _DOUBTS: dict[Doubt, str] = {
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
 @camera_options
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
+@click.option(
+    "--require-signature",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Run the artefact only if this public key signed it, see sign.",
+)
 @click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
 @click.option(
     "--shadow",
@@ -104,6 +109,7 @@ def command(
     stature: float | None,
     view: Literal["auto", "off"],
     threads: int,
+    require_signature: Path | None,
     allow_failed: bool,
     shadow: float | None,
     shadow_policy: Policy | None,
@@ -120,7 +126,15 @@ def command(
         systemd = stack.enter_context(ServiceManager())
         ending = stack.enter_context(ended_by_signals(systemd.stopping))
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
-        lifter = load(model, precision=precision, engine=engine, threads=threads, allow_failed=allow_failed, shadow=shadow_run)
+        lifter = load(
+            model,
+            precision=precision,
+            engine=engine,
+            threads=threads,
+            allow_failed=allow_failed,
+            shadow=shadow_run,
+            require_signature=require_signature,
+        )
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
         if rotate:
             opened = RotatedSource(opened, int(rotate))

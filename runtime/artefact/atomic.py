@@ -25,16 +25,17 @@ class AtomicFile:
 
     Args:
         path: the final path.
+        mode: its permissions, of which the umask takes some.
 
     Raises:
         UsageError: the path is a folder.
         MissingError: the path's folder does not exist, or cannot be written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mode: int = 0o666) -> None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", expected="a file to write")
-        self.path = path
+        self.path, self._mode = path, mode
         self._target = Path(os.path.realpath(path)) if path.is_symlink() else path
         if not self._target.parent.is_dir():
             raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
@@ -47,11 +48,11 @@ class AtomicFile:
             ) from None
 
     def commit(self) -> None:
-        """Move the file to its final path in one operation, with the permissions of an ordinary new file.
+        """Move the file to its final path in one operation, with permissions as those of a new file.
 
         It is on the disk before that, so that a power failure does not leave an empty one.
         """
-        self.partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        self.partial.chmod(self._mode & ~_umask())  # mkstemp makes files that only their owner can read
         os.fsync(self._handle)
         self.partial.replace(self._target)
         self._release()

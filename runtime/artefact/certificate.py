@@ -214,7 +214,7 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
 
 
 def rejudged(certificate: Certificate) -> Certificate:
-    """The certificate with verdicts that its budget and its figures bear out: one that says "passed" beside others has failed."""
+    """The certificate with the verdicts that its budget and its figures bear out; a drift that failed stays failed."""
     drifts = []
     for drift in certificate.drifts:
         reasons = exceeded(drift.measured, certificate.budget)

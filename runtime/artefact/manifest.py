@@ -20,6 +20,8 @@ from .files import FileRecord, read_checked, record_bytes, record_file
 from .migrations import MANIFEST_MIGRATIONS
 from .precision import PRECISIONS, Precision
 from .record import Record, read_record
+from .room import check_room
+from .signature import check_signature, check_unsigned
 from .transaction import commit, locked
 
 MANIFEST_SCHEMA = 3
@@ -146,10 +148,14 @@ class Manifest(Record):
         return sum(4 * prod(map(int, state.shape[1:])) for state in self.graphs[0].states)  # float32
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, *, signed_by: Path | None = None) -> Manifest:
     """The manifest of an artefact's folder.
 
+    Args:
+        signed_by: the file of a public key; None takes an artefact that nobody signed, too.
+
     Raises:
+        CheckFailedError: it is not signed by that key.
         MissingError: there is no such folder.
         ArtefactError: the folder has no manifest, or a field of it is wrong; the message names the field.
     """
@@ -165,7 +171,9 @@ def read_manifest(folder: Path) -> Manifest:
             run="posemoe-edge export",
         )
     check_stand_in(path, expected="a manifest", text=True)
-    return parse_manifest(path.read_bytes(), str(path))
+    text = path.read_bytes()
+    check_signature(path, text, signed_by)
+    return parse_manifest(text, str(path))
 
 
 def parse_manifest(text: str | bytes, place: str) -> Manifest:
@@ -243,12 +251,19 @@ def commit_manifest(
     Returns:
         The manifest that was written.
     """
+    check_unsigned(folder / MANIFEST)
     before = read_manifest(folder).files if (folder / MANIFEST).is_file() else {}
     unchanged = {name: record for name, record in manifest.files.items() if name not in files and name not in drop}
     records = {name: record_file(data) if isinstance(data, Path) else record_bytes(data) for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": unchanged | records})
     commit(folder / MANIFEST, _as_json(manifest), files, before=before, after=manifest.files)
     return manifest
+
+
+def check_changeable(folder: Path, need_bytes: int) -> None:
+    """Check, before long work, that its result can be written into an artefact: nobody signed it, and there is room."""
+    check_unsigned(folder / MANIFEST)
+    check_room(folder, need_bytes)
 
 
 def _as_json(manifest: Manifest) -> bytes:

@@ -13,7 +13,7 @@ from ..artefact.locate import find_artefact
 from ..artefact.manifest import Graph, Manifest, read_graph_file, read_manifest
 from ..artefact.metadata import read_embedded_manifest
 from ..artefact.precision import Precision, gpu_order
-from ..errors import ArtefactError, MissingError
+from ..errors import ArtefactError, MissingError, UsageError
 from ..platform.nvidia import find_gpu
 from .open import BESIDE, ENGINES
 from .tensorrt.library import this_machine
@@ -50,20 +50,35 @@ class Selection:
         return self.path if self.engine in BESIDE else self.content
 
 
-def resolve(artefact: str | Path | None = None, *, precision: Precision | None = None, engine: str | None = None) -> Selection:
+def resolve(
+    artefact: str | Path | None = None,
+    *,
+    precision: Precision | None = None,
+    engine: str | None = None,
+    require_signature: Path | None = None,
+) -> Selection:
     """Select the graph and the engine that run an artefact on this machine.
 
     Args:
         artefact: an artefact's folder, a standalone ONNX file, or the name of a shipped artefact; None is the default one.
         precision: None selects it: see ``select_engine``.
         engine: a name in ``ENGINES``; None selects it.
+        require_signature: the file of a public key that must have signed the artefact. Then an engine runs the graph itself,
+            because a plan is in no manifest.
 
     Raises:
-        UsageError: there is no such engine.
+        UsageError: there is no such engine, or one that runs what is not signed.
+        CheckFailedError: the artefact is not signed by that key.
         MissingError: there is no such artefact, or the requested engine is not installed.
         ArtefactError: the artefact is incomplete, was changed, or does not fit.
     """
     location = find_artefact(artefact)
+    if require_signature is not None:
+        if location.is_file():
+            raise UsageError(f"{location} is a standalone graph, which nobody signs", expected="a signed artefact's folder")
+        if engine in BESIDE:
+            raise UsageError(f"{engine} runs what is not signed", expected="onnxruntime or onnxruntime-cuda")
+        engine = engine or _select_onnxruntime()[0]
     if location.is_file():
         content = location.read_bytes()
         refuse_external_data(content, str(location))
@@ -71,14 +86,14 @@ def resolve(artefact: str | Path | None = None, *, precision: Precision | None =
         precision = manifest.graph(precision).precision  # the file is one graph: there is no other precision to select
         graph, engine, plan = select_engine(location, manifest, precision=precision, engine=engine)
         return Selection(location, manifest, graph, location, content, engine, plan)
-    manifest = read_manifest(location)
+    manifest = read_manifest(location, signed_by=require_signature)
     while True:
         try:
             graph, engine_name, plan = select_engine(location, manifest, precision=precision, engine=engine)
             content = read_graph_file(location, manifest, graph)
             certificate = read_certificate(location, manifest)
         except ArtefactError:
-            read, manifest = manifest, read_manifest(location)
+            read, manifest = manifest, read_manifest(location, signed_by=require_signature)
             if manifest == read:
                 raise
             continue  # it was replaced while it was read
