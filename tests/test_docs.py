@@ -23,6 +23,7 @@ from posemoe_edge.edge.cli.main import cli
 from posemoe_edge.runtime.artefact.certificate import Certificate
 from posemoe_edge.runtime.artefact.manifest import Manifest
 from posemoe_edge.runtime.artefact.record import Record
+from posemoe_edge.runtime.artefact.signature import Signature
 from posemoe_edge.runtime.engines.tensorrt.plan import SideCar
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +153,7 @@ def test_public_names_are_documented() -> None:
 # Records: their fields are in tables whose first column is headed "field" or "side-car".
 
 RECORDS: dict[str, tuple[type[Record], ...]] = {
-    "artefact.md": (Manifest, Certificate, SideCar),
+    "artefact.md": (Manifest, Certificate, SideCar, Signature),
     "calibration.md": (Calibration,),
 }
 

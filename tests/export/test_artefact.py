@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from posemoe_edge.edge.models.topology import config_from
 from posemoe_edge.export import artefact
 from posemoe_edge.export.artefact import export
 from posemoe_edge.export.passes import SIMPLIFY, run_passes
-from posemoe_edge.runtime import ArtefactError, UsageError, load
+from posemoe_edge.runtime import ArtefactError, MissingError, UsageError, load
 from posemoe_edge.runtime.artefact.files import sha256
 from posemoe_edge.runtime.artefact.manifest import read_manifest
 
@@ -114,6 +116,44 @@ def test_a_folder_with_another_programs_manifest_is_left_alone(tmp_path: Path, t
     with pytest.raises(UsageError, match="is no artefact"):
         export(tiny_lifter("retention"), tmp_path / "web", preset="tiny")
     assert (tmp_path / "web" / "index.html").exists()
+
+
+def test_a_link_stays_a_link_and_the_artefact_behind_it_is_renewed(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    export(tiny_lifter("dssm"), tmp_path / "v1", preset="old")
+    (tmp_path / "current").symlink_to("v1")
+    (tmp_path / "v1" / "NOTES").write_text("mine")
+    export(tiny_lifter("retention"), tmp_path / "current", preset="new")
+    assert (tmp_path / "current").is_symlink() and str(load(tmp_path / "v1")) == "new fp32 step"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "v1"]
+    assert (tmp_path / "v1" / "NOTES").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_renamed_is_written_into(
+    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mount point, whose folder stays what it is: another one in its place would be busy."""
+    place = tmp_path / "mnt"
+    (place / "lost+found").mkdir(parents=True)
+    before = place.stat().st_ino
+    for kind in ("dssm", "retention"):
+        export(tiny_lifter(kind), place, preset=kind)
+        assert str(load(place)) == f"{kind} fp32 step" and place.stat().st_ino == before
+
+
+def test_a_disk_that_is_too_small_is_said_before_a_graph_is_traced(
+    tmp_path: Path, tiny_lifter: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artefact, "trace", lambda *args: pytest.fail("traced"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(MissingError, match=r"has 0\.1 MB left, and \d\.\d MB are to be written there"):
+        export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_is_no_obstacle_and_goes(tmp_path: Path, tiny_lifter: Tiny) -> None:
+    (tmp_path / "a" / ".export.xyz.part" / "export").mkdir(parents=True)
+    export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
+    assert not [path.name for path in (tmp_path / "a").iterdir() if path.name.startswith(".")]
 
 
 def test_int8_is_refused_before_anything_is_written(tmp_path: Path, tiny_lifter: Tiny) -> None:

@@ -50,6 +50,7 @@ GOOD: dict[str, str] = {
     "run": "run synthetic://walk --frames 20 --model ARTEFACT",
     "replay": "replay RECORDING --model ARTEFACT",
     "inspect": "inspect ARTEFACT",
+    "sign": "sign --new-key robot.key",
 }
 
 BAD: list[tuple[str, int, str]] = [
@@ -115,6 +116,10 @@ BAD: list[tuple[str, int, str]] = [
     ("replay RECORDING --model nowhere", 3, "no artefact at nowhere"),
     ("inspect nowhere", 3, "no artefact at nowhere"),
     ("inspect ARTEFACT/step.fp32.onnx", 2, "expected"),
+    ("sign ARTEFACT", 2, "--key FILE"),
+    ("sign ARTEFACT --key nowhere.pem", 3, "no key nowhere.pem"),
+    ("sign nowhere --key nowhere.pem", 3, "no artefact at nowhere"),
+    ("run synthetic://walk --model ARTEFACT --require-signature nowhere.pub", 1, "is not signed"),
     ("inspcet", 2, "did you mean inspect?"),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from posemoe_edge.runtime import load
@@ -11,7 +12,10 @@ from posemoe_edge.runtime.artefact.external_data import refuse_external_data
 from posemoe_edge.runtime.artefact.manifest import read_manifest, replace_files
 from posemoe_edge.runtime.errors import ArtefactError
 
-onnx = pytest.importorskip("onnx")
+if TYPE_CHECKING:
+    import onnx
+else:
+    onnx = pytest.importorskip("onnx")
 
 
 def external() -> onnx.TensorProto:
