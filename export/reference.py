@@ -86,7 +86,8 @@ def read_reference(path: Path) -> StoredReference:
     place = path if beside(path).is_file() else _behind_link(path)
     record_path = beside(place)
     if not record_path.is_file():
-        raise MissingError(f"there are no weights at {record_path}", expected="a .safetensors file with its .json beside it")
+        missing = record_path if path.is_file() else path
+        raise MissingError(f"there are no weights at {missing}", expected="a .safetensors file with its .json beside it")
     record = record_path.read_bytes()
     file = file_records(record_path).get(record_path.stem + WEIGHTS)
     if not path.is_file() and (file is None or read_staged(path.parent, file.sha256) is None):

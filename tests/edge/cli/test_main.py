@@ -119,7 +119,6 @@ BAD: list[tuple[str, int, str]] = [
     ("sign ARTEFACT", 2, "--key FILE"),
     ("sign ARTEFACT --key nowhere.pem", 3, "no key nowhere.pem"),
     ("sign nowhere --key nowhere.pem", 3, "no artefact at nowhere"),
-    ("run synthetic://walk --model ARTEFACT --require-signature nowhere.pub", 1, "is not signed"),
     ("inspcet", 2, "did you mean inspect?"),
 ]
 
