@@ -10,6 +10,7 @@ from ...runtime.pose.skeleton import H36M17
 
 STATURE_PER_CHAIN = 1.10  # stature by the length of the chain ankle to head centre, of the adults in the CMU data base
 STATURES_M = (0.6, 2.5)  # from toddlers to giants: outside of it the unit is wrong
+ADULT_M = 1.7
 UNITS_M = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254}
 _TRUNK = tuple((a, b) for a, b in H36M17.bones if H36M17.joints[b] in ("spine", "thorax", "nose", "head"))
 _LEGS = tuple((a, b) for a, b in H36M17.bones if H36M17.joints[b].endswith(("knee", "ankle")))
@@ -33,6 +34,7 @@ def check_stature(joints: F64, *, unit_m: float, place: str, expected: str, erro
     if STATURES_M[0] <= height * unit_m <= STATURES_M[1]:
         return
     fitting = [name for name, length_m in UNITS_M.items() if STATURES_M[0] <= height * length_m <= STATURES_M[1]]
+    fitting.sort(key=lambda name: abs(height * UNITS_M[name] - ADULT_M))
     hint = f"; it would be {height * UNITS_M[fitting[0]]:.3g} m in {fitting[0]}" if fitting else ""
     shown = f"{height * unit_m:,.0f}" if height * unit_m >= 100 else f"{height * unit_m:.3g}"
     raise error(f"the person of {place} would be {shown} m tall{hint}", expected=expected)
