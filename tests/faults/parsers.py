@@ -161,7 +161,7 @@ def _of_training(folder: Path) -> list[Parser]:
 
 def _of_recordings(folder: Path) -> list[Parser]:
     try:
-        import rosbags  # type: ignore[import-untyped]  # noqa: F401
+        import rosbags  # noqa: F401
         import zstandard  # noqa: F401
         from mcap.writer import CompressionType, Writer
     except ImportError:
