@@ -19,6 +19,7 @@ from ..runtime.artefact.certificate import StoredReference
 from ..runtime.artefact.files import FileRecord, read_checked, read_staged, record_bytes
 from ..runtime.artefact.transaction import commit, locked, settle, staged_folder
 from ..runtime.errors import MissingError, UsageError
+from ..runtime.file_kind import check_stand_in
 from .lifter import ExportableLifter
 
 WEIGHTS = ".safetensors"
@@ -88,6 +89,8 @@ def read_reference(path: Path) -> StoredReference:
     if not record_path.is_file():
         missing = record_path if path.is_file() else path
         raise MissingError(f"there are no weights at {missing}", expected="a .safetensors file with its .json beside it")
+    for file_path in (record_path, *([path] if path.is_file() else [])):
+        check_stand_in(file_path, expected="weights that posemoe-edge wrote", text=file_path == record_path)
     record = record_path.read_bytes()
     file = file_records(record_path).get(record_path.stem + WEIGHTS)
     if not path.is_file() and (file is None or read_staged(path.parent, file.sha256) is None):

@@ -31,7 +31,7 @@ def test_a_person_in_another_unit_is_refused_and_the_unit_is_named(per_metre: fl
         (np.array([[-300.0, -700.0], [-500.0, 900.0]]), "100% of the keypoints"),
     ],
 )
-def test_keypoints_that_are_no_pixels_are_refused(points: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def test_keypoints_that_are_no_pixels_are_refused(points: np.ndarray, message: str) -> None:
     with pytest.raises(ArtefactError, match=message):
         check_pixels(points, width_px=1920, height_px=1080, place="a file", expected="pixels", error=ArtefactError)
 
