@@ -21,10 +21,8 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from faults.mutation import mutated
-from faults.parsers import Parser, parsers
+from fuzzing.mutation import mutated
+from fuzzing.parsers import Parser, parsers
 from posemoe_edge.runtime.errors import PoseEdgeError
 
 _BATCH = 250

@@ -1,0 +1,1 @@
+"""Broken inputs: how files are changed, and the parsers that read them."""
