@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +161,9 @@ def _of_training(folder: Path) -> list[Parser]:
 
 
 def _of_recordings(folder: Path) -> list[Parser]:
+    if find_spec("rosbags") is None:
+        return []
     try:
-        import rosbags  # noqa: F401
         import zstandard  # noqa: F401
         from mcap.writer import CompressionType, Writer
     except ImportError:
