@@ -77,7 +77,7 @@ def load_clips(path: Path, split: str | None = None, *, markerless: bool = False
     if split is not None and split not in SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(SPLITS))
     fields = _read_fields(path)
-    names = {key: [str(value) for value in fields[key]] for key in ("clip_id", "subject", "action", "split", "skeleton")}
+    names = {key: fields[key].tolist() for key in ("clip_id", "subject", "action", "split", "skeleton")}
     clips = []
     for i, (start, stop) in enumerate(zip(fields["offsets"][:-1], fields["offsets"][1:], strict=True)):
         if split is not None and names["split"][i] != split:
@@ -146,6 +146,10 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     check_stand_in(path, expected=_EXPECTED)
     with parsing(f"motion-capture file {path}", expected=_EXPECTED), npz(path) as file:
         fields = {key: file[key] for key in _FIELDS if key in file}
+        for key in {"clip_id", "subject", "action", "split", "skeleton"} & set(fields):
+            if fields[key].ndim != 1:
+                continue
+            fields[key] = np.array([str(value) for value in fields[key]], object)  # text that is none of Unicode fails here
     if missing := [key for key in _FIELDS if key not in fields]:
         raise _format_error(path, "lacks " + ", ".join(missing), "the fields " + ", ".join(_FIELDS))
 

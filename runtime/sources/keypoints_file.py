@@ -145,7 +145,8 @@ def _numbers(values: NDArray[Any], name: str, channels: tuple[int, ...], path: P
 
 def _word(entries: dict[str, NDArray[Any]], name: str, allowed: tuple[str, ...], path: Path) -> str:
     """One of the known words; the first of them if the file has no such entry."""
-    word = str(entries[name]) if name in entries else allowed[0]
+    with parsing(f"{path}: {name}", expected=" or ".join(allowed), error=SourceError):  # of bytes that are no Unicode
+        word = str(entries[name]) if name in entries else allowed[0]
     if word not in allowed:
         raise SourceError(f"{path}: {name} is {word!r}", expected=" or ".join(allowed))
     return word
