@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 ClockStep = Literal["forward", "late", "reset"]
@@ -64,16 +65,7 @@ class SourceClock:
     @property
     def question(self) -> str | None:
         """What to ask about the first ten steps, if nine of them are too long or too short for seconds; None before them."""
-        if len(self._first_steps_s) < _ASK_AFTER:
-            return None
-        odd_s = sorted(step_s for step_s in self._first_steps_s if step_s > LONG_STEP_S or 0 < step_s < SHORT_STEP_S)
-        if len(odd_s) < _ASK_AFTER - 1:
-            return None
-        step_s = odd_s[len(odd_s) // 2]
-        least_s, most_s = _CAMERA_STEP_S
-        units = [unit for unit, seconds in _UNITS.items() if least_s <= step_s * seconds <= most_s]
-        asked = units[0] if units else "seconds"
-        return f"{len(odd_s)} of {len(self._first_steps_s)} steps are {step_s:g} s long: are these {asked}?"
+        return step_question(self._first_steps_s) if len(self._first_steps_s) >= _ASK_AFTER else None
 
     def _note_step(self, t_s: float) -> None:
         if self._seen_s is not None and len(self._first_steps_s) < _ASK_AFTER:
@@ -91,3 +83,15 @@ class SourceClock:
             return "late"
         self.newest_s, self._late_s, self._late_frames = t_s, None, 0
         return "reset"
+
+
+def step_question(steps_s: Sequence[float]) -> str | None:
+    """What to ask about steps of which nine in ten are too long or too short for seconds; None about others."""
+    odd_s = sorted(step_s for step_s in steps_s if step_s > LONG_STEP_S or 0 < step_s < SHORT_STEP_S)
+    if not odd_s or len(odd_s) < (_ASK_AFTER - 1) / _ASK_AFTER * len(steps_s):
+        return None
+    step_s = odd_s[len(odd_s) // 2]
+    least_s, most_s = _CAMERA_STEP_S
+    units = [unit for unit, seconds in _UNITS.items() if least_s <= step_s * seconds <= most_s]
+    asked = units[0] if units else "seconds"
+    return f"{len(odd_s)} of {len(steps_s)} steps are {step_s:g} s long: are these {asked}?"

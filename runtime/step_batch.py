@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .arrays import F32
 from .cuda.array import DeviceArray
 from .cuda.interop import DeviceInput, is_on_device
-from .errors import ArtefactError
+from .errors import FrameError
 from .model_lock import ModelLock
 from .pose.skeleton import H36M17
 from .pose.types import Pose
@@ -125,10 +125,9 @@ class BatchStep:
         """
         by_stream = {stream: stream._from_model(poses[slot]) for stream, slot in slots.items()}
         if not np.isfinite(poses[list(slots.values())]).all():
-            raise ArtefactError(
+            raise FrameError(
                 "the model returned values that are not finite; the state is unchanged",
-                expected="finite poses from finite keypoints",
-                run="posemoe-edge verify, and stream.reset()",
+                expected="finite poses from finite keypoints (posemoe-edge verify; stream.reset())",
             )
         for stream, slot in slots.items():
             if stream._sampler is not None:  # before the commit: a span begins with the state from before its first frame

@@ -18,6 +18,12 @@ from ..registry import suggest
 from .camera import Intrinsics, normalise_by_camera
 from .skeleton import COCO17, COCO_TO_H36M, H36M17, Skeleton, coco_to_h36m
 
+MOST_NORMALISED = 20.0
+"""Normalised coordinates past it are not: ten pictures away, pixels, or garbage that would overflow in half precision."""
+
+MOST_SCORE = 1.3
+"""Some detectors' scores run past 1, SimCC's to 1.12: what is past 1 counts as 1. Scores past this one are in another unit."""
+
 View = Literal["image", "person"]
 """What a lifter sees: the picture as it is, or the picture of a virtual camera that looks at the person."""
 
@@ -53,11 +59,19 @@ class Keypoints:
     size: ImageSize | None
 
     def __post_init__(self) -> None:
+        """A joint at exactly (0, 0) or (-1, -1) px was not seen, whatever its score: so detectors write it."""
         expected = f"({len(self.skeleton)}, 3) x, y, score of {self.skeleton.name}"
         if self.points.dtype not in (np.float32, np.float64):
             raise FrameError(f"the keypoints are of type {self.points.dtype}", expected="float32 or float64")
         if self.points.shape != (len(self.skeleton), 3):
             raise FrameError(f"the keypoints have shape {self.points.shape}", expected=expected)
+        if self.size is not None:
+            x, y = self.points[:, 0], self.points[:, 1]
+            missing = (x == y) & ((x == 0) | (x == -1)) & (self.points[:, 2] != 0)
+            if missing.any():
+                points = self.points.copy()
+                points[missing, 2] = 0
+                object.__setattr__(self, "points", points)
 
     @classmethod
     def from_coco(cls, points_px: NDArray[np.floating], *, size: ImageSize) -> Keypoints:
@@ -184,9 +198,18 @@ def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> F32:
             expected="finite numbers; a missing joint is (0, 0, 0)",
         )
     score = points[:, 2]
-    if score.min() < 0 or score.max() > 1:
-        bad = int(np.argmin((score >= 0) & (score <= 1)))
+    if score.min() < 0 or score.max() > MOST_SCORE:
+        bad = int(np.argmin((score >= 0) & (score <= MOST_SCORE)))
         raise FrameError(f"joint {bad} of the keypoints has score {points[bad, 2]:g}", expected="scores in [0, 1]")
+    np.minimum(score, 1, out=score)
+    if np.abs(points[:, :2]).max() > MOST_NORMALISED:
+        far = (np.abs(points[:, :2]).max(axis=1) > MOST_NORMALISED) & (score > 0)
+        if far.any():
+            bad = int(np.argmax(far))
+            raise FrameError(
+                f"joint {bad} of the keypoints lies at ({points[bad, 0]:g}, {points[bad, 1]:g})",
+                expected=f"normalised x and y, at most {MOST_NORMALISED:g}; of pixels, Keypoints.from_coco(...).normalised()",
+            )
     return points
 
 

@@ -23,6 +23,7 @@ from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17, H36M17, SKELETONS
 from ..registry import suggest
 from .base import BaseSource, People, SourceInfo
+from .keypoint_doubts import check_entries, check_recorded
 
 DEFAULT_FPS = 50.0
 Layout = Literal["h36m17", "coco17"]
@@ -41,8 +42,6 @@ class KeypointsFileSource(BaseSource):
     def __init__(self, path: str | Path, *, frames: int | None = None) -> None:
         self.path = Path(path)
         entries = _read(self.path)
-        if "keypoints" not in entries:
-            raise SourceError(f"{self.path} has no 'keypoints'", expected="an array 'keypoints' (T, 17, 3)")
         self._skeleton = SKELETONS[_word(entries, "layout", (H36M17.name, COCO17.name), self.path)]
         units = _word(entries, "units", ("normalised", "pixels"), self.path)
         points = _people(entries["keypoints"], "keypoints", (2, 3), self.path)  # (T, P, 17, 2 or 3)
@@ -61,6 +60,7 @@ class KeypointsFileSource(BaseSource):
         self._t_s = np.asarray(entries["t_s"], np.float64) if "t_s" in entries else np.arange(len(points)) / fps
         if self._t_s.shape != (len(points),):
             raise FrameError(f"{self.path}: t_s has shape {self._t_s.shape}", expected=f"({len(points)},)")
+        check_recorded(self.path, points, self._t_s, self._size)
         self._fps = fps if "fps" in entries or "t_s" not in entries else None
         self._frames = len(points) if frames is None else min(frames, len(points))
 
@@ -120,6 +120,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise SourceError(f"{path} holds one bare array", expected="an .npz file with 'keypoints' (T, 17, 3)")
     with parsing(str(path), expected="an .npz file of plain numbers", error=SourceError), npz(path) as archive:
+        check_entries(path, archive.files, _KEYS)
         return {name: archive[name] for name in archive.files if name in _KEYS}
 
 

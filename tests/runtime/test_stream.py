@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime import ArtefactError, FrameError, GapPolicy, Model, Pose, Snapshot, Stream, UsageError, load
+from posemoe_edge.runtime import FrameError, GapPolicy, Model, Pose, Snapshot, Stream, UsageError, load
 from posemoe_edge.runtime.arrays import F32, F64
 from posemoe_edge.runtime.state import StepSlots
 
@@ -180,6 +180,8 @@ REFUSED = [
     ("inf", bad_frame((16, 1), np.inf), 0.1, "joint 16 .* not finite"),
     ("nan score", bad_frame((0, 2), np.nan), 0.1, "joint 0 .* not finite"),
     ("score 2", bad_frame((5, 2), 2), 0.1, "score 2; expected scores in"),
+    ("pixels", bad_frame((5, 0), 960), 0.1, "joint 5 of the keypoints lies at"),
+    ("what overflows in half precision", bad_frame((5, 1), 3e38), 0.1, "joint 5 of the keypoints lies at"),
     ("score -0.1", bad_frame((5, 2), -0.1), 0.1, "score -0.1"),
     ("wrong joints", np.zeros((16, 3)), 0.1, r"shape \(16, 3\)"),
     ("wrong channels", np.zeros((17, 4)), 0.1, r"shape \(17, 4\)"),
@@ -307,7 +309,7 @@ def test_a_pose_that_is_not_finite_raises_and_leaves_the_state(
         return poses
 
     monkeypatch.setattr(model._slots, "launch", broken)
-    with pytest.raises(ArtefactError, match="not finite; the state is unchanged"):
+    with pytest.raises(FrameError, match="not finite; the state is unchanged"):
         stream.step(frames[5], t=0.1)
     monkeypatch.undo()
     assert memory_of(stream) == before
@@ -463,7 +465,7 @@ def test_a_chunk_whose_later_pose_is_not_finite_is_refused_while_it_can_be(
         slots._outputs["pose"][0, 2, 3, 1] = np.nan
 
     monkeypatch.setitem(slots._bound, 1, launch_with_nan)
-    with pytest.raises(ArtefactError, match="not finite; the state is unchanged"):
+    with pytest.raises(FrameError, match="not finite; the state is unchanged"):
         stream.step(frames[7], t=0.14)
     monkeypatch.undo()
     assert memory_of(stream) == before
