@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ...runtime.events import ClockReset, Event, FrameRefused, PoseFrame, SourceBack, SourceLost, TrackLost
@@ -10,6 +12,8 @@ from ...runtime.pipeline import Pipeline
 from ...runtime.run_stats import RunStats
 from ...runtime.sinks import Sink
 from .output import Output
+
+_NUMBERS = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 
 def run_pipeline(
@@ -31,11 +35,16 @@ def run_pipeline(
     watching = [*([status.add] if status else []), *watch]
     endless = status is not None and total is None
 
+    refusals = Counter[tuple[int, str]]()
+
     def show(event: Event) -> None:
         for see in watching:
             see(event)
         if isinstance(event, FrameRefused):
-            out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
+            kind = event.person, _NUMBERS.sub("", event.error.what)
+            refusals[kind] += 1
+            if refusals[kind] == 1:  # the others of its kind are counted: there may be one in each frame of an hour
+                out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
         elif isinstance(event, TrackLost):
             out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
         elif isinstance(event, SourceLost):
@@ -52,6 +61,9 @@ def run_pipeline(
         with out.progress("lifting", total=total) as advance:
             watching.append(lambda event: advance(1) if isinstance(event, PoseFrame) else None)
             stats = pipeline.run(sinks, on_event=show)
+    for (person, _), count in refusals.items():
+        if count > 1:
+            out.warn(f"person {person}: {count} frames refused for that in all")
     if stats.failed_check:
         out.warn(f"the run ends here: {stats.failed_check.what}")
     return stats

@@ -213,6 +213,9 @@ def command(
         return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
+    if stats.refused and not stats.poses:
+        out.warn("nothing was lifted: every frame was refused")
+        return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker

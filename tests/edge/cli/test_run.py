@@ -71,6 +71,17 @@ def test_refused_frames_are_counted_and_printed(
     assert "person 0 at 0.080 s: frame refused, joint 2" in result.err
 
 
+def test_a_run_in_which_every_frame_is_refused_says_why_once_and_fails(
+    run_cli: Call, workdir: Path, retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
+) -> None:
+    keypoints = walker_keypoints(12).copy()
+    keypoints[:, 4, 1] = 300 + np.arange(12)  # one joint of each frame: no unit of the whole file
+    save_keypoints(workdir / "in.npz", keypoints=keypoints)
+    result = run_cli("run", "kpts:in.npz", "--model", retention_artefact, "--sink", "jsonl:out.jsonl")
+    assert result.code == 1 and result.err.count("frame refused") == 1
+    assert "12 frames refused for that in all" in result.err and "nothing was lifted" in result.err
+
+
 @pytest.mark.parametrize("mixer", ["dssm", "attention"])
 def test_any_mixer_runs(mixer: str, run_cli: Call, artefact_of: Callable[[str], Path]) -> None:
     report = run_cli("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json
@@ -128,7 +139,7 @@ def test_a_camera_that_is_not_there_is_named_with_what_works_without(run_cli: Ca
     assert result.code == 3 and "/dev/video99" in result.json["what"] and "synthetic://walk" in result.json["run"]
 
 
-def test_an_error_during_a_run_leaves_no_partial_files(
+def test_an_error_during_a_run_keeps_what_was_lifted_and_leaves_no_partial_files(
     run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from posemoe_edge.runtime.errors import SourceError
@@ -146,7 +157,8 @@ def test_an_error_during_a_run_leaves_no_partial_files(
     sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
     result = run_cli("run", "synthetic://walk", "--model", retention_artefact, *sinks, "--json")
     assert result.code == 3 and result.json["what"] == "the camera was unplugged"
-    assert [path.name for path in workdir.iterdir()] == ["out.jsonl"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["out.jsonl", "out.png"]
+    assert (workdir / "out.png").read_bytes().endswith(b"IEND\xaeB`\x82"), "a whole picture"
     assert len((workdir / "out.jsonl").read_text().splitlines()) == 5
 
 
