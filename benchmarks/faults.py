@@ -304,7 +304,7 @@ def inject(writer: Writer, scratch: Path, sample: int | None) -> list[Outcome]:
         operations = count(writer, before_folder, place, library)
         points = range(1, operations + 1)
         if sample is not None and operations > sample:
-            points = [1 + int((i + 0.5) * operations / sample) for i in range(sample)]  # type: ignore[assignment]
+            points = [operations * (i + 1) // sample for i in range(sample)]  # type: ignore[assignment]
         for at in points:
             status = armed(at)
             wrong = []

@@ -37,6 +37,7 @@ from ..runtime.artefact.manifest import (
 )
 from ..runtime.artefact.precision import Precision
 from ..runtime.artefact.transaction import locked
+from ..runtime.command_line import command_line
 from ..runtime.engines.open import BESIDE
 from ..runtime.errors import ArtefactError
 from ..runtime.plotting import check_available
@@ -205,7 +206,7 @@ def _write(folder: Path, measured: Manifest, certificate: Certificate, drifts: S
                 raise ArtefactError(
                     f"{folder / name} was replaced while it was measured",
                     expected="an artefact that stays as it is",
-                    run=f"posemoe-edge verify {folder}",
+                    run=command_line("verify", folder),
                 )
         certificate = judge(certificate, [*drifts, *earlier_drifts(folder, manifest, certificate, drifts)])
         plot = io.BytesIO()

@@ -49,7 +49,7 @@ class SourceGraphs:
                 raise ArtefactError(
                     f"{folder / graph.file} was replaced while it was calibrated",
                     expected="an artefact that stays as it is",
-                    run=f"posemoe-edge calibrate {folder}",
+                    run=command_line("calibrate", folder),
                 )
 
 

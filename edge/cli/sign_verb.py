@@ -9,6 +9,7 @@ import click
 from ...runtime.artefact.manifest import MANIFEST, check_file, parse_manifest
 from ...runtime.artefact.signature import SIGNATURE, make_key, sign_manifest
 from ...runtime.artefact.transaction import locked
+from ...runtime.command_line import command_line
 from ...runtime.errors import MissingError, UsageError
 from .output import Output, Result, verb
 
@@ -31,7 +32,7 @@ def command(out: Output, artefact: Path | None, key: Path | None, new_key: Path 
         public = make_key(new_key)
         out.print(f"Wrote {new_key}, which stays with you, and {public}, which goes to the robots")
         return Result(
-            {"key": str(new_key), "public_key": str(public)}, next_command=f"posemoe-edge sign ARTEFACT --key {new_key}"
+            {"key": str(new_key), "public_key": str(public)}, next_command=command_line("sign", "ARTEFACT", "--key", new_key)
         )
     if artefact is None or (key is None) != remove:
         raise UsageError("nothing to sign, or no key", expected="ARTEFACT --key FILE, ARTEFACT --remove or --new-key FILE")
@@ -52,4 +53,6 @@ def command(out: Output, artefact: Path | None, key: Path | None, new_key: Path 
         signature = sign_manifest(path, text, key)
     out.print(f"Signed {artefact} with {len(manifest.files)} files; the public key is {signature.public_key}")
     data = {"artefact": str(artefact), "signed": True, "public_key": signature.public_key}
-    return Result(data, next_command=f"posemoe-edge run synthetic://walk --model {artefact} --require-signature FILE.pub")
+    return Result(
+        data, next_command=command_line("run", "synthetic://walk", "--model", artefact, "--require-signature", "FILE.pub")
+    )

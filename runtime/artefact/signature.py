@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
+from ..command_line import command_line
 from ..errors import ArtefactError, CheckFailedError, MissingError, UsageError, missing_extra
 from .atomic import AtomicFile, write_atomically
 from .record import Record, read_record
@@ -90,7 +91,7 @@ def check_signature(manifest: Path, text: bytes, public_key: Path | None = None)
         if public_key is not None:
             raise CheckFailedError(f"{manifest.parent} is not signed", expected=f"a signature by {public_key}")
         return
-    run = f"posemoe-edge sign {manifest.parent} --key FILE"
+    run = command_line("sign", manifest.parent, "--key", "FILE")
     signature = read_record(
         Signature,
         path.read_bytes(),
@@ -121,7 +122,7 @@ def check_unsigned(manifest: Path) -> None:
         raise UsageError(
             f"{manifest.parent} is signed, and a change would break its signature",
             expected="an artefact without one",
-            run=f"posemoe-edge sign {manifest.parent} --remove, and sign it again afterwards",
+            run=f"{command_line('sign', manifest.parent, '--remove')}, and sign it again afterwards",
         )
 
 

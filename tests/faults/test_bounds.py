@@ -76,7 +76,7 @@ def test_people_of_a_hundred_million_are_refused(tmp_path: Path) -> None:
 def test_three_frames_at_a_million_seconds_are_refused(tmp_path: Path) -> None:
     head = "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\nCHANNELS 3 Xposition Yposition Zposition\nEnd Site\n{\nOFFSET 0 1 0\n}\n}\n"
     (tmp_path / "slow.bvh").write_text(f"{head}MOTION\nFrames: 3\nFrame Time: 1e6\n{'0 0 0 ' * 3}\n")
-    with pytest.raises(ArtefactError, match=r"a frame time of 1e\+06 s"):
+    with pytest.raises(ArtefactError, match=r"a frame time of 1e6 s"):
         read_bvh(tmp_path / "slow.bvh")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "faults.py"
-SAMPLE = 2  # operations of each writer and kind
+SAMPLE = 2  # operations of each writer and kind: one in the middle, and the last
 
 
 def test_after_a_fault_the_old_or_the_new_is_there_and_the_next_writing_succeeds(

@@ -342,7 +342,7 @@ def test_a_standalone_file_is_opened_once(retention_artefact: Path, monkeypatch:
     monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
     path = retention_artefact / "step.fp32.onnx"
     load(path)
-    assert opened == [str(path)]
+    assert opened == [path.read_bytes()]
 
 
 def test_resolve_opens_nothing_and_says_what_load_opens(retention_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

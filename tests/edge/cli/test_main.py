@@ -68,7 +68,7 @@ BAD: list[tuple[str, int, str]] = [
     ("eval nowhere --data MOTION", 3, "no artefact at nowhere"),
     ("import mixste nowhere.bin", 3, "no checkpoint at nowhere.bin"),
     ("import mixtse CHECKPOINT", 2, "mixste"),
-    ("import poseretnet CHECKPOINT", 4, "lacks TTEblocks.0.attn.retentions."),
+    ("import poseretnet CHECKPOINT", 4, "are those of a mixste, not of a poseretnet"),
     ("import mixste CHECKPOINT --config depth=3", 2, "says depth 3"),
     ("import mixste CHECKPOINT --config depth", 2, "KEY=VALUE"),
     ("import mixste MOTION", 4, "damaged, or holds code"),

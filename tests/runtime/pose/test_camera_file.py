@@ -172,7 +172,7 @@ def test_the_same_camera_in_every_form(tmp_path: Path) -> None:
         (KALIBR[: KALIBR.index("cam1:")].replace("[1.0, 0.0, 0.0, 0.3]", "[1.0, 0.0]"), "T_cam_imu has 14 numbers|T_cam_imu"),
         ("a: [1", "is not YAML"),
         ("just text", "holds no names"),
-        ("", "holds no names"),
+        ("", "is empty"),
         ("name: front\n", "no camera_matrix, K or intrinsics"),
         ("a: !!python/object/apply:os.system ['true']\n", "is not YAML"),
     ],
@@ -210,7 +210,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="defines entities"):
         read(tmp_path, '<!DOCTYPE a [<!ENTITY b "c">]><opencv_storage/>', "camera.xml")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe\x00")
-    with pytest.raises(UsageError, match="is not text"):
+    with pytest.raises(UsageError, match="is a PNG picture"):
         read_camera(tmp_path / "picture.yaml")
     (tmp_path / "large.yaml").write_bytes(b"#" * 2_000_000)
     with pytest.raises(UsageError, match="2000000 bytes"):

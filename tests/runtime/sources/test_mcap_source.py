@@ -239,7 +239,7 @@ def test_what_cannot_be_read_is_an_error_that_says_what_is_there(tmp_path: Path)
         (f"{old}#/camera/image", "encoded as ros1"),
         (f"{tmp_path / 'bug.mcap'}", r"no file .*did you mean mcap:.*bag\.mcap"),
         (f"{tmp_path / 'text.mcap'}", "cannot be read as MCAP"),
-        (f"{tmp_path / 'empty.mcap'}", "cannot be read as MCAP"),
+        (f"{tmp_path / 'empty.mcap'}", "is empty"),
         (f"{tmp_path / 'folder'}", r"no \.mcap file in the folder"),
     ):
         with pytest.raises(SourceError, match=message):

@@ -130,7 +130,7 @@ def test_a_video_without_times_counts_its_frames(tmp_path: Path, monkeypatch: py
 def test_a_file_that_is_no_video_is_a_source_error(tmp_path: Path, content: bytes) -> None:
     pytest.importorskip("cv2")
     (tmp_path / "walk.mp4").write_bytes(content)
-    with pytest.raises(SourceError, match="cannot be read as a video"):
+    with pytest.raises(SourceError, match=r"cannot be read as a video|is empty"):
         _ = open_source(str(tmp_path / "walk.mp4")).info
 
 
