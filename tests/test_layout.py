@@ -31,7 +31,7 @@ BELOW: dict[str, set[str]] = {
 # Layer -> what it may import from outside, beside the standard library.
 OUTSIDE: dict[str, set[str]] = {
     "edge": {"click", "numpy", "rich", "safetensors", "torch"},
-    "export": {"numpy", "onnx", "onnxsim", "safetensors", "torch"},
+    "export": {"numpy", "onnx", "onnx_ir", "onnxscript", "onnxsim", "safetensors", "torch"},
     "calib": {"numpy", "onnx", "onnxruntime"},
     "runtime": {"numpy", "pydantic", "tomli"},
 }

@@ -124,7 +124,7 @@ def _xml() -> bytes:
 def _of_training(folder: Path) -> list[Parser]:
     """Files that training, import and evaluation read; without torch those that need none."""
     from posemoe_edge.edge.data.bvh import read_bvh
-    from posemoe_edge.edge.data.dataset import _field_names
+    from posemoe_edge.edge.data.dataset import field_names
     from posemoe_edge.edge.data.h36m_cameras import read_cameras
     from posemoe_edge.edge.data.mocap import SPLITS, Clip, load_clips, save_clips
     from posemoe_edge.edge.data.pickled import read_pickled
@@ -145,7 +145,7 @@ def _of_training(folder: Path) -> list[Parser]:
         Parser("pickled.npz", pickled.getvalue(), lambda path: read_pickled(path, "positions_3d")),
         Parser("mocap.npz", clips, load_clips),
         Parser("recorded.npz", sequences, load_recorded),
-        Parser("names.npz", clips, _field_names),
+        Parser("names.npz", clips, field_names),
     ]
     try:
         import torch

@@ -42,7 +42,7 @@ def open_data(path: Path, split: str) -> list[Clip] | list[PoseSequence]:
         raise ArtefactError(
             f"{path} is a BVH file", expected="an npz file converted from it", run=command_line("import", "bvh", path)
         )
-    fields = _field_names(path)
+    fields = field_names(path)
     if fields & _CLIP_FIELDS:
         return load_clips(path, split)
     if fields >= _SEQUENCE_FIELDS:
@@ -64,7 +64,7 @@ def is_recorded(path: Path) -> bool:
     """Whether a file holds recorded sequences; of what cannot be read, ``open_data`` says why."""
     if not path.is_file() or path.suffix.lower() == ".bvh":
         return False
-    fields = _field_names(path)
+    fields = field_names(path)
     return fields >= _SEQUENCE_FIELDS and not fields & _CLIP_FIELDS
 
 
@@ -108,7 +108,7 @@ def evaluation_sets(
     }
 
 
-def _field_names(path: Path) -> set[str]:
+def field_names(path: Path) -> set[str]:
     """The names of an npz's arrays; the arrays themselves are not read."""
     check_stand_in(path, expected="an npz")
     with parsing(f"data file {path}", expected="an npz", run="posemoe-edge import --help"), zipfile.ZipFile(path) as archive:

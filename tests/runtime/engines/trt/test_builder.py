@@ -376,7 +376,7 @@ def test_an_interrupted_build_leaves_nothing(
     manifest = read_manifest(copied_artefact)
     with pytest.raises(KeyboardInterrupt):
         make_rtx_plan(copied_artefact, trt, on_progress=on_progress, precision="fp32")
-    assert reports and not (copied_artefact / "engines").exists() and not xdg_cache.exists()
+    assert reports and not (copied_artefact / "engines").exists() and not (xdg_cache / "posemoe-edge").exists()
     assert read_manifest(copied_artefact) == manifest
 
 
@@ -390,8 +390,8 @@ def test_a_second_interrupt_destroys_nothing_that_the_builder_uses(
         monitors.append(progress_monitor(*args))
         return monitors[-1]
 
-    def recorded_network(*args: Any) -> Any:
-        network_and_parser = read_network(*args)
+    def recorded_network(*args: Any, **options: Any) -> Any:
+        network_and_parser = read_network(*args, **options)
         in_use.extend(map(weakref.ref, network_and_parser))
         return network_and_parser
 
