@@ -53,8 +53,11 @@ def expected_xyz_m(index: int) -> Any:
 
 def run_ros(code: str, *arguments: str, logs: Path) -> Any:
     """The JSON that a script in the Python with rclpy prints last."""
+    packages = logs / "packages"  # this package is the repository's folder, whatever that is called
+    packages.mkdir(exist_ok=True)
+    (packages / "posemoe_edge").symlink_to(posemoe_edge.__path__[0])
     environment = os.environ | {
-        "PYTHONPATH": str(Path(posemoe_edge.__path__[0]).parent),
+        "PYTHONPATH": str(packages),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(logs),
     }
