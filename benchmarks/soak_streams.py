@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +215,13 @@ def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int =
     )
     every, fed = max(frames // SAMPLES, 1), 0
     samples: list[tuple[int, float]] = []
-    ticks: list[tuple[int, float]] = []
+    launches_ms, launches = np.full(frames, np.nan), 0  # made before, so that what is measured does not grow by measuring
     began_s = time.perf_counter()
     while fed < frames:
         count, taken_s = soak.step()
         if count:
-            ticks.append((count, taken_s))
+            launches_ms[launches] = 1000 * taken_s
+            launches += 1
         if (fed + count) // every > fed // every:
             samples.append((fed, resident_mb()))
         fed += count
@@ -229,7 +229,7 @@ def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int =
     at, resident = np.array(samples).T
     warm = slice(int(WARM_UP * len(at)), None)
     slope, error = slope_of(at[warm] / 1e6, resident[warm]) if len(at) > 4 else (float("nan"), float("nan"))
-    p99_ms = [float(np.percentile([1000 * taken_s for _, taken_s in tenth], 99)) for tenth in _tenths(ticks)]
+    p99_ms = [float(np.percentile(tenth, 99)) for tenth in np.array_split(launches_ms[:launches], 10)]
     return {
         "frames": fed,
         "streams": streams,
@@ -243,11 +243,6 @@ def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int =
         "launch_p99_ms_by_tenth": [round(each, 3) for each in p99_ms],
         "p99_last_over_first": round(p99_ms[-1] / p99_ms[0], 3),
     }
-
-
-def _tenths(ticks: list[tuple[int, float]]) -> list[list[tuple[int, float]]]:
-    bounds = np.linspace(0, len(ticks), 11).astype(int)
-    return [ticks[begin:end] for begin, end in pairwise(bounds.tolist())]
 
 
 def _summary(values: F64) -> dict[str, float] | None:
