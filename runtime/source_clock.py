@@ -39,6 +39,7 @@ class SourceClock:
         self._ahead_s: float | None = None  # an unbelievable time, if the last frame had one
         self._seen_s: float | None = None  # the last finite time
         self._first_steps_s: list[float] = []
+        self._question: str | None = None
 
     def see(self, t_s: float) -> ClockStep:
         """What the time of the next frame says. A time that is not finite, or a duplicate, is late."""
@@ -65,11 +66,13 @@ class SourceClock:
     @property
     def question(self) -> str | None:
         """What to ask about the first ten steps, if nine of them are too long or too short for seconds; None before them."""
-        return step_question(self._first_steps_s) if len(self._first_steps_s) >= _ASK_AFTER else None
+        return self._question
 
     def _note_step(self, t_s: float) -> None:
         if self._seen_s is not None and len(self._first_steps_s) < _ASK_AFTER:
             self._first_steps_s.append(t_s - self._seen_s)
+            if len(self._first_steps_s) == _ASK_AFTER:
+                self._question = step_question(self._first_steps_s)
         self._seen_s = t_s
 
     def _late(self, t_s: float) -> ClockStep:
