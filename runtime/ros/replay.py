@@ -52,33 +52,17 @@ def keypoints_text(frame: PoseFrame) -> str:
     return json_text({"version": VERSION, "t_s": float(frame.t_s), "people": people, "poses": poses, **truths})
 
 
-def poses_of(text: str | bytes) -> dict[int, F32]:
-    """The poses of ``keypoints_text``, to the last bit: person -> (17, 3) metres from the hip.
-
-    Raises:
-        SourceError: another text.
-    """
-    with parsing("a message that holds no poses", expected=_OWN, error=SourceError):
-        return {int(person): _unpacked(packed) for person, packed in json.loads(text).get("poses", {}).items()}
-
-
-def people_of(text: str | bytes) -> People:
-    """The people of ``keypoints_text``.
+def recorded_frame(text: str | bytes) -> tuple[People, dict[int, F32]]:
+    """The people of ``keypoints_text``, and their poses to the last bit: person -> (17, 3) metres from the hip.
 
     Raises:
         SourceError: another text.
     """
     with parsing("a message that holds no keypoints", expected=_OWN, error=SourceError):
         record = json.loads(text)
-        if record["version"] > VERSION:
-            raise SourceError(f"keypoints of version {record['version']}", expected=f"at most {VERSION}")
-        check_people("a message", len(record["people"]), error=SourceError)
-        return People(
-            float(record["t_s"]),
-            {int(person): _keypoints(entry) for person, entry in record["people"].items()},
-            truth_m=_truth(record, "truth_m"),
-            truth_root_m=_truth(record, "truth_root_m"),
-        )
+        people = _people(record)
+    with parsing("a message that holds no poses", expected=_OWN, error=SourceError):
+        return people, {int(person): _unpacked(packed) for person, packed in record.get("poses", {}).items()}
 
 
 def run_record(run: RunInfo) -> dict[str, str]:
@@ -158,6 +142,18 @@ def _camera_entries(camera: Camera | FieldOfView) -> dict[str, Any]:
         if lens is not None:
             entries |= {"distortion_model": lens.model, "distortion": list(lens.coefficients)}
     return {name: value for name, value in entries.items() if value is not None}
+
+
+def _people(record: Mapping[str, Any]) -> People:
+    if record["version"] > VERSION:
+        raise SourceError(f"keypoints of version {record['version']}", expected=f"at most {VERSION}")
+    check_people("a message", len(record["people"]), error=SourceError)
+    return People(
+        float(record["t_s"]),
+        {int(person): _keypoints(entry) for person, entry in record["people"].items()},
+        truth_m=_truth(record, "truth_m"),
+        truth_root_m=_truth(record, "truth_root_m"),
+    )
 
 
 def _keypoints(entry: Mapping[str, Any]) -> Keypoints:

@@ -17,7 +17,7 @@ pytest.importorskip("rosbags")
 
 from posemoe_edge.runtime.events import Event, PoseFrame
 from posemoe_edge.runtime.replay import open_recording, replay
-from posemoe_edge.runtime.ros.replay import keypoints_text, people_of, poses_of
+from posemoe_edge.runtime.ros.replay import keypoints_text, recorded_frame
 from posemoe_edge.runtime.sinks import open_sink
 from posemoe_edge.runtime.sources import SyntheticSource
 
@@ -110,6 +110,7 @@ def test_keypoints_of_an_older_recording_have_no_poses(walker_keypoints: Callabl
     frame = next(event for event in Pipeline(SyntheticSource(frames=1), model) if isinstance(event, PoseFrame))
     older = json.loads(keypoints_text(changed(frame, poses={})))
     del older["poses"]
-    assert poses_of(json.dumps(older)) == {} and people_of(json.dumps(older)).keypoints.keys() == {0}
+    people, poses = recorded_frame(json.dumps(older))
+    assert poses == {} and people.keypoints.keys() == {0}
     with pytest.raises(SourceError, match="holds no poses"):
-        poses_of('{"poses": {"0": "not base64!"}}')
+        recorded_frame(json.dumps(older | {"poses": {"0": "not base64!"}}))
