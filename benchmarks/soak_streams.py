@@ -16,7 +16,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from posemoe_edge.runtime.arrays import F32, F64
 from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.errors import FrameError
 from posemoe_edge.runtime.model import Model
+from posemoe_edge.runtime.people_lifter import moved
 from posemoe_edge.runtime.pose.skeleton import H36M17
 from posemoe_edge.runtime.pose.types import Pose
 from posemoe_edge.runtime.sources import SyntheticSource
@@ -194,14 +195,6 @@ def walkers() -> F32:
     with SyntheticSource(people=4, fps=100, frames=1000) as source:
         frames = [[keypoints.normalised(view="person") for keypoints in frame.keypoints.values()] for frame in source]
     return np.concatenate(np.array(frames, np.float32).swapaxes(0, 1))
-
-
-def moved(stream: Stream, model: Model) -> Stream:
-    """The person's stream in another model, with the state that it had: what ``Pipeline.swap`` does."""
-    new = model.stream()
-    new.restore(replace(stream.snapshot(), graph=model.identity))
-    stream.close()
-    return new
 
 
 def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int = 0) -> dict[str, Any]:

@@ -101,16 +101,11 @@ class PeopleLifter:
         """
         keeps = self.model.shares_states_with(model)
 
-        def moved(stream: Stream, person: int) -> Stream:
-            new = model.stream(person=person)
-            if keeps:
-                new.restore(replace(stream.snapshot(), graph=model.identity))
-            stream.close()
-            return new
-
         for person, streams in self._people.items():
-            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored, person)
-            self._people[person] = replace(streams, stream=moved(streams.stream, person), mirrored=mirrored_stream)
+            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored, model, person=person, keeps=keeps)
+            self._people[person] = replace(
+                streams, stream=moved(streams.stream, model, person=person, keeps=keeps), mirrored=mirrored_stream
+            )
         self.model = model
         return keeps
 
@@ -150,6 +145,19 @@ class PeopleLifter:
             if smoother is not None:
                 smoothed[person] = replace(pose, xyz_m=smoother.pose(pose.xyz_m, t_s=pose.t_s, reset=pose.gap == "reset"))
         return smoothed
+
+
+def moved(stream: Stream, model: Model, *, person: int = 0, keeps: bool = True) -> Stream:
+    """A stream of another model in the place of this one, which is closed.
+
+    Args:
+        keeps: whether it goes on with the state, which must mean the same there (``Model.shares_states_with``).
+    """
+    new = model.stream(person=person)
+    if keeps:
+        new.restore(replace(stream.snapshot(), graph=model.identity))
+    stream.close()
+    return new
 
 
 def _smoothed(keypoints: Keypoints, smoother: Smoother, t_s: float) -> Keypoints:
