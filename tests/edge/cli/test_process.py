@@ -311,15 +311,14 @@ def test_the_program_is_installed_under_its_name() -> None:
     assert process.returncode == 2 and "did you mean run?" in json.loads(process.stdout)["what"]
 
 
-def test_a_closed_pipe_ends_that_sink_alone(retention_artefact: Path, tmp_path: Path) -> None:
-    """posemoe-edge run ... --sink jsonl:- --sink jsonl:log.jsonl | head -1"""
-    options = ["--frames", "2000", "--model", str(retention_artefact), "--sink", "jsonl:-", "--sink", "jsonl:log.jsonl"]
+def run_into_a_pipe_that_closes(options: list[str], *, folder: Path) -> tuple[int, str]:
+    """Exit code and stderr of a run whose stdout is closed after the first line."""
     program = subprocess.Popen(
         [sys.executable, "-c", MAIN, "run", "synthetic://walk", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=ENVIRONMENT,
     )
     try:
@@ -327,11 +326,18 @@ def test_a_closed_pipe_ends_that_sink_alone(retention_artefact: Path, tmp_path: 
         assert json.loads(program.stdout.readline())["person"] == 0
         program.stdout.close()
         err = program.stderr.read()
-        assert program.wait(60) == 0 and "Traceback" not in err and "stdout was closed" in err, err
-        assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2000
+        return program.wait(60), err
     finally:
         program.kill()
         program.wait()
+
+
+def test_a_closed_pipe_ends_that_sink_alone(retention_artefact: Path, tmp_path: Path) -> None:
+    """posemoe-edge run ... --sink jsonl:- --sink jsonl:log.jsonl | head -1"""
+    options = ["--frames", "2000", "--model", str(retention_artefact), "--sink", "jsonl:-", "--sink", "jsonl:log.jsonl"]
+    code, err = run_into_a_pipe_that_closes(options, folder=tmp_path)
+    assert code == 0 and "Traceback" not in err and "stdout was closed" in err, err
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2000
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -386,20 +392,5 @@ def test_a_sink_that_fails_is_exit_code_1_and_costs_the_other_nothing(retention_
 
 
 def test_a_closed_pipe_is_no_error(retention_artefact: Path, tmp_path: Path) -> None:
-    program = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "run", "synthetic://walk", "--model", str(retention_artefact), "--sink", "jsonl:-"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-    )
-    try:
-        assert program.stdout is not None and program.stderr is not None
-        assert json.loads(program.stdout.readline())["person"] == 0
-        program.stdout.close()
-        err = program.stderr.read()
-        assert program.wait(60) == 0 and "Traceback" not in err, err
-    finally:
-        program.kill()
-        program.wait()
+    code, err = run_into_a_pipe_that_closes(["--model", str(retention_artefact), "--sink", "jsonl:-"], folder=tmp_path)
+    assert code == 0 and "Traceback" not in err, err
