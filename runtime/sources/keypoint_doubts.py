@@ -87,10 +87,10 @@ def check_recorded(path: Path, points: F32, t_s: F64, size: ImageSize | None) ->
             f"{path} holds {people} people in {frames} frame{'s' * (frames != 1)}",
             expected="(T, 17, C) or (T, P, 17, C), frames first: swap the first two axes if they are people and frames",
         )
-    score = points[..., 2][np.isfinite(points).all(axis=-1)]
-    if len(score):
-        _check_scores(path, score)
-    seen = points[np.isfinite(points).all(axis=-1) & (points[..., 2] > 0)]  # (N, 3)
+    finite = points[np.isfinite(points).all(axis=-1)]  # (N, 3)
+    if len(finite):
+        _check_scores(path, finite[:, 2])
+    seen = finite[finite[:, 2] > 0]
     if len(seen):
         (_check_normalised if size is None else _check_pixels)(path, seen, *([] if size is None else [size]))
     question = step_question(np.diff(t_s).tolist())
