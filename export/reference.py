@@ -18,7 +18,7 @@ from torch import Tensor
 from ..runtime.artefact.certificate import StoredReference
 from ..runtime.artefact.files import FileRecord, read_checked, read_staged, record_bytes
 from ..runtime.artefact.transaction import commit, locked, settle, staged_folder
-from ..runtime.errors import MissingError, UsageError
+from ..runtime.errors import MissingError, UsageError, missing_folder
 from ..runtime.file_kind import check_stand_in
 from .lifter import ExportableLifter
 
@@ -47,7 +47,7 @@ def save_reference(
     if place.is_dir():
         raise UsageError(f"{path} is a folder", expected="a file to write")
     if not place.parent.is_dir():
-        raise MissingError(f"no folder {place.parent}", run=f"mkdir -p {place.parent}")
+        raise missing_folder(place.parent)
     files = reference_files(place, model, preset=preset, training=training, others=others)
     record = beside(place)
     text = files.pop(record)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from .artefact.atomic import AtomicFile
-from .errors import MissingError, UsageError
+from .errors import MissingError, UsageError, missing_folder
 
 LEAST_FREE_BYTES = 1_000_000
 """A disk with less is full: a work that writes to it does not begin."""
@@ -64,7 +62,7 @@ def check_destination(path: Path, *, plain: bool = False) -> Path:
         raise UsageError(f"{path} is no plain file", expected="a file to write")
     if not target.parent.is_dir():
         folder = target.parent if path.is_symlink() else path.parent
-        raise MissingError(f"no folder {folder}", run=f"mkdir -p {folder}")
+        raise missing_folder(folder)
     if not os.access(target if target.exists() else target.parent, os.W_OK):
         raise MissingError(f"{path} cannot be written to", expected="a file or a folder with write permission")
     return target
@@ -87,6 +85,13 @@ def check_space(path: Path, need_bytes: int) -> None:
         )
 
 
+def discard_descriptor(descriptor: int) -> None:
+    """What is still written to it goes nowhere: Python flushes stdout once more at its end, also if nobody reads it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
     """Check that no file is written twice, or both read and written, by whatever spelling or link.
 
@@ -104,56 +109,6 @@ def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
             if _same(path, other):
                 raise UsageError(f"{path} is written twice, also as {other}", expected="a file of its own for each")
         before.append(path)
-
-
-class Draft:
-    """A file that appears at a path when it is complete; into a device or a pipe it is copied then.
-
-    It has the interface of ``AtomicFile``, which replaces what is at its path.
-
-    Args:
-        path: the final path.
-
-    Raises:
-        UsageError, MissingError: as ``check_destination``.
-    """
-
-    def __init__(self, path: Path) -> None:
-        target = check_destination(path)
-        self.path = path
-        self._atomic = None if is_special(path) else AtomicFile(target)
-        if self._atomic is not None:
-            self.partial = self._atomic.partial
-        else:
-            handle, name = tempfile.mkstemp(prefix="posemoe-edge-", suffix=path.suffix)
-            os.close(handle)
-            self.partial = Path(name)
-
-    def commit(self) -> None:
-        """Move the file to its place, or copy it into what is there."""
-        if self._atomic is not None:
-            self._atomic.commit()
-            return
-        with self.partial.open("rb") as draft, self.path.open("wb", buffering=0) as out:
-            shutil.copyfileobj(draft, out)
-        self.discard()
-
-    @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Commit after what runs inside; if either fails, discard."""
-        try:
-            yield
-            self.commit()
-        except BaseException:
-            self.discard()
-            raise
-
-    def discard(self) -> None:
-        """Delete what was not committed; a second time this does nothing."""
-        if self._atomic is not None:
-            self._atomic.discard()
-        else:
-            self.partial.unlink(missing_ok=True)
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -6,6 +6,9 @@ command line, which turns the class into an exit code.
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 
 class PoseEdgeError(Exception):
     """Base of all errors that a user can fix.
@@ -60,6 +63,11 @@ class ArtefactError(PoseEdgeError):
     """An artefact is incomplete, was changed, or does not fit this software or machine."""
 
     exit_code = 4
+
+
+def missing_folder(folder: Path) -> MissingError:
+    """The error for a folder that is not there, and in which a file was to be written."""
+    return MissingError(f"no folder {folder}", run=f"mkdir -p {shlex.quote(str(folder))}")
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingError:

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ...runtime.destination import discard_descriptor
 from ...runtime.errors import MissingError, PoseEdgeError
 from .config import check_options
 from .ending import Terminated
@@ -64,9 +65,7 @@ class Stderr:
         try:
             yield
         except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # for others too: Python flushes it once more at its end
-            os.close(nowhere)
+            discard_descriptor(self._stream.fileno())  # for others too
 
 
 def _console() -> Console:
@@ -192,9 +191,7 @@ def _echoed(text: str) -> bool:
         click.echo(text)
         sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # Python flushes it once more at its end
-        os.close(nowhere)
+        discard_descriptor(sys.stdout.fileno())
         return False
     except AttributeError:  # there is no stdout
         return False

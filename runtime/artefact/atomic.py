@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import MissingError, UsageError
+from ..destination import is_special
+from ..errors import MissingError, UsageError, missing_folder
 
 PART = ".part"
 """The end of a draft's name, which begins with a dot and the name of what it will be."""
@@ -22,6 +23,8 @@ PART = ".part"
 
 class AtomicFile:
     """A file that is written at ``partial`` and appears at ``path`` when it is committed; behind a link, the link stays.
+
+    Into a device or a pipe, which are never replaced, it is copied then.
 
     Args:
         path: the final path.
@@ -36,9 +39,14 @@ class AtomicFile:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", expected="a file to write")
         self.path, self._mode = path, mode
+        self._through = is_special(path)
+        if self._through:
+            self._handle, name = tempfile.mkstemp(prefix="posemoe-edge-", suffix=path.suffix)
+            self.partial = Path(name)
+            return
         self._target = Path(os.path.realpath(path)) if path.is_symlink() else path
         if not self._target.parent.is_dir():
-            raise MissingError(f"no folder {path.parent}", run=f"mkdir -p {path.parent}")
+            raise missing_folder(path.parent)
         sweep(self._target.parent, self._target.name)
         try:
             self._handle, self.partial = _locked_draft(self._target)
@@ -52,6 +60,11 @@ class AtomicFile:
 
         It is on the disk before that, so that a power failure does not leave an empty one.
         """
+        if self._through:
+            with self.partial.open("rb") as draft, self.path.open("wb", buffering=0) as out:
+                shutil.copyfileobj(draft, out)
+            self.discard()
+            return
         self.partial.chmod(self._mode & ~_umask())  # mkstemp makes files that only their owner can read
         os.fsync(self._handle)
         self.partial.replace(self._target)
@@ -110,7 +123,7 @@ def draft_folder(place: Path, name: str) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=PART, dir=place))
     handle = os.open(draft, os.O_RDONLY)
     try:
-        _try_lock(handle)
+        try_lock(handle)
         inner = draft / name  # the outer one is held, and the inner one may be locked by who writes there
         inner.mkdir()
         yield inner
@@ -147,13 +160,13 @@ def _locked_draft(path: Path) -> tuple[int, Path]:
     """A new draft that this process holds, and its name. One that a sweep caught before it was locked is given up."""
     while True:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
-        if _try_lock(handle) and os.fstat(handle).st_nlink:
+        if try_lock(handle) and os.fstat(handle).st_nlink:
             return handle, Path(name)
         os.close(handle)
         Path(name).unlink(missing_ok=True)
 
 
-def _try_lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
     """Lock a file or folder; False if another process holds it. Where there are no locks, nothing is ever swept."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

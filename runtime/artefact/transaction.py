@@ -8,7 +8,6 @@ changed in place: it may be a mount point or lie behind a link, and other files 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import MissingError
-from .atomic import sync_folder, write_atomically
+from .atomic import sync_folder, try_lock, write_atomically
 from .files import STAGED, FileRecord
 
 DROPPED = "dropped."
@@ -36,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         give_up_s = time.monotonic() + PATIENCE_S
-        while not _lock(handle):
+        while not try_lock(handle):
             if time.monotonic() > give_up_s:
                 raise MissingError(f"another process is writing to {folder}", expected="one at a time")
             time.sleep(0.02)
@@ -123,14 +122,3 @@ def _move(file: Path, target: Path) -> None:
     finally:
         os.close(handle)
     file.replace(target)
-
-
-def _lock(handle: int) -> bool:
-    """Whether the folder is this process's now. A file system without locks lets everybody in."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True

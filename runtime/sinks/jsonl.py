@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import parse_qsl
 
-from ..destination import check_destination, check_space, is_pipe, is_special
+from ..destination import check_destination, check_space, discard_descriptor, is_pipe, is_special
 from ..errors import MissingError, UsageError
 from ..events import Event, PoseFrame
 from .base import BaseSink, RunInfo
@@ -142,10 +142,8 @@ class JsonLinesSink(BaseSink):
         try:
             stream.flush()
         except BrokenPipeError:
-            if self._path is None:  # Python flushes stdout once more at its end
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+            if self._path is None:
+                discard_descriptor(stream.fileno())
             raise
 
     def _is_full(self, stream: TextIO, now_s: float) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..artefact.atomic import write_atomically
 from ..destination import check_space, is_special, target_of
-from ..errors import MissingError, UsageError
+from ..errors import MissingError, UsageError, missing_folder
 from ..events import Event, PoseFrame
 from ..location import split_location, switched_on
 from ..ros.bag_folder import METADATA, bag_metadata
@@ -142,7 +142,7 @@ def _check_free(path: Path, *, folder: bool) -> None:
         raise UsageError(f"{path} is no plain file", expected="a new name, or a recording to replace")
     parent = target_of(path).parent
     if not parent.is_dir():
-        raise MissingError(f"no folder {parent}", run=f"mkdir -p {parent}")
+        raise missing_folder(parent)
     if not os.access(path if path.exists() else parent, os.W_OK):
         raise MissingError(f"{path} cannot be written to", expected="write permission")
     if not path.exists() and not path.is_symlink():

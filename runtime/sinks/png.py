@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F32
-from ..destination import Draft, check_space
+from ..artefact.atomic import AtomicFile
+from ..destination import check_destination, check_space
 from ..errors import missing_extra
 from ..events import Event, PoseFrame
 from ..plotting import Lines, draw_skeletons
@@ -48,7 +49,8 @@ class PngSink(BaseSink):
         except ImportError:
             raise missing_extra("matplotlib", "plot", "drawing pictures") from None
         self.path = Path(path)
-        self._file: Draft | None = Draft(self.path)
+        check_destination(self.path)
+        self._file: AtomicFile | None = AtomicFile(self.path)
         self._panels = panels
         self._person: int | None = None
         self._samples: list[_Sample] = []

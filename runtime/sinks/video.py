@@ -6,7 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..destination import Draft, check_space
+from ..artefact.atomic import AtomicFile
+from ..destination import check_destination, check_space
 from ..errors import MissingError, UsageError, missing_extra
 from ..events import Event, PoseFrame
 from ..overlay import RunView
@@ -46,7 +47,8 @@ class VideoSink(BaseSink):
         self._encoder = _encoder(av)
         self._view = RunView()
         self.path = file
-        self._file: Draft | None = Draft(file)
+        check_destination(self.path)
+        self._file: AtomicFile | None = AtomicFile(file)
         self._container: Any = None
         self._stream: Any = None
         self._first_s, self._last_tick = 0.0, -1

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime.destination import Draft, check_apart, check_destination, check_space, is_special
+from posemoe_edge.runtime.artefact.atomic import AtomicFile
+from posemoe_edge.runtime.destination import check_apart, check_destination, check_space, is_special
 from posemoe_edge.runtime.errors import MissingError, PoseEdgeError, UsageError
 from posemoe_edge.runtime.events import PoseFrame
 from posemoe_edge.runtime.pose.types import Pose
@@ -128,7 +129,7 @@ def test_a_link_without_an_end_is_refused(tmp_path: Path) -> None:
 
 def test_a_draft_is_copied_into_what_cannot_be_replaced(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    draft = Draft(Path(f"/dev/fd/{writer}"))
+    draft = AtomicFile(Path(f"/dev/fd/{writer}"))
     draft.partial.write_bytes(b"content")
     draft.commit()
     os.close(writer)
