@@ -85,6 +85,16 @@ def check_archive(file: Path | IO[bytes]) -> None:
         check_bytes(str(getattr(file, "name", file)), sum(entry.file_size for entry in entries), file_bytes=packed)
 
 
+def npz_names(path: Path) -> set[str]:
+    """The names of an npz's arrays; the arrays themselves are not read.
+
+    Raises:
+        OSError, zipfile.BadZipFile: it is none.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist()}
+
+
 @contextmanager
 def npz(file: Path | IO[bytes]) -> Iterator[Any]:
     """numpy's archive of arrays, each of which is as large as its header says; without pickled objects.

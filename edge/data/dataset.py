@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...runtime.bounds import parsing
+from ...runtime.bounds import npz_names, parsing
 from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError, MissingError, UsageError
 from ...runtime.file_kind import check_stand_in
@@ -111,5 +110,5 @@ def evaluation_sets(
 def field_names(path: Path) -> set[str]:
     """The names of an npz's arrays; the arrays themselves are not read."""
     check_stand_in(path, expected="an npz")
-    with parsing(f"data file {path}", expected="an npz", run="posemoe-edge import --help"), zipfile.ZipFile(path) as archive:
-        return {name.removesuffix(".npy") for name in archive.namelist()}
+    with parsing(f"data file {path}", expected="an npz", run="posemoe-edge import --help"):
+        return npz_names(path)

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.bounds import MOST_NODES, check_archive
+from ...runtime.bounds import MOST_NODES, check_archive, npz_names
 from ...runtime.errors import ArtefactError, MissingError
 from ...runtime.file_kind import check_stand_in
 
@@ -105,8 +105,7 @@ class _Budget:
 def field_names(path: Path) -> set[str]:
     """The names of an npz's fields; nothing of what cannot be read, of which ``read_pickled`` says why."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
+        return npz_names(path)
     except (OSError, zipfile.BadZipFile):
         return set()
 
