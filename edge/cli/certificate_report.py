@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...runtime.command_line import command_line
 from .output import Output
 
 if TYPE_CHECKING:
@@ -21,6 +23,18 @@ def report_certificate(out: Output, certificate: Certificate) -> None:
         _report_recoveries(out, certificate, width)
     for drift in certificate.drifts:
         _report_verdict(out, drift)
+
+
+def inspect_command(artefact: Path, certificate: Certificate) -> str | None:
+    """The command that looks at the layers of the first graph that failed; None if all passed."""
+    failed = next((drift for drift in certificate.drifts if not drift.passed), None)
+    if failed is None:
+        return None
+    if failed.precision != "fp32":
+        return command_line("inspect", artefact, "--compare", failed.precision)
+    if failed.engine != "onnxruntime":
+        return command_line("inspect", artefact, "--compare", failed.engine, "--precision", failed.precision)
+    return command_line("inspect", artefact)
 
 
 def _report_drift(out: Output, certificate: Certificate, width: int) -> None:

@@ -14,7 +14,7 @@ from ...runtime.errors import missing_extra
 from ...runtime.model import load
 from ...runtime.pipeline import Pipeline
 from ...runtime.sinks import open_sinks
-from .certificate_report import report_certificate
+from .certificate_report import inspect_command, report_certificate
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 from .run_pipeline import run_pipeline
@@ -101,5 +101,7 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
         "seconds": round(seconds, 1),
     }
     return Result(
-        result, exit_code=0 if certificate.passed else 1, next_command=command_line("run", "camera0", "--model", folder)
+        result,
+        exit_code=0 if certificate.passed else 1,
+        next_command=inspect_command(folder, certificate) or command_line("run", "camera0", "--model", folder),
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT, Certificate
+from ...runtime.artefact.certificate import CERTIFICATE, CERTIFICATE_PLOT
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.manifest import read_manifest
 from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
-from .certificate_report import report_certificate
+from .certificate_report import inspect_command, report_certificate
 from .motion import choose_motion
 from .output import Output, Result, counted, verb
 from .replay_verb import replay_recording
@@ -116,20 +116,8 @@ def command(
     return Result(
         certificate.model_dump(mode="json"),
         exit_code=0 if certificate.passed else 1,
-        next_command=_next_command(artefact, certificate),
+        next_command=inspect_command(artefact, certificate) or command_line("run", "synthetic://walk", "--model", artefact),
     )
-
-
-def _next_command(artefact: Path, certificate: Certificate) -> str:
-    """Run what passed; look at the layers of what failed, if there is another side to compare it with."""
-    failed = next((drift for drift in certificate.drifts if not drift.passed), None)
-    if failed is None:
-        return command_line("run", "synthetic://walk", "--model", artefact)
-    if failed.precision != "fp32":
-        return command_line("inspect", artefact, "--compare", failed.precision)
-    if failed.engine != "onnxruntime":
-        return command_line("inspect", artefact, "--compare", failed.engine, "--precision", failed.precision)
-    return command_line("inspect", artefact)
 
 
 def _replayed(out: Output, recording: str, artefact: Path, *, engine: str | None, precision: Sequence[Precision]) -> Result:

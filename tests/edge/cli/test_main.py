@@ -136,6 +136,8 @@ def test_each_verb_prints_one_json_object_on_stdout_and_text_on_stderr(
     result = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
     assert result.json and "error" not in result.json
     assert result.code in ((0, 1) if verb == "demo" else (0,)), result.err  # random weights may fail the demo's budget
+    if verb == "demo":
+        assert ("camera0" in result.err.splitlines()[-1]) == (result.code == 0)  # nobody films with what failed
     assert len(result.err.splitlines()) >= 2
     assert "{" not in result.err
 
