@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .config import LifterConfig
-from .layers import EndpointLinear, MLPBlock, Norm
+from .layers import EndpointLinear, LogSigma, MLPBlock, Norm
 from .modes import ExecutionMode
 from .precision import at_least_fp32
 from .refinement import BoneRefinement
@@ -31,14 +31,20 @@ class PoseStem(nn.Module):
         self.norm = Norm(width, eps)
         self.features = nn.Sequential(nn.Linear(width, width // 4), nn.Linear(width // 4, joints * config.dim))
         self.head = EndpointLinear(width, joints * 3)
-        self.refine = BoneRefinement(config, dim=config.dim, layers=self.TIME_LAYERS, sigma=False) if over_time else None
+        self.sigma: nn.Module | None = None
+        self.refine: BoneRefinement | None = None
+        if over_time:
+            self.sigma = nn.Sequential(Norm(width, eps), LogSigma(width, joints)) if config.sigma else None
+            self.refine = BoneRefinement(config, dim=config.dim, layers=self.TIME_LAYERS, sigma=config.sigma)
 
     def forward(self, x: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         """(..., J, C) features and (..., J, 3) metres, from what the network sees, (..., J, input channels)."""
-        h = self.norm(self.blocks(self.embed(x.flatten(-2))))  # (..., width)
+        whole = self.blocks(self.embed(x.flatten(-2)))  # (..., width)
+        h = self.norm(whole)
         features = self.features(h).to(h.dtype).unflatten(-1, (self.joints, -1))
         guess = at_least_fp32(self.head(h)).unflatten(-1, (self.joints, 3))
         if self.refine is not None:
-            refined, guess = self.refine(x, guess, None, mode)
+            sigma = None if self.sigma is None else self.sigma(whole.detach())  # (..., J)
+            refined, guess = self.refine(x, guess, sigma, mode)
             features = features + refined.to(features.dtype)
         return features, guess

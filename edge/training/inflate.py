@@ -74,17 +74,19 @@ _STEM = {
     "refine.": "stem.refine.",
     "head.0.": "stem.norm.",
     "head.1.": "stem.head.",
+    "sigma.": "stem.sigma.",
 }
 
 
 def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
     """A PoseMoE whose stem is that MLP, and whose experts add little yet."""
     model = build(config)
+    without_time = config.mixer is None  # its stem refines nothing, and so needs no sigma
     stem = {
         new + name.removeprefix(old): value
         for name, value in trunk.state_dict().items()
         for old, new in _STEM.items()
-        if name.startswith(old)
+        if name.startswith(old) and not (without_time and old == "sigma.")
     }
     own = {name: value.shape for name, value in model.state_dict().items() if name.startswith("stem.")}
     differing = [name for name, value in stem.items() if own.get(name) != value.shape]
@@ -108,13 +110,14 @@ def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
 def trunk_parameters(model: Lifter) -> frozenset[str]:
     """The names of the weights that a lifter over time has from its trunk.
 
-    They are those of the stem of a PoseMoE that has one, and otherwise those that the same network without a mixer has too. A
-    PoseMoE's head of sigma is no part of them: it has to learn anew.
+    They are those of the stem of a PoseMoE that has one, but for the features that it gives to the experts, and otherwise those
+    that the same network without a mixer has too. A PoseMoE's head of sigma is no part of them: it has to learn anew.
     """
     if model.config.mixer is None:
         return frozenset()
     if isinstance(model, PoseMoE) and model.stem is not None:
-        return frozenset(name for name, _ in model.named_parameters() if name.startswith("stem."))
+        names = (name for name, _ in model.named_parameters())
+        return frozenset(name for name in names if name.startswith("stem.") and not name.startswith("stem.features."))
     with torch.device("meta"):
         trunk = build(replace(model.config, mixer=None, window=1))
     anew = ("sigma",) if model.config.topology == "moe" else ()

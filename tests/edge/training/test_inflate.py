@@ -106,10 +106,25 @@ def test_a_trunk_learns_at_a_rate_of_its_own() -> None:
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == old
 
 
-def test_the_trunk_of_a_posemoe_with_a_stem_is_the_stem() -> None:
+def test_the_trunk_of_a_posemoe_with_a_stem_is_the_stem_but_for_what_it_tells_the_experts() -> None:
     model = build(replace(TRUNK, mixer=RetentionConfig(), window=None, stem=24))
     names = trunk_parameters(model)
-    assert names == {name for name, _ in model.named_parameters() if name.startswith("stem.")} != set()
+    of_stem = {name for name, _ in model.named_parameters() if name.startswith("stem.")}
+    assert names == {name for name in of_stem if not name.startswith("stem.features.")} != of_stem
+
+
+def test_an_mlp_over_time_becomes_the_stem_of_a_posemoe_over_time() -> None:
+    torch.manual_seed(0)
+    over_time = {"mixer": RetentionConfig(), "window": None, "heads": 2, "view": "person", "sigma": True}
+    mlp = build(FrameConfig(dim=24, layers=2, mix_dim=16, **over_time)).eval()
+    model = inflate(mlp, replace(TRUNK, stem=24, **over_time)).eval()
+    assert isinstance(model, PoseMoE)
+    x = torch.rand(2, 7, 17, 3)
+    with torch.no_grad():
+        for head in (model.head_2d, model.head_depth):
+            for p in head.parameters():
+                p.zero_()
+        torch.testing.assert_close(model(x)[..., :3], mlp(x)[..., :3])
 
 
 def test_a_stream_of_an_mlp_starts_as_the_mlp_and_learns_beside_it() -> None:
