@@ -28,8 +28,11 @@ class SkeletonAdapter(nn.Module):
     def __init__(self, model: Lifter) -> None:
         super().__init__()
         self.model = model
-        self.order = list(H36M_ORDERS[model.config.skeleton])
-        self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        order = torch.tensor(H36M_ORDERS[model.config.skeleton], device=next(model.parameters()).device)
+        self.order: Tensor
+        self.back: Tensor
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", order.argsort(), persistent=False)
 
     def forward(
         self, x: Tensor, state: Tensor | None = None, dt: Tensor | None = None, reset: Tensor | None = None

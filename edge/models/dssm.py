@@ -47,6 +47,7 @@ class DSSM(Mixer):
 
     kind: ClassVar[str] = "dssm"
     shared_by_head: ClassVar[bool] = False  # each channel is a filter of its own
+    capturable: ClassVar[bool] = False  # ``_invertible`` reads times
 
     def __init__(self, dim: int, joints: int = 17, size: int = 16, *, modes: Modes = "lin", shared: bool = False) -> None:
         super().__init__()

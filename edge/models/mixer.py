@@ -32,6 +32,7 @@ class Mixer(nn.Module, ABC):
 
     kind: ClassVar[str]
     shared_by_head: ClassVar[bool] = True  # whether the channels of a head are mixed by the same weights
+    capturable: ClassVar[bool] = True  # whether an update can be captured as a CUDA graph: no value is read in it
     keep_fp32 = True
 
     @property

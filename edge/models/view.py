@@ -12,6 +12,7 @@ and rotation (PersPose, arXiv 2508.17239).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -73,13 +74,13 @@ def look_at(keypoints: Tensor) -> PersonView:
 
 def _axes(rays: Tensor, seen: Tensor) -> Tensor:
     """(..., 3, 3) right, down and forward of the camera that looks at these unit rays (..., J, 3)."""
-    ahead = rays.new_tensor((0.0, 0.0, 1.0))
-    camera_up = rays.new_tensor((0.0, -1.0, 0.0))
+    ahead = _constant((0.0, 0.0, 1.0), rays)
+    camera_up = _constant((0.0, -1.0, 0.0), rays)
     total = (rays * seen).sum(dim=-2)  # (..., 3)
     anybody = seen.sum(dim=-2) > 0
     forward = _unit(torch.where(anybody, total, ahead))
-    has_height = rays.new_tensor(HAS_HEIGHT)[:, None] * seen  # (..., J, 1)
-    height = rays.new_tensor(HEIGHTS)[:, None]
+    has_height = _constant(HAS_HEIGHT, rays)[:, None] * seen  # (..., J, 1)
+    height = _constant(HEIGHTS, rays)[:, None]
     mean_height = (height * has_height).sum(dim=-2, keepdim=True) / has_height.sum(dim=-2, keepdim=True).clamp(min=1.0)
     up = _across(((height - mean_height) * has_height * rays).sum(dim=-2), forward)
     length = torch.linalg.vector_norm(up, dim=-1, keepdim=True)
@@ -87,6 +88,18 @@ def _axes(rays: Tensor, seen: Tensor) -> Tensor:
     up = torch.where(length > SMALLEST_UP, up, _across(camera_up.expand_as(forward), forward))
     down = -_unit(up)
     return torch.stack([_cross(down, forward), down, forward], dim=-2)
+
+
+def _constant(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """These values where another tensor lies. Those on a GPU are kept: to send them waits for it, and cannot be captured."""
+    if like.is_cuda and type(like) is Tensor:
+        return _kept(values, like.dtype, like.device)
+    return like.new_tensor(values)
+
+
+@cache
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def _across(vector: Tensor, axis: Tensor) -> Tensor:

@@ -35,6 +35,10 @@ class SceneBatch:
         """Some of the frames."""
         return SceneBatch(*(array[:, frames] for array in (self.keypoints, self.pose_m, self.dt_s, self.reset)))
 
+    def slice_rows(self, rows: slice) -> SceneBatch:
+        """Some of the people."""
+        return SceneBatch(*(array[rows] for array in (self.keypoints, self.pose_m, self.dt_s, self.reset)))
+
 
 class Scenes(Iterator[SceneBatch]):
     """Endless batches. In each, every row is a person, with a body of their own, before a camera of their own.

@@ -56,10 +56,14 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.transpose(1, 2) if tall else x
 
 
-def make_optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: Lifter, recipe: Recipe, *, capturable: bool = False) -> list[torch.optim.Optimizer]:
     """AdamW and, for the hidden matrices, Muon. Norms, biases, tokens, positions and mixers do not decay.
 
     With ``recipe.trunk_rate`` 0, the weights of the trunk require no gradient any more.
+
+    Args:
+        capturable: a CUDA graph will replay the steps of AdamW: what changes from step to step, such as the rate, is kept on
+            the GPU.
     """
     # (kind, in the trunk) -> parameters
     groups: dict[tuple[str, bool], list[Tensor]] = {(kind, old): [] for kind in KINDS for old in (False, True)}
@@ -88,12 +92,14 @@ def make_optimizers(model: Lifter, recipe: Recipe) -> list[torch.optim.Optimizer
         parameter_group(kind, in_trunk) for in_trunk in (False, True) for kind in ("decayed", "plain") if groups[kind, in_trunk]
     ]
     of_muon = [parameter_group("hidden", in_trunk) for in_trunk in (False, True) if groups["hidden", in_trunk]]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(of_adamw, lr=recipe.rate)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(of_adamw, lr=recipe.rate, capturable=capturable)]
     if of_muon:
         optimizers.append(Muon(of_muon, lr=recipe.muon * recipe.rate, weight_decay=recipe.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+            if capturable:
+                group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     return optimizers
 
 
@@ -101,7 +107,11 @@ def set_rate(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
     """Set each group's learning rate to that share of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * share
+            rate = group["initial_lr"] * share
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 def optimizer_states(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:

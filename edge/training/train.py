@@ -19,9 +19,7 @@ from ..data.mocap import Clip
 from ..data.sequences import DatasetItem, evaluation_sequences
 from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
-from ..models.losses import LOSSES, sigma_loss, velocity_loss
 from ..presets import Preset
-from ..scenes.scenes import SceneBatch
 from .distributed import first_process_decides, process_count, process_group
 from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
@@ -29,10 +27,10 @@ from .recipe import Recipe, TrainingProgress, schedule
 from .sigma import calibrate_sigma
 from .training_batches import frames_per_row, motion_bank, single_frames, training_batches
 from .training_file import TrainingHistory, load_training, save_training
+from .update import GraphedUpdate, Update, can_be_graphed
 
 TRAINING_FACTOR = 5  # a save holds the weights, their mean twice, and two moments of each
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
-SIGMA_WEIGHT = 0.01  # its gradient reaches the head of sigma alone; small, so that it does not count when gradients are clipped
 
 
 def train(
@@ -87,7 +85,8 @@ def train(
         averaging = AveragedModel(model, multi_avg_fn=lambda means, newest, _: _average(means, newest, ema_weight))
         averaged = averaging.module
         assert isinstance(averaged, Lifter)
-        optimizers = make_optimizers(model, recipe)
+        graphed = can_be_graphed(model, recipe)
+        optimizers = make_optimizers(model, recipe, capturable=graphed)
         history = history or TrainingHistory()
         saved_training = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
         if saved_training is not None:
@@ -109,7 +108,8 @@ def train(
         if dist.is_initialized():
             lift = DistributedDataParallel(lift)
         lift = torch.compile(lift, dynamic=False) if recipe.compiled else lift  # type: ignore[assignment]
-        bfloat16 = recipe.half and _has_fast_bfloat16(device)
+        eager = Update(lift, model, optimizers, recipe)
+        update = GraphedUpdate(eager) if graphed else eager
 
         def save(val_mpjpe_mm: float | None) -> dict[str, Any]:
             tensors = {
@@ -139,7 +139,8 @@ def train(
             if carries_state and state is None:
                 state = model.initial_state(recipe.rows)
             single = next(singles) if singles is not None else None
-            loss, state = _update(lift, model, optimizers, state, batch, single, recipe, bfloat16=bfloat16)
+            measured, state = update(state, batch, single)
+            loss = float(measured)
             averaging.update_parameters(model)
             history.updates += 1
             if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
@@ -167,47 +168,6 @@ def train(
         return record or _record(recipe, dataset, model, history, None, origin)
 
 
-def _update(
-    lift: nn.Module,
-    model: Lifter,
-    optimizers: Sequence[torch.optim.Optimizer],
-    state: Tensor | None,
-    batch: SceneBatch,
-    single: SceneBatch | None,
-    recipe: Recipe,
-    *,
-    bfloat16: bool,
-) -> tuple[float, Tensor | None]:
-    """One update on one batch: its loss, and the state after the batch, detached from its gradient.
-
-    Without a state the rows of the batch are windows. The loss of single frames is added, but not reported.
-    """
-    target, reset = batch.pose_m, batch.reset
-    with torch.autocast(target.device.type, torch.bfloat16, enabled=bfloat16):
-        # All windows of a batch have one rate, so one row of dt is enough.
-        timing = (None, batch.dt_s[:1], None) if state is None else (state, batch.dt_s, reset)
-        predicted, state = lift(batch.keypoints, *timing)
-    predicted = predicted.float()
-    if predicted.shape[1] < target.shape[1]:  # seq2frame
-        target, reset = target[:, target.shape[1] // 2, None], reset[:, :1]
-    pose = predicted[..., :3]
-    loss = LOSSES[recipe.loss](pose, target, reset) + recipe.velocity * velocity_loss(pose, target, reset)
-    reported = float(loss.detach())
-    if model.config.sigma:
-        loss = loss + SIGMA_WEIGHT * sigma_loss(predicted[..., 3], pose, target)
-    if single is not None:
-        with torch.autocast(target.device.type, torch.bfloat16, enabled=bfloat16):
-            lifted, _ = lift(single.keypoints, None, single.dt_s[:1])
-        loss = loss + LOSSES[recipe.loss](lifted.float()[..., :3], single.pose_m, single.reset)
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-    for optimizer in optimizers:
-        optimizer.step()
-    return reported, None if state is None else state.detach()
-
-
 def _progress(recipe: Recipe, history: TrainingHistory) -> float:
     """The completed share of a training: of its updates, or of its time."""
     return history.updates / recipe.updates if recipe.minutes is None else history.seconds / (60 * recipe.minutes)
@@ -216,14 +176,6 @@ def _progress(recipe: Recipe, history: TrainingHistory) -> float:
 def _average(means: Sequence[Tensor], newest: Sequence[Tensor], weight: float) -> None:
     """Move running means towards the newest values, in place."""
     torch._foreach_lerp_(list(means), list(newest), weight)
-
-
-def _has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 in hardware; a processor that does not is many times slower than in float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from ..scenes.motion_bank import MotionBank
 from ..scenes.scenes import SceneBatch, Scenes
 from .recipe import Recipe
 
+GPU_FRAMES = 2**18  # of windows that a GPU draws at once
+
 
 def motion_bank(
     dataset: Sequence[DatasetItem], device: torch.device, weights: Mapping[str, float] | None = None
@@ -58,9 +60,11 @@ def training_batches(
 
     if bank is not None:
         if windows_go_on():
-            windows = Scenes(bank, rows=recipe.rows, frames=frames, windows=True, view=view, seed=seed)
+            together = _drawn_together(device, recipe.rows * frames)
+            windows = Scenes(bank, rows=together * recipe.rows, frames=frames, windows=True, view=view, seed=seed)
             for scenes in takewhile(windows_go_on, windows):
-                yield scenes, False
+                for first in range(0, together * recipe.rows, recipe.rows):
+                    yield scenes.slice_rows(slice(first, first + recipe.rows)), False
         long = recipe.scene * recipe.frames
         for scenes in Scenes(bank, rows=recipe.rows, frames=long, windows=False, view=view, seed=seed):
             for start in range(0, long, recipe.frames):
@@ -89,6 +93,11 @@ def single_frames(
 def frames_per_row(model: Lifter, recipe: Recipe) -> int:
     """Frames of one row of a batch."""
     return model.config.window or recipe.frames
+
+
+def _drawn_together(device: torch.device, frames: int) -> int:
+    """How many batches of so many frames are drawn at once: on a GPU, to start an operation takes longer than to compute it."""
+    return max(1, GPU_FRAMES // frames) if device.type == "cuda" else 1
 
 
 def _on_device(batch: SequenceBatch, device: torch.device) -> SceneBatch:

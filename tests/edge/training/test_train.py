@@ -253,12 +253,12 @@ def test_a_resumed_training_has_the_saved_weights_and_optimizer_states(
     assert saved is not None
     started_with: dict[str, torch.Tensor] = {}
 
-    def look(lift: Any, model: Any, optimizers: Any, *others: Any, **options: Any) -> Any:
+    def look(lift: Any, model: Any, optimizers: Any, recipe: Any) -> Any:
         started_with.update({f"model.{name}": value.clone() for name, value in model.state_dict().items()})
         started_with.update({f"optimizer.{name}": value.clone() for name, value in optimizer_states(optimizers).items()})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_module, "_update", look)
+    monkeypatch.setattr(train_module, "Update", look)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, clips, out=out, recipe=SHORT)
     assert started_with and all(torch.equal(started_with[name], saved[0][name]) for name in started_with)
