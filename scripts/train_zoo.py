@@ -4,8 +4,9 @@ Run: python scripts/train_zoo.py --data cmu_h36m17.npz --data motion_more_h36m17
 
 Each stage starts from the averaged weights of another, which stay as they are: an MLP over single frames, the same refined over
 time, and that as the stem of a PoseMoE, so that most of the people are seen where a frame costs least. A stage gets its share
-of the minutes. Its averaged weights are kept in half precision, small enough to be committed, and a call without the state of a
-training goes on from them.
+of the minutes. On a GPU, which one training does not fill, stages that start from the same ones train together. The averaged
+weights of a stage are kept in half precision, small enough to be committed, and a call without the state of a training goes on
+from them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +66,7 @@ def stages(size: str) -> list[Stage]:
     mixers = ("retention", "dssm", "attention") if size == "s" else ("retention", "dssm")
     rows = {"retention": 32, "dssm": 32, "attention": 12}
     return [
-        Stage(mlp, 2.0, recipe={"rows": 1024, "muon": 0.0}, on_gpu={"rows": 16384}),
+        Stage(mlp, 1.5, recipe={"rows": 1024, "muon": 0.0}, on_gpu={"rows": 16384}),
         *(
             Stage(
                 f"frame-{mixer}-{size}",
@@ -88,47 +92,70 @@ def stages(size: str) -> list[Stage]:
 
 
 SHARES = {"s": 0.7, "m": 0.3}
+TOGETHER = 8  # stages on a GPU
+SHORT = 30.0  # minutes: a shorter stage is measured at its end alone, since that would cost it too many of its last updates
 
 
-def plan(minutes: float, sizes: Sequence[str]) -> list[tuple[Stage, float]]:
-    """The stages of these sizes, and the minutes of each."""
+def plan(minutes: float, sizes: Sequence[str], *, together: bool) -> list[list[tuple[Stage, float]]]:
+    """The stages of these sizes in waves, each of which starts from the waves before it, and the minutes of each stage.
+
+    Args:
+        together: the stages of a wave share their minutes; otherwise one comes after the other.
+    """
     of_size = {size: stages(size) for size in sizes}
-    whole = sum(SHARES[size] for size in sizes)
-    return [
-        (stage, minutes * SHARES[size] / whole * stage.share / sum(other.share for other in of_size[size]))
-        for size in sizes
-        for stage in of_size[size]
-    ]
+    by_name = {stage.preset: stage for known in of_size.values() for stage in known}
+
+    def wave_of(stage: Stage) -> int:
+        return 0 if stage.start is None else 1 + wave_of(by_name[stage.start])
+
+    waves: list[list[tuple[Stage, float]]] = []
+    for size, known in of_size.items():
+        of_wave = [[stage for stage in known if wave_of(stage) == number] for number in range(1 + max(map(wave_of, known)))]
+        costs = [max(stage.share for stage in wave) if together else sum(stage.share for stage in wave) for wave in of_wave]
+        of_this = minutes if together else minutes * SHARES[size] / sum(SHARES[other] for other in sizes)
+        waves += [[] for _ in range(len(of_wave) - len(waves))]
+        for number, wave in enumerate(of_wave):
+            waves[number] += [(stage, of_this * stage.share / sum(costs)) for stage in wave]
+    return waves
 
 
 def main() -> None:
     arguments = _arguments()
-    console, device = Console(), "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(arguments.threads)
-    dataset, validation = open_motion(arguments.data, "train"), open_motion(arguments.data, "val")
-    console.print(f"{len(dataset)} clips, {sum(map(len, dataset)) / dataset[0].fps / 60:.0f} minutes of motion, on {device}")
+    on_gpu = torch.cuda.is_available()
+    together = arguments.together or (TOGETHER if on_gpu else 1)
     until_s = time.monotonic() + 60 * (arguments.stop_after or arguments.minutes)
-    for stage, minutes in plan(arguments.minutes, arguments.sizes):
-        left = (until_s - time.monotonic()) / 60
-        if arguments.only and stage.preset not in arguments.only:
-            continue
-        if left <= 0:
-            break
-        _train(stage, minutes, left, arguments.out, dataset, validation, console, on_gpu=device == "cuda")
+
+    def left() -> float:
+        return (until_s - time.monotonic()) / 60
+
+    waves = plan(arguments.minutes, arguments.sizes, together=together > 1)
+    if arguments.only:
+        waves = [[(stage, minutes) for stage, minutes in wave if stage.preset in arguments.only] for wave in waves]
+    failed: list[str] = []
+    for wave in waves:
+        if len(wave) > 1 and together > 1:
+            with ThreadPoolExecutor(together) as pool:  # of processes
+                failed += [name for name in pool.map(lambda planned: _train_apart(planned[0].preset, left()), wave) if name]
+        else:
+            for stage, minutes in wave:
+                if left() > 0:
+                    _train(stage, minutes, left(), arguments)
+    if failed:
+        raise SystemExit(f"training of {', '.join(failed)} failed")
 
 
-def _train(
-    stage: Stage,
-    minutes: float,
-    left: float,
-    out: Path,
-    dataset: Sequence[Any],
-    validation: Sequence[Any],
-    console: Console,
-    *,
-    on_gpu: bool,
-) -> None:
+def _train_apart(preset: str, left: float) -> str | None:
+    """Train one stage in a process of its own, by this script; its name if that fails."""
+    if left <= 0:
+        return None
+    done = subprocess.run([sys.executable, *sys.argv, "--only", preset, "--stop-after", str(left)])
+    return preset if done.returncode else None
+
+
+def _train(stage: Stage, minutes: float, left: float, arguments: argparse.Namespace) -> None:
     """Train one stage for at most ``left`` minutes; nothing if it is complete already."""
+    console, out, on_gpu = Console(), arguments.out, torch.cuda.is_available()
+    torch.set_num_threads(arguments.threads)
     preset, weights = find_preset(stage.preset), out / f"{stage.preset}.safetensors"
     recipe = Recipe(minutes=minutes, loss="mpjpe", **stage.recipe | (stage.on_gpu if on_gpu else {}))
     kept = _unpack(stage.preset, out) if not training_path(weights).is_file() else None
@@ -146,6 +173,12 @@ def _train(
         source = out / f"{stage.start}.safetensors"
         start, origin = start_from(source if source.is_file() else _unpack(stage.start, out) or source, preset.config)
 
+    dataset, validation = open_motion(arguments.data, "train"), open_motion(arguments.data, "val")
+    minutes_of_motion = sum(map(len, dataset)) / dataset[0].fps / 60
+    console.print(
+        f"{stage.preset}: {len(dataset)} clips, {minutes_of_motion:.0f} minutes of motion, on a {'GPU' if on_gpu else 'CPU'}"
+    )
+
     def on_progress(progress: TrainingProgress) -> None:
         if progress.val_mpjpe_mm is not None:
             console.print(
@@ -160,6 +193,7 @@ def _train(
         out=weights,
         recipe=recipe,
         minutes=left,
+        save_every_minutes=minutes if minutes < SHORT else 5.0,
         validation=validation,
         on_progress=on_progress,
         start=start,
@@ -200,6 +234,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("zoo"), help="weights, and the state of each training; default: zoo")
     parser.add_argument("--sizes", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--only", nargs="+", metavar="PRESET", help="train these presets alone")
+    parser.add_argument(
+        "--together", type=int, help=f"stages that train at the same time; default: {TOGETHER} on a GPU, else 1"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
