@@ -35,6 +35,7 @@ from .sight import Sight
 from .sinks import RunInfo, Sink, SinkGroup, check_sinks
 from .source_clock import SourceClock
 from .sources import CameraFrame, People, Source, SourceInfo, open_source
+from .sources.keypoint_watch import watched
 from .stage_times import StageTimes
 from .tracking import DEFAULT_TRACKER, Tracker
 
@@ -240,7 +241,7 @@ class Pipeline:
         self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
         clock, asked = SourceClock(reset_after_s=self.model.gaps.reset_after_s), False
         try:
-            for item in source:
+            for item in watched(source):
                 if isinstance(item, SourceLost | SourceBack | SourceChanged):
                     if isinstance(item, SourceChanged):
                         self.finder.reset()

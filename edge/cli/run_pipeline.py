@@ -14,6 +14,7 @@ from ...runtime.sinks import Sink
 from .output import Output
 
 _NUMBERS = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
+_MOST_LOSSES = 20  # are printed one by one; later ones if they are rarer than one in so many frames
 
 
 def run_pipeline(
@@ -35,9 +36,10 @@ def run_pipeline(
     watching = [*([status.add] if status else []), *watch]
     endless = status is not None and total is None
 
-    refusals = Counter[tuple[int, str]]()
+    refusals, seen = Counter[tuple[int, str]](), Counter[type[Event]]()
 
     def show(event: Event) -> None:
+        seen[type(event)] += 1
         for see in watching:
             see(event)
         if isinstance(event, FrameRefused):
@@ -46,7 +48,9 @@ def run_pipeline(
             if refusals[kind] == 1:  # the others of its kind are counted: there may be one in each frame of an hour
                 out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
         elif isinstance(event, TrackLost):
-            out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
+            losses = seen[TrackLost]
+            if losses <= _MOST_LOSSES or losses < seen[PoseFrame] / _MOST_LOSSES:  # with other units in every frame
+                out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
         elif isinstance(event, SourceLost):
             out.warn(f"the source was lost at {event.t_s:.2f} s: {event.reason}")
         elif isinstance(event, SourceBack):
@@ -64,6 +68,8 @@ def run_pipeline(
     for (person, _), count in refusals.items():
         if count > 1:
             out.warn(f"person {person}: {count} frames refused for that in all")
+    if seen[TrackLost] > _MOST_LOSSES:
+        out.print(f"  people were lost {seen[TrackLost]} times in all")
     if stats.failed_check:
         out.warn(f"the run ends here: {stats.failed_check.what}")
     return stats

@@ -38,6 +38,7 @@ _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
 
+_HARDLY = 9  # refused frames for each pose: a run of nothing else, whose first frame may pass
 _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 _DOUBTS: dict[Doubt, str] = {
@@ -213,8 +214,8 @@ def command(
         return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
-    if stats.refused and not stats.poses:
-        out.warn("nothing was lifted: every frame was refused")
+    if stats.refused > _HARDLY * stats.poses:
+        out.warn("nothing was lifted: every frame was refused" if not stats.poses else "hardly anything was lifted")
         return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet

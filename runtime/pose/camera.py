@@ -66,8 +66,9 @@ def normalise_by_camera(keypoints_px: NDArray[Any], intrinsics: Intrinsics) -> F
     points = np.asarray(keypoints_px, np.float64)
     focal, centre = (intrinsics.fx_px, intrinsics.fy_px), (intrinsics.cx_px, intrinsics.cy_px)
     normalised = np.empty(points.shape, np.float32)
-    normalised[..., :2] = (points[..., :2] - centre) / focal * NOMINAL_FOCAL
-    normalised[..., 2] = points[..., 2]
+    with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
+        normalised[..., :2] = (points[..., :2] - centre) / focal * NOMINAL_FOCAL
+        normalised[..., 2] = points[..., 2]
     normalised[points[..., 2] == 0] = 0
     return normalised
 

@@ -145,9 +145,10 @@ def normalise_screen(keypoints_px: NDArray[Any], *, width_px: float, height_px: 
     points = np.asarray(keypoints_px, np.float64)
     _check_size(width_px, height_px)
     normalised = np.empty(points.shape, np.float32)
-    normalised[..., 0] = points[..., 0] / width_px * 2 - 1
-    normalised[..., 1] = points[..., 1] / width_px * 2 - height_px / width_px
-    normalised[..., 2] = points[..., 2]
+    with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
+        normalised[..., 0] = points[..., 0] / width_px * 2 - 1
+        normalised[..., 1] = points[..., 1] / width_px * 2 - height_px / width_px
+        normalised[..., 2] = points[..., 2]
     normalised[points[..., 2] == 0] = 0
     return normalised
 
@@ -184,7 +185,8 @@ def check_keypoints(keypoints: ArrayLike, joints: int = 17) -> F32:
     """
     expected = f"({joints}, 3) x, y, score or ({joints}, 2) x, y"
     try:
-        values = np.asarray(keypoints, np.float32)
+        with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
+            values = np.asarray(keypoints, np.float32)
     except (TypeError, ValueError) as error:
         raise FrameError(f"the keypoints are not an array of numbers ({error})", expected=expected) from None
     if values.shape not in ((joints, 2), (joints, 3)):

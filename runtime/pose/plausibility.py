@@ -36,9 +36,11 @@ BONES = tuple(bone for bone in H36M17.bones if _KIND[bone[1]] in _SHARES)
 """(parent, child) joints of the 14 bones that are checked."""
 
 _PARENTS, _CHILDREN = (np.array(ends) for ends in zip(*BONES, strict=True))
-_SHARE = np.array([_SHARES[_KIND[child]] for _, child in BONES])
+BONE_SHARES: F64 = np.array([_SHARES[_KIND[child]] for _, child in BONES])
+"""(14,) how long each bone is, as a share of the stature."""
+
 LIMITS_M: F64 = np.stack(
-    [(1 - OF_PROPORTIONS) * STATURES_M[0] * _SHARE, (1 + OF_PROPORTIONS) * STATURES_M[1] * _SHARE], axis=-1
+    [(1 - OF_PROPORTIONS) * STATURES_M[0] * BONE_SHARES, (1 + OF_PROPORTIONS) * STATURES_M[1] * BONE_SHARES], axis=-1
 )
 """(14, 2) the shortest and the longest that each bone can be, in metres."""
 

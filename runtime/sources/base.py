@@ -103,7 +103,13 @@ class Source(Protocol):
 
 
 class BaseSource:
-    """A source of keypoints that owns nothing; subclasses override what differs. A context manager that closes at the end."""
+    """A source of keypoints that owns nothing; subclasses override what differs. A context manager that closes at the end.
+
+    Attributes:
+        checked: its keypoints are looked at as a whole when it opens, so that a run need not.
+    """
+
+    checked = False
 
     @property
     def pictures(self) -> bool:

@@ -36,14 +36,15 @@ class JsonLinesSource(BaseSource):
 
     A line has ``t_s``, and ``people``: id -> 17 times x, y, score. ``width_px`` and ``height_px`` are the size of the
     picture; without them x and y are normalised. ``skeleton`` is ``coco17`` (the default) or ``h36m17``. A line that is not
-    such an object is left out with a warning in the log; an empty one is skipped.
+    such an object is left out with a warning in the log, as is one of its people whose keypoints are of no shape; an empty one
+    is skipped. ``null`` is a number that is not known, for which the stream refuses that person's frame.
 
     Args:
         path: the file, or ``-`` for the standard input, where arrival times are noted.
         frames: at most so many frames, None for all.
 
     Attributes:
-        refused: lines that were left out.
+        refused: lines that were left out, as a whole or in part.
     """
 
     def __init__(self, path: str | Path, *, frames: int | None = None) -> None:
@@ -66,10 +67,12 @@ class JsonLinesSource(BaseSource):
                     if self._max_frames is not None and given >= self._max_frames:
                         return
                     try:
-                        people = _checked_people(line, arrived_s=time.monotonic() if self._stdin else None)
+                        people, faults = _checked_people(line, arrived_s=time.monotonic() if self._stdin else None)
                     except PoseEdgeError as error:
-                        self._refuse(number, error)
+                        self._refuse(f"line {number} is", error)
                         continue
+                    if faults:  # they cost the others in the line nothing
+                        self._refuse(f"{len(faults)} of the people in line {number} are", faults[0])
                     given += 1
                     yield people
         except OSError as error:
@@ -81,10 +84,10 @@ class JsonLinesSource(BaseSource):
                 check_stand_in(self.path, expected=_EXPECTED, text=True, error=SourceError)
             raise SourceError(f"{self.name} has no keypoints in {number} lines", expected=_EXPECTED)
 
-    def _refuse(self, number: int, error: PoseEdgeError) -> None:
+    def _refuse(self, what_is: str, error: PoseEdgeError) -> None:
         self.refused += 1
         if self.refused <= _MOST_WARNINGS:
-            _log.warning("%s, line %d is left out: %s", self.name, number, error)
+            _log.warning("%s, %s left out: %s", self.name, what_is, error)
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -99,13 +102,13 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _checked_people(line: bytes, *, arrived_s: float | None) -> People:
+def _checked_people(line: bytes, *, arrived_s: float | None) -> tuple[People, list[FrameError]]:
     with parsing("the line", expected=_EXPECTED, error=FrameError):
         return _people(line, arrived_s=arrived_s)
 
 
-def _people(line: bytes, *, arrived_s: float | None) -> People:
-    """The people of a line; a ``FrameError`` if it is wrong."""
+def _people(line: bytes, *, arrived_s: float | None) -> tuple[People, list[FrameError]]:
+    """The people of a line, and what is wrong with those who are left out; a ``FrameError`` if nobody is left."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -124,19 +127,26 @@ def _people(line: bytes, *, arrived_s: float | None) -> People:
     if "width_px" in record or "height_px" in record:
         size = ImageSize(_number(record, "width_px"), _number(record, "height_px"))
     check_people("the line", len(record["people"]), error=FrameError)
-    keypoints = dict[int, Keypoints]()
+    keypoints, faults = dict[int, Keypoints](), list[FrameError]()
     for person, points in record["people"].items():
         if not (person.isdecimal() and str(int(person)) == person):
             raise FrameError(f"the person {person!r}", expected="a whole number")
-        keypoints[int(person)] = _keypoints(points, _SKELETONS[name], size)
-    return People(_number(record, "t_s"), keypoints, arrived_s=arrived_s)
+        try:
+            keypoints[int(person)] = _keypoints(points, _SKELETONS[name], size)
+        except FrameError as error:
+            faults.append(FrameError(f"person {person} has {error.what}", expected=error.expected))
+    if faults and not keypoints:
+        raise faults[0]
+    return People(_number(record, "t_s"), keypoints, arrived_s=arrived_s), faults
 
 
 def _keypoints(points: Any, skeleton: Skeleton, size: ImageSize | None) -> Keypoints:
     expected = "17 times [x, y, score]"
     try:
         array = np.array(points)
-    except ValueError:  # rows of different lengths
+        if array.dtype.kind == "O" and array.ndim == 2:  # null is None, which becomes nan
+            array = np.array(points, np.float64)
+    except (ValueError, TypeError, OverflowError):  # rows of different lengths, a whole number of 400 digits
         raise FrameError("keypoints of no shape", expected=expected) from None
     if array.dtype.kind not in "fiu":
         raise FrameError("keypoints that are not numbers", expected=expected)

@@ -29,6 +29,7 @@ DEFAULT_FPS = 50.0
 Layout = Literal["h36m17", "coco17"]
 Units = Literal["normalised", "pixels"]
 _KEYS = ("keypoints", "t_s", "fps", "layout", "units", "width_px", "height_px", "truth_m")
+_SHORT = {"px": "pixels", "coco": COCO17.name, "h36m": H36M17.name}
 
 
 class KeypointsFileSource(BaseSource):
@@ -38,6 +39,8 @@ class KeypointsFileSource(BaseSource):
         path: the file.
         frames: at most so many frames, None for all.
     """
+
+    checked = True
 
     def __init__(self, path: str | Path, *, frames: int | None = None) -> None:
         self.path = Path(path)
@@ -60,7 +63,7 @@ class KeypointsFileSource(BaseSource):
         self._t_s = np.asarray(entries["t_s"], np.float64) if "t_s" in entries else np.arange(len(points)) / fps
         if self._t_s.shape != (len(points),):
             raise FrameError(f"{self.path}: t_s has shape {self._t_s.shape}", expected=f"({len(points)},)")
-        check_recorded(self.path, points, self._t_s, self._size)
+        check_recorded(self.path, points, self._t_s, self._skeleton, self._size)
         self._fps = fps if "fps" in entries or "t_s" not in entries else None
         self._frames = len(points) if frames is None else min(frames, len(points))
 
@@ -141,7 +144,8 @@ def _numbers(values: NDArray[Any], name: str, channels: tuple[int, ...], path: P
         raise FrameError(f"{path}: {name} has shape {values.shape}", expected=expected)
     if values.shape[-2] != len(H36M17):
         raise FrameError(f"{path}: {name} has {values.shape[-2]} joints: {values.shape}", expected=f"17 joints, {expected}")
-    return values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
+        return values.astype(np.float32)
 
 
 def _word(entries: dict[str, NDArray[Any]], name: str, allowed: tuple[str, ...], path: Path) -> str:
@@ -149,7 +153,9 @@ def _word(entries: dict[str, NDArray[Any]], name: str, allowed: tuple[str, ...],
     with parsing(f"{path}: {name}", expected=" or ".join(allowed), error=SourceError):  # of bytes that are no Unicode
         word = str(entries[name]) if name in entries else allowed[0]
     if word not in allowed:
-        raise SourceError(f"{path}: {name} is {word!r}", expected=" or ".join(allowed))
+        words = {short: long for short, long in _SHORT.items() if long in allowed} | dict(zip(allowed, allowed, strict=True))
+        meant = suggest(word.lower(), words, forms=words)
+        raise SourceError(f"{path}: {name} is {word!r}{meant}", expected=" or ".join(allowed))
     return word
 
 

@@ -82,6 +82,31 @@ def test_a_run_in_which_every_frame_is_refused_says_why_once_and_fails(
     assert "12 frames refused for that in all" in result.err and "nothing was lifted" in result.err
 
 
+def test_times_in_another_unit_are_asked_about_and_fill_no_terminal(
+    run_cli: Call,
+    workdir: Path,
+    retention_artefact: Path,
+    walker_keypoints: Callable[..., np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    people = walker_keypoints(60).round(4)
+    lines = [json.dumps({"t_s": 20.0 * i, "people": {"0": of.tolist()}, "skeleton": "h36m17"}) for i, of in enumerate(people)]
+    (workdir / "ms.jsonl").write_text("\n".join(lines))
+    result = run_cli("run", "jsonl:ms.jsonl", "--model", retention_artefact, "--json")
+    assert "10 of 10 steps are 20 s long: are these milliseconds?" in caplog.text
+    assert result.err.count("person 0 lost") == 20 and "people were lost 59 times in all" in result.err
+
+
+def test_a_run_that_lifts_its_first_frame_alone_fails(
+    run_cli: Call, workdir: Path, retention_artefact: Path, walker_keypoints: Callable[..., np.ndarray]
+) -> None:
+    one = {"t_s": 0, "people": {"0": walker_keypoints(1)[0].tolist()}, "skeleton": "h36m17"}
+    (workdir / "still.jsonl").write_text(f"{json.dumps(one)}\n" * 30)
+    result = run_cli("run", "jsonl:still.jsonl", "--model", retention_artefact, "--json")
+    assert result.code == 1 and (result.json["poses"], result.json["refused"]) == (1, 29)
+    assert "29 frames refused for that in all" in result.err and "hardly anything was lifted" in result.err
+
+
 @pytest.mark.parametrize("mixer", ["dssm", "attention"])
 def test_any_mixer_runs(mixer: str, run_cli: Call, artefact_of: Callable[[str], Path]) -> None:
     report = run_cli("run", "synthetic://walk", "--frames", 12, "--model", artefact_of(mixer), "--json").json

@@ -88,6 +88,16 @@ def test_a_wrong_line_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCap
     assert last.endswith("1 of 3 lines were left out")
 
 
+def test_one_person_of_a_line_who_is_wrong_costs_the_others_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, good = tmp_path / "people.jsonl", POINTS.tolist()
+    unknown = [[None, *good[0][1:]], *good[1:]]
+    file.write_text(line(people={"0": good, "1": unknown, "2": [[10**400, 0, 0], *good[1:]], "3": good[:5]}))
+    (people,) = JsonLinesSource(file)
+    assert list(people.keypoints) == [0, 1]
+    assert np.isnan(people.keypoints[1].points[0, 0]) and np.isfinite(people.keypoints[1].points).sum() == 50
+    assert "2 of the people in line 1 are left out: person 2 has keypoints of no shape" in caplog.messages[0]
+
+
 def test_many_wrong_lines_fill_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "people.jsonl"
     file.write_text("?\n" * 1000 + line())

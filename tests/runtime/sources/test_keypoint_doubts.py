@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from posemoe_edge.runtime.errors import SourceError
 from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints, to_pixels
-from posemoe_edge.runtime.pose.skeleton import COCO17
+from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17, H36M_ORDERS
 from posemoe_edge.runtime.sources import SyntheticSource
 from posemoe_edge.runtime.sources.keypoints_file import KeypointsFileSource
 
@@ -50,16 +50,29 @@ def scored(points: Any, score: Any) -> Any:
     return np.concatenate([points[..., :2], np.broadcast_to(score, points.shape[:-1])[..., None]], axis=-1)
 
 
+def as_coco(points: Any) -> Any:
+    """The same bodies in COCO's order, by the names of the joints; eyes and ears beside the nose."""
+    names = [name if name in H36M17.joints else "head" for name in COCO17.joints]
+    return points[:, [H36M17.joints.index(name) for name in names]]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (lambda x, px: {"keypoints": px}, "has coordinates up to .*, which are not normalised.*units 'pixels'"),
-        (lambda x, px: {"keypoints": x, **IN_PIXELS}, "has units 'pixels', and no coordinate is past"),
+        (lambda x, px: {"keypoints": px}, "coordinates up to .*, which are not normalised.*units 'pixels'"),
+        (lambda x, px: {"keypoints": x, **IN_PIXELS}, "pixels, of which none is past"),
         (lambda x, px: {"keypoints": scored(x, 97.0)}, "scores up to 97; expected scores from 0 to 1: a hundredth of percent"),
         (lambda x, px: {"keypoints": scored(x, 200.0)}, "a 255th of bytes"),
         (lambda x, px: {"keypoints": scored(x, -3.5)}, "scores down to -3.5; .*logits"),
         (lambda x, px: {"keypoints": x, "t_s": 1000.0 * np.arange(FRAMES)}, "29 of 29 steps are 1000 s.* milliseconds"),
         (lambda x, px: {"keypoints": x, "t_s": 20_000_000 * np.arange(FRAMES)}, "29 of 29 steps are 2e.07 s.* nanoseconds"),
+        (lambda x, px: {"keypoints": x, "t_s": np.zeros(FRAMES)}, "29 of 29 steps of t_s do not go forward"),
+        (lambda x, px: {"keypoints": x, "t_s": np.full(FRAMES, np.nan)}, "29 of 29 steps of t_s do not go forward"),
+        (lambda x, px: {"keypoints": x, "t_s": -np.arange(FRAMES) / 25}, "29 of 29 steps of t_s do not go forward"),
+        (lambda x, px: {"keypoints": scored(x, np.arange(17) % 3)}, "scores up to 2; .*COCO's visibility"),
+        (lambda x, px: {"keypoints": px, "units": "px"}, "units is 'px'; did you mean pixels"),
+        (lambda x, px: {"keypoints": x, "layout": "COCO"}, "layout is 'COCO'; did you mean coco17"),
+        (lambda x, px: {"keypoints": x.astype(object)}, "holds pickled objects"),
         (lambda x, px: {"keypoints": x[None, :, :, :2]}, "holds 30 people in 1 frame; .*frames first"),
         (lambda x, px: {"reconstruction": px[None, ..., :2]}, "MHFormer.*units 'pixels'"),
         (lambda x, px: {"positions_2d": np.array({}, object)}, "VideoPose3D.*posemoe-edge import h36m"),
@@ -74,6 +87,13 @@ def scored(points: Any, score: Any) -> Any:
         "logits",
         "ms",
         "ns",
+        "still",
+        "nan times",
+        "backwards",
+        "visibility",
+        "px",
+        "COCO",
+        "objects",
         "people first",
         "MHFormer",
         "VideoPose3D",
@@ -94,11 +114,17 @@ def test_what_cannot_be_right_is_refused(
     [
         (lambda x, px: {"keypoints": px, **IN_PIXELS, "width_px": 400}, "far outside the picture of 400"),
         (lambda x, px: {"keypoints": scored(x, 1.12)}, "scores run up to 1.12; what is past 1 counts as 1"),
-        (lambda x, px: {"keypoints": scored((x + 1) / 2, 0.9)}, "between 0 and 1: are these shares of the picture"),
+        (lambda x, px: {"keypoints": scored((x + 1) / 2, 0.9)}, "between 0 and 1; are these shares of the picture"),
         (lambda x, px: {"keypoints": x, "timestamps": np.arange(FRAMES), "frame_rate": 25},
          "'timestamps' (meant as 't_s'?), 'frame_rate' (meant as 'fps'?) are not read"),
+        (lambda x, px: {"keypoints": x * [1, -1, 1]}, "heads are below the feet; does y grow upwards"),
+        (lambda x, px: {"keypoints": x[:, H36M_ORDERS["3dhp17"]]}, "are they in the order of 3dhp17?"),
+        (lambda x, px: {"keypoints": as_coco(x)}, "the joints of h36m17 make no body; are they in the order of coco17?"),
+        (lambda x, px: {"keypoints": x, "layout": "coco17"}, "are they in the order of h36m17?"),
+        (lambda x, px: {"keypoints": scored(x, 0)}, "no joint has a score above 0"),
+        (lambda x, px: {"keypoints": x, "t_s": np.arange(FRAMES)}, "are these numbers of frames?"),
     ],
-    ids=["exchanged", "SimCC", "shares", "names"],
+    ids=["exchanged", "SimCC", "shares", "names", "y up", "3dhp17", "COCO", "H36M", "nobody", "numbers of frames"],
 )  # fmt: skip
 def test_what_is_odd_is_said_once(
     changed: Callable[..., dict[str, Any]],
@@ -128,6 +154,7 @@ def test_good_files_pass_without_a_word(
         {"keypoints": normalised, "fps": 25.0},
         {"keypoints": pixels, **IN_PIXELS},
         {"keypoints": scored(normalised, 1)},
+        {"keypoints": as_coco(pixels), "layout": "coco17", **IN_PIXELS},
     ):
         KeypointsFileSource(save(**entries))
     few = normalised.copy()
