@@ -113,6 +113,16 @@ def check_recorded(path: Path, points: F32, t_s: F64, skeleton: Skeleton, size: 
             f"{path} holds {people} people in {frames} frame{'s' * (frames != 1)}",
             expected="(T, 17, C) or (T, P, 17, C), frames first: swap the first two axes if they are people and frames",
         )
+    judge(path, points, t_s, skeleton, size)
+
+
+def judge(path: Path, points: F32, t_s: F64, skeleton: Skeleton, size: ImageSize | None) -> None:
+    """As ``check_recorded``, of people in the order in which they were found.
+
+    Args:
+        points: (N, P, J, 3) x, y, score.
+        t_s: (T,) of the frames.
+    """
     for doubt in (*find_doubts(points.reshape(-1, *points.shape[2:]), skeleton, size), *_times(t_s)):
         if doubt.certain:
             raise SourceError(f"{path}: {doubt.what}", expected=doubt.expected)

@@ -30,7 +30,7 @@ SOURCES: Registry[SourceFactory] = Registry(
     group="posemoe_edge.sources",
     builtin={
         "synthetic": f"{__name__}:open_synthetic",
-        "kpts": "posemoe_edge.runtime.sources.keypoints_file:KeypointsFileSource",
+        "kpts": "posemoe_edge.runtime.sources.keypoints_json:open_keypoints",
         "camera": f"{__name__}:open_camera",
         "v4l2": f"{__name__}:open_camera",
         "video": "posemoe_edge.runtime.sources.video:VideoSource",
@@ -43,7 +43,7 @@ SOURCES: Registry[SourceFactory] = Registry(
     },
     forms={
         "synthetic": "synthetic://walk?people=3&fps=50&seed=0&noise=0",
-        "kpts": "kpts:FILE.npz",
+        "kpts": "kpts:FILE.npz|.json or kpts:FOLDER",
         "camera": "camera0",
         "v4l2": "v4l2:///dev/video0",
         "video": "|".join(video.SUFFIXES).replace(".mp4", "FILE.mp4"),
@@ -65,10 +65,11 @@ def open_source(uri: str, *, frames: int | None = None) -> Source:
     """The source that ``uri`` names.
 
     Args:
-        uri: ``synthetic://walk?people=3&fps=50&seed=0&noise=0`` (noise in pixels), ``kpts:FILE.npz``, ``camera0``,
-            or its number alone, ``v4l2:///dev/video0``, the path of a video file, of a picture or of a folder of pictures
-            (``FOLDER?fps=30``), ``mcap:bag.mcap#/topic``, ``rtsp://HOST/PATH``, ``csi://0``, ``jsonl:FILE``, ``jsonl:-`` for
-            the standard input, ``lavfi:testsrc2``, or ``SCHEME:LOCATION`` of another package's source.
+        uri: ``synthetic://walk?people=3&fps=50&seed=0&noise=0`` (noise in pixels), ``kpts:FILE.npz``, ``kpts:FILE.json`` or
+            ``kpts:FOLDER`` of another program's, ``camera0``, or its number alone, ``v4l2:///dev/video0``, the path of a
+            video file, of a picture or of a folder of pictures (``FOLDER?fps=30``), ``mcap:bag.mcap#/topic``,
+            ``rtsp://HOST/PATH``, ``csi://0``, ``jsonl:FILE``, ``jsonl:-`` for the standard input, ``lavfi:testsrc2``, or
+            ``SCHEME:LOCATION`` of another package's source.
         frames: at most so many frames, None for all.
     """
     if frames is not None and frames < 1:
@@ -142,7 +143,7 @@ def _split(uri: str) -> tuple[str, str]:
 
 def _suggest_uri(uri: str) -> str:
     """Which URI the user may have meant."""
-    if Path(uri).suffix.lower() == ".npz":
+    if Path(uri.partition("?")[0]).suffix.lower() in (".npz", ".json"):
         return f"; did you mean kpts:{uri.rpartition(':')[2]}?"
     similar = {"synthetic://walk": "synthetic://walk", "synthetic": "synthetic://walk", "kpts:": "kpts:FILE.npz"}
     similar |= {form: form for form in ("camera0", "v4l2:///dev/video0", "rtsp://HOST/PATH")}

@@ -1,0 +1,179 @@
+"""``kpts:FILE.json`` and ``kpts:FOLDER``: keypoints that another program wrote, as it writes them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from ..arrays import F64
+from ..bounds import check_bytes, check_people, parsing
+from ..detectors.base import Detection
+from ..errors import SourceError, UsageError
+from ..file_kind import check_stand_in
+from ..pose.keypoints import ImageSize, Keypoints
+from ..pose.skeleton import COCO17
+from ..registry import suggest
+from ..tracking import open_tracker
+from .base import BaseSource, People, SourceInfo
+from .foreign_json import FORMS, FoundFrame, FoundKeypoints, FoundPerson, found_frames, found_keypoints
+from .image_files import natural_order
+from .keypoint_doubts import judge
+from .keypoints_file import KeypointsFileSource
+
+DEFAULT_FPS = 30.0
+_GROWTH = 8  # of JSON, in memory
+_OPTIONS = ("width", "height", "fps")
+_log = logging.getLogger(__name__)
+
+
+class KeypointsJsonSource(BaseSource):
+    """People of a ``.json`` file, or of a folder with one for each picture, in COCO's joints.
+
+    Ids are the program's if it tracked; else those of the tracker ``oks``, as of a detector's people.
+
+    Args:
+        path: the file, or the folder.
+        size: of the pictures. The files seldom say.
+        fps: pictures a second, for files that name no times.
+        frames: at most so many frames, None for all.
+
+    Raises:
+        SourceError: there is no such file, it has no known form, or the size of the pictures is not known.
+    """
+
+    checked = True
+
+    def __init__(
+        self, path: str | Path, *, size: ImageSize | None = None, fps: float | None = None, frames: int | None = None
+    ) -> None:
+        self.path = Path(path)
+        self._files = _json_files(self.path)
+        found = _read(self.path, self._files)
+        self._fps = fps or DEFAULT_FPS
+        timed = all(frame.t_s is not None for frame in found.frames)
+        if fps is None and not timed:
+            _log.warning(
+                "%s: %s names no times; %g frames a second are assumed, else ?fps=25", path, found.program, DEFAULT_FPS
+            )
+        self._frames = sorted(_timed(found.frames, self._fps, timed=timed), key=lambda frame: frame[0])
+        self._keypoints = [[_keypoints(of, frame, size, found, self.path) for of in frame.people] for _, frame in self._frames]
+        points = [np.asarray(of.points) for people in self._keypoints for of in people]
+        if not points:
+            raise SourceError(f"{self.path} has nobody in {len(self._frames)} pictures", expected=FORMS)
+        first = next(of for people in self._keypoints for of in people)
+        times = np.array([t_s for t_s, _ in self._frames])
+        judge(self.path, np.stack(points)[:, None].astype(np.float32), times, COCO17, first.size)
+        self._frames = self._frames[:frames]
+
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo(str(self.path), fps=self._fps, frames=len(self._frames))
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
+
+    def __iter__(self) -> Iterator[People]:
+        ids = [[of.person for of in frame.people] for _, frame in self._frames]
+        tracked = all(None not in people and len(set(people)) == len(people) for people in ids)
+        tracker = None if tracked or all(len(people) <= 1 for people in ids) else open_tracker()
+        broken = 0
+        for (t_s, frame), keypoints in zip(self._frames, self._keypoints, strict=False):
+            if tracker is None:
+                yield People(t_s, {of.person or 0: points for of, points in zip(frame.people, keypoints, strict=True)})
+                continue
+            whole = [of for of in keypoints if np.isfinite(of.points).all()]
+            broken += len(keypoints) - len(whole)
+            found = tracker.update([_detection(of) for of in whole if of.score.any()], t_s=t_s)
+            yield People(t_s, {person: of.keypoints for person, of in found.items()})
+        if broken:
+            _log.warning("%s: %d times a person has numbers that are not finite, and is left out there", self.path, broken)
+
+
+def _detection(keypoints: Keypoints) -> Detection:
+    """What a tracker takes. The score is the joints', at most 1: programs mean different things by a person's."""
+    assert keypoints.size is not None, "the keypoints of these files are in pixels"
+    score = np.minimum(keypoints.score[keypoints.score > 0].mean(), 1)
+    return Detection.from_coco(keypoints.points, size=keypoints.size, score=float(score))
+
+
+def open_keypoints(location: str, *, frames: int | None) -> KeypointsFileSource | KeypointsJsonSource:
+    """``FILE.npz``, or ``FILE.json`` or ``FOLDER``, which may say ``?width=1920&height=1080&fps=25``"""
+    path, mark, query = location.partition("?")
+    if Path(location).exists() or not mark:
+        path, query = location, ""
+    if not (Path(path).is_dir() or Path(path).suffix.lower() == ".json"):
+        return KeypointsFileSource(location, frames=frames)
+    options = dict[str, float]()
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in _OPTIONS:
+            raise UsageError(f"keypoints have no option {key!r}{suggest(key, _OPTIONS)}", expected=", ".join(_OPTIONS))
+        try:
+            options[key] = float(text)
+        except ValueError:
+            options[key] = 0.0
+        if not 0 < options[key] < float("inf"):
+            raise UsageError(f"{key}={text} of {path}", expected=f"{key}=a number above 0")
+    if ("width" in options) != ("height" in options):
+        raise UsageError(f"one of width and height of {path}", expected="both: ?width=1920&height=1080")
+    size = ImageSize(options["width"], options["height"]) if "width" in options else None
+    return KeypointsJsonSource(path, size=size, fps=options.get("fps"), frames=frames)
+
+
+def _json_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted((file for file in path.glob("*.json") if not file.name.startswith(".")), key=natural_order)
+        if not files:
+            raise SourceError(f"no .json file in the folder {path}", expected="OpenPose's folder, a file for each picture")
+        return files
+    if not path.is_file():
+        neighbours = {file.name: str(file) for file in path.parent.glob("*.json")}
+        raise SourceError(f"no file {path}{suggest(path.name, neighbours, forms=neighbours)}", expected=FORMS)
+    check_stand_in(path, expected=FORMS, text=True, error=SourceError)
+    return [path]
+
+
+def _read(path: Path, files: Sequence[Path]) -> FoundKeypoints:
+    check_bytes(str(path), _GROWTH * sum(file.stat().st_size for file in files), error=SourceError)
+    with parsing(str(path), expected=FORMS, error=SourceError):
+        if path.is_dir():
+            return found_frames((file.name, _json(file)) for file in files)
+        return found_keypoints(_json(path))
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes().decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{file.name} is no JSON: {error}") from None
+
+
+def _timed(frames: Sequence[FoundFrame], fps: float, *, timed: bool) -> list[tuple[float, FoundFrame]]:
+    """The frames with their times: the file's, or by the numbers of the pictures, or one after the other."""
+    if timed:
+        return [(float(frame.t_s or 0.0), frame) for frame in frames]
+    numbers = [frame.number for frame in frames]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or len(set(known)) < len(known):
+        known = list(range(len(frames)))
+    first = min(known)
+    return [((number - first) / fps, frame) for number, frame in zip(known, frames, strict=True)]
+
+
+def _keypoints(of: FoundPerson, frame: FoundFrame, size: ImageSize | None, found: FoundKeypoints, path: Path) -> Keypoints:
+    size = frame.size or size
+    if size is None:
+        raise SourceError(
+            f"{path}: {found.program} does not say how large the pictures are", expected=f"kpts:{path}?width=1920&height=1080"
+        )
+    check_people(str(path), len(frame.people), error=SourceError)
+    points: F64 = of.points.copy()
+    if found.shares:
+        points[:, :2] *= size.width_px, size.height_px
+    return Keypoints(points, COCO17, size)

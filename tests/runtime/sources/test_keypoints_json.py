@@ -1,0 +1,234 @@
+"""Keypoints as other programs write them: each form, made here after its description, gives the same people."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from posemoe_edge.runtime.errors import PoseEdgeError, SourceError, UsageError
+from posemoe_edge.runtime.pose.keypoints import ImageSize
+from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
+from posemoe_edge.runtime.sources import People, Source, SyntheticSource, open_source
+
+WIDTH, HEIGHT, FRAMES, FPS = 1920, 1080, 20, 25
+WHERE = f"?width={WIDTH}&height={HEIGHT}&fps={FPS}"
+
+# Joints in the order of each program's description, by COCO's names; "" is a joint that COCO does not have.
+LIMBS = ("shoulder", "elbow", "wrist")
+LEGS = ("hip", "knee", "ankle")
+FACE = ("right_eye", "left_eye", "right_ear", "left_ear")
+ARMS_RIGHT_FIRST = [f"{side}_{joint}" for side in ("right", "left") for joint in LIMBS]
+LEGS_RIGHT_FIRST = [f"{side}_{joint}" for side in ("right", "left") for joint in LEGS]
+BODY_25 = ["nose", "", *ARMS_RIGHT_FIRST, "", *LEGS_RIGHT_FIRST, *FACE, *[""] * 6]
+COCO_18 = ["nose", "", *ARMS_RIGHT_FIRST, *LEGS_RIGHT_FIRST, *FACE]
+BLAZEPOSE_33 = [
+    "nose", "", "left_eye", "", "", "right_eye", "", "left_ear", "right_ear", "", "",
+    *[f"{side}_{joint}" for joint in LIMBS for side in ("left", "right")], *[""] * 6,
+    *[f"{side}_{joint}" for joint in LEGS for side in ("left", "right")], *[""] * 4,
+]  # fmt: skip
+
+
+def people_of(source: Source) -> list[People]:
+    return [item for item in source if isinstance(item, People)]
+
+
+@pytest.fixture(scope="module")
+def walkers() -> Any:
+    """(T, 2, 17, 3) two people in COCO's order, in pixels; the head's joints stand in for eyes and ears."""
+    with SyntheticSource(people=2, fps=FPS, frames=FRAMES) as source:
+        points = np.array([[frame.keypoints[person].points for person in (0, 1)] for frame in people_of(source)])
+    order = [H36M17.joints.index(name if name in H36M17.joints else "head") for name in COCO17.joints]
+    points = points[:, :, order].round(2)
+    points[..., 2] = 0.75
+    return points
+
+
+def ordered(person: Any, names: list[str]) -> Any:
+    """A person's joints in another order; joints that COCO does not have lie anywhere."""
+    rows = [person[COCO17.joints.index(name)] if name else [7.0, 7.0, 0.5] for name in names]
+    return np.array(rows)
+
+
+def written(path: Path, record: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def results(walkers: Any, path: Path) -> Path:
+    people = [(t, points) for t, frame in enumerate(walkers) for points in frame]
+    entries = [{"image_id": 10 + t, "category_id": 1, "keypoints": p.ravel().tolist(), "score": 0.8} for t, p in people]
+    return written(path / "results.json", entries)
+
+
+def dataset(walkers: Any, path: Path) -> Path:
+    images = [{"id": 900 - t, "file_name": f"{t:04}.jpg", "width": WIDTH, "height": HEIGHT} for t in range(FRAMES)]
+    annotations = [
+        {"image_id": 900 - t, "category_id": 1, "track_id": k, "keypoints": (points * [1, 1, 2 / 0.75]).ravel().tolist()}
+        for t, frame in enumerate(walkers)
+        for k, points in enumerate(frame)
+    ]
+    return written(path / "annotations.json", {"images": images, "annotations": annotations, "categories": []})
+
+
+def alphapose(walkers: Any, path: Path, *, joints: int = 17) -> Path:
+    more = np.full((joints - 17, 3), 7.0)
+    entries = [
+        {"image_id": f"{t}.jpg", "category_id": 1, "keypoints": np.vstack([points, more]).ravel().tolist(), "score": 2.9,
+         "box": [1.0, 2.0, 3.0, 4.0], "idx": [k + 1.0]}
+        for t, frame in enumerate(walkers) for k, points in enumerate(frame)
+    ]  # fmt: skip
+    return written(path / "alphapose-results.json", entries)
+
+
+def alphapose_cmu(walkers: Any, path: Path) -> Path:
+    record = {
+        f"{t}.jpg": {"version": "AlphaPose v0.3", "bodies": [{"joints": points.ravel().tolist()} for points in frame]}
+        for t, frame in enumerate(walkers)
+    }
+    return written(path / "cmu.json", record)
+
+
+def openpose(walkers: Any, path: Path, *, order: list[str] = BODY_25) -> Path:
+    for t, frame in enumerate(walkers):
+        people = [{"person_id": [-1], "pose_keypoints_2d": ordered(points, order).ravel().tolist()} for points in frame]
+        written(path / "openpose" / f"walk_{t:012}_keypoints.json", {"version": 1.3, "people": people})
+    return path / "openpose"
+
+
+def mmpose(walkers: Any, path: Path) -> Path:
+    frames = [
+        {"frame_id": t + 1, "instances": [
+            {"keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist(), "bbox": [[1, 2, 3, 4]], "bbox_score": 0.9}
+            for p in frame]}
+        for t, frame in enumerate(walkers)
+    ]  # fmt: skip
+    return written(path / "mmpose.json", {"meta_info": {}, "instance_info": frames})
+
+
+def landmarks(person: Any) -> list[dict[str, float]]:
+    rows = ordered(person, BLAZEPOSE_33) / [WIDTH, HEIGHT, 1]
+    return [{"x": x, "y": y, "z": 0.1, "visibility": score} for x, y, score in rows]
+
+
+def mediapipe(walkers: Any, path: Path) -> Path:
+    frames = [{"timestamp_ms": 40 * t, "pose_landmarks": [landmarks(points) for points in f]} for t, f in enumerate(walkers)]
+    return written(path / "mediapipe.json", frames)
+
+
+def mediapipe_alone(walkers: Any, path: Path) -> Path:
+    return written(path / "alone.json", [landmarks(frame[0]) for frame in walkers])
+
+
+FORMS: dict[str, Callable[[Any, Path], Path]] = {
+    "COCO's results": results,
+    "COCO's data set": dataset,
+    "AlphaPose": alphapose,
+    "AlphaPose in Halpe-26": lambda walkers, path: alphapose(walkers, path, joints=26),
+    "AlphaPose in CMU's form": alphapose_cmu,
+    "OpenPose": openpose,
+    "OpenPose in COCO-18": lambda walkers, path: openpose(walkers, path, order=COCO_18),
+    "MMPose": mmpose,
+    "MediaPipe": mediapipe,
+    "MediaPipe of one person": mediapipe_alone,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_gives_the_same_people(form: str, walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("scipy")  # the tracker, of programs that do not track
+    file = FORMS[form](walkers, tmp_path)
+    with caplog.at_level(logging.WARNING), open_source(f"kpts:{file}{WHERE}") as source:
+        frames = people_of(source)
+    assert source.info.frames == len(frames) == FRAMES and not caplog.messages
+    np.testing.assert_allclose([frame.t_s for frame in frames], np.arange(FRAMES) / FPS, atol=1e-9)
+    ids = list(frames[0].keypoints)
+    assert len(ids) == (1 if "one" in form else 2)
+    start = [[float(frames[0].keypoints[k].points[0, 0] - walkers[0, who, 0, 0]) for who in (0, 1)] for k in ids]
+    who = np.abs(start).argmin(axis=1)
+    assert sorted(who) == list(range(len(ids)))
+    for t, frame in enumerate(frames):
+        assert list(frame.keypoints) == ids or sorted(frame.keypoints) == sorted(ids)
+        for k, person in zip(ids, who, strict=True):
+            keypoints = frame.keypoints[k]
+            assert keypoints.skeleton == COCO17 and keypoints.size == ImageSize(WIDTH, HEIGHT)
+            expected = walkers[t, person] if form != "COCO's data set" else walkers[t, person] / [1, 1, 0.75]
+            np.testing.assert_allclose(keypoints.points, expected, atol=1e-6)
+
+
+def test_the_ids_of_a_program_that_tracks_are_kept(walkers: Any, tmp_path: Path) -> None:
+    with open_source(f"kpts:{alphapose(walkers, tmp_path)}{WHERE}") as source:
+        assert all(list(frame.keypoints) == [1, 2] for frame in people_of(source))
+
+
+def test_pictures_with_nobody_leave_a_gap_in_time(walkers: Any, tmp_path: Path) -> None:
+    entries = json.loads(alphapose(walkers, tmp_path).read_text())
+    seen = [entry for entry in entries if int(entry["image_id"][:-4]) not in range(5, 9)]
+    with open_source(f"kpts:{written(tmp_path / 'gap.json', seen)}{WHERE}", frames=6) as source:
+        assert [round(frame.t_s * FPS) for frame in people_of(source)] == [0, 1, 2, 3, 4, 9]
+
+
+def test_a_rate_that_nobody_names_is_said(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        open_source(f"kpts:{results(walkers, tmp_path)}?width=1920&height=1080")
+    (message,) = caplog.messages
+    assert "COCO names no times; 30 frames a second are assumed, else ?fps=25" in message
+
+
+@pytest.mark.parametrize(
+    ("record", "query", "message"),
+    [
+        ([], WHERE, "none of the forms known here: a list of 0"),
+        ({"images": 1, "annotations": 2}, WHERE, "cannot be read"),
+        ({"a": 1}, WHERE, "none of the forms known here: an object of a.; expected COCO's results"),
+        ([{"image_id": 1, "keypoints": [1.0] * 12}], WHERE, "people of 4 joints, not of 17, 18"),
+        ([{"image_id": 1, "keypoints": [1.0] * 50}], WHERE, "cannot be read"),
+        ([{"image_id": 1, "keypoints": ["x"] * 51}], WHERE, "cannot be read"),
+        ([{"image_id": 1, "keypoints": [9.0, 9.0, 0.5] * 17}], "", r"COCO does not say how large.*\?width=1920&height=1080"),
+        ([{"image_id": 1, "keypoints": [90.0, 90.0, 50] * 17}], WHERE, "scores up to 50; .*percent"),
+        ([[{"x": 0.5, "y": 0.5}] * 21], WHERE, "people of 21 joints"),
+        ({"version": 1.3, "people": []}, WHERE, "has nobody in 1 picture"),
+    ],
+)
+def test_what_is_none_of_them_is_a_source_error(record: Any, query: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=message):
+        open_source(f"kpts:{written(tmp_path / 'a.json', record)}{query}")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("a.json?with=3", "no option 'with'; did you mean width"),
+        ("a.json?width=3", "both: "),
+        ("a.json?width=0&height=1", "width=0"),
+        ("a.json?fps=fast", "fps=fast"),
+        ("b.json", "did you mean .*a.json"),
+        ("empty", "no .json file in the folder"),
+    ],
+)
+def test_a_location_that_is_wrong_is_an_error(location: str, message: str, tmp_path: Path) -> None:
+    written(tmp_path / "a.json", [])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((UsageError, SourceError), match=message):
+        open_source(f"kpts:{tmp_path}/{location}")
+
+
+@pytest.mark.parametrize("text", ["", "[", "\x00" * 100, "[" * 100_000, '[{"image_id": 1, "keypoints": null}]'])
+def test_a_file_that_is_no_json_is_an_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(PoseEdgeError, match=r"a\.json"):
+        open_source(f"kpts:{tmp_path / 'a.json'}{WHERE}")
+
+
+def test_one_bad_person_costs_the_others_nothing(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("scipy")
+    bad = walkers.copy()
+    bad[3, 1, 4] = np.nan
+    with open_source(f"kpts:{results(bad, tmp_path)}{WHERE}") as source:
+        assert [len(frame.keypoints) for frame in people_of(source)] == [2] * 3 + [1] + [2] * 16
+    assert "1 times a person has numbers that are not finite" in caplog.text
