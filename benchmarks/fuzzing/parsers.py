@@ -65,6 +65,7 @@ distortion_model: plumb_bob
 camera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}
 distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0, 0, 0]}
 """
+_RESULTS = [{"image_id": frame, "category_id": 1, "keypoints": [90.0, 80.0, 0.5] * 17, "score": 0.9} for frame in (1, 2)]
 
 
 def parsers(folder: Path) -> list[Parser]:
@@ -74,6 +75,7 @@ def parsers(folder: Path) -> list[Parser]:
     line = {"t_s": 0.02, "people": {"0": points[0].round(3).tolist()}, "width_px": 640, "height_px": 480}
     found = [
         Parser("keypoints.npz", (folder / "seed.npz").read_bytes(), _frames("kpts:")),
+        Parser("keypoints.json", json.dumps(_RESULTS).encode(), _frames("kpts:", "?width=640&height=480")),
         Parser("keypoints.jsonl", f"{json.dumps(line)}\n".encode() * 2, _frames("jsonl:")),
         Parser("manifest.json", _artefact("manifest.json"), lambda path: parse_manifest(path.read_bytes(), str(path))),
         Parser(
@@ -93,9 +95,9 @@ def parsers(folder: Path) -> list[Parser]:
     return found
 
 
-def _frames(scheme: str) -> Callable[[Path], object]:
+def _frames(scheme: str, query: str = "") -> Callable[[Path], object]:
     def read(path: Path) -> int:
-        with open_source(f"{scheme}{path}") as source:
+        with open_source(f"{scheme}{path}{query}") as source:
             return sum(1 for _ in source)
 
     return read

@@ -116,7 +116,7 @@ def command(
     shadow_policy: Policy | None,
     metrics: str | None,
 ) -> Result:
-    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz, a video, pictures, camera0, rtsp://HOST/PATH."""
+    """Lift the people in SOURCE: synthetic://walk?people=2, kpts:FILE.npz|.json, a video, pictures, camera0, rtsp://HOST/PATH."""
     if out.as_json and "jsonl:-" in sink:
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
