@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +97,34 @@ def test_joints_that_were_hardly_seen_are_flagged_as_guessed(model: Model, walke
     pose = lifter.lift(0.0, {0: points})[0][0]
     assert np.flatnonzero(pose.guessed).tolist() == [3, 6, 13]
     assert pose.to_json()["guessed"] == pose.guessed.tolist()
+
+
+def test_an_answer_that_is_not_finite_costs_that_person_one_frame(
+    model: Model, walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a network whose half precision overflowed for one person in a launch of three."""
+    walks = [walker_keypoints(8, seed=seed) for seed in range(3)]
+    lifter, clean = PeopleLifter(model), PeopleLifter(model)
+    launch = model._slots.launch
+    for i in range(8):
+        normalised = {person: walk[i] for person, walk in enumerate(walks)}
+        for person in normalised:
+            clean.see(person, i * 0.02)
+            lifter.see(person, i * 0.02)
+        expected, _ = clean.lift(i * 0.02, {k: v for k, v in normalised.items() if (i, k) != (4, 1)})
+        if i == 4:
+            broken = lifter._people[1].stream._check_open()
+
+            def overflow(slots: Sequence[int], broken: int = broken) -> F32:
+                poses = launch(slots)
+                if broken in slots:
+                    poses[broken] = np.inf
+                return poses
+
+            monkeypatch.setattr(model._slots, "launch", overflow)
+        poses, refused = lifter.lift(i * 0.02, normalised)
+        monkeypatch.undo()
+        assert [(event.person, "not finite" in str(event.error)) for event in refused] == ([(1, True)] if i == 4 else [])
+        assert set(poses) == set(expected)
+        for person, pose in poses.items():
+            np.testing.assert_allclose(pose.xyz_m, expected[person].xyz_m, atol=1e-5)
