@@ -5,6 +5,7 @@ COCO's results and data sets, AlphaPose, OpenPose, MMPose, MediaPipe's landmarks
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _JOINTS: dict[int, tuple[int, ...]] = {
     133: _FIRST,  # COCO-WholeBody
     136: _FIRST,
 }
+_BODY = ("pose_keypoints_2d", "pose_keypoints", "joints")
+_MOST_NUMBER = 1 << 62  # of a picture; nanoseconds since 1970 are below it
 _LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 _MS = ("timestamp_ms", "timestampMs", "t_ms")
 
@@ -105,9 +108,11 @@ def _coco_dataset(record: Any) -> FoundKeypoints | None:
         return None
     frames = dict[Any, FoundFrame]()
     for image in record["images"]:
-        size = ImageSize(float(image["width"]), float(image["height"]))
+        size = ImageSize(float(image["width"]), float(image["height"])) if "width" in image and "height" in image else None
         frames[image["id"]] = FoundFrame(_number(image.get("file_name", image["id"])), size=size)
     for annotation in record["annotations"]:
+        if annotation["image_id"] not in frames:
+            raise ValueError(f"an annotation of the image {annotation['image_id']!r}, which is not among the images")
         if annotation.get("keypoints"):
             points = _points(annotation["keypoints"])
             points[:, 2] /= 2  # visibility: 0 not labelled, 1 hidden, 2 seen
@@ -155,7 +160,7 @@ def _mmpose(record: Any) -> FoundKeypoints | None:
         for instance in frame["instances"]:
             xy, score = np.asarray(instance["keypoints"], np.float64), np.asarray(instance["keypoint_scores"], np.float64)
             people.append(FoundPerson(_points(np.column_stack([xy[:, :2], score])), _person(instance)))
-        frames.append(FoundFrame(int(frame.get("frame_id", number)), people))
+        frames.append(FoundFrame(_number(frame.get("frame_id", number)), people))
     return FoundKeypoints("MMPose", frames)
 
 
@@ -171,7 +176,8 @@ def _mediapipe(record: Any) -> FoundKeypoints | None:
             if key is None:
                 return None
             ms = next((frame[name] for name in _MS if name in frame), None)
-            landmarks, t_s = frame[key], frame.get("t_s") if ms is None else float(ms) / 1000
+            seconds = frame.get("t_s") if ms is None else float(ms) / 1000
+            landmarks, t_s = frame[key], None if seconds is None else float(seconds)
         people = _landmarks(landmarks)
         if people is None:
             return None
@@ -191,7 +197,9 @@ def _people_of_picture(record: Any) -> list[FoundPerson] | None:
         return None
     found = []
     for person in people:
-        numbers = next(person[key] for key in ("pose_keypoints_2d", "pose_keypoints", "joints") if key in person)
+        numbers = next((person[key] for key in _BODY if key in person), None)
+        if numbers is None:
+            raise ValueError(f"a person without {' or '.join(_BODY)}: {_outline(person)}")
         ids = person.get("person_id", [-1])
         found.append(FoundPerson(_points(numbers), int(ids[0]) if len(ids) and ids[0] >= 0 else None))
     return found
@@ -235,10 +243,12 @@ def _person(entry: Mapping[str, Any]) -> int | None:
 
 def _number(name: Any) -> int | None:
     """The number of a picture: itself, or the last one in its name: 12 of ``walk_000000000012_keypoints.json``."""
-    if isinstance(name, int):
-        return name
-    digits = re.findall(r"\d+", str(name).rpartition(".")[0] or str(name))
-    return int(digits[-1]) if digits else None
+    if not isinstance(name, int):
+        digits = re.findall(r"\d+", str(name).rpartition(".")[0] or str(name))
+        name = int(digits[-1]) if digits else None
+    if name is not None and abs(name) > _MOST_NUMBER:
+        raise ValueError(f"a picture whose number has {len(str(abs(name)))} digits")
+    return name
 
 
 def _is_list_of(record: Any, key: str) -> bool:
@@ -250,4 +260,4 @@ def _outline(record: Any) -> str:
         return f"an object of {', '.join(map(str, list(record)[:6])) or 'nothing'}"
     if isinstance(record, list):
         return f"a list of {len(record)}" + (f", the first {_outline(record[0])}" if record else "")
-    return f"a {type(record).__name__}"
+    return json.dumps(record)[:40]

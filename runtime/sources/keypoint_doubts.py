@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import F32, F64
 from ..errors import SourceError
-from ..pose.keypoints import MOST_NORMALISED, MOST_SCORE, ImageSize
+from ..pose.keypoints import MOST_NORMALISED, MOST_SCORE, ImageSize, Keypoints
 from ..pose.plausibility import BONE_SHARES, BONES
 from ..pose.skeleton import COCO17, H36M17, H36M_ORDERS, Skeleton, coco_to_h36m
 from ..registry import suggest
@@ -113,20 +113,30 @@ def check_recorded(path: Path, points: F32, t_s: F64, skeleton: Skeleton, size: 
             f"{path} holds {people} people in {frames} frame{'s' * (frames != 1)}",
             expected="(T, 17, C) or (T, P, 17, C), frames first: swap the first two axes if they are people and frames",
         )
-    judge(path, points, t_s, skeleton, size)
+    judge(path, (*find_doubts(points.reshape(-1, *points.shape[2:]), skeleton, size), *time_doubts(t_s)))
 
 
-def judge(path: Path, points: F32, t_s: F64, skeleton: Skeleton, size: ImageSize | None) -> None:
-    """As ``check_recorded``, of people in the order in which they were found.
+def judge(path: Path, doubts: Iterable[Doubt]) -> None:
+    """Refuse a file for the first doubt that is certain; warn of the others.
 
-    Args:
-        points: (N, P, J, 3) x, y, score.
-        t_s: (T,) of the frames.
+    Raises:
+        SourceError: one is certain.
     """
-    for doubt in (*find_doubts(points.reshape(-1, *points.shape[2:]), skeleton, size), *_times(t_s)):
+    for doubt in doubts:
         if doubt.certain:
             raise SourceError(f"{path}: {doubt.what}", expected=doubt.expected)
         log.warning("%s: %s", path, doubt)
+
+
+def keypoint_doubts(keypoints: Sequence[Keypoints]) -> Iterator[Doubt]:
+    """What is odd about several people's keypoints; those of another skeleton or size than the first one's are left out."""
+    if not keypoints:
+        return
+    first = keypoints[0]
+    alike = [of.points for of in keypoints if of.skeleton == first.skeleton and of.size == first.size]
+    with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
+        points = np.stack(alike).astype(np.float32)  # (N, J, 3)
+    yield from find_doubts(points, first.skeleton, first.size)
 
 
 def find_doubts(points: F32, skeleton: Skeleton, size: ImageSize | None) -> Iterator[Doubt]:
@@ -234,7 +244,8 @@ def _misfit(bodies: F32) -> float:
     return float(np.abs(typical / max(typical.sum(), 1e-9) - BONE_SHARES / BONE_SHARES.sum()).sum())
 
 
-def _times(t_s: F64) -> Iterator[Doubt]:
+def time_doubts(t_s: F64) -> Iterator[Doubt]:
+    """What is odd about the times (T,) of frames."""
     steps_s = np.diff(t_s)
     backward = np.count_nonzero(~(steps_s > 0))  # or not a number
     if len(steps_s) and backward > _MANY * len(steps_s):

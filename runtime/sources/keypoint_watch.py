@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-import numpy as np
-
 from ..pose.keypoints import Keypoints
 from .base import People, Source, SourceItem
-from .keypoint_doubts import find_doubts
+from .keypoint_doubts import keypoint_doubts
 
 WATCHED = 50
 """Keypoints, of one person in one frame each: a second of one person. After them watching costs nothing."""
@@ -41,9 +39,5 @@ def watched(source: Source) -> Iterator[SourceItem]:
 
 
 def _tell(name: str, keypoints: list[Keypoints]) -> None:
-    if not keypoints:
-        return
-    first = keypoints[0]
-    alike = [of.points for of in keypoints if of.skeleton == first.skeleton and of.size == first.size]
-    for doubt in find_doubts(np.stack(alike), first.skeleton, first.size):
+    for doubt in keypoint_doubts(keypoints):
         log.warning("%s: %s", name, doubt)

@@ -11,22 +11,22 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from ..arrays import F64
 from ..bounds import check_bytes, check_people, parsing
 from ..detectors.base import Detection
-from ..errors import SourceError, UsageError
+from ..errors import FrameError, SourceError, UsageError
 from ..file_kind import check_stand_in
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import COCO17
 from ..registry import suggest
 from ..tracking import open_tracker
 from .base import BaseSource, People, SourceInfo
-from .foreign_json import FORMS, FoundFrame, FoundKeypoints, FoundPerson, found_frames, found_keypoints
+from .foreign_json import FORMS, FoundFrame, FoundKeypoints, found_frames, found_keypoints
 from .image_files import natural_order
-from .keypoint_doubts import judge
+from .keypoint_doubts import judge, keypoint_doubts, time_doubts
 from .keypoints_file import KeypointsFileSource
 
 DEFAULT_FPS = 30.0
+_INFINITE = float(np.finfo(np.float32).max)
 _GROWTH = 8  # of JSON, in memory
 _OPTIONS = ("width", "height", "fps")
 _log = logging.getLogger(__name__)
@@ -55,20 +55,20 @@ class KeypointsJsonSource(BaseSource):
         self.path = Path(path)
         self._files = _json_files(self.path)
         found = _read(self.path, self._files)
-        self._fps = fps or DEFAULT_FPS
         timed = all(frame.t_s is not None for frame in found.frames)
+        self._fps = None if timed else fps or DEFAULT_FPS
         if fps is None and not timed:
             _log.warning(
                 "%s: %s names no times; %g frames a second are assumed, else ?fps=25", path, found.program, DEFAULT_FPS
             )
-        self._frames = sorted(_timed(found.frames, self._fps, timed=timed), key=lambda frame: frame[0])
-        self._keypoints = [[_keypoints(of, frame, size, found, self.path) for of in frame.people] for _, frame in self._frames]
-        points = [np.asarray(of.points) for people in self._keypoints for of in people]
-        if not points:
-            raise SourceError(f"{self.path} has nobody in {len(self._frames)} pictures", expected=FORMS)
-        first = next(of for people in self._keypoints for of in people)
+        self._frames = sorted(_timed(found.frames, self._fps), key=lambda frame: frame[0])
+        self._keypoints = [_keypoints(frame, size, found, self.path) for _, frame in self._frames]
+        everybody = [of for people in self._keypoints for of in people]
+        if not everybody:
+            count = len(self._frames)
+            raise SourceError(f"{self.path} has nobody in {count} picture{'s' * (count != 1)}", expected=FORMS)
         times = np.array([t_s for t_s, _ in self._frames])
-        judge(self.path, np.stack(points)[:, None].astype(np.float32), times, COCO17, first.size)
+        judge(self.path, (*keypoint_doubts(everybody), *time_doubts(times)))
         self._frames = self._frames[:frames]
 
     @property
@@ -88,12 +88,12 @@ class KeypointsJsonSource(BaseSource):
             if tracker is None:
                 yield People(t_s, {of.person or 0: points for of, points in zip(frame.people, keypoints, strict=True)})
                 continue
-            whole = [of for of in keypoints if np.isfinite(of.points).all()]
+            whole = [of for of in keypoints if (np.abs(of.points) < _INFINITE).all()]  # and not nan
             broken += len(keypoints) - len(whole)
-            found = tracker.update([_detection(of) for of in whole if of.score.any()], t_s=t_s)
+            found = tracker.update([_detection(of) for of in whole if (of.score > 0).any()], t_s=t_s)
             yield People(t_s, {person: of.keypoints for person, of in found.items()})
         if broken:
-            _log.warning("%s: %d times a person has numbers that are not finite, and is left out there", self.path, broken)
+            _log.warning("%s: frames of one person that are left out, since a number is not finite: %d", self.path, broken)
 
 
 def _detection(keypoints: Keypoints) -> Detection:
@@ -141,10 +141,13 @@ def _json_files(path: Path) -> list[Path]:
 
 def _read(path: Path, files: Sequence[Path]) -> FoundKeypoints:
     check_bytes(str(path), _GROWTH * sum(file.stat().st_size for file in files), error=SourceError)
-    with parsing(str(path), expected=FORMS, error=SourceError):
-        if path.is_dir():
-            return found_frames((file.name, _json(file)) for file in files)
-        return found_keypoints(_json(path))
+    try:
+        with parsing(str(path), expected=FORMS, error=SourceError):
+            if path.is_dir():
+                return found_frames((file.name, _json(file)) for file in files)
+            return found_keypoints(_json(path))
+    except FrameError as error:  # of a size that is none
+        raise SourceError(f"{path}: {error.what}", expected=error.expected) from None
 
 
 def _json(file: Path) -> Any:
@@ -154,10 +157,10 @@ def _json(file: Path) -> Any:
         raise ValueError(f"{file.name} is no JSON: {error}") from None
 
 
-def _timed(frames: Sequence[FoundFrame], fps: float, *, timed: bool) -> list[tuple[float, FoundFrame]]:
+def _timed(frames: Sequence[FoundFrame], fps: float | None) -> list[tuple[float, FoundFrame]]:
     """The frames with their times: the file's, or by the numbers of the pictures, or one after the other."""
-    if timed:
-        return [(float(frame.t_s or 0.0), frame) for frame in frames]
+    if fps is None:
+        return [(frame.t_s or 0.0, frame) for frame in frames]
     numbers = [frame.number for frame in frames]
     known = [number for number in numbers if number is not None]
     if len(known) < len(numbers) or len(set(known)) < len(known):
@@ -166,14 +169,14 @@ def _timed(frames: Sequence[FoundFrame], fps: float, *, timed: bool) -> list[tup
     return [((number - first) / fps, frame) for number, frame in zip(known, frames, strict=True)]
 
 
-def _keypoints(of: FoundPerson, frame: FoundFrame, size: ImageSize | None, found: FoundKeypoints, path: Path) -> Keypoints:
+def _keypoints(frame: FoundFrame, size: ImageSize | None, found: FoundKeypoints, path: Path) -> list[Keypoints]:
+    if not frame.people:
+        return []
     size = frame.size or size
     if size is None:
         raise SourceError(
             f"{path}: {found.program} does not say how large the pictures are", expected=f"kpts:{path}?width=1920&height=1080"
         )
     check_people(str(path), len(frame.people), error=SourceError)
-    points: F64 = of.points.copy()
-    if found.shares:
-        points[:, :2] *= size.width_px, size.height_px
-    return Keypoints(points, COCO17, size)
+    unit_px = [size.width_px, size.height_px, 1] if found.shares else [1, 1, 1]
+    return [Keypoints(of.points * unit_px, COCO17, size) for of in frame.people]

@@ -26,6 +26,7 @@ ARMS_RIGHT_FIRST = [f"{side}_{joint}" for side in ("right", "left") for joint in
 LEGS_RIGHT_FIRST = [f"{side}_{joint}" for side in ("right", "left") for joint in LEGS]
 BODY_25 = ["nose", "", *ARMS_RIGHT_FIRST, "", *LEGS_RIGHT_FIRST, *FACE, *[""] * 6]
 COCO_18 = ["nose", "", *ARMS_RIGHT_FIRST, *LEGS_RIGHT_FIRST, *FACE]
+SIZED = {"id": 1, "width": WIDTH, "height": HEIGHT}
 BLAZEPOSE_33 = [
     "nose", "", "left_eye", "", "", "right_eye", "", "left_ear", "right_ear", "", "",
     *[f"{side}_{joint}" for joint in LIMBS for side in ("left", "right")], *[""] * 6,
@@ -192,7 +193,13 @@ def test_a_rate_that_nobody_names_is_said(walkers: Any, tmp_path: Path, caplog: 
         ([{"image_id": 1, "keypoints": [9.0, 9.0, 0.5] * 17}], "", r"COCO does not say how large.*\?width=1920&height=1080"),
         ([{"image_id": 1, "keypoints": [90.0, 90.0, 50] * 17}], WHERE, "scores up to 50; .*percent"),
         ([[{"x": 0.5, "y": 0.5}] * 21], WHERE, "people of 21 joints"),
-        ({"version": 1.3, "people": []}, WHERE, "has nobody in 1 picture"),
+        ({"version": 1.3, "people": []}, WHERE, "has nobody in 1 picture;"),
+        ({"version": 1.3, "people": [{"face": 1}]}, WHERE, "a person without pose_keypoints_2d or .*: an object of face"),
+        ({"images": [SIZED], "annotations": [{"image_id": 2}]}, WHERE, "the image 2, which is not among the images"),
+        ({"images": [{**SIZED, "width": 0}], "annotations": []}, WHERE, r"a\.json: the image size is 0"),
+        ([{"t_s": "soon", "pose_landmarks": []}], WHERE, "cannot be read .*soon"),
+        ([{"image_id": 10**400, "keypoints": [9.0] * 51}], WHERE, "a picture whose number has 401 digits"),
+        (None, WHERE, "none of the forms known here: null"),
     ],
 )
 def test_what_is_none_of_them_is_a_source_error(record: Any, query: str, message: str, tmp_path: Path) -> None:
@@ -225,10 +232,50 @@ def test_a_file_that_is_no_json_is_an_error(text: str, tmp_path: Path) -> None:
         open_source(f"kpts:{tmp_path / 'a.json'}{WHERE}")
 
 
-def test_one_bad_person_costs_the_others_nothing(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [np.nan, np.inf, -1e300])
+def test_one_bad_person_costs_the_others_nothing(
+    number: float, walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("scipy")
     bad = walkers.copy()
-    bad[3, 1, 4] = np.nan
+    bad[3, 1, 4] = number
     with open_source(f"kpts:{results(bad, tmp_path)}{WHERE}") as source:
         assert [len(frame.keypoints) for frame in people_of(source)] == [2] * 3 + [1] + [2] * 16
-    assert "1 times a person has numbers that are not finite" in caplog.text
+    assert "left out, since a number is not finite: 1" in caplog.text
+
+
+def test_someone_of_whom_no_joint_has_a_score_is_nobody(walkers: Any, tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    unseen = np.repeat(walkers, 4, axis=0)
+    unseen[3, 1, :, 2] = -0.5  # of too few people to doubt the whole file
+    with open_source(f"kpts:{results(unseen, tmp_path)}{WHERE}") as source:
+        assert [len(frame.keypoints) for frame in people_of(source)] == [2] * 3 + [1] + [2] * 76
+
+
+def test_the_size_may_be_named_beside_a_data_set_without_it(walkers: Any, tmp_path: Path) -> None:
+    record = json.loads(dataset(walkers, tmp_path).read_text())
+    for image in record["images"]:
+        del image["width"], image["height"]
+    file = written(tmp_path / "unsized.json", record)
+    with open_source(f"kpts:{file}{WHERE}") as source:
+        assert people_of(source)[0].keypoints[0].size == ImageSize(WIDTH, HEIGHT)
+    with pytest.raises(SourceError, match="does not say how large"):
+        open_source(f"kpts:{file}")
+
+
+def test_pictures_of_other_sizes_are_not_held_against_the_first_one(
+    walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = json.loads(dataset(walkers, tmp_path).read_text())
+    record["images"][0] |= {"width": 640, "height": 360}
+    for annotation in record["annotations"][:2]:
+        annotation["keypoints"] = [number / 3 if i % 3 < 2 else number for i, number in enumerate(annotation["keypoints"])]
+    with caplog.at_level(logging.WARNING):
+        open_source(f"kpts:{written(tmp_path / 'sizes.json', record)}?fps={FPS}")
+    assert not caplog.messages
+
+
+def test_times_of_the_file_are_kept_and_name_no_rate(walkers: Any, tmp_path: Path) -> None:
+    with open_source(f"kpts:{mediapipe(walkers, tmp_path)}?width={WIDTH}&height={HEIGHT}") as source:
+        assert source.info.fps is None and people_of(source)[-1].t_s == pytest.approx(0.04 * (FRAMES - 1))
