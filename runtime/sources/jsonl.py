@@ -25,6 +25,7 @@ from .base import BaseSource, People, SourceInfo
 _SKELETONS = {skeleton.name: skeleton for skeleton in (COCO17, H36M17)}
 _KEYS = ("t_s", "people", "width_px", "height_px", "skeleton")
 _MOST_BYTES = 1 << 20  # of a line: a hundred people have about 50 kB
+_MOST_DIGITS = 18  # of an id, which others keep in 64 bits
 _MOST_WARNINGS = 10
 _EXPECTED = '{"t_s": 0.02, "people": {"0": [[x, y, score], ... 17]}, "width_px": 640, "height_px": 480, "skeleton": "coco17"}'
 
@@ -36,22 +37,23 @@ class JsonLinesSource(BaseSource):
 
     A line has ``t_s``, and ``people``: id -> 17 times x, y, score. ``width_px`` and ``height_px`` are the size of the
     picture; without them x and y are normalised. ``skeleton`` is ``coco17`` (the default) or ``h36m17``. A line that is not
-    such an object is left out with a warning in the log, as is one of its people whose keypoints are of no shape; an empty one
-    is skipped. ``null`` is a number that is not known, for which the stream refuses that person's frame.
+    such an object is left out with a warning in the log, and so is one of its people whose keypoints are not 17 times three
+    numbers; an empty line is skipped. ``null`` is a number that is not known, for which the stream refuses that person's frame.
 
     Args:
         path: the file, or ``-`` for the standard input, where arrival times are noted.
         frames: at most so many frames, None for all.
 
     Attributes:
-        refused: lines that were left out, as a whole or in part.
+        refused: lines that were left out.
+        refused_people: people of other lines who were left out.
     """
 
     def __init__(self, path: str | Path, *, frames: int | None = None) -> None:
         self.path, self._max_frames = Path(path), frames
         self._stdin = str(path) == "-"
         self.name = "standard input" if self._stdin else str(path)
-        self.refused = 0
+        self.refused = self.refused_people = 0
         if not self._stdin and not self.path.exists():
             raise SourceError(f"no file {self.name}", expected="lines of JSON, or - for the standard input")
 
@@ -60,7 +62,7 @@ class JsonLinesSource(BaseSource):
         return SourceInfo(self.name, frames=self._max_frames)
 
     def __iter__(self) -> Iterator[People]:
-        self.refused = given = number = 0
+        self.refused = self.refused_people = given = number = 0
         try:
             with nullcontext(sys.stdin.buffer) if self._stdin else self.path.open("rb") as stream:
                 for number, line in _lines(stream):
@@ -69,25 +71,28 @@ class JsonLinesSource(BaseSource):
                     try:
                         people, faults = _checked_people(line, arrived_s=time.monotonic() if self._stdin else None)
                     except PoseEdgeError as error:
-                        self._refuse(f"line {number} is", error)
+                        self.refused += 1
+                        self._warn(f"line {number} is left out", error)
                         continue
-                    if faults:  # they cost the others in the line nothing
-                        self._refuse(f"{len(faults)} of the people in line {number} are", faults[0])
+                    for fault in faults:  # they cost the others in the line nothing
+                        self.refused_people += 1
+                        self._warn(f"a person in line {number} is left out", fault)
                     given += 1
                     yield people
         except OSError as error:
             raise SourceError(f"{self.name} cannot be read: {error.strerror}") from None
         if self.refused:
             _log.warning("%s: %d of %d lines were left out", self.name, self.refused, number)
+        if self.refused_people:
+            _log.warning("%s: people of other lines who were left out: %d", self.name, self.refused_people)
         if not given:
             if not self._stdin:
                 check_stand_in(self.path, expected=_EXPECTED, text=True, error=SourceError)
             raise SourceError(f"{self.name} has no keypoints in {number} lines", expected=_EXPECTED)
 
-    def _refuse(self, what_is: str, error: PoseEdgeError) -> None:
-        self.refused += 1
-        if self.refused <= _MOST_WARNINGS:
-            _log.warning("%s, %s left out: %s", self.name, what_is, error)
+    def _warn(self, what: str, error: PoseEdgeError) -> None:
+        if self.refused + self.refused_people <= _MOST_WARNINGS:
+            _log.warning("%s: %s: %s", self.name, what, error)
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -129,24 +134,28 @@ def _people(line: bytes, *, arrived_s: float | None) -> tuple[People, list[Frame
     check_people("the line", len(record["people"]), error=FrameError)
     keypoints, faults = dict[int, Keypoints](), list[FrameError]()
     for person, points in record["people"].items():
-        if not (person.isdecimal() and str(int(person)) == person):
-            raise FrameError(f"the person {person!r}", expected="a whole number")
         try:
-            keypoints[int(person)] = _keypoints(points, _SKELETONS[name], size)
+            keypoints[_id(person)] = _keypoints(points, _SKELETONS[name], size)
         except FrameError as error:
-            faults.append(FrameError(f"person {person} has {error.what}", expected=error.expected))
+            faults.append(FrameError(f"the person {person[:_MOST_DIGITS]!r} has {error.what}", expected=error.expected))
     if faults and not keypoints:
         raise faults[0]
     return People(_number(record, "t_s"), keypoints, arrived_s=arrived_s), faults
+
+
+def _id(person: str) -> int:
+    if len(person) > _MOST_DIGITS or not (person.isdecimal() and str(int(person)) == person):
+        raise FrameError("an id that is none", expected=f"a whole number of at most {_MOST_DIGITS} digits")
+    return int(person)
 
 
 def _keypoints(points: Any, skeleton: Skeleton, size: ImageSize | None) -> Keypoints:
     expected = "17 times [x, y, score]"
     try:
         array = np.array(points)
-        if array.dtype.kind == "O" and array.ndim == 2:  # null is None, which becomes nan
-            array = np.array(points, np.float64)
-    except (ValueError, TypeError, OverflowError):  # rows of different lengths, a whole number of 400 digits
+        if array.dtype.kind == "O" and array.ndim == 2:  # null, or a whole number past 64 bits
+            array = np.array([[math.nan if number is None else number for number in row] for row in array])
+    except ValueError:  # rows of different lengths
         raise FrameError("keypoints of no shape", expected=expected) from None
     if array.dtype.kind not in "fiu":
         raise FrameError("keypoints that are not numbers", expected=expected)

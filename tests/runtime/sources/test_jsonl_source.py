@@ -62,12 +62,15 @@ def test_people_come_back_as_they_were_written(tmp_path: Path) -> None:
         (line(t_s="0.5"), "t_s is '0.5'"),
         (line(people="absent"), "no people"),
         (line(people=[]), "no people"),
-        (line(people={"me": POINTS.tolist()}), "the person 'me'; expected a whole number"),
+        (line(people={"me": POINTS.tolist()}), "the person 'me' has an id that is none; expected a whole number"),
         (line(people={"01": POINTS.tolist()}), "the person '01'"),
+        (line(people={"9" * 5000: POINTS.tolist()}), "at most 18 digits"),
         (line(people={"0": POINTS[:16].tolist()}), "shape (16, 3)"),
         (line(people={"0": [[1, 2, 3], [1]]}), "17 times"),
         (line(people={"0": [["a", "b", "c"]] * 17}), "not numbers"),
         (line(people={"0": None}), "not numbers"),
+        (line(people={"0": [["1", None, 1]] * 17}), "not numbers"),
+        (line(people={"0": [[10**400, 1, 1]] * 17}), "not numbers"),
         (line(skeleton="coco18"), "the skeleton 'coco18'"),
         (line(skeleton=[]), "the skeleton []"),
         (line(width_px=0), "0"),
@@ -91,11 +94,14 @@ def test_a_wrong_line_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCap
 def test_one_person_of_a_line_who_is_wrong_costs_the_others_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file, good = tmp_path / "people.jsonl", POINTS.tolist()
     unknown = [[None, *good[0][1:]], *good[1:]]
-    file.write_text(line(people={"0": good, "1": unknown, "2": [[10**400, 0, 0], *good[1:]], "3": good[:5]}))
-    (people,) = JsonLinesSource(file)
-    assert list(people.keypoints) == [0, 1]
+    file.write_text(line(people={"0": good, "1": unknown, "2": [[10**400, 0, 0], *good[1:]], "3": good[:5], "4a": good}))
+    source = JsonLinesSource(file)
+    (people,) = source
+    assert list(people.keypoints) == [0, 1] and (source.refused, source.refused_people) == (0, 3)
     assert np.isnan(people.keypoints[1].points[0, 0]) and np.isfinite(people.keypoints[1].points).sum() == 50
-    assert "2 of the people in line 1 are left out: person 2 has keypoints of no shape" in caplog.messages[0]
+    assert "a person in line 1 is left out: the person '2' has keypoints that are not numbers" in caplog.messages[0]
+    assert "the person '3' has" in caplog.messages[1] and "the person '4a' has an id that is none" in caplog.messages[2]
+    assert caplog.messages[3].endswith("people of other lines who were left out: 3")
 
 
 def test_many_wrong_lines_fill_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
