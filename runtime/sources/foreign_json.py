@@ -31,7 +31,7 @@ _JOINTS: dict[int, tuple[int, ...]] = {
     136: _FIRST,
 }
 _BODY = ("pose_keypoints_2d", "pose_keypoints", "joints")
-_MOST_NUMBER = 1 << 62  # of a picture; nanoseconds since 1970 are below it
+_MOST_NUMBER = 1 << 62  # of a picture, which may be nanoseconds since 1970, or of a person
 _LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 _MS = ("timestamp_ms", "timestampMs", "t_ms")
 
@@ -238,7 +238,7 @@ def _person(entry: Mapping[str, Any]) -> int | None:
     value = entry.get("track_id", entry.get("idx"))
     while isinstance(value, list) and len(value) == 1:  # AlphaPose writes [[3.0]] at times
         value = value[0]
-    return int(value) if isinstance(value, int | float) and value >= 0 else None
+    return int(value) if isinstance(value, int | float) and 0 <= value <= _MOST_NUMBER else None
 
 
 def _number(name: Any) -> int | None:

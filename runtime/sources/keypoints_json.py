@@ -26,7 +26,9 @@ from .keypoint_doubts import judge, keypoint_doubts, time_doubts
 from .keypoints_file import KeypointsFileSource
 
 DEFAULT_FPS = 30.0
-_INFINITE = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max)
+_NOT_FINITE = "a number that is not finite"
+_FINITE = "finite numbers; a joint that was not seen is (0, 0, 0)"
 _GROWTH = 8  # of JSON, in memory
 _OPTIONS = ("width", "height", "fps")
 _log = logging.getLogger(__name__)
@@ -57,16 +59,19 @@ class KeypointsJsonSource(BaseSource):
         found = _read(self.path, self._files)
         timed = all(frame.t_s is not None for frame in found.frames)
         self._fps = None if timed else fps or DEFAULT_FPS
-        if fps is None and not timed:
-            _log.warning(
-                "%s: %s names no times; %g frames a second are assumed, else ?fps=25", path, found.program, DEFAULT_FPS
-            )
         self._frames = sorted(_timed(found.frames, self._fps), key=lambda frame: frame[0])
         self._keypoints = [_keypoints(frame, size, found, self.path) for _, frame in self._frames]
         everybody = [of for people in self._keypoints for of in people]
         if not everybody:
             count = len(self._frames)
             raise SourceError(f"{self.path} has nobody in {count} picture{'s' * (count != 1)}", expected=FORMS)
+        broken = sum(not _is_finite(of) for of in everybody)
+        if broken > len(everybody) / 2:  # a few cost a person a frame each
+            raise SourceError(f"{self.path}: {broken} of {len(everybody)} times a person has {_NOT_FINITE}", expected=_FINITE)
+        if fps is None and not timed:
+            _log.warning(
+                "%s: %s names no times; %g frames a second are assumed, else ?fps=25", path, found.program, DEFAULT_FPS
+            )
         times = np.array([t_s for t_s, _ in self._frames])
         judge(self.path, (*keypoint_doubts(everybody), *time_doubts(times)))
         self._frames = self._frames[:frames]
@@ -88,12 +93,17 @@ class KeypointsJsonSource(BaseSource):
             if tracker is None:
                 yield People(t_s, {of.person or 0: points for of, points in zip(frame.people, keypoints, strict=True)})
                 continue
-            whole = [of for of in keypoints if (np.abs(of.points) < _INFINITE).all()]  # and not nan
+            whole = [of for of in keypoints if _is_finite(of)]
             broken += len(keypoints) - len(whole)
             found = tracker.update([_detection(of) for of in whole if (of.score > 0).any()], t_s=t_s)
             yield People(t_s, {person: of.keypoints for person, of in found.items()})
         if broken:
-            _log.warning("%s: frames of one person that are left out, since a number is not finite: %d", self.path, broken)
+            _log.warning("%s: times that a person has %s, and is left out there: %d", self.path, _NOT_FINITE, broken)
+
+
+def _is_finite(keypoints: Keypoints) -> bool:
+    """Whether all numbers are, also as float32; the comparison is false for nan."""
+    return bool((np.abs(keypoints.points) <= _LARGEST).all())
 
 
 def _detection(keypoints: Keypoints) -> Detection:

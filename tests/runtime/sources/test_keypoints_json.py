@@ -199,6 +199,7 @@ def test_a_rate_that_nobody_names_is_said(walkers: Any, tmp_path: Path, caplog: 
         ({"images": [{**SIZED, "width": 0}], "annotations": []}, WHERE, r"a\.json: the image size is 0"),
         ([{"t_s": "soon", "pose_landmarks": []}], WHERE, "cannot be read .*soon"),
         ([{"image_id": 10**400, "keypoints": [9.0] * 51}], WHERE, "a picture whose number has 401 digits"),
+        ([{"image_id": 1, "keypoints": [None, 9, 0.5] * 17}], WHERE, "1 of 1 times a person has a number that is not finite"),
         (None, WHERE, "none of the forms known here: null"),
     ],
 )
@@ -242,7 +243,7 @@ def test_one_bad_person_costs_the_others_nothing(
     bad[3, 1, 4] = number
     with open_source(f"kpts:{results(bad, tmp_path)}{WHERE}") as source:
         assert [len(frame.keypoints) for frame in people_of(source)] == [2] * 3 + [1] + [2] * 16
-    assert "left out, since a number is not finite: 1" in caplog.text
+    assert "times that a person has a number that is not finite, and is left out there: 1" in caplog.text
 
 
 def test_someone_of_whom_no_joint_has_a_score_is_nobody(walkers: Any, tmp_path: Path) -> None:
