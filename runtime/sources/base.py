@@ -106,7 +106,7 @@ class BaseSource:
     """A source of keypoints that owns nothing; subclasses override what differs. A context manager that closes at the end.
 
     Attributes:
-        checked: its keypoints are looked at as a whole when it opens, so that a run need not.
+        checked: its keypoints were looked at as a whole when it opened, and need not be while it goes.
     """
 
     checked = False
