@@ -152,11 +152,11 @@ def _word(entries: dict[str, NDArray[Any]], name: str, allowed: tuple[str, ...],
     """One of the known words; the first of them if the file has no such entry."""
     with parsing(f"{path}: {name}", expected=" or ".join(allowed), error=SourceError):  # of bytes that are no Unicode
         word = str(entries[name]) if name in entries else allowed[0]
-    if word not in allowed:
-        words = {short: long for short, long in _SHORT.items() if long in allowed} | dict(zip(allowed, allowed, strict=True))
+        if word in allowed:
+            return word
+        words = {short: long for short, long in _SHORT.items() if long in allowed} | {long: long for long in allowed}
         meant = suggest(word.lower(), words, forms=words)
-        raise SourceError(f"{path}: {name} is {word!r}{meant}", expected=" or ".join(allowed))
-    return word
+    raise SourceError(f"{path}: {name} is {word!r}{meant}", expected=" or ".join(allowed))
 
 
 def _scalar(entries: dict[str, NDArray[Any]], name: str, path: Path) -> float:
