@@ -243,12 +243,15 @@ def _person(entry: Mapping[str, Any]) -> int | None:
 
 def _number(name: Any) -> int | None:
     """The number of a picture: itself, or the last one in its name: 12 of ``walk_000000000012_keypoints.json``."""
-    if not isinstance(name, int):
-        digits = re.findall(r"\d+", str(name).rpartition(".")[0] or str(name))
-        name = int(digits[-1]) if digits else None
-    if name is not None and abs(name) > _MOST_NUMBER:
-        raise ValueError(f"a picture whose number has {len(str(abs(name)))} digits")
-    return name
+    if isinstance(name, int):
+        number = name
+    elif digits := re.findall(r"\d+", str(name).rpartition(".")[0] or str(name)):
+        number = int(digits[-1])
+    else:
+        return None
+    if abs(number) > _MOST_NUMBER:
+        raise ValueError(f"a picture whose number has {len(str(abs(number)))} digits")
+    return number
 
 
 def _is_list_of(record: Any, key: str) -> bool:
