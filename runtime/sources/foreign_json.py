@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,15 +92,18 @@ def found_keypoints(record: Any) -> FoundKeypoints:
     raise ValueError(f"JSON of none of the forms known here: {_outline(record)}")
 
 
-def found_frames(records: Iterable[tuple[str, Any]]) -> FoundKeypoints:
-    """The keypoints of a folder with a file for each picture, as OpenPose writes it: name and JSON of each."""
-    frames = []
-    for name, record in records:
-        people = _people_of_picture(record)
-        if people is None:
-            raise ValueError(f"{name} has no 'people': {_outline(record)}")
-        frames.append(FoundFrame(_number(name), people))
-    return FoundKeypoints("OpenPose", frames)
+def found_picture(name: str, record: Any) -> FoundKeypoints:
+    """The keypoints of one picture, of the programs that write a file for each: the file's name and JSON.
+
+    Raises:
+        ValueError: as ``found_keypoints``.
+    """
+    if isinstance(record, list):
+        return FoundKeypoints("MMPose", [FoundFrame(_number(name), _instances(record))])
+    people = _people_of_picture(record)
+    if people is None:
+        raise ValueError(f"no 'people', but {_outline(record)}")
+    return FoundKeypoints("OpenPose", [FoundFrame(_number(name), people)])
 
 
 def _coco_dataset(record: Any) -> FoundKeypoints | None:
@@ -116,7 +119,7 @@ def _coco_dataset(record: Any) -> FoundKeypoints | None:
         if annotation.get("keypoints"):
             points = _points(annotation["keypoints"])
             points[:, 2] /= 2  # visibility: 0 not labelled, 1 hidden, 2 seen
-            frames[annotation["image_id"]].people.append(FoundPerson(points, _person(annotation)))
+            frames[annotation["image_id"]].people.append(FoundPerson(points, _tracked(annotation)))
     return FoundKeypoints("COCO", list(frames.values()))
 
 
@@ -128,7 +131,7 @@ def _results(record: Any) -> FoundKeypoints | None:
     for person in record:
         name = person["image_id"]
         frame = frames.setdefault(name, FoundFrame(_number(name)))
-        frame.people.append(FoundPerson(_points(person["keypoints"]), _person(person)))
+        frame.people.append(FoundPerson(_points(person["keypoints"]), _tracked(person)))
     return FoundKeypoints("AlphaPose" if isinstance(record[0]["image_id"], str) else "COCO", list(frames.values()))
 
 
@@ -149,19 +152,23 @@ def _pictures(record: Any) -> FoundKeypoints | None:
 
 
 def _mmpose(record: Any) -> FoundKeypoints | None:
-    """The predictions of MMPose's inferencer: a list of frames, each with instances; a video's file wraps it."""
+    """MMPose's predictions: the instances of a picture, or the frames of a video with theirs, bare or in ``instance_info``."""
     if isinstance(record, dict) and "instance_info" in record:
         record = record["instance_info"]
+    if _is_list_of(record, "keypoint_scores"):
+        return FoundKeypoints("MMPose", [FoundFrame(0, _instances(record))])
     if not _is_list_of(record, "instances"):
         return None
-    frames = []
-    for number, frame in enumerate(record):
-        people = []
-        for instance in frame["instances"]:
-            xy, score = np.asarray(instance["keypoints"], np.float64), np.asarray(instance["keypoint_scores"], np.float64)
-            people.append(FoundPerson(_points(np.column_stack([xy[:, :2], score])), _person(instance)))
-        frames.append(FoundFrame(_number(frame.get("frame_id", number)), people))
-    return FoundKeypoints("MMPose", frames)
+    numbered = ((frame.get("frame_id", number), frame["instances"]) for number, frame in enumerate(record))
+    return FoundKeypoints("MMPose", [FoundFrame(_number(number), _instances(instances)) for number, instances in numbered])
+
+
+def _instances(instances: list[Any]) -> list[FoundPerson]:
+    people = []
+    for instance in instances:
+        xy, score = np.asarray(instance["keypoints"], np.float64), np.asarray(instance["keypoint_scores"], np.float64)
+        people.append(FoundPerson(_points(np.column_stack([xy[:, :2], score])), _tracked(instance)))
+    return people
 
 
 def _mediapipe(record: Any) -> FoundKeypoints | None:
@@ -200,8 +207,7 @@ def _people_of_picture(record: Any) -> list[FoundPerson] | None:
         numbers = next((person[key] for key in _BODY if key in person), None)
         if numbers is None:
             raise ValueError(f"a person without {' or '.join(_BODY)}: {_outline(person)}")
-        ids = person.get("person_id", [-1])
-        found.append(FoundPerson(_points(numbers), int(ids[0]) if len(ids) and ids[0] >= 0 else None))
+        found.append(FoundPerson(_points(numbers), _id(person.get("person_id"))))
     return found
 
 
@@ -233,9 +239,13 @@ def _points(numbers: Any) -> F64:
     return points[list(_JOINTS[len(points)])]
 
 
-def _person(entry: Mapping[str, Any]) -> int | None:
+def _tracked(person: Mapping[str, Any]) -> int | None:
     """The id of a person who was tracked: AlphaPose's ``idx``, others' ``track_id``."""
-    value = entry.get("track_id", entry.get("idx"))
+    return _id(person.get("track_id", person.get("idx")))
+
+
+def _id(value: Any) -> int | None:
+    """None if it is none; OpenPose writes [-1] for that."""
     while isinstance(value, list) and len(value) == 1:  # AlphaPose writes [[3.0]] at times
         value = value[0]
     return int(value) if isinstance(value, int | float) and 0 <= value <= _MOST_NUMBER else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,7 +21,7 @@ from ..pose.skeleton import COCO17
 from ..registry import suggest
 from ..tracking import open_tracker
 from .base import BaseSource, People, SourceInfo
-from .foreign_json import FORMS, FoundFrame, FoundKeypoints, found_frames, found_keypoints
+from .foreign_json import FORMS, FoundFrame, FoundKeypoints, found_keypoints, found_picture
 from .image_files import natural_order
 from .keypoint_doubts import judge, keypoint_doubts, time_doubts
 from .keypoints_file import KeypointsFileSource
@@ -140,7 +141,9 @@ def _json_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted((file for file in path.glob("*.json") if not file.name.startswith(".")), key=natural_order)
         if not files:
-            raise SourceError(f"no .json file in the folder {path}", expected="OpenPose's folder, a file for each picture")
+            raise SourceError(
+                f"no .json file in the folder {path}", expected="OpenPose's or MMPose's folder, a file for each picture"
+            )
         return files
     if not path.is_file():
         neighbours = {file.name: str(file) for file in path.parent.glob("*.json")}
@@ -150,21 +153,23 @@ def _json_files(path: Path) -> list[Path]:
 
 
 def _read(path: Path, files: Sequence[Path]) -> FoundKeypoints:
-    check_bytes(str(path), _GROWTH * sum(file.stat().st_size for file in files), error=SourceError)
-    try:
-        with parsing(str(path), expected=FORMS, error=SourceError):
-            if path.is_dir():
-                return found_frames((file.name, _json(file)) for file in files)
-            return found_keypoints(_json(path))
-    except FrameError as error:  # of a size that is none
-        raise SourceError(f"{path}: {error.what}", expected=error.expected) from None
+    with parsing(str(path), expected=FORMS, error=SourceError):  # of a link that leads nowhere
+        check_bytes(str(path), _GROWTH * sum(file.stat().st_size for file in files), error=SourceError)
+    found = list[FoundKeypoints]()
+    for file in files:
+        try:
+            with parsing(str(file), expected=FORMS, error=SourceError):
+                found.append(found_picture(file.name, _json(file)) if path.is_dir() else found_keypoints(_json(file)))
+        except FrameError as error:  # of a size that is none
+            raise SourceError(f"{file}: {error.what}", expected=error.expected) from None
+    return replace(found[0], frames=[frame for of in found for frame in of.frames])
 
 
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes().decode("utf-8-sig"))
     except ValueError as error:
-        raise ValueError(f"{file.name} is no JSON: {error}") from None
+        raise ValueError(f"no JSON: {error}") from None
 
 
 def _timed(frames: Sequence[FoundFrame], fps: float | None) -> list[tuple[float, FoundFrame]]:

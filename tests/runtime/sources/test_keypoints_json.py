@@ -112,6 +112,13 @@ def mmpose(walkers: Any, path: Path) -> Path:
     return written(path / "mmpose.json", {"meta_info": {}, "instance_info": frames})
 
 
+def mmpose_pictures(walkers: Any, path: Path) -> Path:
+    video = json.loads(mmpose(walkers, path).read_text())["instance_info"]
+    for frame in video:
+        written(path / "predictions" / f"{frame['frame_id']}.json", frame["instances"])
+    return path / "predictions"
+
+
 def landmarks(person: Any) -> list[dict[str, float]]:
     rows = ordered(person, BLAZEPOSE_33) / [WIDTH, HEIGHT, 1]
     return [{"x": x, "y": y, "z": 0.1, "visibility": score} for x, y, score in rows]
@@ -135,6 +142,7 @@ FORMS: dict[str, Callable[[Any, Path], Path]] = {
     "OpenPose": openpose,
     "OpenPose in COCO-18": lambda walkers, path: openpose(walkers, path, order=COCO_18),
     "MMPose": mmpose,
+    "MMPose of pictures": mmpose_pictures,
     "MediaPipe": mediapipe,
     "MediaPipe of one person": mediapipe_alone,
 }
@@ -160,6 +168,32 @@ def test_each_form_gives_the_same_people(form: str, walkers: Any, tmp_path: Path
             assert keypoints.skeleton == COCO17 and keypoints.size == ImageSize(WIDTH, HEIGHT)
             expected = walkers[t, person] if form != "COCO's data set" else walkers[t, person] / [1, 1, 0.75]
             np.testing.assert_allclose(keypoints.points, expected, atol=1e-6)
+
+
+def test_a_file_of_one_picture_is_one_frame(walkers: Any, tmp_path: Path) -> None:
+    for folder in (openpose(walkers, tmp_path), mmpose_pictures(walkers, tmp_path)):
+        with open_source(f"kpts:{sorted(folder.iterdir())[0]}{WHERE}") as source:
+            (frame,) = people_of(source)
+            assert frame.t_s == 0 and list(frame.keypoints) == [0, 1]
+
+
+def test_a_picture_of_a_folder_with_nobody_is_a_frame(walkers: Any, tmp_path: Path) -> None:
+    for folder, nobody in ((openpose(walkers, tmp_path), {"people": []}), (mmpose_pictures(walkers, tmp_path), [])):
+        written(folder / "0099.json", nobody)
+        with open_source(f"kpts:{folder}{WHERE}") as source:
+            assert [len(frame.keypoints) for frame in people_of(source)] == [2] * FRAMES + [0]
+
+
+def test_a_wrong_file_of_a_folder_is_named(walkers: Any, tmp_path: Path) -> None:
+    folder = openpose(walkers, tmp_path)
+    for record in ({"people": [{"pose_keypoints_2d": [1.0] * 12}]}, {"bones": 1}, [1], 5):
+        written(folder / "walk_7.json", record)
+        with pytest.raises(SourceError, match=r"openpose/walk_7\.json cannot be read"):
+            open_source(f"kpts:{folder}{WHERE}")
+    (folder / "walk_7.json").unlink()
+    (folder / "walk_7.json").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"openpose cannot be read .*walk_7\.json"):
+        open_source(f"kpts:{folder}{WHERE}")
 
 
 def test_the_ids_of_a_program_that_tracks_are_kept(walkers: Any, tmp_path: Path) -> None:
