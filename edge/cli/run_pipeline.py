@@ -14,7 +14,9 @@ from ...runtime.sinks import Sink
 from .output import Output
 
 _NUMBERS = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
-_MOST_LOSSES = 20  # are printed one by one; later ones if they are rarer than one in so many frames
+_MOST_LOSSES = 20
+"""So many are always printed; a later one only while there are fewer than one in so many frames. Times in another unit lose
+everybody in each frame."""
 
 
 def run_pipeline(
@@ -49,7 +51,7 @@ def run_pipeline(
                 out.warn(f"person {event.person} at {event.t_s:.3f} s: frame refused, {event.error}")
         elif isinstance(event, TrackLost):
             losses = seen[TrackLost]
-            if losses <= _MOST_LOSSES or losses < seen[PoseFrame] / _MOST_LOSSES:  # with other units in every frame
+            if losses <= _MOST_LOSSES or losses < seen[PoseFrame] / _MOST_LOSSES:
                 out.print(f"  person {event.person} lost at {event.t_s:.2f} s")
         elif isinstance(event, SourceLost):
             out.warn(f"the source was lost at {event.t_s:.2f} s: {event.reason}")

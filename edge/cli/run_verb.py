@@ -38,7 +38,7 @@ _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
 
-_HARDLY = 9  # refused frames for each pose: a run of nothing else, whose first frame may pass
+_HARDLY = 9  # refused frames for each pose, with more of which hardly anything is lifted: a first frame may always pass
 _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 _DOUBTS: dict[Doubt, str] = {
@@ -215,7 +215,7 @@ def command(
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
     if stats.refused > _HARDLY * stats.poses:
-        out.warn("nothing was lifted: every frame was refused" if not stats.poses else "hardly anything was lifted")
+        out.warn("hardly anything was lifted" if stats.poses else "nothing was lifted: every frame was refused")
         return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
