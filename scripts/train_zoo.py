@@ -6,7 +6,7 @@ Each stage starts from the averaged weights of another, which stay as they are: 
 time, and that as the stem of a PoseMoE, so that most of the people are seen where a frame costs least. A stage gets its share
 of the minutes. On a GPU, which one training does not fill, stages that start from the same ones train together. The averaged
 weights of a stage are kept in half precision, small enough to be committed, and a call without the state of a training goes on
-from them.
+from them. Complete ones are moved to ``runtime/zoo``, where a later stage finds them too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.dataset import open_motion
+from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.presets import find_preset
 from posemoe_edge.edge.training.inflate import start_from
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
@@ -33,7 +34,9 @@ from posemoe_edge.edge.training.train import train
 from posemoe_edge.edge.training.training_file import TrainingHistory, training_path
 from posemoe_edge.export.reference import WEIGHTS, save_reference
 from posemoe_edge.runtime.artefact.atomic import write_together
+from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.files import record_bytes
+from posemoe_edge.runtime.artefact.locate import ZOO
 from rich.console import Console
 from safetensors.torch import load, save
 
@@ -126,7 +129,8 @@ def main() -> None:
     until_s = time.monotonic() + 60 * (arguments.stop_after or arguments.minutes)
 
     def left() -> float:
-        return (until_s - time.monotonic()) / 60
+        seconds: float = until_s - time.monotonic()
+        return seconds / 60
 
     waves = plan(arguments.minutes, arguments.sizes, together=together > 1)
     if arguments.only:
@@ -171,9 +175,12 @@ def _train(stage: Stage, minutes: float, left: float, arguments: argparse.Namesp
         start, origin = None, None
     else:
         source = out / f"{stage.start}.safetensors"
-        start, origin = start_from(source if source.is_file() else _unpack(stage.start, out) or source, preset.config)
+        if not source.is_file():
+            source = _unpack(stage.start, out) or ZOO / stage.start / REFERENCE
+        start, origin = start_from(source, preset.config)
 
-    dataset, validation = open_motion(arguments.data, "train"), open_motion(arguments.data, "val")
+    dataset = open_motion(arguments.data, "train")
+    validation = [clip for clip in open_motion(arguments.data, "val") if isinstance(clip, Clip)]
     minutes_of_motion = sum(map(len, dataset)) / dataset[0].fps / 60
     console.print(
         f"{stage.preset}: {len(dataset)} clips, {minutes_of_motion:.0f} minutes of motion, on a {'GPU' if on_gpu else 'CPU'}"
