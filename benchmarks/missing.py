@@ -2,14 +2,16 @@
 
 This experiment follows no paper's figure. From exact keypoints it removes a random share of the joints of each frame, a share
 of whole frames, or one limb at a time, in bursts of a second with a second between them. Missing joints are encoded in one of
-three ways:
+four ways:
 
     confidence   as in training: a missing joint is (0, 0) with confidence 0
+    memory       as a pipeline does it: the joint's last detected position for a moment, with less and less confidence
     nothing      the same with confidence 1 everywhere, as if the joint were detected in the middle of the image
     held         the joint's last detected position, with confidence 1, as a robot without a confidence channel would do it
 
 Errors are over all frames and joints, and over the missing joints alone. A joint that is missing at a lower share is also
-missing at a higher one. A joint that was not detected yet is at (0, 0) in every encoding.
+missing at a higher one. A joint that was not detected yet is at (0, 0) in every encoding. "nothing" and "held" also claim to
+see the joints outside the picture.
 
 Run: python benchmarks/missing.py --data cmu_h36m17.npz [--weights NAME=FILE ...] [--split test] [--clips N] [--device cpu]
      [--json FILE] [--plot FILE]
@@ -29,13 +31,15 @@ from posemoe_edge.edge.evaluation import compute_metrics
 from posemoe_edge.edge.lifting import lift_sequence
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.plotting import Lines
+from posemoe_edge.runtime.pose.joint_memory import JointMemory
+from posemoe_edge.runtime.pose.keypoints import Keypoints
 from posemoe_edge.runtime.pose.metrics import mpjpe
 
 Mask = NDArray[np.bool_]
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 BURST_S = 1.0
-ENCODINGS = ("confidence", "nothing", "held")
+ENCODINGS = ("confidence", "memory", "nothing", "held")
 
 
 def missing_mask(sequence: PoseSequence, what: str, share: float) -> Mask:
@@ -60,7 +64,11 @@ def encode_missing(sequence: PoseSequence, mask: Mask, encoding: str) -> PoseSeq
         frame = np.where(mask, -1, np.arange(len(sequence))[:, None])
         last = np.maximum.accumulate(frame, axis=0)  # (T, J) the last frame that has the joint, -1 for none
         keypoints = np.take_along_axis(keypoints, last.clip(min=0)[..., None], axis=0)
-    if encoding != "confidence":
+    if encoding == "memory":
+        memory, times_s = JointMemory(), np.cumsum(sequence.dt_s, dtype=np.float64)
+        frames = (Keypoints.from_normalised(points) for points in keypoints)
+        keypoints = np.stack([memory.fill(frame, t_s).points for frame, t_s in zip(frames, times_s.tolist(), strict=True)])
+    if encoding in ("nothing", "held"):
         keypoints[..., 2] = 1
     return replace(sequence, keypoints=keypoints)
 

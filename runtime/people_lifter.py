@@ -12,6 +12,7 @@ from .arrays import F32
 from .errors import FrameError
 from .events import FrameRefused
 from .model import Model
+from .pose.joint_memory import HOLD_S, JointMemory, check_hold
 from .pose.keypoints import Keypoints
 from .pose.skeleton import H36M17
 from .pose.smoothing import SMOOTHING, Smooth, Smoother
@@ -27,6 +28,7 @@ class _Person:
     stream: Stream
     mirrored: Stream | None
     smoother: Smoother | None
+    memory: JointMemory
 
     def frames(self, normalised: F32) -> dict[Stream, F32]:
         """What each of the person's streams is fed."""
@@ -47,11 +49,12 @@ class PeopleLifter:
     Args:
         model: has a stream for each person.
         smooth: the level of smoothing.
+        hold_s: how long joints that a detector loses stay where they were; 0 is not at all.
         flip: also lift the mirrored keypoints, in streams of their own in the same launch, and average both poses.
     """
 
-    def __init__(self, model: Model, *, smooth: Smooth = "off", flip: bool = False) -> None:
-        self.model, self.flip, self._level = model, flip, SMOOTHING[smooth]
+    def __init__(self, model: Model, *, smooth: Smooth = "off", hold_s: float = HOLD_S, flip: bool = False) -> None:
+        self.model, self.flip, self._level, self.hold_s = model, flip, SMOOTHING[smooth], check_hold(hold_s)
         self._people: dict[int, _Person] = {}
         self._seen_s: dict[int, float] = {}
 
@@ -68,7 +71,7 @@ class PeopleLifter:
         reset_after_s = self.model.gaps.reset_after_s
         smoother = None if self._level is None else Smoother(self._level, reset_after_s=reset_after_s)
         mirrored = self.model.stream(person=person) if self.flip else None
-        self._people[person] = _Person(self.model.stream(person=person), mirrored, smoother)
+        self._people[person] = _Person(self.model.stream(person=person), mirrored, smoother, JointMemory(self.hold_s))
         return True
 
     @property
@@ -116,6 +119,10 @@ class PeopleLifter:
             person: points if (smoother := smoothers[person]) is None else _smoothed(points, smoother, t_s)
             for person, points in keypoints.items()
         }
+
+    def hold_joints(self, t_s: float, keypoints: Mapping[int, Keypoints]) -> dict[int, Keypoints]:
+        """The keypoints of a frame, with joints that were just lost where they were."""
+        return {person: self._people[person].memory.fill(points, t_s) for person, points in keypoints.items()}
 
     def lift(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
         """The poses by person, and whose keypoints were refused."""

@@ -28,6 +28,7 @@ from .model import Model
 from .people_finder import PeopleFinder
 from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
+from .pose.joint_memory import HOLD_S
 from .pose.plausibility import BoneCheck
 from .pose.smoothing import Smooth
 from .run_stats import RunCounter, RunStats
@@ -62,10 +63,11 @@ class Pipeline:
             known; "off" gives it the picture as it is.
         stature_m: of everybody in the picture, if it is known: their positions are scaled by it.
         smooth: filters keypoints before the model and poses after it: "off", "light" or "strong".
+        hold_s: how long a joint that the detector loses stays where it was for the model, less and less sure; 0 is not at all.
         flip: also lift the mirrored person, and average.
 
     Raises:
-        UsageError: a stature that nobody has.
+        UsageError: a stature that nobody has, or a negative ``hold_s``.
         MissingError: the source yields pictures, no detector is given and the default one is not installed.
     """
 
@@ -82,6 +84,7 @@ class Pipeline:
         view: Literal["auto", "off"] = "auto",
         stature_m: float | None = None,
         smooth: Smooth = "off",
+        hold_s: float = HOLD_S,
         flip: bool = False,
     ) -> None:
         self.source, self.model = source, model
@@ -92,7 +95,7 @@ class Pipeline:
         self._sight = self._open_sight(None)
         self._bones = BoneCheck()
         self.smooth = smooth
-        self.lifter = PeopleLifter(model, smooth=smooth, flip=flip)
+        self.lifter = PeopleLifter(model, smooth=smooth, hold_s=hold_s, flip=flip)
         self._group = SinkGroup(())
         self._next_model: Model | None = None
         if not isinstance(source, str) and source.pictures:
@@ -222,6 +225,7 @@ class Pipeline:
             camera=sight.camera,
             graph=self.model.identity,
             smooth=self.smooth,
+            hold_s=self.lifter.hold_s,
             flip=self.lifter.flip,
         )
 
@@ -296,7 +300,7 @@ class Pipeline:
             with self._times.stage("smooth"):
                 keypoints = self.lifter.smooth_keypoints(t_s, keypoints)
         with self._times.stage("view"):
-            normalised = self._sight.see(t_s, keypoints)
+            normalised = self._sight.see(t_s, self.lifter.hold_joints(t_s, keypoints))
         with self._times.stage("lift"):
             lifted, refused = self.lifter.lift(t_s, normalised)
         with self._times.stage("root"):

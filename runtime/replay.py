@@ -15,7 +15,7 @@ from .errors import SourceError, UsageError
 from .events import Event, PoseFrame
 from .model import Model
 from .pipeline import Pipeline
-from .ros.replay import recorded_view
+from .ros.replay import recorded_hold_s, recorded_view
 from .sinks.base import Sink
 from .sources.base import BaseSource, People, SourceInfo
 from .sources.mcap import KEYPOINTS_TOPIC, McapSource
@@ -123,6 +123,7 @@ def replay(
         model,
         camera=recorded_view(run),
         view="auto" if run.get("view_from") != "none" else "off",
+        hold_s=recorded_hold_s(run),
         flip=run.get("flip") == "True",
     )
     pipeline.run(sinks, on_event=see)

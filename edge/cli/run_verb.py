@@ -20,6 +20,7 @@ from ...runtime.live_status import LiveStatus
 from ...runtime.metrics_server import FORM, MetricsServer
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
+from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
 from ...runtime.pose.types import Doubt
 from ...runtime.run_stats import RunStats
@@ -63,6 +64,14 @@ _DOUBTS: dict[Doubt, str] = {
 @click.option(
     "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
 )
+@click.option(
+    "--hold",
+    type=float,
+    default=HOLD_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long joints that the detector loses stay where they were; 0 is not at all.",
+)
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
 @click.option(
     "--sink",
@@ -99,6 +108,7 @@ def command(
     detector: str | None,
     tracker: str,
     smooth: Smooth,
+    hold: float,
     flip: bool,
     sink: tuple[str, ...],
     frames: int | None,
@@ -149,6 +159,7 @@ def command(
             view=view,
             stature_m=stature,
             smooth=smooth,
+            hold_s=hold,
             flip=flip,
         )
         total = opened.info.frames

@@ -78,6 +78,7 @@ def run_record(run: RunInfo) -> dict[str, str]:
         "view_from": run.view_from,
         "graph": run.graph,
         "smooth": run.smooth,
+        "hold_s": run.hold_s,
         "flip": run.flip,
     }
     if run.source.fps is not None:
@@ -91,6 +92,12 @@ def recorded_fps(record: Mapping[str, str]) -> float | None:
     """The nominal frame rate of the source that was recorded."""
     with parsing("the recorded rate", expected="one of posemoe-edge", error=SourceError):
         return float(record["fps"]) if "fps" in record else None
+
+
+def recorded_hold_s(record: Mapping[str, str]) -> float:
+    """How long lost joints were held; recordings of before that have no entry."""
+    with parsing("the recorded hold_s", expected="one of posemoe-edge", error=SourceError):
+        return float(record.get("hold_s", 0))
 
 
 def recorded_camera(record: Mapping[str, str]) -> Camera | None:

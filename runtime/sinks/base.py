@@ -26,7 +26,7 @@ class RunInfo:
             which knows the camera.
         camera: that sees the people, as far as it is known.
         graph: identifies the graph that lifts them: its sha256, or the path of a standalone ONNX file.
-        smooth, flip: what the pipeline does besides.
+        smooth, hold_s, flip: what the pipeline does besides.
     """
 
     source: SourceInfo
@@ -39,6 +39,7 @@ class RunInfo:
     camera: Camera | FieldOfView | None = None
     graph: str = ""
     smooth: Smooth = "off"
+    hold_s: float = 0.0
     flip: bool = False
 
 

@@ -177,7 +177,7 @@ def test_nothing_missing_is_the_exact_sequence(run: Any, weights: Any, tiny_lift
     result = run("missing", *weights("retention"))
     clean = error_mm(tiny_lifter("retention"), exact)
     for what in ("joints", "frames"):
-        for encoding in ("confidence", "nothing", "held"):
+        for encoding in ("confidence", "memory", "nothing", "held"):
             row = row_of(result, missing=what, requested_percent=0, encoding=encoding)
             assert row["mpjpe_mm"] == pytest.approx(clean, abs=ROUNDED) and row["mpjpe_of_missing_mm"] is None
     assert row_of(result, missing="joints", requested_percent=40, encoding="confidence")["percent"] == pytest.approx(40, abs=4)
@@ -186,13 +186,15 @@ def test_nothing_missing_is_the_exact_sequence(run: Any, weights: Any, tiny_lift
     )
 
 
-def test_missing_joints_are_encoded_in_three_ways(exact: list[PoseSequence]) -> None:
+def test_missing_joints_are_encoded_in_four_ways(exact: list[PoseSequence]) -> None:
     benchmark, sequence = module("missing"), exact[0]
     mask = np.zeros((len(sequence), 17), bool)
     mask[10:20, 3] = mask[:5, 7] = True
-    by_confidence, nothing, held = (
-        benchmark.encode_missing(sequence, mask, encoding).keypoints for encoding in ("confidence", "nothing", "held")
+    by_confidence, memory, nothing, held = (
+        benchmark.encode_missing(sequence, mask, encoding).keypoints for encoding in benchmark.ENCODINGS
     )
+    assert (memory[10:20, 3, :2] == sequence.keypoints[9, 3, :2]).all() and (np.diff(memory[9:20, 3, 2]) < 0).all()
+    assert not memory[:5, 7].any() and (memory[~mask] == sequence.keypoints[~mask]).all()
     assert not by_confidence[mask].any() and (by_confidence[~mask] == sequence.keypoints[~mask]).all()
     assert not nothing[mask][:, :2].any() and (nothing[..., 2] == 1).all()
     assert (held[10:20, 3, :2] == sequence.keypoints[9, 3, :2]).all() and (held[20:, 3] == sequence.keypoints[20:, 3]).all()

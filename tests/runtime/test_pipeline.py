@@ -36,6 +36,7 @@ from posemoe_edge.runtime import (
 )
 from posemoe_edge.runtime.arrays import F32, ImageBgr
 from posemoe_edge.runtime.detectors import Detection, Region
+from posemoe_edge.runtime.pose.joint_memory import JointMemory
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
 from posemoe_edge.runtime.sinks import BaseSink, RunInfo
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
@@ -150,6 +151,35 @@ def test_poses_are_those_of_streams_and_carry_their_person(model: Model, people_
                 expected = streams[person].step(event.keypoints[person].normalised(), t=event.t_s)
                 np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=1e-5)
                 assert pose.person == person
+
+
+def without_joint(frame: People, joint: int) -> People:
+    """The frame, with one joint of everybody not seen."""
+    points = {person: keypoints.points.copy() for person, keypoints in frame.keypoints.items()}
+    for of_person in points.values():
+        of_person[joint] = 0
+    return People(frame.t_s, {person: Keypoints.from_normalised(of_person) for person, of_person in points.items()})
+
+
+def test_joints_that_flicker_are_held_for_the_model_and_passed_on_as_they_were_seen(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(i, 0) for i in range(8)]
+    frames[3:5] = [without_joint(frame, 13) for frame in frames[3:5]]
+    memory, held, missing = JointMemory(), model.stream(), model.stream()
+    with_memory = [event for event in Pipeline(ListSource(frames), model) if isinstance(event, PoseFrame)]
+    without = [event for event in Pipeline(ListSource(frames), model, hold_s=0) if isinstance(event, PoseFrame)]
+    for number, (frame, ours, plain) in enumerate(zip(frames, with_memory, without, strict=True)):
+        fed = memory.fill(frame.keypoints[0], frame.t_s)
+        np.testing.assert_array_equal(ours.poses[0].xyz_m, held.step(fed.normalised(), t=frame.t_s).xyz_m)
+        np.testing.assert_array_equal(plain.poses[0].xyz_m, missing.step(frame.keypoints[0].normalised(), t=frame.t_s).xyz_m)
+        assert (ours.keypoints[0].score[13] == 0) == (number in (3, 4)) and ours.poses[0].score[13] > 0
+    with pytest.raises(UsageError, match="held for -1 s"):
+        Pipeline(ListSource(frames), model, hold_s=-1)
+
+
+def test_a_person_who_comes_again_remembers_no_joints(model: Model, people_at: PeopleAt) -> None:
+    frames = [people_at(0, 0), without_joint(people_at(26, 0), 13)]  # half a second later: forgotten
+    events = [event for event in Pipeline(ListSource(frames), model, hold_s=9) if isinstance(event, PoseFrame)]
+    assert events[1].poses[0].score[13] == 0
 
 
 def test_a_bad_frame_of_one_person_costs_the_others_nothing(model: Model, people_at: PeopleAt) -> None:

@@ -20,6 +20,7 @@ from posemoe_edge.runtime.replay import open_recording, replay
 from posemoe_edge.runtime.ros.replay import keypoints_text, recorded_frame
 from posemoe_edge.runtime.sinks import open_sink
 from posemoe_edge.runtime.sources import SyntheticSource
+from posemoe_edge.runtime.sources.iterable import IterableSource
 
 PEOPLE, FRAMES = 2, 40
 
@@ -39,6 +40,16 @@ def test_a_replay_has_the_same_poses_bit_for_bit(tmp_path: Path, model: Model, o
     report = replay(open_recording(str(tmp_path / "run.mcap")), model)
     assert report.identical and report.same_graph and report.same_engine and report.first is None
     assert (report.frames, report.poses, report.equal, report.max_mm) == (FRAMES, PEOPLE * FRAMES, PEOPLE * FRAMES, 0)
+
+
+@pytest.mark.parametrize("hold_s", [0.0, 0.05, 0.3])
+def test_joints_that_flicker_are_held_as_long_as_in_the_recorded_run(tmp_path: Path, model: Model, hold_s: float) -> None:
+    walk = list(SyntheticSource(people=PEOPLE, frames=FRAMES, noise_px=2))
+    for number, people in enumerate(walk):
+        for keypoints in people.keypoints.values():
+            keypoints.points[[number % 17, 13], 2] *= number % 5 == 0
+    Pipeline(IterableSource(walk, pictures=False), model, hold_s=hold_s).run([open_sink(f"mcap:{tmp_path / 'run.mcap'}")])
+    assert replay(open_recording(str(tmp_path / "run.mcap")), model).identical
 
 
 def test_a_recording_holds_the_very_poses(tmp_path: Path, model: Model) -> None:
