@@ -65,12 +65,7 @@ _DOUBTS: dict[Doubt, str] = {
     "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
 )
 @click.option(
-    "--hold",
-    type=float,
-    default=HOLD_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long joints that the detector loses stay where they were; 0 is not at all.",
+    "--hold", default=HOLD_S, show_default=True, metavar="SECONDS", help="How long joints that are lost stay where they were."
 )
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
 @click.option(
