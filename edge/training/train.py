@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..data.sequences import DatasetItem, evaluation_sequences
 from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
 from ..presets import Preset
+from ..scenes.scenes import SceneBatch
 from .distributed import first_process_decides, process_count, process_group
 from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
@@ -111,7 +113,12 @@ def train(
         eager = Update(lift, model, optimizers, recipe)
         update = GraphedUpdate(eager) if graphed else eager
 
-        def save(val_mpjpe_mm: float | None) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        sigma_factors: dict[str, float] | None = None
+        smoothed_loss, saved_s = float("nan"), 0.0
+
+        def save(batch: SceneBatch, val_mpjpe_mm: float | None = None) -> None:
+            nonlocal record, saved_s
             tensors = {
                 **_with_prefix("model", model.state_dict()),
                 **_with_prefix("average", averaged.state_dict()),
@@ -124,14 +131,24 @@ def train(
                 "gradients": expert_gradients(model),
             }
             save_training(out, averaged, tensors, history, preset=preset.name, record=record)
-            return record
+            saved_s = time.monotonic()
+
+        def measure_and_save(batch: SceneBatch) -> float | None:
+            """The validation error, saved with the weights; complete ones get their scale of sigma."""
+            nonlocal sigma_factors
+            val_mpjpe_mm = None
+            if validation_sequences:
+                val_mpjpe_mm = mean_error_mm(averaged, validation_sequences, block=recipe.frames)
+                if _progress(recipe, history) >= 1 and model.config.sigma:
+                    sigma_factors = calibrate_sigma(averaged, validation_sequences, block=recipe.frames)
+            history.curve.append([history.updates, None if math.isnan(smoothed_loss) else smoothed_loss, val_mpjpe_mm])
+            save(batch, val_mpjpe_mm)
+            return val_mpjpe_mm
 
         out.parent.mkdir(parents=True, exist_ok=True)
         state = None
-        sigma_factors: dict[str, float] | None = None
         began_s = saved_s = time.monotonic()
-        earlier_s, smoothed_loss, first_update = history.seconds, float("nan"), history.updates
-        record: dict[str, Any] = {}
+        earlier_s, first_update = history.seconds, history.updates
         while (progress := _progress(recipe, history)) < 1:
             set_rate(optimizers, schedule(progress))
             ema_weight = 1 / max(1.0, recipe.average * history.updates / max(progress, 1e-9))
@@ -145,8 +162,7 @@ def train(
             history.updates += 1
             if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
                 began_s = saved_s = time.monotonic()
-            is_first_loss = smoothed_loss != smoothed_loss
-            smoothed_loss = loss if is_first_loss else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
+            smoothed_loss = loss if math.isnan(smoothed_loss) else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
             now_s = time.monotonic()
             history.seconds = earlier_s + now_s - began_s
             share_done = _progress(recipe, history)
@@ -154,17 +170,17 @@ def train(
             if rank == 0:
                 val_mpjpe_mm = None
                 if over or now_s - saved_s >= 60 * save_every_minutes:
-                    if validation_sequences:
-                        val_mpjpe_mm = mean_error_mm(averaged, validation_sequences, block=recipe.frames)
-                    if share_done >= 1 and model.config.sigma and validation_sequences:
-                        sigma_factors = calibrate_sigma(averaged, validation_sequences, block=recipe.frames)
-                    history.curve.append([history.updates, smoothed_loss, val_mpjpe_mm])
-                    record, saved_s = save(val_mpjpe_mm), time.monotonic()
+                    if over:
+                        save(batch)  # measuring takes long, and may be cut off
+                    val_mpjpe_mm = measure_and_save(batch)
                 frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
                 frames_per_second = frames / max(now_s - began_s, 1e-9)
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
             if first_process_decides(over, device):
                 break
+        measured_updates = history.curve[-1][0] if history.curve else 0
+        if rank == 0 and _progress(recipe, history) >= 1 and history.updates != measured_updates:
+            measure_and_save(next(batches)[0])  # an earlier run was cut off while it measured
         return record or _record(recipe, dataset, model, history, None, origin)
 
 

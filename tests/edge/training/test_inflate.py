@@ -115,7 +115,7 @@ def test_the_trunk_of_a_posemoe_with_a_stem_is_the_stem_but_for_what_it_tells_th
 
 def test_an_mlp_over_time_becomes_the_stem_of_a_posemoe_over_time() -> None:
     torch.manual_seed(0)
-    over_time = {"mixer": RetentionConfig(), "window": None, "heads": 2, "view": "person", "sigma": True}
+    over_time: dict[str, Any] = {"mixer": RetentionConfig(), "window": None, "heads": 2, "view": "person", "sigma": True}
     mlp = build(FrameConfig(dim=24, layers=2, mix_dim=16, **over_time)).eval()
     model = inflate(mlp, replace(TRUNK, stem=24, **over_time)).eval()
     assert isinstance(model, PoseMoE)

@@ -265,6 +265,27 @@ def test_a_resumed_training_has_the_saved_weights_and_optimizer_states(
     assert {name.partition(".")[0] for name in saved[0]} == {"model", "average", "optimizer"}
 
 
+def test_weights_are_kept_before_they_are_measured_and_measured_later(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "tiny.safetensors"
+
+    def cut_off(*arguments: Any, **options: Any) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module, "mean_error_mm", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, clips, out=out, recipe=SHORT, validation=clips[:1])
+    kept, history = load_training(out, TINY.build(), dataclasses.asdict(SHORT)) or ({}, None)
+    assert history is not None and history.updates == SHORT.updates and not history.curve
+    record = train(TINY, clips, out=out, recipe=SHORT, validation=clips[:1])
+    assert record["updates"] == SHORT.updates and record["val_mpjpe_mm"] > 0 and len(record["curve"]) == 1
+    again = load_training(out, TINY.build(), dataclasses.asdict(SHORT))
+    assert again is not None and all(torch.equal(again[0][name], kept[name]) for name in kept if name.startswith("model."))
+    assert train(TINY, clips, out=out, recipe=SHORT, validation=clips[:1])["curve"] == record["curve"]  # once is enough
+
+
 def test_a_resumed_training_may_be_longer_but_not_of_another_recipe(tmp_path: Path, clips: list[Clip]) -> None:
     out = tmp_path / "tiny.safetensors"
     train(TINY, clips, out=out, recipe=SHORT)

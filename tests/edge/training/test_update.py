@@ -87,7 +87,7 @@ class TestOnAGpu:
         eager, graphed = build(CONFIGS[kind]).cuda(), build(CONFIGS[kind]).cuda()
         graphed.load_state_dict(eager.state_dict())
         assert can_be_graphed(graphed, RECIPE)
-        updates = updated(eager), GraphedUpdate(updated(graphed, capturable=True))
+        updates: list[Update | GraphedUpdate] = [updated(eager), GraphedUpdate(updated(graphed, capturable=True))]
         states: list[torch.Tensor | None] = [
             None if model.config.windowed else model.initial_state(ROWS) for model in (eager, graphed)
         ]
