@@ -4,12 +4,13 @@
     streams     1 to 1024 people in one launch: the runtime's step_batch, the launch alone, a floor
     mixers      the training form of retention and dssm against attention, bare and in whole networks: time and memory
     hummuss     a window of MotionBERT lifted for each frame against a step of HumMUSS, as in HumMUSS's figure 8
+    updates     an update of each lifter's training, operation by operation and replayed as a CUDA graph
 
 Each table is measured in its own process, and an engine is measured only if it has run a few frames in another process, so that
 a crash or a hang loses no other figure. A row is in the JSON file as soon as it is measured. --here measures in this process,
 for a profiler.
 
-Run: python benchmarks/gpu [--tables step,streams,mixers,hummuss] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
+Run: python benchmarks/gpu [--tables step,streams,mixers,hummuss,updates] [--device cuda|cpu] [--model ARTEFACT] [--frames 1000]
      [--streams 1,2,4 ...] [--lengths 81,243 ...] [--seconds 100] [--quick] [--here] [--json FILE] [--plot FILE]
 """
 
@@ -46,12 +47,14 @@ from gpu.figure import draw
 from gpu.streaming import step, streams
 from gpu.table import Report, Table, WarningNotes
 from gpu.training import hummuss, mixers
+from gpu.updates import updates
 
 TABLES: dict[str, Callable[[Table, argparse.Namespace], None]] = {
     "step": step,
     "streams": streams,
     "mixers": mixers,
     "hummuss": hummuss,
+    "updates": updates,
 }
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings", "pycuda", "numpy")
 DEFAULTS = {

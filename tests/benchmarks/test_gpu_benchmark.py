@@ -106,6 +106,18 @@ def test_an_engine_that_does_not_open_becomes_a_note_and_the_others_are_measured
         assert (row["step_batch_ms"] is None) == (row["engine"] == "eager")  # PyTorch has no step_batch of its own
 
 
+def test_updates_are_measured_for_each_lifter_and_replayed_on_a_gpu_alone(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("gpu.updates"), "ROWS", {"posemoe-retention-s": 256, "posemoe-attention-s": 1})
+    result = run("hummuss,updates", "--lengths", 4, "--people", 1)
+    rows = {row["preset"]: row for row in result["updates"]["rows"]}
+    assert {name: row["rows"] for name, row in rows.items()} == {"posemoe-retention-s": 2, "posemoe-attention-s": 1}
+    for row in rows.values():
+        assert row["eager_ms"] > 0 and row["replayed_ms"] is None and row["replayed over eager"] is None
+    assert result["updates"]["notes"] == ["random people on the device; drawing them is not part of an update"]
+
+
 def test_mixers_are_compared_with_attention_at_each_length(run: Callable[..., dict[str, Any]]) -> None:
     result = run("mixers,hummuss", "--lengths", "4,9", "--people", 1)
     rows = result["mixers"]["rows"]
