@@ -96,7 +96,7 @@ def stages(size: str) -> list[Stage]:
 
 SHARES = {"s": 0.7, "m": 0.3}
 TOGETHER = 8  # stages on a GPU
-SHORT = 30.0  # minutes: a shorter stage is measured at its end alone, since that would cost it too many of its last updates
+SHORT = 30.0  # minutes: a shorter stage is measured at its end alone, since measuring takes a minute
 
 
 def plan(minutes: float, sizes: Sequence[str], *, together: bool) -> list[list[tuple[Stage, float]]]:

@@ -147,7 +147,7 @@ def train(
 
         out.parent.mkdir(parents=True, exist_ok=True)
         state = None
-        began_s = saved_s = time.monotonic()
+        began_s = called_s = saved_s = time.monotonic()
         earlier_s, first_update = history.seconds, history.updates
         while (progress := _progress(recipe, history)) < 1:
             set_rate(optimizers, schedule(progress))
@@ -161,18 +161,19 @@ def train(
             averaging.update_parameters(model)
             history.updates += 1
             if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
-                began_s = saved_s = time.monotonic()
+                began_s = called_s = saved_s = time.monotonic()
             smoothed_loss = loss if math.isnan(smoothed_loss) else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
             now_s = time.monotonic()
             history.seconds = earlier_s + now_s - began_s
             share_done = _progress(recipe, history)
-            over = share_done >= 1 or (minutes is not None and now_s - began_s >= 60 * minutes)
+            over = share_done >= 1 or (minutes is not None and now_s - called_s >= 60 * minutes)
             if rank == 0:
                 val_mpjpe_mm = None
                 if over or now_s - saved_s >= 60 * save_every_minutes:
                     if over:
                         save(batch)  # measuring takes long, and may be cut off
                     val_mpjpe_mm = measure_and_save(batch)
+                    began_s += time.monotonic() - now_s  # else short trainings spend their last, slowest updates on measuring
                 frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
                 frames_per_second = frames / max(now_s - began_s, 1e-9)
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))

@@ -181,6 +181,28 @@ def test_a_training_may_last_for_a_time_instead_of_updates(
     assert record["runs"] == 2 and record["minutes"] == pytest.approx(0.2, abs=0.02)
 
 
+def test_the_time_of_measuring_is_no_time_of_training(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [0.0]
+
+    def monotonic() -> float:
+        now_s[0] += 0.5
+        return now_s[0]
+
+    def measure_for_a_minute(*arguments: Any, **options: Any) -> float:
+        now_s[0] += 60
+        return 100.0
+
+    monkeypatch.setattr(train_module, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(train_module, "mean_error_mm", measure_for_a_minute)
+    recipe = dataclasses.replace(SHORT, updates=1, minutes=0.2)
+    record = train(TINY, clips, out=tmp_path / "a.safetensors", recipe=recipe, validation=clips[:1], save_every_minutes=0.05)
+    assert len(record["curve"]) > 2 and record["minutes"] == pytest.approx(0.2, abs=0.05)
+    unmeasured = train(TINY, clips, out=tmp_path / "b.safetensors", recipe=recipe)
+    assert record["updates"] == pytest.approx(unmeasured["updates"], abs=8)
+
+
 def test_a_training_goes_on_from_weights_and_history_alone(tmp_path: Path, clips: list[Clip]) -> None:
     train(TINY, clips, out=tmp_path / "a.safetensors", recipe=SHORT)
     model, _ = load_checkpoint(tmp_path / "a.safetensors")
