@@ -168,14 +168,14 @@ def train(
             share_done = _progress(recipe, history)
             over = share_done >= 1 or (minutes is not None and now_s - called_s >= 60 * minutes)
             if rank == 0:
+                frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
+                frames_per_second = frames / max(now_s - began_s, 1e-9)
                 val_mpjpe_mm = None
                 if over or now_s - saved_s >= 60 * save_every_minutes:
                     if over:
                         save(batch)  # measuring takes long, and may be cut off
                     val_mpjpe_mm = measure_and_save(batch)
                     began_s += time.monotonic() - now_s  # else short trainings spend their last, slowest updates on measuring
-                frames = (history.updates - first_update - 1) * recipe.rows * frames_per_row(model, recipe)
-                frames_per_second = frames / max(now_s - began_s, 1e-9)
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
             if first_process_decides(over, device):
                 break

@@ -64,6 +64,8 @@ def training_batches(
             windows = Scenes(bank, rows=together * recipe.rows, frames=frames, windows=True, view=view, seed=seed)
             for scenes in takewhile(windows_go_on, windows):
                 for first in range(0, together * recipe.rows, recipe.rows):
+                    if not windows_go_on():
+                        break
                     yield scenes.slice_rows(slice(first, first + recipe.rows)), False
         long = recipe.scene * recipe.frames
         for scenes in Scenes(bank, rows=recipe.rows, frames=long, windows=False, view=view, seed=seed):
