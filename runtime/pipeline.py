@@ -300,7 +300,7 @@ class Pipeline:
             with self._times.stage("smooth"):
                 keypoints = self.lifter.smooth_keypoints(t_s, keypoints)
         with self._times.stage("view"):
-            normalised = self._sight.see(t_s, self.lifter.hold_joints(t_s, keypoints))
+            normalised = self._sight.see(t_s, self.lifter.hold_joints(t_s, keypoints), measured=keypoints)
         with self._times.stage("lift"):
             lifted, refused = self.lifter.lift(t_s, normalised)
         with self._times.stage("root"):

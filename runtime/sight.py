@@ -97,15 +97,22 @@ class Sight:
             return "graph"
         return "runtime" if self._look and self.camera is not None else "none"
 
-    def see(self, t_s: float, people: Mapping[int, Keypoints]) -> dict[int, F32]:
+    def see(
+        self, t_s: float, people: Mapping[int, Keypoints], *, measured: Mapping[int, Keypoints] | None = None
+    ) -> dict[int, F32]:
         """Person -> the (17, 3) keypoints of a frame as the lifter takes them.
+
+        Args:
+            people: everybody in the frame; some of their joints may be held from an earlier one.
+            measured: the same without those: only what was seen now says where a person is. None if nothing is held.
 
         Raises:
             UsageError: the picture has another aspect than the camera.
             FrameError: the skeleton cannot be converted.
         """
         self._seen = {}
-        return {person: self._see(t_s, person, keypoints) for person, keypoints in people.items()}
+        measured = measured or people
+        return {person: self._see(t_s, person, keypoints, measured[person]) for person, keypoints in people.items()}
 
     def place(self, poses: Mapping[int, Pose]) -> dict[int, Pose]:
         """The poses in the axes of the camera, with their positions. Poses of people without a camera stay as they are."""
@@ -135,7 +142,7 @@ class Sight:
         self._tracks.pop(person, None)
         self._seen.pop(person, None)
 
-    def _see(self, t_s: float, person: int, keypoints: Keypoints) -> F32:
+    def _see(self, t_s: float, person: int, keypoints: Keypoints, measured: Keypoints) -> F32:
         if keypoints.size is None:
             return keypoints.normalised(recipe=self._recipe)
         size = keypoints.size
@@ -147,6 +154,8 @@ class Sight:
         points_px = camera.undistorted(keypoints).in_h36m(self._recipe)
         rays = camera.rays(points_px)
         normalised, axes = look_at(rays, gravity=camera.gravity) if self._look else (None, None)
+        if measured is not keypoints:
+            rays = np.where((measured.in_h36m(self._recipe)[:, 2] == 0)[:, None], rays * (1, 1, 0), rays)
         self._seen[person] = SeenFrame(t_s, rays, camera, axes)
         if normalised is not None:
             return normalised

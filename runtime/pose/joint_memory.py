@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..arrays import F64
 from ..errors import UsageError
-from .keypoints import Keypoints
+from .keypoints import MOST_NORMALISED, MOST_SCORE, Keypoints
 
 HOLD_S = 0.3
 """A joint that was not seen for longer is missing."""
@@ -45,17 +45,17 @@ class JointMemory:
         if not self.hold_s:
             return keypoints
         points, last = keypoints.points, self._last
-        if (points[:, 2] > 0).all() and np.isfinite(points.sum()):  # almost always
-            self._last, self._seen_s = keypoints, np.full(len(points), t_s)
-            return keypoints
-        seen: NDArray[np.bool_] = (points[:, 2] > 0) & np.isfinite(points).all(axis=1)
+        most = MOST_NORMALISED * (1 if keypoints.size is None else keypoints.size.width_px)
+        score = points[:, 2]
+        # What the model would refuse is not kept: it would cost every frame in which it is held. nan is in no range.
+        seen: NDArray[np.bool_] = (score > 0) & (score <= MOST_SCORE) & (np.abs(points[:, :2]) <= most).all(axis=1)
         if last is None or last.skeleton != keypoints.skeleton or last.size != keypoints.size:
-            self._last, self._seen_s = keypoints, np.where(seen, t_s, -np.inf)
+            self._last, self._seen_s = replace(keypoints, points=points.copy()), np.where(seen, t_s, -np.inf)
             return keypoints
         age_s = t_s - self._seen_s
         held = (points[:, 2] == 0) & (age_s <= self.hold_s)
         self._seen_s = np.where(seen, t_s, self._seen_s)
-        self._last = replace(keypoints, points=np.where(seen[:, None], points, last.points))
+        self._last = replace(last, points=np.where(seen[:, None], points, last.points))
         if not held.any():
             return keypoints
         filled = points.copy()

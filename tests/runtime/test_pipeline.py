@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from posemoe_edge.runtime import (
     CheckFailedError,
     Event,
+    FieldOfView,
     FrameRefused,
     GapPolicy,
     ImageSize,
@@ -39,7 +40,7 @@ from posemoe_edge.runtime.detectors import Detection, Region
 from posemoe_edge.runtime.pose.joint_memory import JointMemory
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
 from posemoe_edge.runtime.sinks import BaseSink, RunInfo
-from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo
+from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo, SyntheticSource
 from posemoe_edge.runtime.sources.base import SourceItem
 from posemoe_edge.runtime.sources.iterable import IterableSource
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
@@ -174,6 +175,16 @@ def test_joints_that_flicker_are_held_for_the_model_and_passed_on_as_they_were_s
         assert (ours.keypoints[0].score[13] == 0) == (number in (3, 4)) and ours.poses[0].score[13] > 0
     with pytest.raises(UsageError, match="held for -1 s"):
         Pipeline(ListSource(frames), model, hold_s=-1)
+
+
+def test_a_position_is_not_measured_by_joints_that_are_held() -> None:
+    walk = list(SyntheticSource(frames=8))
+    for people in walk[5:]:
+        people.keypoints[0].points[:, 2] = 0
+    events = Pipeline(ListSource(walk), load(), camera=FieldOfView(70.0))
+    roots = [event.poses[0].root for event in events if isinstance(event, PoseFrame)]
+    held_s = [None if root is None else root.held_s for root in roots]
+    assert held_s[:5] == [0] * 5 and held_s[5:] == pytest.approx([0.02, 0.04, 0.06])
 
 
 def test_a_person_who_comes_again_remembers_no_joints(model: Model, people_at: PeopleAt) -> None:

@@ -77,6 +77,23 @@ def test_what_is_not_finite_is_neither_kept_nor_changed() -> None:
     assert memory.fill(person(320, lost=(WRIST,)), 0.04).points[WRIST, 0] == 300
 
 
+def test_what_a_model_refuses_is_not_held() -> None:
+    for column, value in ((2, 5.0), (0, 1e9), (0, math.inf)):
+        memory = JointMemory()
+        memory.fill(person(300), 0.0)
+        bad = person(310)
+        bad.points[WRIST, column] = value
+        memory.fill(bad, 0.02)
+        assert memory.fill(person(320, lost=(WRIST,)), 0.04).points[WRIST, 0] == 300
+
+
+def test_a_source_may_reuse_its_array() -> None:
+    memory, frame = JointMemory(), person(300)
+    memory.fill(frame, 0.0)
+    frame.points[WRIST] = 0
+    assert memory.fill(frame, 0.02).points[WRIST, 0] == 300
+
+
 def test_without_a_time_nothing_is_held_and_a_negative_one_is_refused() -> None:
     memory = JointMemory(0.0)
     memory.fill(person(), 0.0)
