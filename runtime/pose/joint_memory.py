@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..arrays import F64
 from ..errors import UsageError
-from .keypoints import MOST_NORMALISED, MOST_SCORE, Keypoints
+from .keypoints import MOST_NORMALISED, MOST_SCORE, ImageSize, Keypoints
+from .skeleton import Skeleton
 
 HOLD_S = 0.3
 """A joint that was not seen for longer is missing."""
@@ -33,7 +34,8 @@ class JointMemory:
 
     def __init__(self, hold_s: float = HOLD_S) -> None:
         self.hold_s = check_hold(hold_s)
-        self._last: Keypoints | None = None
+        self._kind: tuple[Skeleton, ImageSize | None] | None = None  # of the last frame
+        self._points: NDArray[np.floating] = np.zeros((0, 3))  # (J, 3) each joint as it was last seen
         self._seen_s: F64 = np.zeros(0)  # (J,) when each joint was last seen
 
     def fill(self, keypoints: Keypoints, t_s: float) -> Keypoints:
@@ -44,24 +46,20 @@ class JointMemory:
         """
         if not self.hold_s:
             return keypoints
-        points, last = keypoints.points, self._last
+        points, score, kind = keypoints.points, keypoints.score, (keypoints.skeleton, keypoints.size)
         most = MOST_NORMALISED * (1 if keypoints.size is None else keypoints.size.width_px)
-        score = points[:, 2]
         # What the model would refuse is not kept: it would cost every frame in which it is held. nan is in no range.
         seen: NDArray[np.bool_] = (score > 0) & (score <= MOST_SCORE) & (np.abs(points[:, :2]) <= most).all(axis=1)
-        if last is None or last.skeleton != keypoints.skeleton or last.size != keypoints.size:
-            self._last, self._seen_s = replace(keypoints, points=points.copy()), np.where(seen, t_s, -np.inf)
+        if seen.all() or kind != self._kind:
+            self._kind, self._points, self._seen_s = kind, points.copy(), np.where(seen, t_s, -np.inf)
             return keypoints
         age_s = t_s - self._seen_s
-        held = (points[:, 2] == 0) & (age_s <= self.hold_s)
-        self._seen_s = np.where(seen, t_s, self._seen_s)
-        self._last = replace(last, points=np.where(seen[:, None], points, last.points))
-        if not held.any():
-            return keypoints
+        held = (score == 0) & (age_s <= self.hold_s)
         filled = points.copy()
-        filled[held] = last.points[held]
+        filled[held] = self._points[held]
         filled[held, 2] *= np.exp(-age_s[held] / _FADE_S)
-        return replace(keypoints, points=filled)
+        self._points, self._seen_s = np.where(seen[:, None], points, self._points), np.where(seen, t_s, self._seen_s)
+        return replace(keypoints, points=filled) if held.any() else keypoints
 
 
 def check_hold(hold_s: float) -> float:
