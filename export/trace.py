@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ..runtime.artefact.manifest import POSE_WITH_SIGMA, State
 from ..runtime.artefact.manifest import Tensor as TensorSpec
 from ..runtime.errors import ArtefactError, UsageError
+from .batch_axis import TRACED_STREAMS, free_batch
 from .lifter import ExportableLifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
-MAX_STREAMS = 1024
 UNITS = {"metres": "metres", "image": "half the picture's width, times a factor of each clip,"}
 NORMALISED = {"image": "normalised by the picture's size", "person": "normalised by the camera"}
 SIGMA = "; then the standard deviation, the root mean square of the joint's distance from the truth"
@@ -74,8 +74,9 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
     """
     config = model.config
     inputs, outputs, _ = interface(model, chunk)
-    batch = torch.export.Dim("B", min=1, max=MAX_STREAMS)
-    example: tuple[Tensor, ...] = tuple(torch.zeros(2, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs)
+    example: tuple[Tensor, ...] = tuple(
+        torch.zeros(TRACED_STREAMS, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs
+    )
     if model.state_shape is None:
         graph: nn.Module = WindowGraph(model)
     else:
@@ -94,7 +95,6 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
             opset_version=OPSET,
             input_names=[t.name for t in inputs],
             output_names=[t.name for t in outputs],
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
             external_data=False,
             optimize=False,
             verbose=False,
@@ -102,6 +102,7 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
     if program is None:
         raise ArtefactError("the exporter made no graph", expected="an ONNX program")
     _fold(program.model)
+    free_batch(program.model)
     return program.model_proto
 
 
