@@ -62,7 +62,7 @@ class StatefulMode(ExecutionMode):
 
     def packed_state(self) -> Tensor:
         """(B, M, *state_shape) after the call."""
-        return torch.stack(self.next_states, dim=1)
+        return torch.cat(self.next_states, dim=1).unflatten(1, (len(self.next_states), -1))  # a stack, in fewer operations
 
 
 class ChunkMode(StatefulMode):
@@ -83,7 +83,8 @@ class StepMode(StatefulMode):
 
     def __init__(self, timing: Timing, state: Tensor, mixers: list[Mixer]) -> None:
         super().__init__(timing)
-        self.decayed_states = type(mixers[0]).decay_state(mixers, state, timing).unbind(1)
+        decayed = type(mixers[0]).decay_state(mixers, state, timing)
+        self.decayed_states = decayed.flatten(1, 2).split(decayed.shape[2], dim=1)  # M times (B, *state_shape)
 
     def mix(self, mixer: Mixer, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         y, next_state = mixer.update_state(q, k, v, self.decayed_states[len(self.next_states)], self.timing)

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...runtime.errors import UsageError
 from ...runtime.pose.skeleton import SKELETONS
@@ -67,8 +66,9 @@ class BoneRefinement(nn.Module):
         features = self.embed(seen) + self.position
         for feed, past in zip(self.feeds, self.pasts, strict=True):
             features, change = past(feed(features), torch.cat([bone, _length(bone)], dim=-1), mode)
-            bone = bone + change[..., :3]
-            bone = bone * (1 + change[..., 3:] / _length(bone).clamp(min=SHORTEST_M)).clamp(0.5, 2.0)
+            of_bone, of_length = change.split((3, 1), dim=-1)
+            bone = bone + of_bone
+            bone = bone * (1 + of_length / _length(bone).clamp(min=SHORTEST_M)).clamp(0.5, 2.0)
         return features, guess[..., self.root, None, :] + self.chains.to(bone.dtype) @ bone
 
     def zero_init_residual(self) -> None:
@@ -98,45 +98,51 @@ class PastDifference(nn.Module):
         self.gate = EndpointLinear(dim, 2 * heads)
         self.back = nn.Linear(VALUES * heads, dim)
         self.mixer = mixer
+        self.to_heads: Tensor
+        self.one: Tensor
+        self.gate_of: Tensor
+        per_head = torch.eye(VALUES, self.width)
+        self.register_buffer("to_heads", per_head.repeat(1, heads), persistent=False)  # (4, H * width) each head has the values
+        self.register_buffer(
+            "one", torch.eye(1, self.width).roll(VALUES).repeat(1, heads)[0], persistent=False
+        )  # and a 1 after
+        of_bone, of_length = torch.arange(2 * heads).chunk(2)
+        gate_of = torch.stack([of_bone, of_bone, of_bone, of_length], dim=-1)  # (H, 4)
+        self.register_buffer("gate_of", gate_of.flatten(), persistent=False)
 
     def forward(self, features: Tensor, value: Tensor, mode: ExecutionMode) -> tuple[Tensor, Tensor]:
         """Features (..., J, C) and the change of the values (..., J, 4), from features and values."""
         normed = self.norm(features)
-        q, k = (_normed_heads(part, self.heads) for part in self.project(normed).chunk(2, dim=-1))
-        one = torch.ones_like(value[..., :1])
-        padded = torch.cat([value, one, torch.zeros_like(one).expand(*one.shape[:-1], self.width - VALUES - 1)], dim=-1)
-        past = self._mix(q, k, padded, mode)  # (..., J, H, width)
-        if self.mixer.shared_by_head:
-            weight = past[..., VALUES, None]
-        else:
-            weight = self._mix(q, k, one.expand_as(padded), mode)[..., :VALUES]
-        difference = past[..., :VALUES] - weight * value[..., None, :]  # (..., J, H, 4) metres
-        of_bone, of_length = self.gate(normed).to(value.dtype).chunk(2, dim=-1)  # (..., J, H)
-        change = torch.cat(
-            [
-                (of_bone[..., None] * difference[..., :3]).sum(dim=-2),
-                (of_length[..., None] * difference[..., 3:]).sum(dim=-2),
-            ],
-            dim=-1,
-        )
+        q, k = _normed_heads(self.project(normed), 2 * self.heads).chunk(2, dim=-1)
+        past = self._mix(q, k, value @ self.to_heads + self.one, mode)  # (..., J, H, width)
+        mixed, weight, _ = past.split((VALUES, 1, self.width - VALUES - 1), dim=-1)
+        if not self.mixer.shared_by_head:
+            weight = self._mix(q, k, torch.ones_like(q), mode)[..., :VALUES]
+        difference = mixed - weight * value[..., None, :]  # (..., J, H, 4) metres
+        gates = self.gate(normed).to(value.dtype).index_select(-1, self.gate_of).unflatten(-1, (self.heads, VALUES))
+        change = (gates * difference).sum(dim=-2)
         return features + self.back((difference / UNIT_M).flatten(-2).to(features.dtype)), change
 
-    def _mix(self, q: Tensor, k: Tensor, head: Tensor, mode: ExecutionMode) -> Tensor:
-        """The mixer's map of the same channels (..., J, width) in every head, (..., J, H, width)."""
-        channels = torch.cat([head] * self.heads, dim=-1)
-        mixed: Tensor = mode.mix(self.mixer, q, k, channels).unflatten(-1, (self.heads, self.width))
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, mode: ExecutionMode) -> Tensor:
+        """The mixer's map of (..., J, C), by head: (..., J, H, width)."""
+        mixed: Tensor = mode.mix(self.mixer, q, k, v).unflatten(-1, (self.heads, self.width))
         return mixed / math.sqrt(self.width)
 
 
 def _normed_heads(x: Tensor, heads: int) -> Tensor:
     """Each head of (..., C) scaled to the square root of its width."""
     x = at_least_fp32(x).unflatten(-1, (heads, -1))
-    return F.normalize(x, dim=-1).flatten(-2) * math.sqrt(x.shape[-1])
+    return (x / _norm(x, least=1e-12)).flatten(-2) * math.sqrt(x.shape[-1])
 
 
 def _length(bone: Tensor) -> Tensor:
     """(..., J, 1) metres, at least 1 mm."""
-    return bone.square().sum(dim=-1, keepdim=True).clamp(min=1e-6).sqrt()
+    return _norm(bone, least=1e-3)
+
+
+def _norm(vector: Tensor, *, least: float) -> Tensor:
+    """The length of vectors along the last axis, which stays."""
+    return torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=least)
 
 
 def _chains(parents: tuple[int, ...]) -> Tensor:

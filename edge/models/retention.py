@@ -121,10 +121,12 @@ class Retention(Mixer):
         return rotate(state, cos[:, None, :, None], -sin[:, None, :, None], dim=2)  # (B, M, d, d, J, H)
 
     def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
-        q, k, v = (at_least_fp32(x).unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2) for x in (q, k, v))  # (B, d, J, H)
-        gain = timing.cached(("retention.gain", self.geometry), lambda: self._key_gain(timing.elapsed[:, 0])[:, None])
-        state = state + (k * gain)[:, :, None] * v[:, None]  # (B, d, d, J, H)
-        y = (q[:, :, None] * state).sum(1)  # (B, d, J, H)
+        # (B, d, 1, J, H) along the state's keys, and (B, 1, d, J, H) along its values
+        q, k = (at_least_fp32(x).unflatten(-1, (self.heads, -1, 1)).permute(0, 3, 4, 1, 2) for x in (q, k))
+        v = at_least_fp32(v).unflatten(-1, (self.heads, 1, -1)).permute(0, 3, 4, 1, 2)
+        gain = timing.cached(("retention.gain", self.geometry), lambda: self._key_gain(timing.elapsed[:, 0])[:, None, None])
+        state = state + (k * gain) * v  # (B, d, d, J, H)
+        y = (q * state).sum(1)  # (B, d, J, H)
         return y.permute(0, 2, 3, 1).flatten(-2), state
 
     # Shared by the forms.

@@ -34,6 +34,8 @@ _HEIGHT = {
 HEIGHTS = tuple(_HEIGHT.get(joint, 0.0) for joint in H36M17.joints)
 HAS_HEIGHT = tuple(float(joint in _HEIGHT) for joint in H36M17.joints)
 
+_TO_RAY = (1 / NOMINAL_FOCAL, 1 / NOMINAL_FOCAL, 0.0)  # of x, y, confidence
+
 
 @dataclass(frozen=True, eq=False)
 class PersonView:
@@ -59,12 +61,13 @@ def look_at(keypoints: Tensor) -> PersonView:
     Args:
         keypoints: (..., J, 3) x and y normalised by the camera, confidence; joints of Human3.6M in its order.
     """
-    xy, score = keypoints[..., :2], keypoints[..., 2:]
+    score = keypoints[..., 2:]
     seen = (score > 0).to(keypoints.dtype)  # (..., J, 1)
-    rays = _unit(torch.cat([xy / NOMINAL_FOCAL, torch.ones_like(score)], dim=-1))  # (..., J, 3)
+    # x / f, y / f, 1
+    rays = _unit(keypoints * _constant(_TO_RAY, keypoints) + _constant((0.0, 0.0, 1.0), keypoints))  # (..., J, 3)
     axes = _axes(rays, seen)  # (..., 3, 3)
-    turned = rays @ axes.transpose(-1, -2)
-    points = turned[..., :2] / turned[..., 2:].clamp(min=LEAST_DEPTH) * seen
+    across, depth = (rays @ axes.transpose(-1, -2)).split((2, 1), dim=-1)
+    points = across / depth.clamp(min=LEAST_DEPTH) * seen
     count = seen.sum(dim=-2, keepdim=True).clamp(min=1.0)
     square = points.square().sum(dim=(-2, -1), keepdim=True) / count
     size = square.clamp(min=SMALLEST_SIZE**2).sqrt()  # (..., 1, 1)
@@ -87,18 +90,19 @@ def _axes(rays: Tensor, seen: Tensor) -> Tensor:
     # With the camera's up in its place where the person has none: a lone joint, nobody, or arms alone.
     up = torch.where(length > SMALLEST_UP, up, _across(camera_up.expand_as(forward), forward))
     down = -_unit(up)
-    return torch.stack([_cross(down, forward), down, forward], dim=-2)
+    return torch.cat([_cross(down, forward), down, forward], dim=-1).unflatten(-1, (3, 3))
 
 
-def _constant(values: tuple[float, ...], like: Tensor) -> Tensor:
+def _constant(values: tuple[float, ...] | tuple[int, ...], like: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """These values where another tensor lies. Those on a GPU are kept: to send them waits for it, and cannot be captured."""
+    dtype = dtype or like.dtype
     if like.is_cuda and type(like) is Tensor:
-        return _kept(values, like.dtype, like.device)
-    return like.new_tensor(values)
+        return _kept(values, dtype, like.device)
+    return like.new_tensor(values, dtype=dtype)
 
 
 @cache
-def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _kept(values: tuple[float, ...] | tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=device)
 
 
@@ -108,11 +112,10 @@ def _across(vector: Tensor, axis: Tensor) -> Tensor:
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-12)
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
     """(..., 3); written out, since exporters turn ``torch.linalg.cross`` into more than products and differences."""
-    ax, ay, az = a.unbind(-1)
-    bx, by, bz = b.unbind(-1)
-    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim=-1)
+    yzx, zxy = (_constant(order, a, dtype=torch.int64) for order in ((1, 2, 0), (2, 0, 1)))
+    return a.index_select(-1, yzx) * b.index_select(-1, zxy) - a.index_select(-1, zxy) * b.index_select(-1, yzx)
