@@ -39,8 +39,8 @@ def inject_errors(model: onnx.ModelProto, errors: Sequence[Mapping[str, F32]]) -
     It has one more input, ``shares`` (B, N): the factor by which a stream gets each of the N errors.
 
     Args:
-        model: for any number of streams, the first axis of every tensor.
-        errors: N errors, each by the tensors that it is added to, (1, ...).
+        model: for any number of streams, along the first axis of every tensor: one row of it for each, or as many.
+        errors: N errors, each by the tensors that it is added to, (rows of one stream, ...).
     """
     editor = GraphEditor(model)
     error_of = {name: n for n, error in enumerate(errors) for name in error}
@@ -53,11 +53,13 @@ def inject_errors(model: onnx.ModelProto, errors: Sequence[Mapping[str, F32]]) -
             n = error_of[name]
             error = errors[n][name]
             unmoved = editor.rename_output(node, name, f"{name}.unmoved")
-            axes = editor.add_initializer(f"{name}.axes", np.array([-1, *[1] * (error.ndim - 1)]))
-            whole = editor.add_initializer(f"{name}.whole", error)
+            axes = editor.add_initializer(f"{name}.axes", np.array([-1, *[1] * error.ndim]))
+            whole = editor.add_initializer(f"{name}.whole", error[None])
+            shape = editor.add_initializer(f"{name}.shape", np.array([-1, *error.shape[1:]]))
             for added in (
-                helper.make_node("Reshape", [f"share.{n}", axes], [f"{name}.share"]),  # (B, 1, ...)
-                helper.make_node("Mul", [f"{name}.share", whole], [f"{name}.shift"]),
+                helper.make_node("Reshape", [f"share.{n}", axes], [f"{name}.share"]),  # (B, 1, 1, ...)
+                helper.make_node("Mul", [f"{name}.share", whole], [f"{name}.of_streams"]),  # (B, rows, ...)
+                helper.make_node("Reshape", [f"{name}.of_streams", shape], [f"{name}.shift"]),
                 helper.make_node("Add", [unmoved, f"{name}.shift"], [name]),
             ):
                 editor.insert_after(node, added)

@@ -1,8 +1,9 @@
 """Matched tensors: the tensors that two graphs of one model both compute.
 
 Nodes are named after their modules in every precision, so the name of the node that produces a tensor identifies it in both
-graphs. Two kinds of tensors are not matched: those of operators that only move or convert numbers, which differ as their
-inputs do, and the output of a norm into which the smoothing of a quantised layer was folded, which differs by design.
+graphs. Some tensors are not matched: those of operators that only move or convert numbers, which differ as their
+inputs do, and the output of a norm into which the smoothing of a quantised layer was folded, which differs by design. Nor are
+tensors of different shapes: in another precision, or exported before, other layers may have been merged into one product.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ class TensorMatch:
 
 def match_tensors(exact: onnx.ModelProto, other: onnx.ModelProto) -> tuple[TensorMatch, ...]:
     """The tensors at which two graphs of one model can be compared, in the exact graph's order."""
-    types = {name: value.type.tensor_type.elem_type for name, value in tensor_types(for_one_stream(exact)).items()}
+    exact_types, other_types = (tensor_types(for_one_stream(model)) for model in (exact, other))
     exact_nodes, other_nodes = ({node.name: node for node in model.graph.node} for model in (exact, other))
     matches = []
     for node in exact.graph.node:
         twin = other_nodes.get(node.name)
-        if twin is None or node.op_type in NOT_COMPARED or types[node.output[0]] not in FLOATING_POINT:
+        if twin is None or node.op_type in NOT_COMPARED or not _is_float(exact_types[node.output[0]]):
             continue
         if node.op_type == "LayerNormalization" and node.input[1:] != twin.input[1:]:
             continue
@@ -58,8 +59,18 @@ def match_tensors(exact: onnx.ModelProto, other: onnx.ModelProto) -> tuple[Tenso
         shift = f"{node.name.partition('/')[0]}/shift/Add"
         if node.op_type in MATRIX_PRODUCTS and shift not in exact_nodes:
             twin = other_nodes.get(shift, twin)
+        if _shape(exact_types[node.output[0]]) != _shape(other_types[twin.output[0]]):
+            continue
         matches.append(TensorMatch(node.name, node.output[0], twin.output[0]))
     return tuple(matches)
+
+
+def _is_float(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.elem_type in FLOATING_POINT
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def with_half_rounding(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -25,12 +25,7 @@ HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with each FP16 tensor as a float32 one whose values are halves. Inputs and outputs stay as they are."""
     types = _element_types(model)
-    editor = GraphEditor(model)
-    editor.clear_value_info()
-    for weight in model.graph.initializer:
-        if weight.data_type == HALF:
-            editor.replace_initializer(weight.name, numpy_helper.to_array(weight).astype(np.float32))
-
+    editor = _with_wide_weights(model)
     exact = _int8_operands(editor.nodes)
     for node in editor.nodes:
         half_outputs = [name for name in node.output if types.get(name) == HALF and name not in exact]
@@ -42,6 +37,23 @@ def round_to_half(model: onnx.ModelProto) -> onnx.ModelProto:
             editor.insert_after(node, helper.make_node("Cast", [unrounded], [f"{name}.half"], to=HALF))
             editor.insert_after(node, helper.make_node("Cast", [f"{name}.half"], [name], to=FLOAT))
     return editor.build()
+
+
+def widen(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with each FP16 tensor as a float32 one, and nothing rounded but its weights: what it would be without FP16."""
+    editor = _with_wide_weights(model)
+    for node in editor.nodes:
+        _compute_in_float(node)
+    return editor.build()
+
+
+def _with_wide_weights(model: onnx.ModelProto) -> GraphEditor:
+    editor = GraphEditor(model)
+    editor.clear_value_info()
+    for weight in model.graph.initializer:
+        if weight.data_type == HALF:
+            editor.replace_initializer(weight.name, numpy_helper.to_array(weight).astype(np.float32))
+    return editor
 
 
 def is_half(model: onnx.ModelProto) -> bool:

@@ -142,7 +142,7 @@ def _length(bone: Tensor) -> Tensor:
 
 def _norm(vector: Tensor, *, least: float) -> Tensor:
     """The length of vectors along the last axis, which stays."""
-    return torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=least)
+    return torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=least)  # type: ignore[no-any-return]
 
 
 def _chains(parents: tuple[int, ...]) -> Tensor:

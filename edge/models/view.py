@@ -90,7 +90,7 @@ def _axes(rays: Tensor, seen: Tensor) -> Tensor:
     # With the camera's up in its place where the person has none: a lone joint, nobody, or arms alone.
     up = torch.where(length > SMALLEST_UP, up, _across(camera_up.expand_as(forward), forward))
     down = -_unit(up)
-    return torch.cat([_cross(down, forward), down, forward], dim=-1).unflatten(-1, (3, 3))
+    return torch.cat([_cross(down, forward), down, forward], dim=-1).unflatten(-1, (3, 3))  # type: ignore[no-any-return]
 
 
 def _constant(values: tuple[float, ...] | tuple[int, ...], like: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -112,7 +112,7 @@ def _across(vector: Tensor, axis: Tensor) -> Tensor:
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-12)
+    return vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=1e-12)  # type: ignore[no-any-return]
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

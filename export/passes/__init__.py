@@ -1,21 +1,44 @@
 """Passes over an exported ONNX graph: an ordered list, each with its tolerance and its own check."""
 
+from .broadcasts import DROP_EXPANDS
 from .contract import FORBIDDEN_OPS, check_contract, contract_pass
 from .graph_pass import GraphPass
 from .metadata import STRIP_METADATA
 from .names import NAME_NODES
+from .products import MERGE_PRODUCTS
+from .rows import TOKENS_AS_ROWS
 from .runner import run_passes
+from .scales import FOLD_SCALES
 from .simplify import SIMPLIFY
+from .splits import SPLIT_SLICES
+from .views import FOLD_VIEWS
 
-# In this order: the names come from metadata that simplification loses, and what is left of the metadata goes last.
-PASSES: tuple[GraphPass, ...] = (NAME_NODES, SIMPLIFY, STRIP_METADATA)
+# In this order: the names come from metadata that simplification loses. Linear layers are Gemms before products are merged and
+# scales go into weights, and views are folded when nothing more is put between them.
+PASSES: tuple[GraphPass, ...] = (
+    NAME_NODES,
+    SIMPLIFY,
+    STRIP_METADATA,
+    DROP_EXPANDS,
+    SPLIT_SLICES,
+    TOKENS_AS_ROWS,
+    MERGE_PRODUCTS,
+    FOLD_SCALES,
+    FOLD_VIEWS,
+)
 
 __all__ = [
+    "DROP_EXPANDS",
+    "FOLD_SCALES",
+    "FOLD_VIEWS",
     "FORBIDDEN_OPS",
+    "MERGE_PRODUCTS",
     "NAME_NODES",
     "PASSES",
     "SIMPLIFY",
+    "SPLIT_SLICES",
     "STRIP_METADATA",
+    "TOKENS_AS_ROWS",
     "GraphPass",
     "check_contract",
     "contract_pass",

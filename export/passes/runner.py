@@ -20,22 +20,24 @@ def run_passes(model: onnx.ModelProto, passes: Iterable[GraphPass]) -> tuple[onn
     """
     applied = []
     for graph_pass in passes:
-        changed = graph_pass.apply(model)
-        if changed is not model and not graph_pass.agree(model, changed):  # a pass that only checks returns its argument
+        changed, tolerance = graph_pass.apply(model), graph_pass.tolerance_of(model)
+        if changed is not model and not graph_pass.agree(
+            model, changed, tolerance
+        ):  # a pass that only checks returns its argument
             raise ArtefactError(
                 f"the pass {graph_pass.name} changed what the graph computes",
-                expected=f"the same outputs, within {graph_pass.tolerance:g}" if graph_pass.tolerance else "the same outputs",
+                expected=f"the same outputs, within {tolerance:g}" if tolerance else "the same outputs",
             )
-        applied.append(_record(graph_pass))
+        applied.append(_record(graph_pass, tolerance))
         model = changed
     return model, tuple(applied)
 
 
-def _record(graph_pass: GraphPass) -> AppliedPass:
+def _record(graph_pass: GraphPass, tolerance: float) -> AppliedPass:
     package = graph_pass.package
     return AppliedPass(
         name=graph_pass.name,
-        tolerance=graph_pass.tolerance,
+        tolerance=tolerance,
         package=package,
         version=version(package) if package else None,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import onnx
 import onnxsim
 
@@ -22,4 +20,4 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified  # type: ignore[no-any-return]
 
 
-SIMPLIFY = GraphPass("simplify", simplify, partial(outputs_agree, tolerance=TOLERANCE), tolerance=TOLERANCE, package="onnxsim")
+SIMPLIFY = GraphPass("simplify", simplify, outputs_agree, tolerance=TOLERANCE, package="onnxsim")

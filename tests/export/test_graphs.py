@@ -126,10 +126,12 @@ def test_a_graph_carries_its_manifest(mixer: str, precision: str, artefact_of: F
 
 def test_the_weights_of_an_fp16_graph_are_fp16(retention_artefact: Path) -> None:
     _, proto = opened(retention_artefact, "fp16")
-    weights = {w.name: w for w in proto.graph.initializer}
+    weights = {w.name: w for w in proto.graph.initializer if len(w.dims) == 2}
     multiplied = {name for node in proto.graph.node if node.op_type in ("MatMul", "Gemm") for name in node.input} & set(weights)
-    border = {name for name in multiplied if min(weights[name].dims) <= 3}  # the first and last linear layers
-    assert len(multiplied - border) > 50 and len(border) == 4
+    border = {
+        name for name in multiplied if min(weights[name].dims) <= 3
+    }  # the first layers, in one product, and the two heads
+    assert len(multiplied - border) > 40 and len(border) == 3
     assert {weights[name].data_type for name in multiplied - border} == {TensorProto.FLOAT16}
     assert {weights[name].data_type for name in border} == {TensorProto.FLOAT}
     size = {

@@ -28,12 +28,12 @@ from posemoe_edge.runtime.cuda.gc_pause import gc_paused
 FRAMES = 4
 # A product with weights, one of attention, the decay and the turning of a carried state, a gate, a head.
 PLANTED = (
-    "encoder.0.expert_2d.feed.0.up/MatMul",
-    "encoder.0.expert_depth.joint_self.out/MatMul",
-    "encoder.0.expert_2d.time_self.project.own/MatMul",
+    "encoder.0.expert_2d.feed.0.up/Gemm",
+    "encoder.0.expert_depth.joint_self.out/Gemm",
+    "encoder.0.expert_2d.time_self.project.own/Gemm",
     "ceka_time.expert_depth.readout/LayerNormalization",
-    "encoder.0.router.gate/MatMul",
-    "head_depth.1/MatMul",
+    "encoder.0.router.gate/Gemm",
+    "head_depth.1/Gemm",
     "Mul_3",
 )
 
@@ -117,9 +117,9 @@ def test_an_error_is_comparison_in_the_layer_where_it_was_planted(
 @pytest.mark.parametrize(
     ("kind", "node"),
     [
-        ("retention-chunk", "encoder.0.expert_2d.time_self.out/MatMul"),
-        ("dssm", "encoder.0.expert_2d.time_self.out/MatMul"),
-        ("attention", "encoder.0.expert_2d.time_self.out/MatMul"),
+        ("retention-chunk", "encoder.0.expert_2d.time_self.out/Gemm"),
+        ("dssm", "encoder.0.expert_2d.time_self.out/Gemm"),
+        ("attention", "encoder.0.expert_2d.time_self.out/Gemm"),
     ],
 )
 def test_an_error_is_comparison_in_every_mode_and_mixer(

@@ -28,7 +28,7 @@ def spoilt_artefact(copied_artefact: Path) -> Path:
     manifest = read_manifest(copied_artefact)
     name = manifest.graph("fp16").file
     model = onnx.load(str(copied_artefact / name))
-    node = next(node for node in model.graph.node if node.name == f"{LAYER}/MatMul")
+    node = next(node for node in model.graph.node if node.name == f"{LAYER}/Gemm")
     weight = next(weight for weight in model.graph.initializer if weight.name == node.input[1])
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float16(3), weight.name))
     replace_files(copied_artefact, manifest, {name: model.SerializeToString()})
@@ -41,14 +41,13 @@ def test_the_wrong_layer_is_named_with_its_effect(run_cli: Call, spoilt_artefact
     report = result.json
     assert report["graphs"] == {"exact": "step.fp32.onnx", "other": "step.fp16.onnx"}
     assert (
-        report["isolated_above_tolerance"]["node"] == f"{LAYER}/MatMul"
-        and report["isolated_above_tolerance"]["isolated"] > 0.05
+        report["isolated_above_tolerance"]["node"] == f"{LAYER}/Gemm" and report["isolated_above_tolerance"]["isolated"] > 0.05
     )
     assert report["effects"][0]["layer"] == LAYER
     assert [launch["frame"] for launch in report["launches"]] == [2, 3] and report["worst"] in report["launches"]
     nodes = [tensor["node"] for tensor in report["tensors"]]
     assert nodes.index(report["differs"]["node"]) <= nodes.index(report["above_tolerance"]["node"])
-    assert f"above 5 % by itself     {LAYER}/MatMul" in result.err
+    assert f"above 5 % by itself     {LAYER}/Gemm" in result.err
     assert next(line for line in result.err.splitlines() if line.endswith(f"   {LAYER}"))
     assert f"Next: posemoe-edge verify {spoilt_artefact} --precision fp16" in result.err
     assert (workdir / "layers.png").read_bytes().startswith(b"\x89PNG")
@@ -64,11 +63,11 @@ def test_nan_and_infinity_are_strict_json(run_cli: Call, copied_artefact: Path) 
     manifest = read_manifest(copied_artefact)
     name = manifest.graph("fp16").file
     model = onnx.load(str(copied_artefact / name))
-    bias = next(weight for weight in model.graph.initializer if weight.name.endswith("embed.bias"))
+    bias = next(weight for weight in model.graph.initializer if weight.name == "embed/Gemm.bias")
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.nan, bias.name))
     replace_files(copied_artefact, manifest, {name: model.SerializeToString()})
     report = run_cli("inspect", copied_artefact, "--compare", "fp16", *QUICK).json
-    assert report["worst"]["max_mm"] == "inf" and report["isolated_above_tolerance"]["node"] == "embed/Add"
+    assert report["worst"]["max_mm"] == "inf" and report["isolated_above_tolerance"]["node"] == "embed/Gemm"
 
 
 def test_options_of_a_comparison_need_compare(run_cli: Call, retention_artefact: Path) -> None:
