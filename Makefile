@@ -43,6 +43,7 @@ types: $(READY)
 	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py benchmarks/footage/*.py benchmarks/fuzzing/*.py
 
 bench: $(READY)
+	$(BIN)/posemoe-edge bench
 	$(BIN)/python benchmarks/step.py
 
 clean:

@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from posemoe_edge import Pipeline, load
+from posemoe_edge.runtime.bench import BareLaunch
 from posemoe_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from posemoe_edge.runtime.events import Event
 from posemoe_edge.runtime.live_status import LiveStatus
@@ -68,27 +69,16 @@ class TimedSource(BaseSource):
 
 
 def bare_launch(model: Model, frames: list[People]) -> Callable[[People], None]:
-    """The model's graph by two bindings that swap the state, with a row for each person and nothing around it."""
-    count = len(frames[0].keypoints)
-    engine = OnnxRuntimeEngine(model.path.parent / model.graph.file)
-    arrays = {
-        tensor.name: np.zeros((count, *(int(axis) for axis in tensor.shape[1:])), tensor.dtype)
-        for tensor in (*model.graph.inputs, *model.graph.outputs)
-    }
-    arrays["dt"][:] = 1 / FPS
-    arrays["keypoints"][:] = [keypoints.normalised() for keypoints in frames[0].keypoints.values()]
-    outputs, states = {tensor.name for tensor in model.graph.outputs}, model.graph.states
-    swapped = arrays | {s.input: arrays[s.output] for s in states} | {s.output: arrays[s.input] for s in states}
-    launches = [
-        engine.bind({k: v for k, v in side.items() if k not in outputs}, {k: v for k, v in side.items() if k in outputs})
-        for side in (arrays, swapped)
-    ]
-
-    def launch(frame: People) -> None:
-        launches.append(launches.pop(0))
-        launches[-1]()
-
-    return launch
+    """The model's graph by its engine alone, with a row for each person and nothing around it."""
+    people = frames[0].keypoints.values()
+    launch = BareLaunch(
+        OnnxRuntimeEngine(model.path.parent / model.graph.file),
+        model.graph,
+        len(people),
+        keypoints=np.stack([keypoints.normalised() for keypoints in people]),
+        dt_s=1 / FPS,
+    )
+    return lambda frame: launch()
 
 
 def measure(streams: int, frames: int, *, fov_deg: float | None = None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ VERBS = {
     "sign": "Sign an artefact, so that robots can refuse any other.",
     "run": "Lift people from a camera, a video or a file.",
     "replay": "Lift a recorded run again, and compare the poses.",
+    "bench": "Measure how long a step takes here, and what holds it back.",
     "inspect": "Show what an artefact contains, and check its files.",
 }
 

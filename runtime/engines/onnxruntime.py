@@ -22,14 +22,19 @@ class OnnxRuntimeEngine:
     Args:
         graph: the ONNX file, or its bytes.
         threads: CPU threads within one operation.
+        profile: note each operator's time, in a file whose name begins so: see ``end_profile``.
     """
 
     name = "onnxruntime-cpu"
     device: None = None
 
-    def __init__(self, graph: Path | bytes, *, threads: int = 1) -> None:
+    def __init__(self, graph: Path | bytes, *, threads: int = 1, profile: Path | None = None) -> None:
         self._session = open_cpu_session(
-            graph, threads=threads, purpose="running a model on the CPU", expected="a graph that export wrote"
+            graph,
+            threads=threads,
+            purpose="running a model on the CPU",
+            expected="a graph that export wrote",
+            profile=profile,
         )
         import onnxruntime
 
@@ -44,6 +49,10 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """See ``Engine.close``: there is no GPU to release."""
+
+    def end_profile(self) -> Path:
+        """The file of an engine that was opened with ``profile``: ONNX Runtime's events, as JSON."""
+        return Path(self._session.end_profiling())
 
     def bind(self, inputs: Buffers, outputs: Buffers) -> BoundInference:
         """See ``Engine.bind``. The arrays are C-contiguous and stay at their addresses."""
@@ -61,7 +70,7 @@ class OnnxRuntimeEngine:
         return launch
 
 
-def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expected: str) -> Any:
+def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expected: str, profile: Path | None = None) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU.
 
     Args:
@@ -69,6 +78,7 @@ def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expecte
         threads: CPU threads within one operation.
         purpose: what needs it, for the error message without ONNX Runtime.
         expected: what the file should be, for error messages.
+        profile: how the name of a profile begins; None writes none.
 
     Raises:
         MissingError: ONNX Runtime is not installed.
@@ -84,6 +94,8 @@ def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expecte
     options.log_severity_level = 3
     # Waiting threads sleep instead of spinning: a robot needs its cores for other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     source, name = session_source(graph)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

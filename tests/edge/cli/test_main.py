@@ -49,6 +49,7 @@ GOOD: dict[str, str] = {
     "verify": "verify ARTEFACT --frames 40 --streams 2 --mean-mm 50 --p99-mm 90 --max-mm 99 --slope-mm 200 --mpjpe-mm 50",
     "run": "run synthetic://walk --frames 20 --model ARTEFACT",
     "replay": "replay RECORDING --model ARTEFACT",
+    "bench": "bench ARTEFACT --streams 1 --seconds 0",
     "inspect": "inspect ARTEFACT",
     "sign": "sign --new-key robot.key",
 }

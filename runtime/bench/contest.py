@@ -1,0 +1,127 @@
+"""Steps of several models and numbers of people, interleaved, so that a busy machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arrays import F32, F64
+from ..engines import Selection, open_engine
+from ..model import Model
+from .bare_launch import BareLaunch
+
+WARM_UP = 20  # steps
+LEAST_STEPS = 30  # of each contestant, however long they take
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """How long steps took, in milliseconds.
+
+    Args:
+        p50, p90, p99, max: of a whole step: checks, copies, the launch, poses.
+        launch_p50: of the launch alone, by a bare binding beside it.
+        missed: the share of steps that took longer than the time between two frames.
+        steps: how many were measured.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+    launch_p50: float
+    missed: float
+    steps: int
+
+
+@dataclass
+class Contestant:
+    """A model with so many people in one step.
+
+    Args:
+        selection: what the model was opened from: the graph and its engine.
+        model: opened, and the caller's to close.
+        streams: people.
+        threads: of the engine.
+    """
+
+    selection: Selection
+    model: Model
+    streams: int
+    threads: int = 1
+    step_s: list[float] = field(default_factory=list)
+    launch_s: list[float] = field(default_factory=list)
+
+    def times(self, fps: float) -> StepTimes:
+        """The times so far, at a camera of that rate."""
+        step_ms: F64 = 1000 * np.array(self.step_s)
+        p50, p90, p99 = (float(np.quantile(step_ms, q)) for q in (0.5, 0.9, 0.99))
+        return StepTimes(
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            max=float(step_ms.max()),
+            launch_p50=1000 * float(np.median(self.launch_s)),
+            missed=float((step_ms > 1000 / fps).mean()),
+            steps=len(step_ms),
+        )
+
+
+def run_contest(
+    contestants: Sequence[Contestant],
+    frames: Sequence[F32],
+    *,
+    seconds: float,
+    on_round: Callable[[float], None] = lambda took_s: None,
+) -> None:
+    """Step all contestants in turn for so many seconds, and note their times in them.
+
+    Args:
+        frames: (17, 3) normalised keypoints, one after the other; people walk through them at different places.
+        seconds: of the measurement in all.
+        on_round: called after each round with the seconds that it took.
+    """
+    players = [_Player(contestant, frames) for contestant in contestants]
+    try:
+        ends = time.perf_counter() + seconds
+        for number in itertools.count():
+            began = time.perf_counter()
+            if began > ends and number >= WARM_UP + LEAST_STEPS:
+                break
+            for player in players:
+                player.step(number, counts=number >= WARM_UP)
+            on_round(time.perf_counter() - began)
+    finally:
+        for player in players:
+            player.close()
+
+
+class _Player:
+    """The streams and the bare launch of one contestant."""
+
+    def __init__(self, contestant: Contestant, frames: Sequence[F32]) -> None:
+        self._contestant, self._frames = contestant, frames
+        self._streams = [contestant.model.stream(person=i) for i in range(contestant.streams)]
+        selection = contestant.selection
+        self._engine = open_engine(selection.source, engine=selection.engine, threads=contestant.threads, plan=selection.plan)
+        self._launch = BareLaunch(self._engine, selection.graph, contestant.streams, dt_s=1 / selection.manifest.fps)
+
+    def step(self, number: int, *, counts: bool) -> None:
+        keypoints = {stream: self._frames[(number + 7 * i) % len(self._frames)] for i, stream in enumerate(self._streams)}
+        began = time.perf_counter()
+        self._contestant.model.step_batch(keypoints)
+        stepped = time.perf_counter()
+        self._launch()
+        launched = time.perf_counter()
+        if counts:
+            self._contestant.step_s.append(stepped - began)
+            self._contestant.launch_s.append(launched - stepped)
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._engine.close()
