@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..calib.measure.batch import frames_to_compare, measure_batch_difference
 from ..calib.measure.budget import DEFAULT_BUDGET
 from ..calib.measure.disturbances import Disturbance, disturb, measure_recoveries
 from ..calib.measure.recording import Recording
@@ -113,7 +114,8 @@ def verify(
 def frames_to_lift(manifest: Manifest, recordings: Sequence[Recording], precisions: Sequence[Precision] = ()) -> int:
     """The number of frames that ``verify`` will lift, those of the reference included."""
     frames = sum(map(len, recordings)) + sum(len(item.recording) for item in _disturbances(manifest, recordings))
-    return frames * (len(precisions or manifest.graphs) + 1)
+    graphs = len(precisions or manifest.graphs)
+    return frames * (graphs + 1) + frames_to_compare(recordings) * graphs
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -152,10 +154,15 @@ def _lift(
         model = load_reference(weights)
         chunk = manifest.graphs[0].frames if manifest.mode == "chunk" else None
         reference = LiftedPoses(
-            *(lift_reference(model, takes, chunk=chunk, on_progress=on_progress) for takes in (streams, disturbed))
+            streams=lift_reference(model, streams, chunk=chunk, on_progress=on_progress),
+            disturbed=lift_reference(model, disturbed, chunk=chunk, on_progress=on_progress),
         )
         lifted = [
-            LiftedPoses(*(roll_out(opened, graph, takes, on_progress=on_progress) for takes in (streams, disturbed)))
+            LiftedPoses(
+                streams=roll_out(opened, graph, streams, on_progress=on_progress),
+                disturbed=roll_out(opened, graph, disturbed, on_progress=on_progress),
+                batch_difference=measure_batch_difference(opened, graph, streams, on_progress=on_progress),
+            )
             for opened, graph in zip(engines, graphs, strict=True)
         ]
         return [opened.name for opened in engines], reference, lifted

@@ -32,9 +32,9 @@ def initial_states(graph: Graph, streams: int) -> Tensors:
     return {state.input: np.zeros((streams, *_per_stream(state.shape)), state.dtype) for state in graph.states}
 
 
-def one_stream_arrays(tensors: Iterable[Tensor]) -> Tensors:
-    """Arrays of zeros for the inputs or the outputs of a graph that one stream launches."""
-    return {tensor.name: np.zeros((1, *_per_stream(tensor.shape)), tensor.dtype) for tensor in tensors}
+def launch_arrays(tensors: Iterable[Tensor], streams: int = 1) -> Tensors:
+    """Arrays of zeros for the inputs or the outputs of a graph in a launch of that many streams."""
+    return {tensor.name: np.zeros((streams, *_per_stream(tensor.shape)), tensor.dtype) for tensor in tensors}
 
 
 def _per_stream(shape: tuple[int | str, ...]) -> tuple[int, ...]:

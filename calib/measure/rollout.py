@@ -14,7 +14,7 @@ from ...runtime.engines import Engine, open_engine
 from ...runtime.state import StepSlots
 from ..graph.half_rounding import is_half, round_to_half
 from ..graph.model_file import read_model
-from .launch import launch_inputs, one_stream_arrays
+from .launch import launch_arrays, launch_inputs
 from .recording import Recording
 
 CPU_ENGINE = "onnxruntime"  # in ``ENGINES``: ONNX Runtime on the CPU
@@ -86,7 +86,7 @@ def _roll_out_steps(
 
 def _roll_out_alone(engine: Engine, graph: Graph, recording: Recording, on_progress: Callable[[int], None]) -> F32:
     """One recording, launch by launch. One pose of a window stands for all of its frames."""
-    inputs, outputs = one_stream_arrays(graph.inputs), one_stream_arrays(graph.outputs)
+    inputs, outputs = launch_arrays(graph.inputs), launch_arrays(graph.outputs)
     launch = engine.bind(inputs, outputs)
     poses: list[F32] = []
     for count, launch_input in launch_inputs(graph, recording):

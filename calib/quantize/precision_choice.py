@@ -15,7 +15,7 @@ from ...runtime.artefact.precision import Precision
 from ...runtime.artefact.record import Record
 from ...runtime.engines import open_engine
 from ..measure.budget import drift_mm, frame_limits, summarise_drift
-from ..measure.launch import one_stream_arrays
+from ..measure.launch import launch_arrays
 from ..measure.recording import Recording
 from ..measure.rollout import roll_out
 
@@ -93,7 +93,7 @@ def launch_ms(
         launches = {}
         for precision, (file, graph) in graphs.items():
             engine = stack.enter_context(closing(open_engine(file)))
-            launches[precision] = engine.bind(one_stream_arrays(graph.inputs), one_stream_arrays(graph.outputs))
+            launches[precision] = engine.bind(launch_arrays(graph.inputs), launch_arrays(graph.outputs))
             name = engine.name
         seconds: dict[Precision, list[float]] = {precision: [] for precision in launches}
         for round_ in range(WARM_UP_ROUNDS + rounds):

@@ -17,6 +17,7 @@ def report_certificate(out: Output, certificate: Certificate) -> None:
     """Print drift, accuracy and recoveries of every graph, its verdict, and the smallest budget that it passes."""
     width = max(10, *(len(name) + 1 for name in certificate.by_name))  # of the column of names
     _report_drift(out, certificate, width)
+    _report_batches(out, certificate, width)
     if certificate.reference_accuracy:
         _report_accuracy(out, certificate, certificate.reference_accuracy, width)
     if certificate.reference_recoveries:
@@ -45,6 +46,15 @@ def _report_drift(out: Output, certificate: Certificate, width: int) -> None:
         sizes = "".join(f" {value:>7.2g} mm" for value in (row.mean_mm, row.p99_mm, row.max_mm))
         interval = f" ({slope.low:+.2g} to {slope.high:+.2g})" if slope else ""
         out.print(f"  {name:<{width}}{sizes} {f'{row.slope_mm_per_1000:+.2g} mm' + interval:>35}")
+
+
+def _report_batches(out: Output, certificate: Certificate, width: int) -> None:
+    """How far a batch moves poses; silent of certificates that did not measure it."""
+    differences = {name: drift.batch_difference for name, drift in certificate.by_name.items() if drift.batch_difference}
+    for row, (name, of) in enumerate(differences.items()):
+        if row == 0:
+            out.print(f"a stream in a batch of up to {of.streams}, from the same alone: as above, over {of.frames} frames")
+        out.print(f"  {name:<{width}}" + "".join(f" {value:>7.2g} mm" for value in (of.mean_mm, of.p99_mm, of.max_mm)))
 
 
 def _report_accuracy(out: Output, certificate: Certificate, reference: Accuracy, width: int) -> None:

@@ -13,7 +13,7 @@ from .record import Record, read_record
 
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PLOT = "certificate.png"
-CERTIFICATE_SCHEMA = 3
+CERTIFICATE_SCHEMA = 4
 REFERENCE = "reference.safetensors"
 REFERENCE_RECORD = "reference.json"
 
@@ -75,6 +75,22 @@ class Recovery(Record):
     distance_mm: tuple[float, ...]
 
 
+class BatchDifference(Record):
+    """How far the poses of streams that share launches stray from those of the same streams alone, on the same graph.
+
+    Args:
+        streams: how many share a launch at most.
+        frames: of each stream.
+        mean_mm, p99_mm, max_mm: over all frames and joints.
+    """
+
+    streams: int
+    frames: int
+    mean_mm: float
+    p99_mm: float
+    max_mm: float
+
+
 class Drift(Record):
     """The measured drift of one graph on one engine. Graph and reference each carry their own state.
 
@@ -86,6 +102,7 @@ class Drift(Record):
         sigma_mean_mm, sigma_max_mm: how far the standard deviations of the joints stray from the reference's; None from a
             lifter without them.
         accuracy: None if the true poses are not known.
+        batch_difference: None if it was not measured: by an earlier version, or because the engine launches no stream alone.
         recoveries: empty for a window graph, which has no state to recover.
         drift_curve_mm: the mean drift over all streams and joints, in parts of equal length, for the plot.
         passed, exceeded: the verdict, and which terms of the budget were exceeded, in words.
@@ -102,6 +119,7 @@ class Drift(Record):
     per_joint_mean_mm: dict[str, float]
     per_joint_max_mm: dict[str, float]
     accuracy: Accuracy | None
+    batch_difference: BatchDifference | None
     recoveries: tuple[Recovery, ...]
     drift_curve_mm: tuple[float, ...]
     passed: bool
@@ -218,16 +236,18 @@ def rejudged(certificate: Certificate) -> Certificate:
     drifts = []
     for drift in certificate.drifts:
         reasons = exceeded(drift.measured, certificate.budget)
+        if drift.batch_difference:
+            reasons += tuple(f"in a batch {reason}" for reason in exceeded(drift.batch_difference, certificate.budget))
         passed = drift.passed and not reasons
         drifts.append(drift.model_copy(update={"passed": passed, "exceeded": reasons or drift.exceeded}))
     return certificate.model_copy(update={"drifts": tuple(drifts), "passed": all(drift.passed for drift in drifts)})
 
 
-def exceeded(measured: Budget, budget: Budget) -> tuple[str, ...]:
+def exceeded(measured: Budget | BatchDifference, budget: Budget) -> tuple[str, ...]:
     """The limits that are exceeded, in words; empty if the drift passes. NaN exceeds every limit; None is not judged."""
     over = []
     for field in Budget.model_fields:
-        value, limit = getattr(measured, field), getattr(budget, field)
+        value, limit = getattr(measured, field, None), getattr(budget, field)
         if value is not None and limit is not None and not value <= limit:
             over.append(f"{field} {value:.4g} > {limit:.4g}")
     return tuple(over)

@@ -44,5 +44,11 @@ def certificate_from_2(certificate: Json) -> Json:
     return {**certificate, "schema_version": 3}
 
 
+def certificate_from_3(certificate: Json) -> Json:
+    """Schema 3 to 4: ``batch_difference`` is new, and was not measured."""
+    drifts = [{**drift, "batch_difference": None} for drift in certificate["drifts"]]
+    return {**certificate, "drifts": drifts, "schema_version": 4}
+
+
 MANIFEST_MIGRATIONS: dict[int, Migration] = {1: manifest_from_1, 2: manifest_from_2}
-CERTIFICATE_MIGRATIONS: dict[int, Migration] = {2: certificate_from_2}
+CERTIFICATE_MIGRATIONS: dict[int, Migration] = {2: certificate_from_2, 3: certificate_from_3}

@@ -54,6 +54,7 @@ def drift(precision: str, mm: float, engine: str = CPU, *, events: bool = True) 
         per_joint_mean_mm={"hip": mm},
         per_joint_max_mm={"hip": mm},
         accuracy=Accuracy(mpjpe_mm=79 + mm / 10, mpjve_mm=9, bone_jitter_mm=3),
+        batch_difference=None,
         recoveries=(recovery(mm, recovery_frames=70 if mm < 1 else None),) if events else (),
         drift_curve_mm=tuple(wave.tolist()),
         passed=mm < 1,

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from posemoe_edge.calib.measure.batch import frames_to_compare
 from posemoe_edge.calib.measure.rollout import roll_out
 from posemoe_edge.edge.checkpoints import load_reference
 from posemoe_edge.edge.data.motion import walker_motion
@@ -20,7 +21,7 @@ from posemoe_edge.export import verify as verify_module
 from posemoe_edge.export.pytorch import lift_reference
 from posemoe_edge.export.verify import frames_to_lift, verify
 from posemoe_edge.runtime import ArtefactError, CheckFailedError, UsageError, load
-from posemoe_edge.runtime.artefact.certificate import Budget, Certificate, Drift
+from posemoe_edge.runtime.artefact.certificate import BatchDifference, Budget, Certificate, Drift
 from posemoe_edge.runtime.artefact.files import record_file
 from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, write_manifest
 from posemoe_edge.runtime.engines import open_engine
@@ -78,7 +79,9 @@ def test_an_fp32_graph_drifts_by_a_thousandth_of_its_budget(mixer: str, copy_art
     certificate = verify(folder, load_reference, recordings, motion, budget=LENIENT, on_progress=progress.append)
     drift = drift_of(certificate, "fp32")
     assert drift.passed and drift.measured.max_mm < 0.02 and drift.frames == FRAMES
-    assert sum(progress) == frames_to_lift(read_manifest(folder), recordings) == 2 * FRAMES * (len(certificate.drifts) + 1)
+    lifted = 2 * FRAMES * (len(certificate.drifts) + 1) + frames_to_compare(recordings) * len(certificate.drifts)
+    assert sum(progress) == frames_to_lift(read_manifest(folder), recordings) == lifted
+    assert drift.batch_difference is not None and drift.batch_difference.max_mm < 0.02
     assert drift.recoveries == certificate.reference_recoveries == ()  # too short to disturb
     assert load(folder).certificate == certificate
 
@@ -121,10 +124,29 @@ def test_fp16_drifts_more_than_fp32_and_is_judged_separately(copied_artefact: Pa
 
 def test_the_smallest_budget_is_passed(copied_artefact: Path) -> None:
     first = certify(copied_artefact)
+    assert all(drift.batch_difference for drift in first.drifts)
     drifts = [drift.smallest_budget for drift in first.drifts]
     most = Budget(**{field: max(getattr(drift, field) for drift in drifts) for field in Budget.model_fields})
     assert most.mpjpe_loss_mm is not None
     assert certify(copied_artefact, most).passed
+
+
+def test_a_graph_that_strays_in_a_batch_fails_and_is_not_run(copied_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = BatchDifference(streams=8, frames=20, mean_mm=0.1, p99_mm=1.0, max_mm=101.0)
+    monkeypatch.setattr(verify_module, "measure_batch_difference", lambda *args, **options: far)
+    certificate = certify(copied_artefact)
+    drift = drift_of(certificate, "fp32")
+    assert not certificate.passed and drift.exceeded == ("in a batch max_mm 101 > 100",)
+    assert drift.smallest_budget.max_mm == 110 and drift.measured.max_mm < 1
+    with pytest.raises(CheckFailedError, match="in a batch max_mm 101 > 100"):
+        load(copied_artefact)
+
+
+def test_a_difference_in_a_batch_that_is_not_finite_fails(copied_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = BatchDifference(streams=8, frames=20, mean_mm=float("nan"), p99_mm=float("nan"), max_mm=float("nan"))
+    monkeypatch.setattr(verify_module, "measure_batch_difference", lambda *args, **options: broken)
+    drift = drift_of(certify(copied_artefact), "fp32")
+    assert len(drift.exceeded) == 3 and np.isnan(drift.smallest_budget.max_mm)
 
 
 def test_a_broken_graph_fails_and_is_not_run(copied_artefact: Path) -> None:
@@ -329,7 +351,7 @@ def test_disturbances_are_measured_on_both_sides(copied_artefact: Path) -> None:
     certificate = verify(
         copied_artefact, load_reference, recordings, motion, budget=LENIENT, precisions=["fp32"], on_progress=progress.append
     )
-    assert sum(progress) == total == 2 * (260 + 4 * 260 + 160)
+    assert sum(progress) == total == 2 * (260 + 4 * 260 + 160) + frames_to_compare(recordings)
     reference, graph = certificate.reference_recoveries, drift_of(certificate, "fp32").recoveries
     assert (
         [recovery.disturbance for recovery in reference]
@@ -356,7 +378,7 @@ def test_a_graph_that_recovers_sooner_than_pytorch_is_seen(copied_artefact: Path
 
 def test_a_window_model_has_no_disturbances(attention_artefact: Path) -> None:
     manifest, (recordings, _) = read_manifest(attention_artefact), walker_motion(frames=300, streams=2)
-    assert frames_to_lift(manifest, recordings) == 2 * 300 * 2
+    assert frames_to_lift(manifest, recordings) == 2 * 300 * 2 + frames_to_compare(recordings)
 
 
 def test_verifying_one_graph_keeps_the_drifts_of_the_others(copied_artefact: Path) -> None:
@@ -418,7 +440,7 @@ def test_a_certificate_of_an_unreadable_schema_is_replaced(certified_artefact: P
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
     manifest = read_manifest(certified_artefact)
     write_manifest(certified_artefact, manifest.model_copy(update={"files": manifest.files | {path.name: record_file(path)}}))
-    with pytest.raises(ArtefactError, match=r"has schema_version 1; expected 2 or 3; run: posemoe-edge verify"):
+    with pytest.raises(ArtefactError, match=r"has schema_version 1; expected 2 or 3 or 4; run: posemoe-edge verify"):
         load(certified_artefact)
     assert len(certify(certified_artefact, precisions=["fp32"]).drifts) == 1
     load(certified_artefact)

@@ -24,6 +24,7 @@ def test_the_whole_certificate_is_reported(run_cli: Callable[..., Any], copied_a
     assert "procedural walkers instead of real motion" in result.err and "2 streams of 260 frames" in result.err
     for word in ("per 1,000 frames (95 %)", "MPJPE", "MPJVE", "bone jitter", "outlier", "reset", "gap", "limb missing"):
         assert word in result.err
+    assert "a stream in a batch of up to 8, from the same alone: as above, over 20 frames" in result.err
     for precision in ("fp32", "fp16"):
         assert f"PASSED {precision} on onnxruntime-cpu: 260 frames of each stream; too few to measure" in result.err
     assert "--mpjpe-mm" in result.err.partition("the smallest budget it passes")[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from posemoe_edge.runtime import load
-from posemoe_edge.runtime.artefact.certificate import CERTIFICATE_SCHEMA, Certificate, parse_certificate
+from posemoe_edge.runtime.artefact.certificate import CERTIFICATE_SCHEMA, Certificate, parse_certificate, rejudged
 from posemoe_edge.runtime.artefact.certificate import read_certificate as read_shipped_certificate
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import MANIFEST, MANIFEST_SCHEMA, parse_manifest, read_manifest
@@ -122,6 +122,16 @@ def test_a_certificate_of_schema_2_is_read() -> None:
     assert (graph.disturbance, graph.recovery_frames) == ("outlier", None)
     assert certificate.drifts[0].drift_curve_mm == (0.1, 0.2)
     assert read_certificate(certificate.model_dump(mode="json")) == certificate
+
+
+def test_a_certificate_of_schema_3_says_nothing_of_batches() -> None:
+    drift = {**read_certificate(CERTIFICATE_2).model_dump(mode="json")["drifts"][0]}
+    del drift["batch_difference"]
+    recoveries = [{**drift["recoveries"][0], "drift_mean_mm": None, "drift_max_mm": None}]
+    old = CERTIFICATE_2 | {"schema_version": 3, "drifts": [drift], "reference_recoveries": recoveries}
+    certificate = read_certificate(old)
+    assert certificate.schema_version == CERTIFICATE_SCHEMA and certificate.drifts[0].batch_difference is None
+    assert rejudged(certificate).passed
 
 
 @pytest.mark.parametrize("spoil", [{"graphs": None}, {"graphs": [3]}, {"graphs": ["step.fp32.onnx"]}])
