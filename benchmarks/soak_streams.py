@@ -6,16 +6,18 @@ the middle. Those that are due at the same time are lifted in one launch. When a
 again, alone, by models of its own, and is compared pose by pose. Memory, latency and the size of states are watched
 as in ``soak.py``.
 
-Run: python benchmarks/soak_streams.py [--frames 1000000] [--streams 8] [--replayed 0.1] [--json FILE]
+Run: python benchmarks/soak_streams.py [--frames 1000000] [--minutes 90] [--streams 8] [--replayed 0.1] [--json FILE]
+An interrupt (Ctrl-C) ends it early, as --minutes does: what is reported is what it reached.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,8 +199,15 @@ def walkers() -> F32:
     return np.concatenate(np.array(frames, np.float32).swapaxes(0, 1))
 
 
-def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int = 0) -> dict[str, Any]:
-    """Feed so many frames."""
+def measure(
+    frames: int,
+    *,
+    streams: int = 8,
+    replayed: float = 0.1,
+    seed: int = 0,
+    enough: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Feed so many frames, or fewer if ``enough`` says so."""
     soak = Soak(
         [load(precision=precision) for precision in PRECISIONS],
         [load(precision=precision) for precision in PRECISIONS],
@@ -210,7 +219,7 @@ def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int =
     samples: list[tuple[int, float]] = []
     launches_ms, launches = np.full(frames, np.nan), 0  # made before, so that what is measured does not grow by measuring
     began_s = time.perf_counter()
-    while fed < frames:
+    while fed < frames and not enough():
         count, taken_s = soak.step()
         if count:
             launches_ms[launches] = 1000 * taken_s
@@ -225,6 +234,7 @@ def measure(frames: int, *, streams: int = 8, replayed: float = 0.1, seed: int =
     p99_ms = [float(np.percentile(tenth, 99)) for tenth in np.array_split(launches_ms[:launches], 10)]
     return {
         "frames": fed,
+        "frames_wanted": frames,
         "streams": streams,
         "seconds": round(time.perf_counter() - began_s, 1),
         "counts": dict(soak.counts),
@@ -251,12 +261,21 @@ def _summary(values: F64) -> dict[str, float] | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--frames", type=int, default=1_000_000, help="of all streams together")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="end after this time, whatever was reached")
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--replayed", type=float, default=0.1, help="the share of streams that is lifted again, alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = measure(options.frames, streams=options.streams, replayed=options.replayed, seed=options.seed)
+    ends_s, interrupts = time.monotonic() + 60 * options.minutes, list[int]()
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    result = measure(
+        options.frames,
+        streams=options.streams,
+        replayed=options.replayed,
+        seed=options.seed,
+        enough=lambda: bool(interrupts) or time.monotonic() > ends_s,
+    )
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
