@@ -27,6 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a forked process has no threads
 import numpy as np
 import onnx
 import torch
+from faulting.outputs import outputs
+from faulting.writer import Seen, Writer
 from posemoe_edge.calib.quantize import calibrate as calibrate_module
 from posemoe_edge.edge.checkpoints import load_checkpoint, load_reference
 from posemoe_edge.edge.data.mocap import Clip, load_clips, save_clips
@@ -49,18 +51,6 @@ TINY: dict[str, Any] = {"topology": "moe", "dim": 16, "heads": 2, "layers": 1}
 STRICT = Budget(mean_mm=0, p99_mm=0, max_mm=0, slope_mm_per_1000=0)
 WIDE = Budget(mean_mm=10, p99_mm=50, max_mm=100, slope_mm_per_1000=100)
 
-Seen = object  # what a reader finds; None is nothing
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Something that writes: what is there before, how it writes, and what a reader then finds."""
-
-    name: str
-    prepare: Callable[[Path], object]
-    write: Callable[[Path], object]
-    see: Callable[[Path], Seen]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -70,7 +60,7 @@ class Outcome:
     kind: str
     at: int
     operations: int
-    found: Literal["before", "after", "neither"]
+    found: Literal["before", "part", "after", "neither"]
     wrong: str
 
 
@@ -313,6 +303,8 @@ def inject(writer: Writer, scratch: Path, sample: int | None) -> list[Outcome]:
             except Exception as error:
                 seen = repr(error)
             found: Any = "after" if seen == after else "before" if seen == before else "neither"
+            if found == "neither" and writer.partly(seen, after, kind == "kill"):
+                found = "part"
             if found == "neither":
                 wrong.append(f"a reader finds {seen!r}")
             if status not in ((KILLED,) if kind == "kill" else (0, 1)):
@@ -320,7 +312,7 @@ def inject(writer: Writer, scratch: Path, sample: int | None) -> list[Outcome]:
             litter = {str(path.relative_to(place)) for path in place.rglob("*") if is_litter(path)}
             if kind == "full disk" and status == 1 and litter:
                 wrong.append(f"left behind: {sorted(litter)}")
-            if in_child(partial(writer.write, place)) or writer.see(place) != after:
+            if in_child(partial(writer.write, place)) or not writer.again(writer.see(place), after):
                 wrong.append("the next writing does not succeed")
             if extra := {path.relative_to(place) for path in place.rglob("*")} - names:
                 wrong.append(f"the next writing leaves {sorted(map(str, extra))}")
@@ -371,7 +363,7 @@ def main() -> None:
                 precisions: Any = ("fp32", "fp16") if mixer == "retention" else ("fp32",)
                 export_module.export(lifter(mixer), path, preset=mixer, precisions=precisions)
         outcomes = []
-        for writer in writers(retention, dssm, scratch):
+        for writer in [*writers(retention, dssm, scratch), *outputs(retention, scratch)]:
             if not writer.name.startswith(options.only or ""):
                 continue
             started = time.monotonic()
@@ -379,7 +371,8 @@ def main() -> None:
             wrong = [row for row in rows if row.wrong]
             print(
                 f"{writer.name:<26}{rows[0].operations:>4} operations {len(rows):>4} faults {len(wrong):>3} wrong "
-                f"{sum(row.found == 'before' for row in rows):>4} before {sum(row.found == 'after' for row in rows):>4} after "
+                f"{sum(row.found == 'before' for row in rows):>4} before {sum(row.found == 'part' for row in rows):>4} part "
+                f"{sum(row.found == 'after' for row in rows):>4} after "
                 f"{time.monotonic() - started:6.1f} s",
                 flush=True,
             )

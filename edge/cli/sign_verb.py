@@ -29,8 +29,10 @@ def command(out: Output, artefact: Path | None, key: Path | None, new_key: Path 
     if new_key is not None:
         if artefact is not None or key is not None or remove:
             raise UsageError("--new-key with something else", expected="--new-key FILE alone")
+        was_there = new_key.exists()
         public = make_key(new_key)
-        out.print(f"Wrote {new_key}, which stays with you, and {public}, which goes to the robots")
+        begin = f"{new_key} lacked its public key: wrote" if was_there else f"Wrote {new_key}, which stays with you, and"
+        out.print(f"{begin} {public}, which goes to the robots")
         return Result(
             {"key": str(new_key), "public_key": str(public)}, next_command=command_line("sign", "ARTEFACT", "--key", new_key)
         )

@@ -126,7 +126,7 @@ def _parse_camera(fields: dict[str, Any], n: int) -> Resection:
     for key, shape in shapes.items():
         if arrays[key].shape != shape or not np.isfinite(arrays[key]).all():
             raise ValueError(f"{key} of camera {n} is not a finite {shape}")
-    rotation = arrays["rotation"]
+    rotation = arrays["rotation"].astype(np.float64)  # whose squares do not overflow
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-4 or np.linalg.det(rotation) < 0:
         raise ValueError(f"rotation of camera {n} is no rotation")
     distortion = arrays.pop("distortion")

@@ -32,19 +32,23 @@ class Signature(Record):
 def make_key(path: Path) -> Path:
     """Write a new private key (PEM, for its owner alone to read), and beside it the public one, whose path is returned.
 
+    A private key without its public one, as an interruption between the two leaves it, is kept and gets it.
+
     Raises:
-        UsageError: there is a key already.
+        UsageError: there is a key already, or a file that is none.
     """
     public = path.with_name(f"{path.name}{PUBLIC}")
-    for file in (path, public):
-        if file.exists():
-            raise UsageError(f"{file} exists", expected="a new file: a key that is lost cannot be made again")
+    if public.exists():
+        raise UsageError(f"{public} exists", expected="a new file: a key that is lost cannot be made again")
     ed25519, serialization = _cryptography()
-    key = ed25519.Ed25519PrivateKey.generate()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    draft = AtomicFile(path, mode=0o600)
-    with draft.committing():
-        draft.partial.write_bytes(secret)
+    if path.exists():
+        key = _read_key(path, private=True)
+    else:
+        key = ed25519.Ed25519PrivateKey.generate()
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        draft = AtomicFile(path, mode=0o600)
+        with draft.committing():
+            draft.partial.write_bytes(secret)
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     write_atomically(public, pem)
     return public

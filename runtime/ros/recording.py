@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..artefact.atomic import AtomicFile
 from ..errors import MissingError, missing_extra
 from .encoder import Topic
 from .types import definition, type_hash
@@ -38,10 +39,10 @@ class RecordedFile:
 
 
 class Recording:
-    """An open MCAP file with the profile "ros2".
+    """An open MCAP file with the profile "ros2", which appears with its header: from then on it can be read at any time.
 
     Args:
-        path: the file. One that was there is deleted first, not overwritten: who reads it, as a source may, reads on.
+        path: the file. One that was there is replaced then, not overwritten: who reads it, as a source may, reads on.
         topics: that it will hold.
         namespace: of those topics that are in none.
         run: what is said once of the whole recording.
@@ -53,13 +54,19 @@ class Recording:
     ) -> None:
         writer = mcap_writer()
         self.path = path
+        if new and path.exists():
+            raise MissingError(f"{path} cannot be written to (it exists)", expected="a file to write")
+        draft = AtomicFile(path)
         try:
-            if not new:
-                path.resolve().unlink(missing_ok=True)
-            self._file = path.resolve().open("xb")
+            with draft.committing():
+                self._file = draft.partial.open("wb")
+                self._writer: Any = writer.Writer(self._file, chunk_size=_CHUNK_BYTES, compression=writer.CompressionType.ZSTD)
+                self._begin(topics, namespace=namespace, run=run)
         except OSError as error:
             raise MissingError(f"{path} cannot be written to ({error.strerror})", expected="a file to write") from None
-        self._writer: Any = writer.Writer(self._file, chunk_size=_CHUNK_BYTES, compression=writer.CompressionType.ZSTD)
+
+    def _begin(self, topics: Iterable[Topic], *, namespace: str, run: Mapping[str, Mapping[str, str]]) -> None:
+        """Write what stands before the messages."""
         self._writer.start(profile="ros2", library="posemoe-edge")
         for name, entries in run.items():
             self._writer.add_metadata(name, dict(entries))

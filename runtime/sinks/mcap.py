@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..artefact.atomic import write_atomically
+from ..artefact.atomic import is_draft, write_atomically
 from ..destination import check_space, is_special, target_of
 from ..errors import MissingError, UsageError, missing_folder
 from ..events import Event, PoseFrame
@@ -32,7 +32,7 @@ class McapSink(BaseSink):
 
     Unlike other files, a recording is written as it goes: it is there from the first event on, an abort keeps what was seen,
     and of a process that is killed all but the last second can be read. A recording that was there before is replaced with
-    the first event; nothing else is ever replaced.
+    the first event, by a file that can be read already; nothing else is ever replaced.
 
     Args:
         location: ``FILE.mcap``, or a folder, which becomes a bag of rosbag2; behind a ``?``, ``frame_id=NAME``,
@@ -150,7 +150,7 @@ def _check_free(path: Path, *, folder: bool) -> None:
     if folder:
         if not path.is_dir():
             raise UsageError(f"{path} is there and is no folder", expected=f"mcap:{path}{SUFFIX}, or a new name")
-        if any(path.iterdir()):
+        if not all(is_draft(entry.name) for entry in path.iterdir()):  # of a process that was killed
             raise UsageError(f"the folder {path} is not empty", expected="a new name for the recording")
         return
     if not path.is_file():

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import F32
+from ..artefact.atomic import AtomicFile
 from ..bounds import check_people, npz, parsing
 from ..errors import FrameError, SourceError
 from ..file_kind import check_stand_in
@@ -108,7 +109,8 @@ def save_keypoints(
     }
     if units == "pixels" and (width_px is None or height_px is None):
         raise FrameError("keypoints in pixels without the size of the image", expected="width_px and height_px")
-    with file.open("wb") as stream:  # an open file, since numpy appends .npz to a name
+    draft = AtomicFile(file)
+    with draft.committing(), draft.partial.open("wb") as stream:  # an open file, since numpy appends .npz to a name
         np.savez_compressed(stream, **{name: value for name, value in entries.items() if value is not None})
 
 

@@ -163,6 +163,8 @@ def _chosen(contents: BagContents, name: str | None, path: Path) -> BagTopic:
     topics = contents.topics
     readable = [topic for topic in topics.values() if _is_readable(topic)]
     there = ", ".join(f"{topic.name} ({topic.type or topic.encoding})" for topic in topics.values()) or "none"
+    if not topics:
+        raise SourceError(f"{path} holds no messages: its run was cut off at once, or saw nothing", expected=_FORM)
     if name is None:
         own = [topic for topic in readable if topic.name == KEYPOINTS_TOPIC]
         pictures = [topic for topic in readable if topic.type in (IMAGE, COMPRESSED_IMAGE)]

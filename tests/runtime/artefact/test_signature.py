@@ -92,6 +92,18 @@ def test_engines_that_run_something_else_are_refused(signed: Path, public: Path)
         load(signed / "step.fp32.onnx", require_signature=public)
 
 
+def test_a_private_key_whose_public_one_was_not_written_gets_it(tmp_path: Path, public: Path) -> None:
+    text = public.read_text()
+    private = (tmp_path / "key").read_bytes()
+    public.unlink()
+    assert make_key(tmp_path / "key") == public and public.read_text() == text
+    assert (tmp_path / "key").read_bytes() == private
+    (tmp_path / "text").write_text("no key")
+    with pytest.raises(UsageError, match="cannot be read as a key"):
+        make_key(tmp_path / "text")
+    assert not (tmp_path / "text.pub").exists()
+
+
 def test_keys_are_private_are_not_overwritten_and_must_be_keys(tmp_path: Path, public: Path, certified_artefact: Path) -> None:
     assert (tmp_path / "key").stat().st_mode & 0o077 == 0 and public == tmp_path / "key.pub"
     with pytest.raises(UsageError, match="exists"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,15 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from posemoe_edge.runtime.errors import FrameError, MissingError, UsageError
+from posemoe_edge.runtime.errors import FrameError, MissingError, SourceError, UsageError
 from posemoe_edge.runtime.events import Event, FrameRefused, PoseFrame, TrackStarted
 from posemoe_edge.runtime.pose.camera import Intrinsics
 from posemoe_edge.runtime.pose.camera_model import Camera
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.ros.recording import Recording
 from posemoe_edge.runtime.ros.types import from_cdr
 from posemoe_edge.runtime.sinks import BaseSink, RunInfo, open_sink
 from posemoe_edge.runtime.sources import SyntheticSource
+from posemoe_edge.runtime.sources.mcap import McapSource
 
 pytest.importorskip("mcap")
 pytest.importorskip("rosbags")
@@ -198,6 +201,32 @@ def test_on_a_full_disk_a_close_is_an_error_and_an_abort_keeps_what_there_is(
             getattr(sink, name)()
         sink.abort()
         assert sum(r.channel_id == 2 for r in streamed(tmp_path / f"{name}.mcap") if hasattr(r, "log_time")) == 3
+
+
+def test_a_recording_is_replaced_when_its_successor_can_be_read_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.mcap"
+    record(path)
+    before = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(Recording, "_flush", lambda self: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
+        with pytest.raises(MissingError, match="cannot be written to"):
+            record(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    with open_sink(f"mcap:{path}") as sink:
+        sink.open(RUN)
+        sink.write(EVENTS[0])
+        with pytest.raises(SourceError, match="holds no messages: its run was cut off at once"):
+            McapSource(path)
+        sink.write(EVENTS[1])
+
+
+def test_a_folder_with_the_draft_of_a_killed_run_is_as_good_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / ".bag_0.mcap.x.part").write_bytes(b"half a header")
+    record(tmp_path / "bag")
+    assert sorted(file.name for file in (tmp_path / "bag").iterdir()) == ["bag_0.mcap", "metadata.yaml"]
 
 
 def test_what_is_no_recording_is_never_replaced(tmp_path: Path) -> None:

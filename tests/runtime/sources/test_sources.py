@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -24,6 +24,20 @@ def read(uri: str, *, frames: int | None = None) -> list[People]:
     with open_source(uri, frames=frames) as source:
         assert isinstance(source, Source) and not source.pictures
         return [item for item in source if isinstance(item, People)]
+
+
+def test_keypoints_that_cannot_be_saved_leave_the_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_keypoints(tmp_path / "walk.npz", keypoints=WALK)
+    before = (tmp_path / "walk.npz").read_bytes()
+
+    def full(stream: BinaryIO, **entries: object) -> None:
+        stream.write(b"half of it")
+        raise OSError("no space")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="no space"):
+        save_keypoints(tmp_path / "walk.npz", keypoints=WALK[:3])
+    assert (tmp_path / "walk.npz").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_synthetic_walk_counts_people_and_time() -> None:

@@ -1,0 +1,1 @@
+"""What ``faults.py`` lets fail: everything that writes."""
