@@ -1,6 +1,7 @@
-"""The supported Pythons, and the lowest versions that pyproject.toml promises.
+"""The supported Pythons, the lowest versions that pyproject.toml promises, and known vulnerabilities.
 
     nox -s py310 py311 py312 py313 minimum
+    nox -s audit
 
 Each session installs the package as a robot does, without PyTorch, and runs the runtime's tests; those that export a model
 first need PyTorch and skip themselves. A session whose Python is not on this machine is skipped, and nox says so. With pyenv,
@@ -38,6 +39,15 @@ def minimum(session: nox.Session) -> None:
     run_tests(session)
 
 
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the pinned set. Asks pypi.org itself, not the configured index.
+
+    Without ``--strict`` a package about which nothing could be asked counts as one without vulnerabilities.
+    """
+    session.install("pip-audit")
+    session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "--requirement", "constraints.txt")
+
+
 def run_tests(session: nox.Session) -> None:
     """The tests run against the installed package: the repository's folder is not on the path."""
     session.run("python", "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", *TESTS, env={"OMP_NUM_THREADS": "1"})
@@ -55,3 +65,4 @@ def lowest(project: dict[str, Any], extras: tuple[str, ...], tools: tuple[str, .
 for version in PYTHONS:
     nox.session(name=f"py{version.replace('.', '')}", python=version)(current)
 nox.session(python=PYTHONS[0])(minimum)
+nox.session(audit)

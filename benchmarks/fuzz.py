@@ -28,6 +28,9 @@ from posemoe_edge.runtime.errors import PoseEdgeError
 _BATCH = 250
 """Inputs of one process: one that dies costs the others nothing."""
 
+_WAITING = 20
+"""How much longer than its time on a processor an input may take: on a busy machine it waits for one."""
+
 
 def fuzz(parser: Parser, inputs: int, folder: Path, *, seed: int, seconds: float, megabytes: int) -> Counter[str]:
     """How many inputs ended how: "read", "refused", or what must not be, whose inputs are kept in ``folder``."""
@@ -54,13 +57,15 @@ def fuzz(parser: Parser, inputs: int, folder: Path, *, seed: int, seconds: float
 def _batch(parser: Parser, numbers: range, folder: Path, *, seed: int, seconds: float, megabytes: int, out: object) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
-    signal.signal(signal.SIGALRM, _late)
+    for late in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(late, _late)
     logging.disable()
     path = folder / f"{os.getpid()}-{parser.name}"
     for number in numbers:
         data = mutated(parser.seed, random.Random(f"{seed} {parser.name} {number}"))
         path.write_bytes(data)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, _WAITING * seconds)
         try:
             parser.read(path)
             result = "read"
@@ -71,7 +76,8 @@ def _batch(parser: Parser, numbers: range, folder: Path, *, seed: int, seconds: 
             result = f"{type(error).__name__} at {Path(line.filename).name}:{line.lineno}"
             (folder / f"found-{number}-{parser.name}").write_bytes(data)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
         print(result, file=out, flush=True)  # type: ignore[call-overload]
     path.unlink(missing_ok=True)
 
@@ -84,7 +90,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--inputs", type=int, default=2000, help="of all parsers together")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--seconds", type=float, default=5.0, help="for one input")
+    options.add_argument("--seconds", type=float, default=5.0, help="of a processor, for one input")
     options.add_argument("--megabytes", type=int, default=2048, help="of memory above what the program has")
     options.add_argument("--only", help="parsers whose name contains this")
     args = options.parse_args()

@@ -174,6 +174,7 @@ def test_found_cameras_are_written_and_read_back(dataset: SyntheticH36M, tmp_pat
             lambda views: views["S9"][0].update(rotation=[[1, 0, 0], [0, 1, 0], [0, 0, -1]]),
             "rotation of camera 0 is no rotation",
         ),
+        (lambda views: views["S9"][0].update(rotation=[[1e30] * 3] * 3), "rotation of camera 0 is no rotation"),
         (lambda views: views["S9"][0].update(focal_px=[1.0]), "focal_px of camera 0"),
     ],
 )
