@@ -53,12 +53,13 @@ class StandIn:
     run: str | None = None
 
 
-def find_stand_in(path: Path, *, text: bool = False) -> StandIn | None:
+def find_stand_in(path: Path, *, text: bool = False, pictures: bool = False) -> StandIn | None:
     """What stands in the place of a file, None if it may be the file itself.
 
     Args:
         path: an existing file.
         text: whether the file is meant to be text; JSON, XML and other texts stand in for binary files only.
+        pictures: whether a picture will do.
 
     Raises:
         OSError: it cannot be read.
@@ -81,7 +82,7 @@ def find_stand_in(path: Path, *, text: bool = False) -> StandIn | None:
     if len(head) < _HEAD_BYTES and _STATUS.match(words.strip()):
         return StandIn(f"a server's error message ({words.strip()})")
     for signature, noun in _SIGNATURES:
-        if head.startswith(signature):
+        if head.startswith(signature) and not (pictures and noun.endswith("picture")):
             return StandIn(noun)
     if text:
         return None
@@ -91,7 +92,13 @@ def find_stand_in(path: Path, *, text: bool = False) -> StandIn | None:
 
 
 def check_stand_in(
-    path: Path, *, expected: str, run: str | None = None, text: bool = False, error: type[PoseEdgeError] = ArtefactError
+    path: Path,
+    *,
+    expected: str,
+    run: str | None = None,
+    text: bool = False,
+    pictures: bool = False,
+    error: type[PoseEdgeError] = ArtefactError,
 ) -> None:
     """Raise an error where another thing stands in the place of a file.
 
@@ -100,9 +107,10 @@ def check_stand_in(
         expected: what it should be, for the message: "an npz".
         run: the command that brings it, if there is one.
         text: whether the file is meant to be text.
+        pictures: whether a picture will do.
         error: the class of the error.
     """
-    stand_in = find_stand_in(path, text=text)
+    stand_in = find_stand_in(path, text=text, pictures=pictures)
     if stand_in is None:
         return
     ends = {_POINTER: ", not the file itself", "a web page": ", not the file that it links to", "empty": ""}

@@ -98,6 +98,7 @@ def _plain_text(data: bytes) -> str:
     if encoding == "utf-8" and b"\0" in data[:2]:  # UTF-16 without its mark: a letter of HIERARCHY and a zero
         encoding = "utf-16-le" if data[:1] != b"\0" else "utf-16-be"
     text = data.decode(encoding, errors="replace").translate(_BLANKS)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _COMMENT.sub("", text) if "#" in text or "//" in text else text
 
 

@@ -1,10 +1,12 @@
 """File records: the size and the sha256 by which an artefact vouches for its files, and the one check of them.
 
 Files of text are hashed without carriage returns, which git may add on its way (core.autocrlf); none of them holds one itself.
+Neither does a byte order mark count, nor a line end at the end of the file, which editors and hooks of git add or take away.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def read_checked(path: Path, record: FileRecord, *, source: str, run: str) -> by
     data = _read(path)
     if data is None:
         raise ArtefactError(f"{path} is missing", expected=f"every file that {source} names", run=run)
-    if record_bytes(_without_returns(data)) == record:
+    if record in (record_bytes(_without_returns(data)), record_bytes(data.replace(b"\r\n", b"\n"))):
         raise ArtefactError(
             f"the line ends of {path} were changed, as git does with core.autocrlf",
             expected="its own bytes: a .gitattributes of '* -text' beside it",
@@ -85,12 +87,14 @@ def _read(path: Path) -> bytes | None:
 
 
 def _fitting(path: Path, data: bytes, record: FileRecord) -> bytes | None:
-    """The content that the record is of: the data, or a text without carriage returns; None if it is neither."""
+    """The content that the record is of: the data, or a text without what was added on its way; None if it is neither."""
     if len(data) == record.bytes and record_bytes(data) == record:
         return data
-    if path.suffix in TEXT and record_bytes(text := _without_returns(data)) == record:
-        return text
-    return None
+    if path.suffix not in TEXT:
+        return None
+    text = _without_returns(data).removeprefix(codecs.BOM_UTF8)
+    bare = text.rstrip(b"\n")
+    return next((form for form in (text, bare, bare + b"\n") if record_bytes(form) == record), None)
 
 
 def _without_returns(data: bytes) -> bytes:

@@ -26,6 +26,7 @@ from .transaction import commit, locked
 
 MANIFEST_SCHEMA = 3
 MANIFEST = "manifest.json"
+_MADE_BY = {"certificate.json": "verify", "certificate.png": "verify", "calibration.json": "calibrate"}  # others: export
 
 POSE_WITH_SIGMA = 4  # numbers of a joint in the output "pose": x, y, z and the standard deviation, metres
 
@@ -281,7 +282,8 @@ def read_graph(path: Path) -> tuple[Manifest, Graph]:
 
 def read_file(folder: Path, manifest: Manifest, name: str) -> bytes:
     """The content of an artefact's file, if it is what the manifest says; otherwise an ArtefactError says how it differs."""
-    run = command_line("export", manifest.preset)
+    made_by = _MADE_BY.get(name)
+    run = command_line(made_by, folder) if made_by else command_line("export", manifest.preset)
     return read_checked(folder / name, manifest.files[name], source="the manifest", run=run)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..command_line import command_line
 from ..errors import ArtefactError, CheckFailedError, MissingError, UsageError, missing_extra
+from ..file_kind import check_stand_in
 from .atomic import AtomicFile, write_atomically
 from .record import Record, read_record
 
@@ -96,6 +97,7 @@ def check_signature(manifest: Path, text: bytes, public_key: Path | None = None)
             raise CheckFailedError(f"{manifest.parent} is not signed", expected=f"a signature by {public_key}")
         return
     run = command_line("sign", manifest.parent, "--key", "FILE")
+    check_stand_in(path, expected="a signature", text=True)
     signature = read_record(
         Signature,
         path.read_bytes(),
@@ -140,6 +142,7 @@ def _read_key(path: Path, *, private: bool) -> Any:
     ed25519, serialization = _cryptography()
     if not path.is_file():
         raise MissingError(f"there is no key {path}", run=f"posemoe-edge sign --new-key {path}")
+    check_stand_in(path, expected=_expected(private), text=True, error=UsageError)
     try:
         data = path.read_bytes()
         key = serialization.load_pem_private_key(data, None) if private else serialization.load_pem_public_key(data)

@@ -14,6 +14,7 @@ from ..artefact.manifest import Graph, Manifest, read_graph_file, read_manifest
 from ..artefact.metadata import read_embedded_manifest
 from ..artefact.precision import Precision, gpu_order
 from ..errors import ArtefactError, MissingError, UsageError
+from ..file_kind import check_stand_in
 from ..platform.nvidia import find_gpu
 from .open import BESIDE, ENGINES
 from .tensorrt.library import this_machine
@@ -81,6 +82,7 @@ def resolve(
         engine = engine or _select_onnxruntime()[0]
     if location.is_file():
         content = location.read_bytes()
+        check_stand_in(location, expected="a graph that export wrote")
         refuse_external_data(content, str(location))
         manifest = read_embedded_manifest(location, content)
         precision = manifest.graph(precision).precision  # the file is one graph: there is no other precision to select

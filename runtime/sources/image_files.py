@@ -13,11 +13,14 @@ import numpy as np
 
 from ..arrays import ImageBgr
 from ..errors import SourceError, UsageError
+from ..file_kind import check_stand_in
 from .base import BaseSource, CameraFrame, SourceInfo
 from .opencv_capture import WITHOUT_A_CAMERA, import_cv2, silenced
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 DEFAULT_FPS = 30.0
+
+_EXPECTED = "complete files that OpenCV can decode"
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class ImageFilesSource(BaseSource):
             if not pictures:
                 raise SourceError(f"no pictures in the folder {self.path}", expected=f"files named *{', *'.join(SUFFIXES)}")
         elif self.path.is_file():
+            check_stand_in(self.path, expected=_EXPECTED, pictures=True, error=SourceError)  # before a detector is asked for
             pictures = [self.path]
         else:
             raise SourceError(f"no file {self.path}", expected="a picture, or a folder of pictures", run=WITHOUT_A_CAMERA)
@@ -73,8 +77,9 @@ class ImageFilesSource(BaseSource):
         if unreadable == len(self._pictures):
             what = f"{self.path} cannot be read as a picture"
             if self.path.is_dir():
+                check_stand_in(self._pictures[0], expected=_EXPECTED, pictures=True, error=SourceError)
                 what = f"none of the {unreadable} pictures in the folder {self.path} can be read"
-            raise SourceError(what, expected="complete files that OpenCV can decode")
+            raise SourceError(what, expected=_EXPECTED)
 
 
 def open_image_files(location: str, *, frames: int | None) -> ImageFilesSource:

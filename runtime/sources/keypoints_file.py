@@ -30,6 +30,14 @@ DEFAULT_FPS = 50.0
 Layout = Literal["h36m17", "coco17"]
 Units = Literal["normalised", "pixels"]
 _KEYS = ("keypoints", "t_s", "fps", "layout", "units", "width_px", "height_px", "truth_m")
+_OTHER_SKELETONS = {  # number of joints -> whose they are, and the way on
+    18: ("OpenPose's COCO model", "OpenPose's JSON as kpts:FOLDER, which is converted"),
+    25: ("OpenPose's BODY_25", "OpenPose's JSON as kpts:FOLDER, which is converted"),
+    26: ("Halpe, as of AlphaPose", "the first 17 of Halpe, which are COCO's, with layout 'coco17'"),
+    33: ("MediaPipe", "MediaPipe's landmarks as kpts:FILE.json, which are converted"),
+    133: ("COCO-WholeBody", "the first 17 of COCO-WholeBody, which are COCO's, with layout 'coco17'"),
+    136: ("Halpe with face and hands", "the first 17 of Halpe, which are COCO's, with layout 'coco17'"),
+}
 _SHORT = {"px": "pixels", "coco": COCO17.name, "h36m": H36M17.name}
 
 
@@ -145,7 +153,12 @@ def _numbers(values: NDArray[Any], name: str, channels: tuple[int, ...], path: P
     if values.ndim not in (3, 4) or values.shape[-1] not in channels or len(values) == 0:
         raise FrameError(f"{path}: {name} has shape {values.shape}", expected=expected)
     if values.shape[-2] != len(H36M17):
-        raise FrameError(f"{path}: {name} has {values.shape[-2]} joints: {values.shape}", expected=f"17 joints, {expected}")
+        meant = _OTHER_SKELETONS.get(values.shape[-2])
+        way_on = f"{meant[1]}, " if meant else ""
+        whose = f", those of {meant[0]}?" if meant else ""
+        raise FrameError(
+            f"{path}: {name} has {values.shape[-2]} joints: {values.shape}{whose}", expected=f"{way_on}17 joints, {expected}"
+        )
     with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as such
         return values.astype(np.float32)
 

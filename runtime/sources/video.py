@@ -41,6 +41,8 @@ class VideoSource(CaptureSource):
             str(self.path.absolute()).encode()
         except UnicodeEncodeError:  # OpenCV would end the process
             raise SourceError(f"the name {str(self.path)!a} is not UTF-8", expected="a file under another name") from None
+        # Here, before a detector is asked for. FFmpeg reads a picture as a video of one frame.
+        check_stand_in(self.path, expected="a video file", error=SourceError, pictures=True)
 
     @property
     def info(self) -> SourceInfo:
@@ -87,7 +89,6 @@ class VideoSource(CaptureSource):
             self._capture = cv2.VideoCapture(str(self.path.absolute()))
         if not self._capture.isOpened():
             self.close()
-            check_stand_in(self.path, expected="a video file", error=SourceError)
             raise SourceError(f"{self.path} cannot be read as a video", expected="a complete file that OpenCV can decode")
 
     def _stored_count(self) -> int | None:

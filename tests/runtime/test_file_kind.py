@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from posemoe_edge.runtime import load
 from posemoe_edge.runtime.artefact.files import read_checked, record_bytes
+from posemoe_edge.runtime.artefact.signature import sign_manifest
 from posemoe_edge.runtime.errors import ArtefactError, PoseEdgeError, SourceError, UsageError
 from posemoe_edge.runtime.file_kind import check_stand_in, find_stand_in
 from posemoe_edge.runtime.sources.keypoints_file import KeypointsFileSource
@@ -72,7 +74,7 @@ def test_the_command_of_a_pointer_can_be_pasted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [POINTER, b"<html>", b""], ids=["pointer", "page", "empty"])
-@pytest.mark.parametrize("form", ["kpts:{}.npz", "{}.mp4", "mcap:{}.mcap#/camera", "kpts:{}.jsonl"])
+@pytest.mark.parametrize("form", ["kpts:{}.npz", "{}.mp4", "{}.jpg", "mcap:{}.mcap#/camera", "kpts:{}.jsonl"])
 def test_sources_name_what_stands_in_their_place(tmp_path: Path, form: str, content: bytes) -> None:
     uri = form.format(tmp_path / "walk")
     (tmp_path / uri.partition("#")[0].rpartition("/")[2]).write_bytes(content)
@@ -80,6 +82,35 @@ def test_sources_name_what_stands_in_their_place(tmp_path: Path, form: str, cont
         list(source)
     assert any(noun in str(raised.value) for noun in ("Git LFS pointer", "a web page", "is empty")), raised.value
     assert "pickle" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["run.mp4", "run.png"])
+def test_what_is_no_video_and_no_picture_is_said_before_a_detector_is_asked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(SourceError, match="a Git LFS pointer"):
+        open_source(str(tmp_path / name))
+    (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")  # a picture is no stand-in: FFmpeg reads it, whatever its name
+    open_source(str(tmp_path / name)).close()
+
+
+def test_a_folder_of_pointers_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    for number in (1, 2):
+        (tmp_path / f"{number}.jpg").write_bytes(POINTER)
+    with open_source(str(tmp_path)) as source, pytest.raises(SourceError, match=r"1\.jpg is a Git LFS pointer"):
+        list(source)
+
+
+def test_a_standalone_graph_a_signature_and_a_key_that_are_pointers_say_so(certified_artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "step.onnx").write_bytes(POINTER)
+    with pytest.raises(ArtefactError, match=r"step\.onnx is a Git LFS pointer"):
+        load(tmp_path / "step.onnx")
+    (tmp_path / "key.pem").write_bytes(POINTER)
+    with pytest.raises(UsageError, match=r"key\.pem is a Git LFS pointer"):
+        sign_manifest(certified_artefact / "manifest.json", b"{}", tmp_path / "key.pem")
+    (certified_artefact / "manifest.sig").write_bytes(POINTER)
+    with pytest.raises(ArtefactError, match=r"manifest\.sig is a Git LFS pointer"):
+        load(certified_artefact)
 
 
 def test_a_file_of_an_artefact_is_named_before_its_size(tmp_path: Path) -> None:

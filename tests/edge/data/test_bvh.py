@@ -447,9 +447,10 @@ def test_what_all_names_share_is_no_part_of_them(tmp_path: Path, affix: str) -> 
         lambda text: text + "\0" * 700,
         lambda text: text.replace("Frame Time:", "Frame time:").replace("Frames:", "frames:"),
         lambda text: text.replace("HIERARCHY", "hierarchy").replace("MOTION", "Motion").replace("End Site", "end site"),
+        lambda text: text.replace("\n", "\r"),
         lambda text: "# written by hand\n" + text.replace("MOTION", "  MOTION \t"),
     ],
-    ids=["joint", "ctrl z", "zeros", "case", "lower", "comment"],
+    ids=["joint", "ctrl z", "zeros", "case", "lower", "returns alone", "comment"],
 )
 def test_sections_are_lines_however_they_are_written(tmp_path: Path, change: Any) -> None:
     plain = load_bvh(written(tmp_path / "plain.bvh"))

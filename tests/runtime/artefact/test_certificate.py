@@ -109,11 +109,13 @@ def test_a_certificate_of_another_schema_is_refused(certified_artefact: Path, sc
 
     edit_certificate(certified_artefact, older)
     record_hashes(certified_artefact, CERTIFICATE)
-    with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2 or 3; run: posemoe-edge verify"):
+    with pytest.raises(ArtefactError, match=rf"has schema_version {schema}; expected 2 or 3 or 4; run: posemoe-edge verify"):
         load(certified_artefact)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 3}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 3}', '{"schema_version": 4}', "\xff"]
+)
 def test_a_text_that_is_not_json_is_refused_with_the_same_words(certified_artefact: Path, text: str) -> None:
     (certified_artefact / CERTIFICATE).write_text(text, encoding="latin-1")
     record_hashes(certified_artefact, CERTIFICATE)

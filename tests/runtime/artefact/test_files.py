@@ -14,6 +14,30 @@ from posemoe_edge.runtime.artefact.room import check_room
 from posemoe_edge.runtime.errors import ArtefactError, MissingError, UsageError
 
 
+@pytest.mark.parametrize("changed", [b"\xef\xbb\xbf{}", b"{}\n", b"{}\n\n", b"\xef\xbb\xbf{}\r\n"])
+def test_what_editors_and_hooks_add_to_a_text_does_not_count(tmp_path: Path, changed: bytes) -> None:
+    for name in ("a.json", "a.bin"):
+        (tmp_path / name).write_bytes(changed)
+    assert read_checked(tmp_path / "a.json", record_bytes(b"{}"), source="the manifest", run="x") == b"{}"
+    with pytest.raises(ArtefactError):
+        read_checked(tmp_path / "a.bin", record_bytes(b"{}"), source="the manifest", run="x")
+
+
+def test_a_line_end_at_the_end_that_was_taken_away_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"{}")
+    assert read_checked(tmp_path / "a.json", record_bytes(b"{}\n"), source="the manifest", run="x") == b"{}\n"
+    (tmp_path / "a.json").write_bytes(b"{ }")
+    with pytest.raises(ArtefactError, match="was changed"):
+        read_checked(tmp_path / "a.json", record_bytes(b"{}\n"), source="the manifest", run="x")
+
+
+def test_line_ends_of_a_binary_that_holds_returns_of_its_own_are_named(tmp_path: Path) -> None:
+    own = b"a\rb\nc\r"
+    (tmp_path / "step.onnx").write_bytes(own.replace(b"\n", b"\r\n"))
+    with pytest.raises(ArtefactError, match=r"the line ends of .* were changed, as git does"):
+        read_checked(tmp_path / "step.onnx", record_bytes(own), source="the manifest", run="x")
+
+
 def test_an_artefact_whose_texts_went_through_git_is_the_same(certified_artefact: Path) -> None:
     """``sed -i 's/$/\\r/'`` also ends the last line, which has no line feed."""
     before = load(certified_artefact).certificate

@@ -170,6 +170,12 @@ def test_numbers_that_are_not_finite_are_left_to_the_stream(tmp_path: Path) -> N
     [
         ({"points": WALK}, SourceError, "has no 'keypoints'"),
         ({"keypoints": WALK[:, :16]}, FrameError, "has 16 joints"),
+        (
+            {"keypoints": np.zeros((3, 25, 3))},
+            FrameError,
+            r"25 joints.* OpenPose's BODY_25\?; expected OpenPose's JSON as kpts:",
+        ),
+        ({"keypoints": np.zeros((3, 133, 3))}, FrameError, "133 joints.* COCO-WholeBody.*the first 17 of COCO-WholeBody"),
         ({"keypoints": WALK[0]}, FrameError, r"shape \(17, 3\)"),
         ({"keypoints": WALK[:0]}, FrameError, r"shape \(0, 17, 3\)"),
         ({"keypoints": np.full((3, 17, 3), "x")}, FrameError, "expected numbers"),
