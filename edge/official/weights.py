@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ _EXPECTED = "a checkpoint of tensors by name, by torch.save or safetensors"
 _DEPTH = 4  # of containers in containers
 _NO_WEIGHTS = ("optim", "sched", "scaler", "rng", "callback", "hyper")  # in a key: what is below it is no network
 _COUNTERS = {"n_averaged", "num_updates", "decay", "initted", "step"}  # what averaging stores beside the weights
+_REFUSED = re.compile(r"Unsupported global: GLOBAL (?P<name>[\w.]{1,100})(?=\s)")
 _LENGTH_BYTES = 8  # of a safetensors file: the length of the JSON that follows
 
 
@@ -68,6 +70,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except ArtefactError:
         raise
     except Exception as error:  # whatever a broken stream leads to; torch's own message suggests to trust the file
+        refused = _REFUSED.search(str(error))
+        if refused:  # a whole module, or worse
+            raise ArtefactError(
+                f"{path} holds code: {refused['name']}",
+                expected="tensors by name, as torch.save(model.state_dict(), FILE) writes them",
+            ) from error
         raise ArtefactError(f"{path} is damaged, or holds code", expected="tensors by name") from error
     found = dict(_state_dicts(content, (), _DEPTH))
     if not found:

@@ -101,8 +101,12 @@ class Bomb:
 def test_a_checkpoint_with_code_in_it_is_refused_and_the_code_is_not_run(run_cli: Call, workdir: Path, tmp_path: Path) -> None:
     torch.save({"model_pos": Bomb(tmp_path / "boom")}, tmp_path / "evil.bin")
     result = run_cli("import", "mixste", tmp_path / "evil.bin")
-    assert result.code == 4 and "damaged, or holds code" in result.err
+    assert result.code == 4 and "evil.bin holds code: getattr" in result.err
     assert not (tmp_path / "boom").exists()
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.bin")
+    result = run_cli("import", "mixste", tmp_path / "whole.bin")
+    assert result.code == 4 and "whole.bin holds code: torch.nn.modules.linear.Linear" in result.err
+    assert "torch.save(model.state_dict(), FILE)" in result.err
 
 
 def test_numpy_objects_beside_the_weights_are_left_out(run_cli: Call, workdir: Path, mixste_checkpoint: Path) -> None:
