@@ -13,6 +13,7 @@ from ...runtime.arrays import F32
 from ...runtime.errors import ArtefactError
 from ...runtime.pose.keypoints import normalise_screen
 from ...runtime.pose.skeleton import COCO17, H36M17, coco_to_h36m
+from ...runtime.sources.keypoint_doubts import likelier_order
 from .h36m_cameras import SIZES_PX, Cameras, Positions, Views, find_cameras, median_error_px, read_cameras, sample_points
 from .pickled import field_names, read_pickled
 from .pixel_check import check_pixels
@@ -69,7 +70,12 @@ def convert(path_3d: Path, path_2d: Path, out: Path, *, cameras: Path | None = N
                 f"the joints of {source} are COCO's, which are no projection of the 3D file: cameras cannot be found from it",
                 expected="--cameras data_2d_h36m_gt.npz, or a JSON of cameras",
             )
-        all_cameras = find_cameras(positions, views if cameras is None else _read_views(cameras), source=source)
+        exact = views if cameras is None else _read_views(cameras)
+        try:
+            all_cameras = find_cameras(positions, exact, source=source)
+        except ArtefactError as error:
+            _question_order(source, exact, error)
+            raise
     error_px = {}
     for subject in positions:
         if subject not in all_cameras:
@@ -79,11 +85,26 @@ def convert(path_3d: Path, path_2d: Path, out: Path, *, cameras: Path | None = N
             for n, camera in enumerate(all_cameras[subject])
         )
         if max(error_px[subject]) > FITTING_PX:
-            raise ArtefactError(
+            missed = ArtefactError(
                 f"cameras of {source} miss the keypoints of {subject} in {path_2d} by {max(error_px[subject]):.0f} px",
                 expected="camera_from_world rotations, metres, the files' order of cameras",
             )
+            _question_order(path_2d, views, missed)
+            raise missed
     return H36MReport(save_recorded(out, _recorded_sequences(positions, views, all_cameras)), all_cameras, error_px)
+
+
+def _question_order(path: Path, views: Views, failure: ArtefactError) -> None:
+    """Raise an error that asks about the joints' order, if another one explains a failure: of a file that does not name it."""
+    first = next((view for actions in views.values() for cameras in actions.values() for view in cameras), None)
+    if first is None:
+        return
+    bodies = np.concatenate([first, np.ones((*first.shape[:2], 1), np.float32)], axis=-1)
+    if other := likelier_order(bodies, H36M17):
+        raise ArtefactError(
+            f"the joints of {path} make no body in Human3.6M's order; are they in the order of {other}? ({failure.what})",
+            expected="metadata with the layout_name 'coco', if they are COCO's",
+        ) from failure
 
 
 def _recorded_sequences(positions: Positions, views: Views, cameras: Cameras) -> Iterator[RecordedSequence]:

@@ -213,19 +213,23 @@ def _pixels(seen: F32, size: ImageSize) -> Iterator[Doubt]:
 
 def _bodies(whole: F32, skeleton: Skeleton) -> Iterator[Doubt]:
     """Of bodies (N, 17, 3) with all joints."""
-    orders = {name: _in_h36m(whole, name) for name in (COCO17.name, *H36M_ORDERS)}
-    if skeleton.name not in orders:
+    if skeleton.name not in (COCO17.name, *H36M_ORDERS):
         return
-    misfits = {name: _misfit(bodies) for name, bodies in orders.items()}
-    likeliest, misfit = min(misfits, key=lambda name: misfits[name]), misfits[skeleton.name]
-    if misfit > _MISFIT and misfit > _WORSE * misfits[likeliest]:
-        yield Doubt(f"the joints of {skeleton.name} make no body", f"are they in the order of {likeliest}?")
+    if other := likelier_order(whole, skeleton):
+        yield Doubt(f"the joints of {skeleton.name} make no body", f"are they in the order of {other}?")
         return
-    bodies = orders[skeleton.name]
+    bodies = _in_h36m(whole, skeleton.name)
     head, ankles = H36M17.joints.index("head"), [H36M17.joints.index(f"{side}_ankle") for side in ("left", "right")]
     below = bodies[:, head, 1] > bodies[:, ankles, 1].max(axis=1)
     if np.mean(below) > 0.9:
         yield Doubt("heads are below the feet", "does y grow upwards, or is the camera upside down? y grows downwards here")
+
+
+def likelier_order(whole: F32, skeleton: Skeleton) -> str | None:
+    """The name of an order of joints in which (N, 17, 3) bodies, with all joints, are people; None if their own will do."""
+    misfits = {name: _misfit(_in_h36m(whole, name)) for name in (COCO17.name, *H36M_ORDERS)}
+    likeliest, misfit = min(misfits, key=lambda name: misfits[name]), misfits[skeleton.name]
+    return likeliest if misfit > _MISFIT and misfit > _WORSE * misfits[likeliest] else None
 
 
 def _in_h36m(points: F32, order: str) -> F32:

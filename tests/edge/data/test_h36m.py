@@ -86,6 +86,16 @@ class SyntheticH36M:
         return path
 
 
+def in_coco(view: F32) -> F32:
+    """(T, 17, 2) of Human3.6M as COCO-17: eyes and ears beside the nose."""
+    coco = np.empty_like(view)
+    nose, head = view[:, 9], view[:, 10]
+    for joint, (towards_head, aside_px) in enumerate(((0.0, 0), (0.3, 4), (0.3, -4), (0.4, 9), (0.4, -9))):
+        coco[:, joint] = nose + towards_head * (head - nose) + [aside_px, 0]
+    coco[:, 5:] = view[:, [11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3]]
+    return coco
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> SyntheticH36M:
     return SyntheticH36M(tmp_path).write()
@@ -153,6 +163,20 @@ def test_cameras_are_read_from_json(dataset: SyntheticH36M) -> None:
     path.write_text(json.dumps(views))
     with pytest.raises(ArtefactError, match=r"cameras of .*cameras\.json miss the keypoints of S9"):
         convert(dataset.path_3d, dataset.path_2d, dataset.out, cameras=path)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["cameras known", "cameras to be found"])
+@pytest.mark.parametrize("metadata", [None, "h36m"])
+def test_joints_of_coco_in_a_file_that_does_not_say_so_are_asked_about(
+    dataset: SyntheticH36M, metadata: str | None, known: bool
+) -> None:
+    views = {s: {name: [in_coco(v) for v in of] for name, of in actions.items()} for s, actions in dataset.views.items()}
+    path = dataset.path_2d.with_name("detected.npz")
+    entries = {} if metadata is None else {"metadata": np.array({"layout_name": metadata, "num_joints": 17}, dtype=object)}
+    np.savez(path, positions_2d=np.array(views, dtype=object), **entries)
+    with pytest.raises(ArtefactError, match=r"detected\.npz make no body .* in the order of coco17\?") as raised:
+        convert(dataset.path_3d, path, dataset.out, cameras=dataset.path_2d if known else None)
+    assert raised.value.expected == "metadata with the layout_name 'coco', if they are COCO's"
 
 
 def test_found_cameras_are_written_and_read_back(dataset: SyntheticH36M, tmp_path: Path) -> None:
