@@ -18,10 +18,12 @@ def check_room(folder: Path, need_bytes: int) -> None:
         need_bytes: an estimate; a work that is known to need more than there is does not begin.
 
     Raises:
-        UsageError: it is a file, or would be below one.
+        UsageError: it is a file, would be below one, or is a link that leads to itself.
         MissingError: it cannot be written to, or has too little space.
     """
     place = Path(os.path.realpath(folder))
+    if place.is_symlink():  # what realpath leaves of links that lead to each other
+        raise UsageError(f"{folder} is a link that leads nowhere", expected="a folder to write to")
     while not place.exists():
         place = place.parent
     if not place.is_dir():

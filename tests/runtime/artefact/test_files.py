@@ -72,7 +72,10 @@ def test_a_place_without_room_or_permission_is_refused_with_the_size(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file"):
         check_room(tmp_path / "file" / "below", 1)
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="is a link that leads nowhere"):
+        check_room(tmp_path / "loop", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "loop"}
     if Path("/proc").is_dir():  # root may write anywhere else
         with pytest.raises(MissingError, match=r"/proc cannot be written to .*0\.1 MB"):
             check_room(Path("/proc"), 1000)
