@@ -98,8 +98,8 @@ def _sinks() -> list[Writer]:
         Writer("mcap", _nothing, into("mcap:o.mcap"), recorded("o.mcap"), a_beginning),
         Writer("mcap, over another", into("mcap:o.mcap", 3), into("mcap:o.mcap"), recorded("o.mcap"), a_beginning),
         Writer("mcap, a folder", _nothing, into("mcap:bag"), recorded("bag"), a_beginning),
-        Writer("video", _nothing, into("video:o.mp4"), video),
-        Writer("video, over another", into("video:o.mp4", 3), into("video:o.mp4"), video),
+        Writer("video", _nothing, into("video:o.mp4", 6), video),
+        Writer("video, over another", into("video:o.mp4", 3), into("video:o.mp4", 6), video),
         Writer("png", _nothing, into("png:o.png"), picture),
         Writer("png, over another", into("png:o.png", 3), into("png:o.png"), picture),
     ]

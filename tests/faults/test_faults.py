@@ -22,7 +22,7 @@ def test_after_a_fault_the_old_or_the_new_is_there_and_the_next_writing_succeeds
         pytest.skip("no C compiler, which builds the interposer")
     artefacts = [str(artefact_of(kind)) for kind in ("retention", "dssm")]
     command = [sys.executable, str(BENCHMARK), "--artefacts", *artefacts, "--sample", str(SAMPLE), "--json"]
-    process = subprocess.run([*command, str(tmp_path / "faults.json")], capture_output=True, text=True, timeout=300)
+    process = subprocess.run([*command, str(tmp_path / "faults.json")], capture_output=True, text=True, timeout=600)
     assert process.returncode == 0, process.stdout + process.stderr
     outcomes = json.loads((tmp_path / "faults.json").read_text())
     assert len({outcome["writer"] for outcome in outcomes}) >= 31
