@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -31,10 +31,14 @@ def process_count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def first_process_decides(value: bool, device: torch.device) -> bool:
-    """The first process's value in all processes: their clocks differ, but they must stop after the same update."""
+def first_process_decides(values: Sequence[float], device: torch.device) -> list[float]:
+    """The first process's values in all processes.
+
+    Their clocks differ, and only the first one knows what measuring took. But all of them must use one learning rate, and stop
+    after the same update.
+    """
     if not dist.is_initialized():
-        return value
-    shared = torch.tensor([value], dtype=torch.int32, device=device)
+        return list(values)
+    shared = torch.tensor(values, dtype=torch.float64, device=device)
     dist.broadcast(shared, 0)
-    return bool(shared)
+    return shared.tolist()

@@ -149,7 +149,9 @@ def train(
         state = None
         began_s = called_s = saved_s = time.monotonic()
         earlier_s, first_update = history.seconds, history.updates
-        while (progress := _progress(recipe, history)) < 1:
+        over: float = _progress(recipe, history) >= 1
+        while not over:
+            progress = _progress(recipe, history)
             set_rate(optimizers, schedule(progress))
             ema_weight = 1 / max(1.0, recipe.average * history.updates / max(progress, 1e-9))
             batch, carries_state = next(batches)
@@ -177,8 +179,7 @@ def train(
                     val_mpjpe_mm = measure_and_save(batch)
                     began_s += time.monotonic() - now_s  # else short trainings spend their last, slowest updates on measuring
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
-            if first_process_decides(over, device):
-                break
+            history.seconds, over = first_process_decides([history.seconds, over], device)
         measured_updates = history.curve[-1][0] if history.curve else 0
         if rank == 0 and _progress(recipe, history) >= 1 and history.updates != measured_updates:
             measure_and_save(next(batches)[0])  # an earlier run was cut off while it measured
