@@ -90,7 +90,14 @@ def _with_stem(trunk: FrameLifter, config: LifterConfig) -> Lifter:
     }
     own = {name: value.shape for name, value in model.state_dict().items() if name.startswith("stem.")}
     differing = [name for name, value in stem.items() if own.get(name) != value.shape]
-    if differing or not isinstance(model, PoseMoE) or trunk.config.view != config.view:
+    anew = ("stem.features.", "stem.refine.") if trunk.refine is None else ("stem.features.",)
+    missing = sorted(name for name in own.keys() - stem.keys() if not name.startswith(anew))
+    if missing and missing[0].startswith("stem.sigma."):
+        raise UsageError(
+            f"a {config.topology} with sigma cannot start from an MLP without: {missing[0]} would stay random",
+            expected="weights of an MLP that was trained with sigma=True, or a configuration with sigma=False",
+        )
+    if missing or differing or not isinstance(model, PoseMoE) or trunk.config.view != config.view:
         raise UsageError(
             f"an MLP of {trunk.config.dim} channels and {trunk.config.layers} blocks cannot be the stem of {config.topology}",
             expected="a PoseMoE with a stem of that width and number of blocks, and the same view",

@@ -92,6 +92,15 @@ def test_an_mlp_over_single_frames_becomes_the_stem_of_a_posemoe() -> None:
         torch.testing.assert_close(model(x)[..., :3], mlp(x)[..., :3])
 
 
+def test_an_mlp_that_lacks_a_part_of_the_stem_is_refused() -> None:
+    over_time: dict[str, Any] = {"mixer": RetentionConfig(), "window": None, "view": "person"}
+    config = replace(TRUNK, stem=24, sigma=True, **over_time)
+    with pytest.raises(UsageError, match=r"stem\.sigma.* would stay random.*trained with sigma=True"):
+        inflate(build(FrameConfig(dim=24, layers=2, view="person")), config)
+    with pytest.raises(UsageError, match="1 blocks cannot be the stem"):
+        inflate(build(FrameConfig(dim=24, layers=1, view="person", sigma=True)), config)
+
+
 def test_a_trunk_learns_at_a_rate_of_its_own() -> None:
     config = replace(TRUNK, mixer=RetentionConfig(), window=None, sigma=True)
     model = inflate(build(replace(TRUNK, sigma=True)), config)
