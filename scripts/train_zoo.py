@@ -136,7 +136,11 @@ def main() -> None:
     if arguments.only:
         waves = [[(stage, minutes) for stage, minutes in wave if stage.preset in arguments.only] for wave in waves]
     failed: list[str] = []
+    dropped: list[str] = []
     for wave in waves:
+        # From older weights of its start a stage would train to the end, and look like any other.
+        dropped += [stage.preset for stage, _ in wave if stage.start in (*failed, *dropped)]
+        wave = [(stage, minutes) for stage, minutes in wave if stage.preset not in dropped]
         if len(wave) > 1 and together > 1:
             with ThreadPoolExecutor(together) as pool:  # of processes
                 failed += [name for name in pool.map(lambda planned: _train_apart(planned[0].preset, left()), wave) if name]
@@ -145,7 +149,8 @@ def main() -> None:
                 if left() > 0:
                     _train(stage, minutes, left(), arguments)
     if failed:
-        raise SystemExit(f"training of {', '.join(failed)} failed")
+        rest = f"; not trained, because they start from it: {', '.join(dropped)}" if dropped else ""
+        raise SystemExit(f"training of {', '.join(failed)} failed{rest}")
 
 
 def _train_apart(preset: str, left: float) -> str | None:

@@ -1,0 +1,54 @@
+"""The script that trains the zoo: which stages it starts, when, and from which weights. Training itself is replaced."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from posemoe_edge.scripts import train_zoo
+
+SIZE_S = ("--data", "motion.npz", "--minutes", "16", "--sizes", "s")
+
+
+def option(command: list[str], name: str) -> str:
+    """The value of an option that may be given more than once: the last one counts."""
+    return command[len(command) - command[::-1].index(name)]
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """run_script("--minutes", "1", failing=[]): call it; what it trained, here or in processes of their own, in that order."""
+    trained: list[str] = []
+
+    def run(*arguments: str, failing: tuple[str, ...] = (), on_process: Callable[..., None] = lambda *_: None) -> list[str]:
+        def train_apart(command: list[str], **options: Any) -> CompletedProcess[bytes]:
+            on_process(command, options)
+            preset = option(command, "--only")
+            trained.append(preset)
+            return CompletedProcess(command, returncode=int(preset in failing))
+
+        monkeypatch.setattr(train_zoo, "_train", lambda stage, *_: trained.append(stage.preset))
+        monkeypatch.setattr(subprocess, "run", train_apart)
+        monkeypatch.setattr(sys, "argv", ["train_zoo.py", *arguments])
+        try:
+            train_zoo.main()
+        except SystemExit as end:
+            trained.append(f"exit: {end}")
+        return trained
+
+    return run
+
+
+def test_what_starts_from_a_failed_stage_is_not_trained(run_script: Callable[..., list[str]]) -> None:
+    trained = run_script(*SIZE_S, "--together", "8", failing=("frame-retention-s",))
+    assert trained[0] == "frame-s" and set(trained[1:5]) == {
+        "frame-retention-s", "frame-dssm-s", "frame-attention-s", "posemoe-frame-s"
+    }  # fmt: skip
+    assert set(trained[5:7]) == {"posemoe-dssm-s", "posemoe-attention-s"}
+    assert trained[7:] == [
+        "exit: training of frame-retention-s failed; not trained, because they start from it: posemoe-retention-s"
+    ]
