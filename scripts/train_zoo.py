@@ -17,9 +17,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,11 @@ def main() -> None:
         dropped += [stage.preset for stage, _ in wave if stage.start in (*failed, *dropped)]
         wave = [(stage, minutes) for stage, minutes in wave if stage.preset not in dropped]
         if len(wave) > 1 and together > 1:
-            with ThreadPoolExecutor(together) as pool:  # of processes
-                failed += [name for name in pool.map(lambda planned: _train_apart(planned[0].preset, left()), wave) if name]
+            at_once = min(together, len(wave))
+            threads = max(1, arguments.threads // at_once)
+            train_apart = partial(_train_apart, left=left, threads=threads)
+            with ThreadPoolExecutor(at_once) as pool:  # of processes
+                failed += [name for name in pool.map(train_apart, [stage.preset for stage, _ in wave]) if name]
         else:
             for stage, minutes in wave:
                 if left() > 0:
@@ -153,11 +157,14 @@ def main() -> None:
         raise SystemExit(f"training of {', '.join(failed)} failed{rest}")
 
 
-def _train_apart(preset: str, left: float) -> str | None:
+def _train_apart(preset: str, left: Callable[[], float], threads: int) -> str | None:
     """Train one stage in a process of its own, by this script; its name if that fails."""
-    if left <= 0:
+    minutes = left()
+    if minutes <= 0:
         return None
-    done = subprocess.run([sys.executable, *sys.argv, "--only", preset, "--stop-after", str(left)])
+    options = ["--only", preset, "--stop-after", str(minutes), "--threads", str(threads)]
+    # numpy's threads are counted by the variable.
+    done = subprocess.run([sys.executable, *sys.argv, *options], env=os.environ | {"OMP_NUM_THREADS": str(threads)})
     return preset if done.returncode else None
 
 
@@ -249,7 +256,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--together", type=int, help=f"stages that train at the same time; default: {TOGETHER} on a GPU, else 1"
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="of the CPU, which stages that train together share; default: all",
+    )
     return parser.parse_args()
 
 

@@ -12,6 +12,7 @@ import pytest
 from posemoe_edge.scripts import train_zoo
 
 SIZE_S = ("--data", "motion.npz", "--minutes", "16", "--sizes", "s")
+WAVE = ("frame-retention-s", "frame-dssm-s", "frame-attention-s", "posemoe-frame-s")  # all of them start from frame-s
 
 
 def option(command: list[str], name: str) -> str:
@@ -45,10 +46,21 @@ def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_what_starts_from_a_failed_stage_is_not_trained(run_script: Callable[..., list[str]]) -> None:
     trained = run_script(*SIZE_S, "--together", "8", failing=("frame-retention-s",))
-    assert trained[0] == "frame-s" and set(trained[1:5]) == {
-        "frame-retention-s", "frame-dssm-s", "frame-attention-s", "posemoe-frame-s"
-    }  # fmt: skip
+    assert trained[0] == "frame-s" and set(trained[1:5]) == set(WAVE)
     assert set(trained[5:7]) == {"posemoe-dssm-s", "posemoe-attention-s"}
     assert trained[7:] == [
         "exit: training of frame-retention-s failed; not trained, because they start from it: posemoe-retention-s"
     ]
+
+
+@pytest.mark.parametrize(("together", "threads"), [("2", 4), ("8", 2), ("3", 2)])
+def test_stages_that_train_together_share_the_threads(
+    run_script: Callable[..., list[str]], together: str, threads: int
+) -> None:
+    given: list[tuple[str, str]] = []
+
+    def on_process(command: list[str], options: dict[str, Any]) -> None:
+        given.append((option(command, "--threads"), options["env"]["OMP_NUM_THREADS"]))
+
+    run_script(*SIZE_S, "--threads", "8", "--together", together, "--only", *WAVE, on_process=on_process)
+    assert given == [(str(threads), str(threads))] * len(WAVE)
