@@ -98,6 +98,7 @@ def stages(size: str) -> list[Stage]:
 SHARES = {"s": 0.7, "m": 0.3}
 TOGETHER = 8  # stages on a GPU
 SHORT = 30.0  # minutes: a shorter stage is measured at its end alone, since measuring takes a minute
+SAVE_EVERY, MEASURE_EVERY = 1.0, 5.0  # minutes
 
 
 def plan(minutes: float, sizes: Sequence[str], *, together: bool) -> list[list[tuple[Stage, float]]]:
@@ -212,7 +213,8 @@ def _train(stage: Stage, minutes: float, left: float, arguments: argparse.Namesp
         out=weights,
         recipe=recipe,
         minutes=left,
-        save_every_minutes=minutes if minutes < SHORT else 5.0,
+        save_every_minutes=SAVE_EVERY,
+        measure_every_minutes=minutes if minutes < SHORT else MEASURE_EVERY,
         validation=validation,
         on_progress=on_progress,
         start=start,

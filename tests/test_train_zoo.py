@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import torch
+from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.scripts import train_zoo
 
 SIZE_S = ("--data", "motion.npz", "--minutes", "16", "--sizes", "s")
@@ -44,6 +48,29 @@ def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return run
 
 
+@pytest.fixture
+def train_stage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_walker_clip: Callable[..., Clip]
+) -> Callable[..., dict[str, Any]]:
+    """train_stage(stage, minutes=16): how its training was called. Weights that wait to be committed are in tmp_path/"kept"."""
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(train_zoo, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(train_zoo, "open_motion", lambda *_: [make_walker_clip("walker", 50)])
+    monkeypatch.setattr(train_zoo, "train", lambda *_, **options: calls.append(options))
+    monkeypatch.setattr(train_zoo, "_pack", lambda *_: None)
+
+    def train(stage: train_zoo.Stage, *, minutes: float = 16) -> dict[str, Any]:
+        arguments = Namespace(data=[], out=tmp_path / "zoo", threads=torch.get_num_threads())
+        train_zoo._train(stage, minutes, minutes, arguments)
+        return calls[-1]
+
+    return train
+
+
+def stage_of(preset: str) -> train_zoo.Stage:
+    return next(stage for stage in train_zoo.stages("s") if stage.preset == preset)
+
+
 def test_what_starts_from_a_failed_stage_is_not_trained(run_script: Callable[..., list[str]]) -> None:
     trained = run_script(*SIZE_S, "--together", "8", failing=("frame-retention-s",))
     assert trained[0] == "frame-s" and set(trained[1:5]) == set(WAVE)
@@ -64,3 +91,12 @@ def test_stages_that_train_together_share_the_threads(
 
     run_script(*SIZE_S, "--threads", "8", "--together", together, "--only", *WAVE, on_process=on_process)
     assert given == [(str(threads), str(threads))] * len(WAVE)
+
+
+@pytest.mark.parametrize(("minutes", "measured"), [(6.0, 6.0), (120.0, 5.0)])
+def test_a_short_stage_is_saved_as_often_as_a_long_one(
+    train_stage: Callable[..., dict[str, Any]], minutes: float, measured: float
+) -> None:
+    """A kill loses a minute; but a short stage is measured at its end alone."""
+    call = train_stage(stage_of("frame-s"), minutes=minutes)
+    assert (call["save_every_minutes"], call["measure_every_minutes"]) == (1.0, measured)

@@ -43,6 +43,7 @@ def train(
     recipe: Recipe,
     minutes: float | None = None,
     save_every_minutes: float = 5.0,
+    measure_every_minutes: float = 0.0,
     validation: Sequence[Clip] = (),
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     fresh: bool = False,
@@ -64,7 +65,8 @@ def train(
         recipe: how to train.
         minutes: stop after this time; None trains to the end.
         save_every_minutes: time between two saves.
-        validation: clips on which the averaged weights are measured at each save. They influence nothing but the scale of the
+        measure_every_minutes: least time between two saves that measure: a short training would spend itself on measuring.
+        validation: clips on which the averaged weights are measured at saves. They influence nothing but the scale of the
             standard deviations, which is set by them at the end.
         on_progress: called after each update of the first process.
         fresh: start over, even if there is a training to resume.
@@ -147,7 +149,7 @@ def train(
 
         out.parent.mkdir(parents=True, exist_ok=True)
         state = None
-        began_s = called_s = saved_s = time.monotonic()
+        began_s = called_s = saved_s = measured_s = time.monotonic()
         earlier_s, first_update = history.seconds, history.updates
         over: float = _progress(recipe, history) >= 1
         while not over:
@@ -163,7 +165,7 @@ def train(
             averaging.update_parameters(model)
             history.updates += 1
             if history.updates == first_update + 1:  # the first update compiles: time is counted from its end
-                began_s = called_s = saved_s = time.monotonic()
+                began_s = called_s = saved_s = measured_s = time.monotonic()
             smoothed_loss = loss if math.isnan(smoothed_loss) else smoothed_loss + LOSS_SMOOTHING * (loss - smoothed_loss)
             now_s = time.monotonic()
             history.seconds = earlier_s + now_s - began_s
@@ -174,9 +176,12 @@ def train(
                 frames_per_second = frames / max(now_s - began_s, 1e-9)
                 val_mpjpe_mm = None
                 if over or now_s - saved_s >= 60 * save_every_minutes:
-                    if over:
-                        save(batch)  # measuring takes long, and may be cut off
-                    val_mpjpe_mm = measure_and_save(batch)
+                    measures = over or now_s - measured_s >= 60 * measure_every_minutes
+                    if over or not measures:
+                        save(batch)  # also before the last measurement, which takes long, and may be cut off
+                    if measures:
+                        val_mpjpe_mm = measure_and_save(batch)
+                        measured_s = time.monotonic()
                     began_s += time.monotonic() - now_s  # else short trainings spend their last, slowest updates on measuring
                 on_progress(TrainingProgress(share_done, history.updates, smoothed_loss, frames_per_second, val_mpjpe_mm))
             history.seconds, over = first_process_decides([history.seconds, over], device)

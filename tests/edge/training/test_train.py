@@ -372,6 +372,26 @@ def test_weights_are_saved_during_the_training(
     assert len(record["curve"]) == len(on_the_way) and record["done"] == 1.0
 
 
+def test_a_training_may_save_more_often_than_it_measures(
+    tmp_path: Path, clips: list[Clip], validation: list[Clip], fake_clock: Callable[[float], None]
+) -> None:
+    out = tmp_path / "tiny.safetensors"
+    saved: list[tuple[int, float | None]] = []
+
+    def on_progress(progress: TrainingProgress) -> None:
+        if training_path(out).is_file():
+            saved.append((load_checkpoint(out)[1]["training"]["updates"], progress.val_mpjpe_mm))
+
+    fake_clock(3)
+    recipe = dataclasses.replace(SHORT, updates=15)
+    record = train(
+        TINY, clips, out=out, recipe=recipe, validation=validation, on_progress=on_progress,
+        save_every_minutes=0.1, measure_every_minutes=60.0,
+    )  # fmt: skip
+    assert len({updates for updates, _ in saved}) > 3  # a kill loses little
+    assert [error for _, error in saved if error is not None] == [record["val_mpjpe_mm"]] and len(record["curve"]) == 1
+
+
 KILLED = """
 import sys
 from pathlib import Path
