@@ -187,10 +187,7 @@ def _train(stage: Stage, minutes: float, left: float, arguments: argparse.Namesp
     elif stage.start is None:
         start, origin = None, None
     else:
-        source = out / f"{stage.start}.safetensors"
-        if not source.is_file():
-            source = _unpack(stage.start, out) or ZOO / stage.start / REFERENCE
-        start, origin = start_from(source, preset.config)
+        start, origin = start_from(_weights_of(stage.start, out), preset.config)
 
     dataset = open_motion(arguments.data, "train")
     validation = [clip for clip in open_motion(arguments.data, "val") if isinstance(clip, Clip)]
@@ -222,6 +219,15 @@ def _train(stage: Stage, minutes: float, left: float, arguments: argparse.Namesp
         history=history,
     )
     _pack(stage.preset, out)
+
+
+def _weights_of(preset: str, out: Path) -> Path:
+    """The newest weights of a preset: those in ``out``, else those kept, else the shipped ones."""
+    local, shipped = out / f"{preset}.safetensors", ZOO / preset / REFERENCE
+    found = local if local.is_file() else _unpack(preset, out)
+    if found is None and not shipped.is_file():
+        raise SystemExit(f"there are no weights of {preset} to start from: train it first, with --only {preset}")
+    return found or shipped
 
 
 def _pack(preset: str, out: Path) -> None:

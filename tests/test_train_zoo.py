@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.data.mocap import Clip
+from posemoe_edge.export.reference import save_reference
+from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.scripts import train_zoo
 
 SIZE_S = ("--data", "motion.npz", "--minutes", "16", "--sizes", "s")
@@ -100,3 +103,27 @@ def test_a_short_stage_is_saved_as_often_as_a_long_one(
     """A kill loses a minute; but a short stage is measured at its end alone."""
     call = train_stage(stage_of("frame-s"), minutes=minutes)
     assert (call["save_every_minutes"], call["measure_every_minutes"]) == (1.0, measured)
+
+
+def test_a_stage_starts_from_the_local_weights_or_else_from_the_shipped_ones(
+    train_stage: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Whether the stage itself is shipped, too, makes no difference: it is trained anew."""
+    stage = stage_of("posemoe-frame-s")
+    shipped, record = load_checkpoint(ZOO / "frame-s" / "reference.safetensors")
+    call = train_stage(stage)
+    assert (call["origin"]["preset"], call["origin"]["frames"]) == ("frame-s", record["training"]["frames"])
+    assert torch.equal(call["start"].stem.embed.weight, shipped.embed.weight) and call["history"] is None
+
+    with torch.no_grad():
+        shipped.embed.weight.zero_()
+    (tmp_path / "zoo").mkdir()
+    save_reference(tmp_path / "zoo" / "frame-s.safetensors", shipped, preset="frame-s", training={"frames": 7})
+    call = train_stage(stage)
+    assert call["origin"]["frames"] == 7 and not call["start"].stem.embed.weight.any()
+
+
+def test_a_stage_whose_start_is_nowhere_names_what_to_train(train_stage: Callable[..., dict[str, Any]]) -> None:
+    stage = next(stage for stage in train_zoo.stages("m") if stage.preset == "frame-retention-m")
+    with pytest.raises(SystemExit, match="no weights of frame-m to start from: train it first, with --only frame-m"):
+        train_stage(stage)
