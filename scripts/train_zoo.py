@@ -101,11 +101,13 @@ SHORT = 30.0  # minutes: a shorter stage is measured at its end alone, since mea
 SAVE_EVERY, MEASURE_EVERY = 1.0, 5.0  # minutes
 
 
-def plan(minutes: float, sizes: Sequence[str], *, together: bool) -> list[list[tuple[Stage, float]]]:
+def plan(minutes: float, sizes: Sequence[str], *, together: int) -> list[list[tuple[Stage, float]]]:
     """The stages of these sizes in waves, each of which starts from the waves before it, and the minutes of each stage.
 
+    All waves take ``minutes`` in sum. The longest stages of a wave come first, so that it ends soon.
+
     Args:
-        together: the stages of a wave share their minutes; otherwise one comes after the other.
+        together: how many stages of a wave train at the same time. One after the other, they get the share of their size too.
     """
     of_size = {size: stages(size) for size in sizes}
     by_name = {stage.preset: stage for known in of_size.values() for stage in known}
@@ -113,15 +115,24 @@ def plan(minutes: float, sizes: Sequence[str], *, together: bool) -> list[list[t
     def wave_of(stage: Stage) -> int:
         return 0 if stage.start is None else 1 + wave_of(by_name[stage.start])
 
-    waves: list[list[tuple[Stage, float]]] = []
+    waves: list[list[tuple[Stage, float]]] = [[] for _ in range(1 + max(map(wave_of, by_name.values())))]
     for size, known in of_size.items():
-        of_wave = [[stage for stage in known if wave_of(stage) == number] for number in range(1 + max(map(wave_of, known)))]
-        costs = [max(stage.share for stage in wave) if together else sum(stage.share for stage in wave) for wave in of_wave]
-        of_this = minutes if together else minutes * SHARES[size] / sum(SHARES[other] for other in sizes)
-        waves += [[] for _ in range(len(of_wave) - len(waves))]
-        for number, wave in enumerate(of_wave):
-            waves[number] += [(stage, of_this * stage.share / sum(costs)) for stage in wave]
-    return waves
+        of_this = 1.0 if together > 1 else SHARES[size] / sum(stage.share for stage in known)
+        for stage in known:
+            waves[wave_of(stage)].append((stage, of_this * stage.share))
+    for wave in waves:
+        if together > 1:
+            wave.sort(key=lambda planned: -planned[1])
+    minute = minutes / sum(_length([share for _, share in wave], together) for wave in waves)  # of a share of 1
+    return [[(stage, minute * share) for stage, share in wave] for wave in waves]
+
+
+def _length(shares: Sequence[float], together: int) -> float:
+    """How long these take, so many at a time, where the next one starts when one ends."""
+    ends = [0.0] * together
+    for share in shares:
+        ends[ends.index(min(ends))] += share
+    return max(ends)
 
 
 def main() -> None:
@@ -134,7 +145,7 @@ def main() -> None:
         seconds: float = until_s - time.monotonic()
         return seconds / 60
 
-    waves = plan(arguments.minutes, arguments.sizes, together=together > 1)
+    waves = plan(arguments.minutes, arguments.sizes, together=together)
     if arguments.only:
         waves = [[(stage, minutes) for stage, minutes in wave if stage.preset in arguments.only] for wave in waves]
     failed: list[str] = []
@@ -262,7 +273,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=list(SHARES), default=list(SHARES))
     parser.add_argument("--only", nargs="+", metavar="PRESET", help="train these presets alone")
     parser.add_argument(
-        "--together", type=int, help=f"stages that train at the same time; default: {TOGETHER} on a GPU, else 1"
+        "--together",
+        type=int,
+        help=f"stages that train at the same time, for shorter if there are more; default: {TOGETHER} on a GPU, else 1",
     )
     parser.add_argument(
         "--threads",

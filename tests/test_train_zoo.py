@@ -127,3 +127,28 @@ def test_a_stage_whose_start_is_nowhere_names_what_to_train(train_stage: Callabl
     stage = next(stage for stage in train_zoo.stages("m") if stage.preset == "frame-retention-m")
     with pytest.raises(SystemExit, match="no weights of frame-m to start from: train it first, with --only frame-m"):
         train_stage(stage)
+
+
+@pytest.mark.parametrize("together", range(1, 9))
+@pytest.mark.parametrize("sizes", [("s",), ("s", "m")])
+def test_the_waves_take_the_minutes_given_however_many_stages_train_together(together: int, sizes: tuple[str, ...]) -> None:
+    minutes_of_waves = []
+    for wave in train_zoo.plan(120, sizes, together=together):
+        free = [0.0] * together  # since when each process has nothing to do
+        for _, minutes in wave:
+            free[min(range(together), key=lambda process: free[process])] += minutes
+        minutes_of_waves.append(max(free))
+    assert sum(minutes_of_waves) == pytest.approx(120)
+
+
+def test_stages_get_their_shares_of_the_minutes() -> None:
+    def minutes_of(together: int) -> dict[str, float]:
+        return {stage.preset: minutes for wave in train_zoo.plan(16, ("s", "m"), together=together) for stage, minutes in wave}
+
+    alone, by_two, all_at_once = (minutes_of(together) for together in (1, 2, 8))
+    small = sum(minutes for preset, minutes in alone.items() if preset.endswith("-s"))
+    assert small == pytest.approx(0.7 * 16) and sum(alone.values()) == pytest.approx(16)
+    assert all_at_once["frame-s"] == all_at_once["frame-m"] == pytest.approx(16 * 1.5 / 5.5)
+    for minutes in (alone, by_two, all_at_once):
+        assert minutes["posemoe-dssm-s"] == pytest.approx(2 * minutes["posemoe-frame-s"])
+    assert alone["frame-s"] < by_two["frame-s"] < all_at_once["frame-s"]
