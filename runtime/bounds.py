@@ -24,6 +24,9 @@ MOST_RATIO = 4
 MOST_PEOPLE = 1000
 """In a frame: each of them has a state of the network."""
 
+LEAST_FPS, MOST_FPS = 1e-3, 1e4
+"""Of a rate that is told. Over longer steps nobody is followed, and shorter ones are none of a camera."""
+
 MOST_JSON_BYTES = 64 << 20
 MOST_NODES = 1_000_000
 """Values in nested lists and dictionaries, counted as often as they are referred to."""
@@ -56,6 +59,13 @@ def check_people(place: str, count: int, *, error: type[PoseEdgeError] = Artefac
     """Raise the error if there are more people in a frame than anything here is made for."""
     if count > MOST_PEOPLE:
         raise error(f"{place} has {count} people", expected=f"at most {MOST_PEOPLE} people in a frame")
+
+
+def check_fps(place: str, fps: float, *, error: type[PoseEdgeError] = ArtefactError) -> float:
+    """The rate; raise the error if no source has it, such as 0, nan or 1e-320, whose step is infinite."""
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise error(f"{place}: fps={fps:g}", expected=f"fps from {LEAST_FPS:g} to {MOST_FPS:g}")
+    return fps
 
 
 def check_nodes(value: Any) -> None:

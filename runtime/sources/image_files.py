@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ..arrays import ImageBgr
+from ..bounds import check_fps
 from ..errors import SourceError, UsageError
 from ..file_kind import check_stand_in
 from .base import BaseSource, CameraFrame, SourceInfo
@@ -38,9 +38,8 @@ class ImageFilesSource(BaseSource):
     """
 
     def __init__(self, path: str | Path, *, fps: float = DEFAULT_FPS, frames: int | None = None) -> None:
-        self.path, self.fps = Path(path), fps
-        if not (math.isfinite(fps) and fps > 0):
-            raise UsageError(f"{fps} pictures a second", expected="fps above 0")
+        self.path = Path(path)
+        self.fps = check_fps(str(path), fps, error=UsageError)
         if self.path.is_dir():
             pictures = [file for file in self.path.iterdir() if _is_picture(file)]
             if not pictures:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arrays import F32
 from ..artefact.atomic import AtomicFile
-from ..bounds import check_people, npz, parsing
+from ..bounds import check_fps, check_people, npz, parsing
 from ..errors import FrameError, SourceError
 from ..file_kind import check_stand_in
 from ..pose.keypoints import ImageSize, Keypoints
@@ -69,6 +69,7 @@ class KeypointsFileSource(BaseSource):
                 f"{self.path}: truth_m has (frames, people) {self._truth_m.shape[:2]}", expected=f"{points.shape[:2]}"
             )
         fps = _scalar(entries, "fps", self.path) if "fps" in entries else DEFAULT_FPS
+        check_fps(str(self.path), fps, error=SourceError)
         self._t_s = np.asarray(entries["t_s"], np.float64) if "t_s" in entries else np.arange(len(points)) / fps
         if self._t_s.shape != (len(points),):
             raise FrameError(f"{self.path}: t_s has shape {self._t_s.shape}", expected=f"({len(points)},)")

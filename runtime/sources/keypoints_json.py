@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from ..bounds import check_bytes, check_people, parsing
+from ..bounds import check_bytes, check_fps, check_people, parsing
 from ..detectors.base import Detection
 from ..errors import FrameError, SourceError, UsageError
 from ..file_kind import check_stand_in
@@ -48,6 +48,7 @@ class KeypointsJsonSource(BaseSource):
 
     Raises:
         SourceError: there is no such file, it has no known form, or the size of the pictures is not known.
+        UsageError: no source has that many pictures a second.
     """
 
     checked = True
@@ -56,6 +57,8 @@ class KeypointsJsonSource(BaseSource):
         self, path: str | Path, *, size: ImageSize | None = None, fps: float | None = None, frames: int | None = None
     ) -> None:
         self.path = Path(path)
+        if fps is not None:
+            check_fps(str(path), fps, error=UsageError)
         self._files = _json_files(self.path)
         found = _read(self.path, self._files)
         timed = all(frame.t_s is not None for frame in found.frames)
@@ -128,8 +131,8 @@ def open_keypoints(location: str, *, frames: int | None) -> KeypointsFileSource 
         try:
             options[key] = float(text)
         except ValueError:
-            options[key] = 0.0
-        if not 0 < options[key] < float("inf"):
+            raise UsageError(f"{key}={text} of {path}", expected=f"{key}=a number") from None
+        if key != "fps" and not 0 < options[key] < float("inf"):
             raise UsageError(f"{key}={text} of {path}", expected=f"{key}=a number above 0")
     if ("width" in options) != ("height" in options):
         raise UsageError(f"one of width and height of {path}", expected="both: ?width=1920&height=1080")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import F64
-from ..bounds import check_people
+from ..bounds import check_fps, check_people
 from ..errors import UsageError
 from ..pose.camera import Intrinsics
 from ..pose.camera_model import Camera
@@ -121,8 +121,7 @@ class SyntheticSource(BaseSource):
         for name, value, least in (("people", people, 1), ("seed", seed, 0), ("noise", noise_px, 0)):
             if not (np.isfinite(value) and value >= least):
                 raise UsageError(f"{name}={value} is not possible", expected=f"{name} of at least {least}")
-        if not (np.isfinite(fps) and fps > 0):
-            raise UsageError(f"fps={fps} is not possible", expected="fps above 0")
+        check_fps("the walk", fps, error=UsageError)
         check_people("the walk", people, error=UsageError)
         self.people, self.fps, self.seed, self.noise_px = people, float(fps), seed, noise_px
         self.frames, self.camera = frames, camera

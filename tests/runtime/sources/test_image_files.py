@@ -114,8 +114,8 @@ def test_wrong_names_and_rates_are_errors(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     write(tmp_path / "one.png", 1)
     for query, message in (
-        ("fps=0", "fps above 0"),
-        ("fps=nan", "fps above 0"),
+        ("fps=0", "fps from 0.001 to 10000"),
+        ("fps=nan", "fps from 0.001 to 10000"),
         ("fps=ten", "fps=a number"),
         ("f=1", "no option"),
     ):

@@ -14,6 +14,8 @@ from posemoe_edge.runtime.errors import PoseEdgeError, SourceError, UsageError
 from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.skeleton import COCO17, H36M17
 from posemoe_edge.runtime.sources import People, Source, SyntheticSource, open_source
+from posemoe_edge.runtime.sources.keypoints_file import KeypointsFileSource, save_keypoints
+from posemoe_edge.runtime.sources.keypoints_json import KeypointsJsonSource
 
 WIDTH, HEIGHT, FRAMES, FPS = 1920, 1080, 20, 25
 WHERE = f"?width={WIDTH}&height={HEIGHT}&fps={FPS}"
@@ -58,6 +60,11 @@ def ordered(person: Any, names: list[str]) -> Any:
 def written(path: Path, record: Any) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record))
+    return path
+
+
+def saved(path: Path, *, fps: float) -> Path:
+    save_keypoints(path, keypoints=np.zeros((2, 17, 3)), fps=fps)
     return path
 
 
@@ -206,6 +213,19 @@ def test_pictures_with_nobody_leave_a_gap_in_time(walkers: Any, tmp_path: Path) 
     seen = [entry for entry in entries if int(entry["image_id"][:-4]) not in range(5, 9)]
     with open_source(f"kpts:{written(tmp_path / 'gap.json', seen)}{WHERE}", frames=6) as source:
         assert [round(frame.t_s * FPS) for frame in people_of(source)] == [0, 1, 2, 3, 4, 9]
+
+
+@pytest.mark.parametrize("fps", ["1e-320", "inf", "nan", "0", "-1", "1e-4", "1e5"])
+def test_a_rate_that_no_camera_has_is_refused_by_name(fps: str, walkers: Any, tmp_path: Path) -> None:
+    file = results(walkers, tmp_path)
+    with pytest.raises(UsageError, match=rf"results\.json: fps={float(fps):g}; expected fps from 0\.001 to 10000"):
+        open_source(f"kpts:{file}?width=1920&height=1080&fps={fps}")
+    with pytest.raises(UsageError, match="fps from"):
+        KeypointsJsonSource(file, size=ImageSize(WIDTH, HEIGHT), fps=float(fps))
+    with pytest.raises(UsageError, match="fps from"):
+        open_source(f"{tmp_path}?fps={fps}")
+    with pytest.raises(SourceError, match="fps"):
+        KeypointsFileSource(saved(tmp_path / "a.npz", fps=float(fps)))
 
 
 def test_a_rate_that_nobody_names_is_said(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
