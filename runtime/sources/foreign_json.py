@@ -30,6 +30,7 @@ _JOINTS: dict[int, tuple[int, ...]] = {
     133: _FIRST,  # COCO-WholeBody
     136: _FIRST,
 }
+_HASH = re.compile(r"(^|/)(?=[\d-]*[a-f])[0-9a-f-]{16,}$", re.IGNORECASE)  # or a UUID, as the whole name
 _BODY = ("pose_keypoints_2d", "pose_keypoints", "joints")
 _MOST_NUMBER = 1 << 62  # of a picture, which may be nanoseconds since 1970, or of a person
 _LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
@@ -252,10 +253,11 @@ def _id(value: Any) -> int | None:
 
 
 def _number(name: Any) -> int | None:
-    """The number of a picture: itself, or the last one in its name: 12 of ``walk_000000000012_keypoints.json``."""
+    """The number of a picture: itself, or the last one in its name: 12 of ``walk_000000000012_keypoints.json``; no hash's."""
+    stem = str(name).rpartition(".")[0] or str(name)
     if isinstance(name, int):
         number = name
-    elif digits := re.findall(r"\d+", str(name).rpartition(".")[0] or str(name)):
+    elif (digits := re.findall(r"\d+", stem)) and not _HASH.search(stem):
         number = int(digits[-1])
     else:
         return None

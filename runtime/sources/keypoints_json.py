@@ -22,11 +22,11 @@ from ..registry import suggest
 from ..tracking import open_tracker
 from .base import BaseSource, People, SourceInfo
 from .foreign_json import FORMS, FoundFrame, FoundKeypoints, found_keypoints, found_picture
+from .foreign_order import ids_of, placed_in_time
 from .image_files import natural_order
 from .keypoint_doubts import judge, keypoint_doubts, time_doubts
 from .keypoints_file import KeypointsFileSource
 
-DEFAULT_FPS = 30.0
 _LARGEST = float(np.finfo(np.float32).max)
 _NOT_FINITE = "a number that is not finite"
 _FINITE = "finite numbers; a joint that was not seen is (0, 0, 0)"
@@ -61,9 +61,7 @@ class KeypointsJsonSource(BaseSource):
             check_fps(str(path), fps, error=UsageError)
         self._files = _json_files(self.path)
         found = _read(self.path, self._files)
-        timed = all(frame.t_s is not None for frame in found.frames)
-        self._fps = None if timed else fps or DEFAULT_FPS
-        self._frames = sorted(_timed(found.frames, self._fps), key=lambda frame: frame[0])
+        self._frames, self._fps = placed_in_time(found, fps, self.path)
         self._keypoints = [_keypoints(frame, size, found, self.path) for _, frame in self._frames]
         everybody = [of for people in self._keypoints for of in people]
         if not everybody:
@@ -72,10 +70,6 @@ class KeypointsJsonSource(BaseSource):
         broken = sum(not _is_finite(of) for of in everybody)
         if broken > len(everybody) / 2:  # a few cost a person a frame each
             raise SourceError(f"{self.path}: {broken} of {len(everybody)} times a person has {_NOT_FINITE}", expected=_FINITE)
-        if fps is None and not timed:
-            _log.warning(
-                "%s: %s names no times; %g frames a second are assumed, else ?fps=25", path, found.program, DEFAULT_FPS
-            )
         times = np.array([t_s for t_s, _ in self._frames])
         judge(self.path, (*keypoint_doubts(everybody), *time_doubts(times)))
         self._frames = self._frames[:frames]
@@ -89,16 +83,18 @@ class KeypointsJsonSource(BaseSource):
         return self._files
 
     def __iter__(self) -> Iterator[People]:
-        ids = [[of.person for of in frame.people] for _, frame in self._frames]
-        tracked = all(None not in people and len(set(people)) == len(people) for people in ids)
-        tracker = None if tracked or all(len(people) <= 1 for people in ids) else open_tracker()
+        ids = ids_of([frame for _, frame in self._frames])
+        if ids is None and any(of.person is not None for _, frame in self._frames for of in frame.people):
+            _log.warning("%s: not everybody has an id of their own: all are followed anew", self.path)
+        tracker = open_tracker() if ids is None else None
         broken = 0
-        for (t_s, frame), keypoints in zip(self._frames, self._keypoints, strict=False):
-            if tracker is None:
-                yield People(t_s, {of.person or 0: points for of, points in zip(frame.people, keypoints, strict=True)})
+        for index, ((t_s, _), keypoints) in enumerate(zip(self._frames, self._keypoints, strict=False)):
+            if ids is not None:
+                yield People(t_s, dict(zip(ids[index], keypoints, strict=True)))
                 continue
             whole = [of for of in keypoints if _is_finite(of)]
             broken += len(keypoints) - len(whole)
+            assert tracker is not None
             found = tracker.update([_detection(of) for of in whole if (of.score > 0).any()], t_s=t_s)
             yield People(t_s, {person: of.keypoints for person, of in found.items()})
         if broken:
@@ -173,18 +169,6 @@ def _json(file: Path) -> Any:
         return json.loads(file.read_bytes().decode("utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-
-
-def _timed(frames: Sequence[FoundFrame], fps: float | None) -> list[tuple[float, FoundFrame]]:
-    """The frames with their times: the file's, or by the numbers of the pictures, or one after the other."""
-    if fps is None:
-        return [(frame.t_s or 0.0, frame) for frame in frames]
-    numbers = [frame.number for frame in frames]
-    known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers) or len(set(known)) < len(known):
-        known = list(range(len(frames)))
-    first = min(known)
-    return [((number - first) / fps, frame) for number, frame in zip(known, frames, strict=True)]
 
 
 def _keypoints(frame: FoundFrame, size: ImageSize | None, found: FoundKeypoints, path: Path) -> list[Keypoints]:

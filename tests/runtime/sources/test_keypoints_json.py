@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from posemoe_edge.runtime.sources.keypoints_file import KeypointsFileSource, sav
 from posemoe_edge.runtime.sources.keypoints_json import KeypointsJsonSource
 
 WIDTH, HEIGHT, FRAMES, FPS = 1920, 1080, 20, 25
-WHERE = f"?width={WIDTH}&height={HEIGHT}&fps={FPS}"
+SIZE = f"?width={WIDTH}&height={HEIGHT}"
+WHERE = f"{SIZE}&fps={FPS}"
 
 # Joints in the order of each program's description, by COCO's names; "" is a joint that COCO does not have.
 LIMBS = ("shoulder", "elbow", "wrist")
@@ -102,10 +105,16 @@ def alphapose_cmu(walkers: Any, path: Path) -> Path:
     return written(path / "cmu.json", record)
 
 
-def openpose(walkers: Any, path: Path, *, order: list[str] = BODY_25) -> Path:
+def openpose(
+    walkers: Any,
+    path: Path,
+    *,
+    order: list[str] = BODY_25,
+    name: Callable[[int], str] = lambda t: f"walk_{t:012}_keypoints",
+) -> Path:
     for t, frame in enumerate(walkers):
         people = [{"person_id": [-1], "pose_keypoints_2d": ordered(points, order).ravel().tolist()} for points in frame]
-        written(path / "openpose" / f"walk_{t:012}_keypoints.json", {"version": 1.3, "people": people})
+        written(path / "openpose" / f"{name(t)}.json", {"version": 1.3, "people": people})
     return path / "openpose"
 
 
@@ -155,11 +164,14 @@ FORMS: dict[str, Callable[[Any, Path], Path]] = {
 }
 
 
+TIMED = ("MediaPipe",)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_gives_the_same_people(form: str, walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("scipy")  # the tracker, of programs that do not track
     file = FORMS[form](walkers, tmp_path)
-    with caplog.at_level(logging.WARNING), open_source(f"kpts:{file}{WHERE}") as source:
+    with caplog.at_level(logging.WARNING), open_source(f"kpts:{file}{SIZE if form in TIMED else WHERE}") as source:
         frames = people_of(source)
     assert source.info.frames == len(frames) == FRAMES and not caplog.messages
     np.testing.assert_allclose([frame.t_s for frame in frames], np.arange(FRAMES) / FPS, atol=1e-9)
@@ -334,3 +346,114 @@ def test_pictures_of_other_sizes_are_not_held_against_the_first_one(
 def test_times_of_the_file_are_kept_and_name_no_rate(walkers: Any, tmp_path: Path) -> None:
     with open_source(f"kpts:{mediapipe(walkers, tmp_path)}?width={WIDTH}&height={HEIGHT}") as source:
         assert source.info.fps is None and people_of(source)[-1].t_s == pytest.approx(0.04 * (FRAMES - 1))
+
+
+# When.
+
+
+def mediapipe_times(walkers: Any, path: Path, without: set[int]) -> Path:
+    frames = json.loads(mediapipe(walkers, path).read_text())
+    for t in without:
+        frames[t]["timestamp_ms" if t % 2 else "t_s"] = float("nan") if t % 2 else None
+        if not t % 2:
+            del frames[t]["timestamp_ms"]
+    return written(path / "mediapipe.json", frames)
+
+
+def test_a_picture_without_a_time_costs_the_others_nothing(
+    walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("scipy")
+    with open_source(f"kpts:{mediapipe_times(walkers, tmp_path, {3, 8})}{SIZE}") as source:
+        times = [frame.t_s for frame in people_of(source)]
+    np.testing.assert_allclose(times, [0.04 * t for t in range(FRAMES) if t not in (3, 8)])
+    assert "pictures without a time, which are left out: 2 of 20" in caplog.text
+
+
+def test_a_file_with_few_times_needs_a_rate(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("scipy")
+    file = mediapipe_times(walkers, tmp_path, set(range(1, FRAMES)))
+    with pytest.raises(SourceError, match=r"only 1 of 20 pictures have a time; expected one for each, or \?fps=25"):
+        open_source(f"kpts:{file}{SIZE}")
+    with open_source(f"kpts:{file}{SIZE}&fps=10") as source:
+        assert [frame.t_s for frame in people_of(source)] == pytest.approx([0.1 * t for t in range(FRAMES)])
+    assert "only 1 of 20 pictures have a time: ?fps=10 gives all of them" in caplog.text
+
+
+def test_a_rate_beside_times_is_said_to_be_unused(walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_source(f"kpts:{mediapipe(walkers, tmp_path)}{WHERE}") as source:
+        assert source.info.fps is None
+    assert "mediapipe.json has times of its own: ?fps=25 is not used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (lambda t: f"{1_700_000_000_000_000_000 + 40_000_000 * t}", "such as 1700000000000000000 and 170000000004"),
+        (lambda t: f"cam_{1_700_000_000_000 + 40 * t}", "such as 1700000000000 and 1700000000040"),
+        (lambda t: f"{40_000 * t}_keypoints", "such as 0 and 40000"),
+    ],
+)
+def test_times_in_the_names_of_files_are_no_numbers_of_pictures(
+    name: Callable[[int], str], message: str, walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("scipy")
+    folder = openpose(walkers, tmp_path, name=name)
+    with pytest.raises(SourceError, match=rf"openpose: the numbers of the pictures, {message}.*are they times.*\?fps=25"):
+        open_source(f"kpts:{folder}{SIZE}")
+    with open_source(f"kpts:{folder}{WHERE}") as source:
+        frames = people_of(source)
+    assert [frame.t_s for frame in frames] == pytest.approx([t / FPS for t in range(FRAMES)])
+    assert message in caplog.text
+    np.testing.assert_allclose(frames[7].keypoints[0].points, walkers[7, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [lambda t: md5(bytes([t])).hexdigest(), lambda t: str(UUID(bytes=md5(bytes([t])).digest())), lambda t: chr(ord("a") + t)],
+)
+def test_hashes_in_the_names_of_files_are_no_numbers_of_pictures(
+    name: Callable[[int], str], walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = openpose(walkers[:, :1], tmp_path, name=name)
+    with open_source(f"kpts:{folder}{WHERE}") as source:
+        assert [frame.t_s for frame in people_of(source)] == pytest.approx([t / FPS for t in range(FRAMES)])
+    assert "pictures with a number of their own: 0 of 20; their order counts" in caplog.text
+
+
+# Who.
+
+
+def alone_with_ids(walkers: Any, path: Path, ids: list[int | None]) -> Path:
+    entries = [
+        {"image_id": f"{t}.jpg", "keypoints": frame[0].ravel().tolist(), **({} if person is None else {"idx": person})}
+        for t, (frame, person) in enumerate(zip(walkers, ids, strict=False))
+    ]
+    return written(path / "alone.json", entries)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([3, 3, None, 3, None], [3, 3, 3, 3, 3]),
+        ([None, 3, None, 4, None], [3, 3, 3, 4, 4]),
+        ([None, None, None], [0, 0, 0]),
+    ],
+)
+def test_an_id_that_comes_and_goes_makes_no_second_person(
+    ids: list[int | None], expected: list[int], walkers: Any, tmp_path: Path
+) -> None:
+    with open_source(f"kpts:{alone_with_ids(walkers, tmp_path, ids)}{WHERE}") as source:
+        assert [list(frame.keypoints) for frame in people_of(source)] == [[person] for person in expected]
+
+
+def test_people_of_whom_some_have_no_id_are_followed_anew_and_that_is_said(
+    walkers: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("scipy")
+    entries = json.loads(alphapose(walkers, tmp_path).read_text())
+    del entries[9]["idx"]
+    with open_source(f"kpts:{written(tmp_path / 'a.json', entries)}{WHERE}") as source:
+        frames = people_of(source)
+    assert all(sorted(frame.keypoints) == [0, 1] for frame in frames)
+    assert "not everybody has an id of their own: all are followed anew" in caplog.text
