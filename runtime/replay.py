@@ -84,7 +84,7 @@ def open_recording(location: str, *, frames: int | None = None) -> McapSource:
     """The keypoints of a run that the sink ``mcap`` recorded: a file, or the folder of a bag.
 
     Raises:
-        SourceError: no such file, a recording without keypoints, or one that does not say what lifted them.
+        SourceError: no such file, a recording without keypoints, or one that does not say what lifted them and how.
         UsageError: a run with smoothing, whose filters come before and after what was recorded.
         MissingError: mcap, zstandard or rosbags is not installed.
     """
@@ -97,6 +97,7 @@ def open_recording(location: str, *, frames: int | None = None) -> McapSource:
             expected="a recording without smoothing",
             run=command_line("run", f"mcap:{location}#{KEYPOINTS_TOPIC}"),
         )
+    recorded_hold_s(source.run, source.path)  # what is wrong is said before a model is loaded
     return source
 
 
@@ -123,7 +124,7 @@ def replay(
         model,
         camera=recorded_view(run),
         view="auto" if run.get("view_from") != "none" else "off",
-        hold_s=recorded_hold_s(run),
+        hold_s=recorded_hold_s(run, recording.path),
         flip=run.get("flip") == "True",
     )
     pipeline.run(sinks, on_event=see)

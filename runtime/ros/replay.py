@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from ..arrays import F32
 from ..bounds import check_people, parsing
-from ..errors import PoseEdgeError, SourceError
+from ..errors import PoseEdgeError, SourceError, UsageError
 from ..events import PoseFrame
 from ..pose.camera import Intrinsics
 from ..pose.camera_model import Camera, FieldOfView
 from ..pose.distortion import Distortion
+from ..pose.joint_memory import check_hold
 from ..pose.keypoints import ImageSize, Keypoints
 from ..pose.skeleton import SKELETONS
 from ..sources.base import People
@@ -94,10 +96,20 @@ def recorded_fps(record: Mapping[str, str]) -> float | None:
         return float(record["fps"]) if "fps" in record else None
 
 
-def recorded_hold_s(record: Mapping[str, str]) -> float:
-    """How long lost joints were held; recordings of before that have no entry."""
-    with parsing("the recorded hold_s", expected="one of posemoe-edge", error=SourceError):
-        return float(record.get("hold_s", 0))
+def recorded_hold_s(record: Mapping[str, str], path: Path) -> float:
+    """How long lost joints were held; recordings of before that have no entry.
+
+    Args:
+        path: of the recording, for the message.
+
+    Raises:
+        SourceError: it is no time that joints can be held.
+    """
+    text = record.get("hold_s", "0")
+    try:
+        return check_hold(float(text))
+    except (ValueError, UsageError):
+        raise SourceError(f"{path}: the recorded hold_s is {text}", expected="0 or more seconds, as of posemoe-edge") from None
 
 
 def recorded_camera(record: Mapping[str, str]) -> Camera | None:

@@ -17,7 +17,8 @@ pytest.importorskip("rosbags")
 
 from posemoe_edge.runtime.events import Event, PoseFrame
 from posemoe_edge.runtime.replay import open_recording, replay
-from posemoe_edge.runtime.ros.replay import keypoints_text, recorded_frame
+from posemoe_edge.runtime.ros.replay import keypoints_text, recorded_frame, run_record
+from posemoe_edge.runtime.sinks import mcap as mcap_sink
 from posemoe_edge.runtime.sinks import open_sink
 from posemoe_edge.runtime.sources import SyntheticSource
 from posemoe_edge.runtime.sources.iterable import IterableSource
@@ -50,6 +51,16 @@ def test_joints_that_flicker_are_held_as_long_as_in_the_recorded_run(tmp_path: P
             keypoints.points[[number % 17, 13], 2] *= number % 5 == 0
     Pipeline(IterableSource(walk, pictures=False), model, hold_s=hold_s).run([open_sink(f"mcap:{tmp_path / 'run.mcap'}")])
     assert replay(open_recording(str(tmp_path / "run.mcap")), model).identical
+
+
+@pytest.mark.parametrize("hold_s", ["nan", "-1", "inf", "long"])
+def test_a_recorded_hold_that_is_none_is_named_with_its_file(
+    tmp_path: Path, model: Model, hold_s: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcap_sink, "run_record", lambda run: run_record(run) | {"hold_s": hold_s})
+    record(tmp_path / "run.mcap", model)
+    with pytest.raises(SourceError, match=rf"run\.mcap: the recorded hold_s is {hold_s}; expected 0 or more seconds"):
+        open_recording(str(tmp_path / "run.mcap"))
 
 
 def test_a_recording_holds_the_very_poses(tmp_path: Path, model: Model) -> None:
