@@ -1,6 +1,7 @@
 """How the wheel is made.
 
-The repository root is the package ``posemoe_edge``; scripts that lie beside its ``__init__`` must not be installed with it.
+The repository root is the package ``posemoe_edge``; scripts that lie beside its ``__init__`` and ``__main__`` must not be
+installed with them.
 """
 
 from __future__ import annotations
@@ -13,4 +14,4 @@ class BuildPackage(build_py):
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
         modules = super().find_package_modules(package, package_dir)
-        return [module for module in modules if package != "posemoe_edge" or module[1] == "__init__"]
+        return [module for module in modules if package != "posemoe_edge" or module[1] in ("__init__", "__main__")]

@@ -11,6 +11,7 @@ import click
 
 from ... import __version__
 from ...runtime.bounds import DEFAULT_MB, allow_megabytes
+from ...runtime.command_line import PROGRAM
 from ...runtime.errors import PoseEdgeError, UsageError
 from ...runtime.registry import suggest
 from .config import read_config
@@ -87,7 +88,7 @@ def main() -> None:
     """Run the program: parse the arguments, call the verb, exit with its code."""
     _occupy_closed_streams()
     try:
-        cli(standalone_mode=False)
+        cli(prog_name=PROGRAM, standalone_mode=False)
     except click.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:  # raised before a verb runs: an unknown option, a missing argument

@@ -22,6 +22,18 @@ MAIN = "from posemoe_edge.edge.cli.main import main; main()"
 Run = subprocess.Popen[str]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("POSEMOE_EDGE")}
 
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("run", "nowhere.mp4")])
+def test_python_m_runs_the_same_program(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    def outcome(*call: str) -> tuple[int, str, str]:
+        command = [sys.executable, *call, *arguments]
+        done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    script = f"import sys; sys.argv[0] = 'posemoe-edge'; {MAIN}"
+    assert outcome("-m", "posemoe_edge") == outcome("-c", script)
+
+
 # Runs command lines while the packages in ABSENT cannot be found, as on a robot.
 PROGRAM = """
 import contextlib, io, json, sys
