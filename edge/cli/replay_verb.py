@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ...runtime.artefact.certificate import Budget
+from ...runtime.artefact.certificate import exceeded
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.command_line import command_line
 from ...runtime.events import Event, PoseFrame
@@ -118,19 +118,10 @@ def _judge(out: Output, report: ReplayReport, model: Model, recorded_preset: str
     if model.certificate is None:
         out.warn(f"there is no certificate to judge it by: {command_line('verify', model.path.parent)}")
         return False
-    exceeded = _exceeded(report, model.certificate.budget)
-    if exceeded:
-        out.warn(f"more than the certificate allows both runs: {', '.join(exceeded)}")
+    apart = {"mean_mm": report.mean_mm, "p99_mm": report.p99_mm, "max_mm": report.max_mm}
+    over = exceeded(apart, model.certificate.budget, times=2)  # each run may be as far from the reference as the budget says
+    if over:
+        out.warn(f"more than the certificate allows both runs: {', '.join(over)}")
     else:
         out.print("  within what the certificate allows both runs")
-    return not exceeded
-
-
-def _exceeded(report: ReplayReport, budget: Budget) -> list[str]:
-    """What is past twice the budget: each run may be as far from the reference as the budget says."""
-    pairs = {
-        "mean": (report.mean_mm, budget.mean_mm),
-        "p99": (report.p99_mm, budget.p99_mm),
-        "max": (report.max_mm, budget.max_mm),
-    }
-    return [f"{name} {mm:.2g} > {2 * limit:g} mm" for name, (mm, limit) in pairs.items() if mm is not None and mm > 2 * limit]
+    return not over

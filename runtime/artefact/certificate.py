@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -243,13 +244,21 @@ def rejudged(certificate: Certificate) -> Certificate:
     return certificate.model_copy(update={"drifts": tuple(drifts), "passed": all(drift.passed for drift in drifts)})
 
 
-def exceeded(measured: Budget | BatchDifference, budget: Budget) -> tuple[str, ...]:
-    """The limits that are exceeded, in words; empty if the drift passes. NaN exceeds every limit; None is not judged."""
+def exceeded(
+    measured: Budget | BatchDifference | Mapping[str, float | None], budget: Budget, *, times: float = 1
+) -> tuple[str, ...]:
+    """The limits that are exceeded, in words; empty if the drift passes. NaN exceeds every limit.
+
+    Args:
+        measured: by the budget's names; what is None or not there is not judged.
+        times: how often the budget is allowed.
+    """
+    values = vars(measured) if isinstance(measured, Budget | BatchDifference) else measured
     over = []
     for field in Budget.model_fields:
-        value, limit = getattr(measured, field, None), getattr(budget, field)
-        if value is not None and limit is not None and not value <= limit:
-            over.append(f"{field} {value:.4g} > {limit:.4g}")
+        value, limit = values.get(field), getattr(budget, field)
+        if value is not None and limit is not None and not value <= times * limit:
+            over.append(f"{field} {value:.4g} > {times * limit:.4g}")
     return tuple(over)
 
 

@@ -14,8 +14,8 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import F32, F64
-from ..artefact.certificate import Budget
+from ..arrays import F32
+from ..artefact.certificate import Budget, exceeded
 from ..artefact.record import Record
 from ..errors import UsageError
 from ..state import StreamState
@@ -193,12 +193,14 @@ class Shadow:
             raise ValueError(f"poses of shape {poses.shape} instead of {expected}")
         drift_mm = 1000 * np.linalg.norm(poses.astype(np.float64) - span.xyz_m[:n], axis=-1)  # (T, J)
         drift_mm[np.isnan(drift_mm)] = np.inf
-        exceeded = _exceeded(drift_mm, self._budget)
+        with np.errstate(invalid="ignore"):  # a percentile between infinities is nan, which is over every budget
+            measured = {"mean_mm": drift_mm.mean(), "p99_mm": np.percentile(drift_mm, 99), "max_mm": drift_mm.max()}
+        over = exceeded(measured, self._budget)
         self._drift.add(drift_mm)
-        self._frames, self._spans, self._over = self._frames + n, self._spans + 1, self._over + bool(exceeded)
+        self._frames, self._spans, self._over = self._frames + n, self._spans + 1, self._over + bool(over)
         self._totals = (self._frames, self._spans, self._over, self._drift.percentiles())
-        if exceeded:
-            self._apply_policy(span, ", ".join(exceeded))
+        if over:
+            self._apply_policy(span, ", ".join(over))
 
     def _apply_policy(self, span: Span, exceeded: str) -> None:
         sampler = span.sampler
@@ -211,12 +213,3 @@ class Shadow:
         over = sampler.spans_over_budget
         if over & (over - 1) == 0:  # 1, 2, 4, 8 ...
             self._on_report(report + (f" ({over} spans by now)" if over > 1 else ""))
-
-
-def _exceeded(drift_mm: F64, budget: Budget) -> list[str]:
-    """Which terms of the budget a span's (T, J) drift exceeds, in words."""
-    with np.errstate(invalid="ignore"):  # a percentile between infinities is nan, which is over every budget
-        measured = {"mean_mm": drift_mm.mean(), "p99_mm": np.percentile(drift_mm, 99), "max_mm": drift_mm.max()}
-    return [
-        f"{name} {mm:.4g} > {getattr(budget, name):.4g}" for name, mm in measured.items() if not mm <= getattr(budget, name)
-    ]

@@ -125,3 +125,9 @@ def test_the_smallest_budget_is_passed_by_what_it_was_made_of(mean: float, p99: 
 )
 def test_a_budget_is_rounded_up_to_two_digits(value: float, up: float) -> None:
     assert smallest_budget(NOTHING.model_copy(update={"max_mm": value})).max_mm == up
+
+
+def test_some_of_the_terms_are_judged_by_a_multiple_of_the_budget() -> None:
+    limits = Budget(mean_mm=1, p99_mm=2, max_mm=3, slope_mm_per_1000=0)
+    assert exceeded({"mean_mm": 2.0, "p99_mm": None, "max_mm": 6.5}, limits, times=2) == ("max_mm 6.5 > 6",)
+    assert exceeded({"mean_mm": float("nan")}, limits, times=2) == ("mean_mm nan > 2",)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from posemoe_edge.edge.cli import replay_verb
 from posemoe_edge.edge.cli.main import cli
+from posemoe_edge.runtime.replay import replay
 
 pytest.importorskip("mcap")
 pytest.importorskip("rosbags")
@@ -67,6 +71,15 @@ def test_another_precision_is_judged_by_the_certificate(tmp_path: Path) -> None:
     assert run("run", "synthetic://walk", "--frames", 20, "--sink", f"mcap:{path}", "--json")[0] == 0
     code, data, err = run("replay", path, "--precision", "fp16", "--json")
     assert code == 0 and data["passed"] and not data["identical"] and "within what the certificate allows" in err
+
+
+def test_a_replay_that_is_not_finite_is_past_every_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.mcap"
+    assert run("run", "synthetic://walk", "--frames", 20, "--sink", f"mcap:{path}", "--json")[0] == 0
+    monkeypatch.setattr(replay_verb, "replay", lambda *a, **o: replace(replay(*a, **o), mean_mm=math.nan, max_mm=99.0))
+    code, data, err = run("replay", path, "--precision", "fp16", "--json")
+    assert code == 1 and not data["passed"]
+    assert "more than the certificate allows both runs: mean_mm nan > " in err and "max_mm 99 > " in err
 
 
 def test_a_recording_that_is_not_there_is_an_error(tmp_path: Path) -> None:
