@@ -76,12 +76,23 @@ def check_space(path: Path, need_bytes: int) -> None:
     """
     if is_special(path):
         return
-    folder, need_bytes = target_of(path).parent, max(need_bytes, LEAST_FREE_BYTES)
+    check_free(target_of(path).parent, max(need_bytes, LEAST_FREE_BYTES), what=path.name)
+
+
+def check_free(folder: Path, need_bytes: int, *, what: str) -> None:
+    """Check that the disk of a folder has that much space.
+
+    Args:
+        what: needs it, for the message.
+
+    Raises:
+        MissingError: it has not.
+    """
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
         raise MissingError(
-            f"{folder.absolute()} has {_megabytes(free_bytes)} left, and {path.name} needs about {_megabytes(need_bytes)}",
-            expected="a disk with more space",
+            f"{folder.absolute()} has {megabytes(free_bytes)} left, and {what} needs about {megabytes(need_bytes)}",
+            expected="more space, or another place",
         )
 
 
@@ -118,5 +129,6 @@ def _same(a: Path, b: Path) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def megabytes(size: int) -> str:
+    """A size in bytes as text, rounded up to a tenth of a megabyte."""
+    return f"{-(-size // 100_000) / 10:.1f} MB"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
+from ..destination import check_free, megabytes
 from ..errors import MissingError, UsageError
 from .atomic import PART
 
@@ -36,14 +36,4 @@ def check_room(folder: Path, need_bytes: int) -> None:
             f"{place} cannot be written to ({error.strerror}), and {megabytes(need_bytes)} are to be written there",
             expected="a folder with write permission and space",
         ) from None
-    free = shutil.disk_usage(place).free
-    if free < need_bytes:
-        raise MissingError(
-            f"{place} has {megabytes(free)} left, and {megabytes(need_bytes)} are to be written there",
-            expected="more space, or another place",
-        )
-
-
-def megabytes(size: int) -> str:
-    """A size in bytes as text, rounded up to a tenth of a megabyte."""
-    return f"{-(-size // 100_000) / 10:.1f} MB"
+    check_free(place, need_bytes, what="what is to be written there")

@@ -145,7 +145,7 @@ def test_a_disk_that_is_too_small_is_said_before_a_graph_is_traced(
 ) -> None:
     monkeypatch.setattr(artefact, "trace", lambda *args: pytest.fail("traced"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(MissingError, match=r"has 0\.1 MB left, and \d\.\d MB are to be written there"):
+    with pytest.raises(MissingError, match=r"has 0\.1 MB left, and what is to be written there needs about \d\.\d MB"):
         export(tiny_lifter("retention"), tmp_path / "a", preset="tiny")
     assert list(tmp_path.iterdir()) == []
 
