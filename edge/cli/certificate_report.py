@@ -12,6 +12,9 @@ from .output import Output
 if TYPE_CHECKING:
     from ...runtime.artefact.certificate import Accuracy, Budget, Certificate, Drift, Recovery, SlopeInterval
 
+HOUR_FRAMES = 180_000  # at 50 Hz
+MATTERS = 0.1  # of the budget's mean, in an hour
+
 
 def report_certificate(out: Output, certificate: Certificate) -> None:
     """Print drift, accuracy and recoveries of every graph, its verdict, and the smallest budget that it passes."""
@@ -23,7 +26,7 @@ def report_certificate(out: Output, certificate: Certificate) -> None:
     if certificate.reference_recoveries:
         _report_recoveries(out, certificate, width)
     for drift in certificate.drifts:
-        _report_verdict(out, drift)
+        _report_verdict(out, drift, certificate.budget)
 
 
 def inspect_command(artefact: Path, certificate: Certificate) -> str | None:
@@ -83,10 +86,10 @@ def _report_recoveries(out: Output, certificate: Certificate, width: int) -> Non
         out.print(f"  {name:<{width}}" + "".join(f" {cell:>19}" for cell in cells))
 
 
-def _report_verdict(out: Output, drift: Drift) -> None:
+def _report_verdict(out: Output, drift: Drift, allowed: Budget) -> None:
     graph = f"{drift.precision} on {drift.engine}"
     if drift.passed:
-        out.print(f"PASSED {graph}: {drift.frames} frames of each stream; {_growth(drift)}")
+        out.print(f"PASSED {graph}: {drift.frames} frames of each stream; {_growth(drift, allowed)}")
     else:
         out.failed(f"FAILED {graph}: {', '.join(drift.exceeded)}")
     budget = drift.smallest_budget
@@ -105,9 +108,13 @@ def _recovery(recovery: Recovery) -> str:
     return f"{recovery.peak_mm:.3g} mm, {frames}"
 
 
-def _growth(drift: Drift) -> str:
+def _growth(drift: Drift, budget: Budget) -> str:
+    """Whether the drift grows, by an effect that matters: a growth can be certain, and too small to ever be seen."""
     if drift.slope is None:
         return "too few to measure whether the drift grows"
     if not drift.slope.distinct:
         return "no measurable growth"
-    return "the drift rises over these frames" if drift.slope.low > 0 else "the drift falls over these frames"
+    in_an_hour_mm = drift.measured.slope_mm_per_1000 * HOUR_FRAMES / 1000
+    if abs(in_an_hour_mm) < MATTERS * budget.mean_mm:
+        return f"no growth that matters: {in_an_hour_mm:+.1g} mm in an hour at 50 Hz"
+    return f"the drift {'rises' if in_an_hour_mm > 0 else 'falls'} by {abs(in_an_hour_mm):.2g} mm in an hour at 50 Hz"

@@ -64,3 +64,33 @@ def test_a_window_model_has_no_disturbances_to_report(
 def test_inspect_reports_what_verify_reported(run_cli: Callable[..., Any], certified_artefact: Path) -> None:
     result = run_cli("inspect", certified_artefact)
     assert "60 frames of procedural walkers" in result.err and "PASSED fp16 on onnxruntime-cpu" in result.err
+
+
+@pytest.mark.parametrize(
+    ("slope", "low", "high", "says"),
+    [
+        (6e-6, 4e-6, 9e-6, "no growth that matters: +0.001 mm in an hour"),  # certain, and too small to be seen
+        (0.005, 0.002, 0.008, "the drift rises by 0.9 mm in an hour"),
+        (-0.005, -0.008, -0.002, "the drift falls by 0.9 mm in an hour"),
+        (0.005, -0.002, 0.008, "no measurable growth"),
+    ],
+)
+def test_growth_is_told_by_its_effect(slope: float, low: float, high: float, says: str, certified_artefact: Path) -> None:
+    from posemoe_edge.edge.cli.certificate_report import report_certificate
+    from posemoe_edge.edge.cli.output import Output
+    from posemoe_edge.runtime.artefact.certificate import SlopeInterval, read_certificate
+    from posemoe_edge.runtime.artefact.manifest import read_manifest
+    from rich.console import Console
+
+    certificate = read_certificate(certified_artefact, read_manifest(certified_artefact))
+    assert certificate is not None
+    interval = SlopeInterval(low=low, high=high, distinct=low * high > 0)
+    measured = certificate.budget.model_copy(update={"slope_mm_per_1000": slope})
+    drifts = [
+        drift.model_copy(update={"measured": measured, "slope": interval, "passed": True}) for drift in certificate.drifts
+    ]
+    budget = certificate.budget.model_copy(update={"mean_mm": 1.0})
+    console = Console(record=True, width=200)
+    changed = certificate.model_copy(update={"drifts": tuple(drifts), "budget": budget})
+    report_certificate(Output(as_json=False, verbose=False, console=console), changed)
+    assert says in console.export_text()
