@@ -172,7 +172,9 @@ def test_joints_of_coco_in_a_file_that_does_not_say_so_are_asked_about(
 ) -> None:
     views = {s: {name: [in_coco(v) for v in of] for name, of in actions.items()} for s, actions in dataset.views.items()}
     path = dataset.path_2d.with_name("detected.npz")
-    entries = {} if metadata is None else {"metadata": np.array({"layout_name": metadata, "num_joints": 17}, dtype=object)}
+    entries: dict[str, Any] = {}
+    if metadata is not None:
+        entries["metadata"] = np.array({"layout_name": metadata, "num_joints": 17}, dtype=object)
     np.savez(path, positions_2d=np.array(views, dtype=object), **entries)
     with pytest.raises(ArtefactError, match=r"detected\.npz make no body .* in the order of coco17\?") as raised:
         convert(dataset.path_3d, path, dataset.out, cameras=dataset.path_2d if known else None)
