@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..runtime.artefact.manifest import POSE_WITH_SIGMA, State
 from ..runtime.artefact.manifest import Tensor as TensorSpec
 from ..runtime.errors import ArtefactError, UsageError
-from .batch_axis import TRACED_STREAMS, free_batch
+from .batch_axis import free_batch, streams_to_trace
 from .lifter import ExportableLifter
 
 OPSET = 20  # the newest that TensorRT 10.3 reads
@@ -74,17 +74,16 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
     """
     config = model.config
     inputs, outputs, _ = interface(model, chunk)
-    example: tuple[Tensor, ...] = tuple(
-        torch.zeros(TRACED_STREAMS, *map(int, t.shape[1:]), dtype=DTYPES[t.dtype]) for t in inputs
-    )
     if model.state_shape is None:
         graph: nn.Module = WindowGraph(model)
     else:
         graph = StepGraph(model) if chunk is None else ChunkGraph(model)
-        example = tuple(
-            torch.full_like(value, 1 / config.fps) if t.name == "dt" else value
-            for t, value in zip(inputs, example, strict=True)
-        )
+    of_tensors = [length for tensor in (*graph.parameters(), *graph.buffers()) for length in tensor.shape]
+    streams = streams_to_trace([*of_tensors, *(int(axis) for spec in (*inputs, *outputs) for axis in spec.shape[1:])])
+    example: tuple[Tensor, ...] = tuple(
+        torch.full((streams, *map(int, t.shape[1:])), 1 / config.fps if t.name == "dt" else 0, dtype=DTYPES[t.dtype])
+        for t in inputs
+    )
     with warnings.catch_warnings():  # the exporter's warnings are for its own developers
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -102,7 +101,7 @@ def trace(model: ExportableLifter, chunk: int | None = None) -> onnx.ModelProto:
     if program is None:
         raise ArtefactError("the exporter made no graph", expected="an ONNX program")
     _fold(program.model)
-    free_batch(program.model)
+    free_batch(program.model, streams)
     return program.model_proto
 
 

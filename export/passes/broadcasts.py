@@ -33,7 +33,8 @@ def _fits_without(graph: RewritableGraph, reader: ir.Node, index: int, source: i
         return False
     inputs = [source if i == index else value for i, value in enumerate(reader.inputs)]
     shapes = [shape for value in inputs if (shape := graph.shape(value)) is not None]
-    return len(shapes) == len(inputs) and broadcast(*shapes) == graph.shape(reader.outputs[0])
+    result = graph.shape(reader.outputs[0])
+    return result is not None and len(shapes) == len(inputs) and broadcast(*shapes) == result
 
 
 DROP_EXPANDS = GraphPass("drop_expands", drop_expands, outputs_agree, tolerance=1e-6)

@@ -32,7 +32,7 @@ def _share_norms(graph: RewritableGraph) -> None:
         if len(group) < 2:
             continue
         for node in group:
-            scale, bias = (graph.constant(value) for value in node.inputs[1:3])
+            scale, bias = graph.constant(node.inputs[1]), graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
             assert scale is not None
             for layer in _layers_after(graph, node):
                 _take_norm(graph, layer, scale, np.zeros_like(scale) if bias is None else bias)

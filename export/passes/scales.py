@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +42,8 @@ def _fold(graph: RewritableGraph) -> None:
             continue
         index, number = factors[0]
         scaled = node.inputs[1 - index]
-        columns = None if scaled is None or graph.shape(scaled) != graph.shape(node.outputs[0]) else _columns(graph, scaled)
+        shape = graph.shape(scaled)
+        columns = None if scaled is None or shape is None or shape != graph.shape(node.outputs[0]) else _columns(graph, scaled)
         if columns is not None:
             factor = float(number.item())
             _scale(graph, columns, 1 / factor if node.op_type == "Div" else factor)
@@ -58,6 +58,8 @@ def _columns(graph: RewritableGraph, value: ir.Value) -> _Columns | None:
         if len(value.uses()) != 1 or value.is_graph_output():
             return None
         if node.op_type == "MatMul" and graph.constant(node.inputs[1]) is None:
+            if any(mover.op_type == "Split" for mover, _ in path):  # the other parts would be scaled too
+                return None
             sides = [_columns(graph, side) for side in node.inputs if side is not None]
             return next((side for side in sides if side is not None), None)
         path.append((node, value))
@@ -81,7 +83,8 @@ def _traced(graph: RewritableGraph, path: list[tuple[ir.Node, ir.Value]]) -> _Co
         if moved is None:
             return None
         indices = moved
-    return _Columns(layer, np.unique(indices))
+    columns = np.unique(indices)
+    return _Columns(layer, columns) if indices.size == shape[0].times * columns.size else None  # of all rows, or of none
 
 
 def _moved(graph: RewritableGraph, node: ir.Node, value: ir.Value, x: NDArray[np.intp]) -> NDArray[np.intp] | None:
@@ -91,10 +94,11 @@ def _moved(graph: RewritableGraph, node: ir.Node, value: ir.Value, x: NDArray[np
         return None if shape is None else x.reshape([dim.times if isinstance(dim, Streams) else dim for dim in shape])
     if node.op_type == "Transpose":
         return x.transpose(attribute(node, "perm", None))
-    sizes: NDArray[Any] | None = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    axis = attribute(node, "axis", 0)
-    parts = np.split(x, np.cumsum(sizes)[:-1] if sizes is not None else len(node.outputs), axis)
-    return parts[node.outputs.index(value)]
+    axis, shapes = attribute(node, "axis", 0), [graph.shape(output) for output in node.outputs]
+    lengths = [shape[axis] for shape in shapes if shape is not None]
+    if len(lengths) < len(shapes) or not all(isinstance(length, int) for length in lengths):
+        return None
+    return np.split(x, np.cumsum(lengths)[:-1], axis)[node.outputs.index(value)]
 
 
 def _scale(graph: RewritableGraph, target: _Columns, factor: float) -> None:

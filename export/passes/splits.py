@@ -53,7 +53,7 @@ def _split_along(graph: RewritableGraph, source: ir.Value, slices: list[_Slice])
     part_of = dict(zip(parts, outputs, strict=True))
     for item in slices:
         part, taken = part_of[item.start, item.stop], item.node.outputs[0]
-        if item.node.op_type == "Gather" or taken.is_graph_output():  # a Gather by a scalar has an axis less
+        if item.node.op_type == "Gather":  # a Gather by a scalar has an axis less
             taken_shape = graph.shape(taken)
             assert taken_shape is not None
             part = graph.reshape_before(item.node, part, taken_shape, name=f"{item.node.name}.view")
@@ -80,6 +80,8 @@ def _slice_of(graph: RewritableGraph, node: ir.Node, source: ir.Value) -> _Slice
     if not isinstance(length, int) or step not in ([], [1]):
         return None
     start, stop, _ = slice(start, stop).indices(length)
+    if stop <= start:
+        return None
     return _Slice(node, axis % len(shape), start, stop)
 
 

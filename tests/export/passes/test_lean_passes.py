@@ -219,6 +219,61 @@ def test_the_scale_of_attention_is_within_the_weights_of_the_queries() -> None:
     assert "Mul" not in kinds(applied(FOLD_SCALES, model))
 
 
+def test_a_number_that_multiplies_some_of_the_rows_stays() -> None:
+    nodes = [
+        node("Gemm", "x w_a b_a", "a"),
+        node("Reshape", "a tokens", "t"),
+        helper.make_node("Split", ["t", "sizes"], ["first", "rest"], "split", axis=1),
+        node("Mul", "first number", "m"),
+        node("Concat", "m rest", "j", axis=1),
+        node("Reshape", "j rows", "y"),
+    ]
+    weights = linear(np.random.default_rng(0), "a") | {"number": np.full(1, 3, np.float32), "rows": np.array([-1, 12])}
+    weights |= {"tokens": np.array([-1, 3, 4]), "sizes": np.array([1, 2]), "in": np.array([-1, 4])}
+    model = graph_of([node("Reshape", "p in", "x"), *nodes], weights, x=["B", 12], y=["B", 12], source="p")
+    assert kinds(applied(FOLD_SCALES, model))["Mul"] == 1
+
+
+def test_a_number_that_multiplies_a_part_of_a_product_stays() -> None:
+    nodes = [
+        node("Gemm", "x w_q b_q", "q"),
+        node("Reshape", "q tokens", "t"),  # (B, 1, 4)
+        node("Transpose", "x3", "k", perm=[0, 2, 1]),
+        node("MatMul", "k t", "p"),  # (B, 4, 4)
+        helper.make_node("Split", ["p", "sizes"], ["first", "rest"], "split", axis=2),
+        node("Mul", "first number", "m"),
+        node("Concat", "m rest", "j", axis=2),
+        node("Reshape", "j flat", "y"),
+    ]
+    weights = linear(np.random.default_rng(0), "q") | {"number": np.full(1, 3, np.float32), "flat": np.array([-1, 16])}
+    weights |= {"tokens": np.array([-1, 1, 4]), "sizes": np.array([1, 3])}
+    model = graph_of([node("Reshape", "x tokens", "x3"), *nodes], weights, x=["B", 4], y=["B", 16])
+    assert kinds(applied(FOLD_SCALES, model))["Mul"] == 1
+
+
+def test_norms_without_a_bias_are_shared_too() -> None:
+    nodes = [
+        node("LayerNormalization", "x one", "n", axis=-1),
+        node("LayerNormalization", "x two", "m", axis=-1),
+        node("Gemm", "n w_k b_k", "k"),
+        node("Gemm", "m w_v b_v", "v"),
+        node("Add", "k v", "y"),
+    ]
+    weights = linear(np.random.default_rng(0), "k", "v") | {"one": np.ones(4, np.float32), "two": np.full(4, 2, np.float32)}
+    lean = kinds(applied(MERGE_PRODUCTS, graph_of(nodes, weights, x=["B", 4], y=["B", 4])))
+    assert lean["LayerNormalization"] == lean["Gemm"] == 1
+
+
+def test_an_empty_slice_is_no_part() -> None:
+    nodes = [
+        node("Slice", "x two two axis", "a"),
+        node("Slice", "x zero two axis", "b"),
+        node("Concat", "a b", "y", axis=1),
+    ]
+    weights = {"zero": np.array([0]), "two": np.array([2]), "axis": np.array([1])}
+    assert kinds(applied(SPLIT_SLICES, graph_of(nodes, weights, x=["B", 5], y=["B", 2])))["Slice"] == 2
+
+
 def test_a_number_stays_where_what_it_multiplies_is_read_unscaled_too() -> None:
     nodes = [node("Gemm", "x w_a b_a", "a"), node("Mul", "a number", "b"), node("Add", "a b", "y")]
     weights = linear(np.random.default_rng(0), "a") | {"number": np.full(1, 3, np.float32)}
