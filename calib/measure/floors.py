@@ -63,7 +63,7 @@ def measure_floors(products: Mapping[Product, int], *, moved_bytes: int, operato
         products_ms=1000 * products_s,
         bytes_ms=1000 * moved_bytes / bytes_per_s,
         starts_ms=1000 * operators * start_s,
-        gflop_s=operations / products_s / 1e9,
+        gflop_s=operations / products_s / 1e9 if operations else 0.0,
         gb_s=bytes_per_s / 1e9,
         start_us=1e6 * start_s,
     )
@@ -71,6 +71,8 @@ def measure_floors(products: Mapping[Product, int], *, moved_bytes: int, operato
 
 def _products_s(products: Mapping[Product, int], threads: int) -> float:
     """Seconds of a launch with these products alone, each by a weight of its own."""
+    if not products:
+        return 0.0
     rng = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []

@@ -26,7 +26,7 @@ from ...runtime.model import Model
 from ...runtime.plotting.bars import Bars, draw_bars
 from ...runtime.plotting.figure import check_available
 from ...runtime.sources import SyntheticSource
-from .output import Output, Result, verb
+from .output import Output, Result, counted, verb
 
 FRAMES = 200
 BOUND = {"products": "Compute-bound", "bytes": "Bandwidth-bound", "starts": "Launch-bound"}
@@ -81,9 +81,10 @@ def command(
         for graph in precision or (None,):
             for name in engine or (None,):
                 selection = resolve(folder, precision=graph, engine=name)
-                model = Model.open(selection, threads=threads, allow_failed=allow_failed)
-                on_end.callback(model.close)
-                contestants += [Contestant(selection, model, count, threads) for count in streams]
+                for count in streams:
+                    model = Model.open(selection, threads=threads, allow_failed=allow_failed)
+                    on_end.callback(model.close)
+                    contestants.append(Contestant(selection, model, count, threads))
         manifest, machine = contestants[0].model.manifest, _machine(threads)
         rate = fps or manifest.fps
         out.print(
@@ -165,6 +166,7 @@ def _row(contestant: Contestant, times: StepTimes) -> dict[str, Any]:
         "precision": contestant.model.graph.precision,
         "engine": contestant.model.engine,
         "streams": contestant.streams,
+        "frames": contestant.frames,
         **{f"{name}_ms": round(getattr(times, name), 4) for name in ("p50", "p90", "p99", "max")},
         "launch_p50_ms": round(times.launch_p50, 4),
         "a_person_ms": round(times.p50 / contestant.streams, 4),
@@ -193,14 +195,14 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
     profile = profile_graph(selection.content, selection.graph, streams)
     launch_ms = 1000 * float(np.median(contestant.launch_s))
     most = ", ".join(f"{kind} {share:.0%}" for kind, share in list(profile.share.items())[:3])
-    people = f"{streams} {'person' if streams == 1 else 'people'}"
+    people = counted(streams, "person", "people")
     record: dict[str, Any] = {
         "precision": selection.graph.precision,
         "streams": streams,
         "file_bytes": len(selection.content),
         "operators": profile.operators,
         "share_of_time": {kind: round(share, 4) for kind, share in profile.share.items()},
-        "floors": None,
+        **dict.fromkeys(("floors", "launch_over_products", "launch_over_highest", "bound_by")),
     }
     diagnosis = f"A launch takes {launch_ms:.3f} ms and executes {profile.operators} operators"
     if find_spec("onnx") is not None:
@@ -214,7 +216,7 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
         )
         record |= {
             "floors": asdict(floors),
-            "launch_over_products": round(launch_ms / floors.products_ms, 3),
+            "launch_over_products": round(launch_ms / floors.products_ms, 3) if floors.products_ms else None,
             "launch_over_highest": round(launch_ms / max(floors.by_name.values()), 3),
             "bound_by": floors.bound_by,
         }
@@ -223,5 +225,9 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
 
 
 def _draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    sizes = {f"{_label(row)}, {row['streams']}: {part}": row[f"{part}_ms"] for row in rows for part in ("p50", "p99")}
+    sizes = {
+        f"{_label(row)}, {counted(row['streams'], 'person', 'people')}: {part}": row[f"{part}_ms"]
+        for row in rows
+        for part in ("p50", "p99")
+    }
     draw_bars(path, Bars(sizes, {name: name.rpartition(" ")[2] for name in sizes}, title, "milliseconds"))

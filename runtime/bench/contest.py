@@ -25,7 +25,7 @@ class StepTimes:
     Args:
         p50, p90, p99, max: of a whole step: checks, copies, the launch, poses.
         launch_p50: of the launch alone, by a bare binding beside it.
-        missed: the share of steps that took longer than the time between two frames.
+        missed: the share of steps that took longer than their frames last.
         steps: how many were measured.
     """
 
@@ -40,11 +40,11 @@ class StepTimes:
 
 @dataclass
 class Contestant:
-    """A model with so many people in one step.
+    """A model with so many people in one step. A chunk graph answers once in a chunk: its step is a whole chunk.
 
     Args:
         selection: what the model was opened from: the graph and its engine.
-        model: opened, and the caller's to close.
+        model: opened for this contestant alone, and the caller's to close: a launch has a row for each slot up to the last.
         streams: people.
         threads: of the engine.
     """
@@ -56,6 +56,12 @@ class Contestant:
     step_s: list[float] = field(default_factory=list)
     launch_s: list[float] = field(default_factory=list)
 
+    @property
+    def frames(self) -> int:
+        """How many frames a step takes in."""
+        graph = self.selection.graph
+        return graph.frames if graph.mode == "chunk" else 1
+
     def times(self, fps: float) -> StepTimes:
         """The times so far, at a camera of that rate."""
         step_ms: F64 = 1000 * np.array(self.step_s)
@@ -66,7 +72,7 @@ class Contestant:
             p99=p99,
             max=float(step_ms.max()),
             launch_p50=1000 * float(np.median(self.launch_s)),
-            missed=float((step_ms > 1000 / fps).mean()),
+            missed=float((step_ms > 1000 * self.frames / fps).mean()),
             steps=len(step_ms),
         )
 
@@ -84,7 +90,12 @@ def run_contest(
         frames: (17, 3) normalised keypoints, one after the other; people walk through them at different places.
         seconds: of the measurement in all.
         on_round: called after each round with the seconds that it took.
+
+    Raises:
+        ValueError: two contestants share a model.
     """
+    if len({id(contestant.model) for contestant in contestants}) < len(contestants):
+        raise ValueError("contestants share a model: each needs one of its own")
     players = [_Player(contestant, frames) for contestant in contestants]
     try:
         ends = time.perf_counter() + seconds
@@ -111,9 +122,14 @@ class _Player:
         self._launch = BareLaunch(self._engine, selection.graph, contestant.streams, dt_s=1 / selection.manifest.fps)
 
     def step(self, number: int, *, counts: bool) -> None:
-        keypoints = {stream: self._frames[(number + 7 * i) % len(self._frames)] for i, stream in enumerate(self._streams)}
+        frames = range(number * self._contestant.frames, (number + 1) * self._contestant.frames)
+        keypoints = [
+            {stream: self._frames[(frame + 7 * i) % len(self._frames)] for i, stream in enumerate(self._streams)}
+            for frame in frames
+        ]
         began = time.perf_counter()
-        self._contestant.model.step_batch(keypoints)
+        for of_streams in keypoints:
+            self._contestant.model.step_batch(of_streams)
         stepped = time.perf_counter()
         self._launch()
         launched = time.perf_counter()

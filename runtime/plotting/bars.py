@@ -42,5 +42,5 @@ def draw_bars(path: str | Path | BinaryIO, bars: Bars) -> None:
     axes.margins(y=0.01)
     label_axes(axes, bars.title, bars.x_label)
     if len(groups) > 1:
-        axes.legend(loc="lower right", frameon=False, fontsize=9, labelcolor=INK)
+        axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=INK)
     figure.savefig(path, dpi=DPI, format="png")

@@ -33,6 +33,28 @@ def test_contestants_of_every_mode_take_turns(
     assert "slot=0" in repr(pair.model.stream())
 
 
+def test_contestants_that_share_a_model_would_launch_rows_of_each_other(retention_artefact: Path) -> None:
+    first = contestant(retention_artefact, 1)
+    with pytest.raises(ValueError, match="share a model"):
+        run_contest([first, Contestant(first.selection, first.model, 2)], [], seconds=0.0)
+
+
+def test_a_step_of_a_chunk_graph_is_a_chunk(artefact_of: Find, walker_keypoints: Callable[..., np.ndarray]) -> None:
+    chunk = contestant(artefact_of("retention-chunk"), 1)
+    assert chunk.frames == 4
+    calls, step_batch = [0], chunk.model.step_batch
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls[0] += 1
+        return step_batch(*args, **options)
+
+    chunk.model.step_batch = counted  # type: ignore[method-assign]
+    run_contest([chunk], list(walker_keypoints(5)), seconds=0.0)
+    assert calls[0] == 4 * (len(chunk.step_s) + 20)  # with the warm-up
+    chunk.step_s, chunk.launch_s = [0.05, 0.1], [0.05, 0.1]
+    assert chunk.times(fps=50).missed == 0.5
+
+
 def test_times_are_quantiles_and_late_steps_are_counted(retention_artefact: Path) -> None:
     entry = contestant(retention_artefact, 1)
     entry.step_s, entry.launch_s = [0.010] * 90 + [0.030] * 10, [0.005] * 100
