@@ -321,7 +321,7 @@ def test_pictures_need_the_default_detector_if_no_other_is_given(
     monkeypatch.setenv("POSEMOE_EDGE_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match="run: posemoe-edge detectors get blazepose"):
         Pipeline(ListSource([CameraFrame(0.0, np.zeros((4, 4, 3), np.uint8))]), model)
-    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     with pytest.raises(MissingError, match="detectors get blazepose"):  # known before the file is opened
         Pipeline(str(tmp_path / "a.mp4"), model).run()
 

@@ -129,7 +129,7 @@ def test_a_video_without_the_networks_of_the_default_detector_names_the_command_
     run_cli: Call, workdir: Path, retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSEMOE_EDGE_CACHE", str(workdir / "cache"))
-    (workdir / "a.mp4").write_bytes(b"")
+    (workdir / "a.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     result = run_cli("run", "a.mp4", "--model", retention_artefact, "--json")
     assert result.code == 3 and "pose_detection.tflite" in result.json["what"]
     assert result.json["run"] == "posemoe-edge detectors get blazepose" and not (workdir / "cache").exists()
