@@ -206,9 +206,9 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
     }
     diagnosis = f"A launch takes {launch_ms:.3f} ms and executes {profile.operators} operators"
     if find_spec("onnx") is not None:
-        moved = len(selection.content) + 2 * contestant.model.state_bytes * streams
         from ...calib.measure.floors import measure_floors
 
+        moved = len(selection.content) + 2 * contestant.model.state_bytes * streams
         floors = measure_floors(profile.products, moved_bytes=moved, operators=profile.operators, threads=contestant.threads)
         diagnosis = (
             f"{BOUND[floors.bound_by]}. {diagnosis}; at the least it needs {floors.products_ms:.3f} ms for its products, "

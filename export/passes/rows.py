@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -170,7 +169,7 @@ def _row_shape(shape: Shape) -> Shape:
     """(B J, C) of (B, J, C)"""
     channels, streams = shape[-1], shape[0]
     assert isinstance(streams, Streams)
-    return (Streams(streams.times * int(np.prod([int(axis) for axis in shape[1:-1] if isinstance(axis, int)]))), channels)
+    return (Streams(streams.times * prod(axis for axis in shape[1:-1] if isinstance(axis, int))), channels)
 
 
 TOKENS_AS_ROWS = GraphPass("tokens_as_rows", tokens_as_rows, outputs_agree, tolerance=1e-4)
