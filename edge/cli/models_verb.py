@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.command_line import command_line
-from ...runtime.errors import missing_extra
+from ..preset_table import read_preset_table
 from .output import Output, Result, megabytes, verb
 
 
@@ -18,25 +17,7 @@ from .output import Output, Result, megabytes, verb
 @verb
 def command(out: Output, table: bool) -> Result:
     """List the presets: topology, mixer, size, cost, latency; with --table beside the figures that the papers report."""
-    try:
-        from ..models.cost import lifter_cost
-        from ..presets import PRESETS
-    except ImportError as error:
-        raise missing_extra(error.name or "torch", "export", "counting a preset's parameters") from None
-    rows: list[dict[str, Any]] = []
-    with out.progress("counting", total=len(PRESETS), unit="presets") as on_progress:
-        for preset in PRESETS.values():
-            published = preset.published
-            rows.append(
-                {
-                    "name": preset.name,
-                    **lifter_cost(preset.config, frames=published.frames if published else None),
-                    "weights": (ZOO / preset.name).is_dir(),
-                    "note": preset.note,
-                    "published": None if published is None else dataclasses.asdict(published),
-                }
-            )
-            on_progress(1)
+    rows = [{**row, "weights": (ZOO / row["name"]).is_dir()} for row in read_preset_table()]
     (_compare if table else _list)(out, rows)
     return Result({"models": rows}, next_command=command_line("export", DEFAULT_MODEL, "--precision", "fp16"))
 

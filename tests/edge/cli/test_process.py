@@ -102,6 +102,12 @@ def test_run_and_inspect_work_without_torch(without_torch: dict[str, Any]) -> No
     assert code == 0 and json.loads(out)["preset"] == "tiny-retention"
 
 
+def test_the_presets_are_listed_without_torch(without_torch: dict[str, Any]) -> None:
+    code, out, err = without_torch["models"]
+    assert code == 0, err
+    assert {"frame-retention-s", "mixste-243"} <= {row["name"] for row in json.loads(out)["models"]}
+
+
 def test_the_doctor_lists_missing_extras(without_torch: dict[str, Any]) -> None:
     code, out, err = without_torch["doctor"]
     report = json.loads(out)
@@ -118,7 +124,7 @@ def test_the_doctor_lists_missing_extras(without_torch: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "extra"),
-    [("export", "export"), ("verify", "export"), ("train", "train"), ("models", "export"), ("demo", "export"), ("png", "plot")],
+    [("export", "export"), ("verify", "export"), ("train", "train"), ("demo", "export"), ("png", "plot")],
 )
 def test_a_verb_that_misses_a_package_names_the_extra(verb: str, extra: str, without_torch: dict[str, Any]) -> None:
     code, out, err = without_torch[verb]
