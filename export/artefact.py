@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from torch import nn
 
 from ..calib.graph.standalone import embed_manifest
 from ..calib.quantize.int8_graphs import compress_weights
@@ -31,8 +32,8 @@ from ..runtime.engines.tensorrt.plan import drop_stale_plans
 from ..runtime.errors import PoseEdgeError, UsageError
 from .description import describe
 from .lifter import ExportableLifter
-from .passes import PASSES, contract_pass, run_passes
-from .precision import to_fp16
+from .passes import contract_pass, export_passes, run_passes
+from .precision import half_layers, to_fp16
 from .reference import save_reference
 from .trace import interface, trace
 
@@ -111,19 +112,20 @@ def _write(
     on_stage("reference weights", time.monotonic() - started, (folder / REFERENCE).stat().st_size)
 
     inputs, outputs, _ = interface(model, chunk)
-    contract = contract_pass(inputs, outputs)
+    assert isinstance(model, nn.Module)
+    all_passes = (*export_passes(half_layers(model)), contract_pass(inputs, outputs))
     models: dict[Precision, onnx.ModelProto] = {}
     passes: dict[Precision, tuple[AppliedPass, ...]] = {}
     for precision in precisions:
         if PRECISIONS[precision].traced:
             started = time.monotonic()
             traced = trace(model if precision == "fp32" else to_fp16(model), chunk)
-            models[precision], passes[precision] = run_passes(traced, (*PASSES, contract))
+            models[precision], passes[precision] = run_passes(traced, all_passes)
             on_stage(f"{precision} graph", time.monotonic() - started, models[precision].ByteSize())
     manifest = describe(model, preset, passes, chunk, training)
     if "int8w" in precisions:
         graph, compressed = compress_weights(manifest, models["fp32"])
-        models["int8w"], _ = run_passes(compressed, [contract])
+        models["int8w"], _ = run_passes(compressed, all_passes[-1:])
         manifest = manifest.model_copy(update={"graphs": (*manifest.graphs, graph)})
 
     for graph in manifest.graphs:

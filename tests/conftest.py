@@ -11,7 +11,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,7 +218,7 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
     import onnx
     import torch
     from posemoe_edge.export import artefact
-    from posemoe_edge.export.passes import NAME_NODES, PASSES
+    from posemoe_edge.export.passes import NAME_NODES, GraphPass, export_passes
 
     folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported by the real trace
 
@@ -230,8 +230,12 @@ def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyP
         return proto
 
     monkeypatch.setattr(artefact, "trace", trace)
-    # The replayed graphs have their names already, and no record of their modules to derive names from.
-    monkeypatch.setattr(artefact, "PASSES", tuple(item for item in PASSES if item is not NAME_NODES))
+
+    def passes_but_names(half_layers: Collection[str]) -> list[GraphPass]:
+        """The replayed graphs have their names already, and no record of their modules to derive names from."""
+        return [item for item in export_passes(half_layers) if item is not NAME_NODES]
+
+    monkeypatch.setattr(artefact, "export_passes", passes_but_names)
 
 
 @pytest.fixture

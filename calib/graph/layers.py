@@ -50,7 +50,7 @@ def find_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         layers.append(
             LinearLayer(
-                name=node.name.rsplit("/", 1)[0],
+                name=layer_name(node.name),
                 node=node.name,
                 activation=node.input[0],
                 weight=node.input[1],
@@ -59,3 +59,8 @@ def find_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
             )
         )
     return tuple(layers)
+
+
+def layer_name(node_name: str) -> str:
+    """The module that a node comes from: ``encoder.0.expert_2d.feed.0.up`` of ``encoder.0.expert_2d.feed.0.up/Gemm``."""
+    return node_name.rsplit("/", 1)[0]

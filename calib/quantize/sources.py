@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
+from ...runtime.arrays import F32
 from ...runtime.artefact.files import FileRecord
 from ...runtime.artefact.manifest import Graph, Manifest, read_graph_file
 from ...runtime.artefact.precision import Precision, source_of
 from ...runtime.command_line import command_line
 from ...runtime.errors import ArtefactError
 from ..graph.layers import LinearLayer, find_layers
+from .qdq import linear_weights
+
+ROUNDINGS = 2.0**-10  # two roundings to half precision
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def load_sources(folder: Path, manifest: Manifest, precisions: Iterable[Precisio
     files = {precision: manifest.files[graph.file] for precision, graph in graphs.items()}
     models = {precision: onnx.load_from_string(read_graph_file(folder, manifest, graph)) for precision, graph in graphs.items()}
     layers = {precision: find_layers(model) for precision, model in models.items()}
-    _check_names(folder, manifest, layers)
+    _check_layers(folder, manifest, models, layers)
     return SourceGraphs(files, graphs, models, layers)
 
 
@@ -79,13 +84,23 @@ def _find_graph(folder: Path, manifest: Manifest, precision: Precision) -> Graph
     return graph
 
 
-def _check_names(folder: Path, manifest: Manifest, layers: dict[Precision, tuple[LinearLayer, ...]]) -> None:
-    """The FP32 graph has every layer of the FP16 graph, by the same name."""
-    names = {precision: {layer.name for layer in found} for precision, found in layers.items()}
-    missing = names.get("fp16", set()) - names["fp32"]
-    if missing or not names["fp32"] or "" in names["fp32"]:
+def _check_layers(
+    folder: Path,
+    manifest: Manifest,
+    models: dict[Precision, onnx.ModelProto],
+    layers: dict[Precision, tuple[LinearLayer, ...]],
+) -> None:
+    """The FP32 graph has every layer of the FP16 graph, by the same name and with the same weights but for their rounding."""
+    weights = {precision: linear_weights(models[precision], found) for precision, found in layers.items()}
+    single, half = weights["fp32"], weights.get("fp16", {})
+    if not single or "" in single or not all(name in single and _rounded(half[name], single[name]) for name in half):
         raise ArtefactError(
-            f"the graphs in {folder} do not name their layers alike",
+            f"the graphs in {folder} do not have the same layers",
             expected="graphs of one export of this version",
             run=command_line("export", manifest.preset, "--precision", "fp16", "--out", folder),
         )
+
+
+def _rounded(half: F32, single: F32) -> bool:
+    """Whether weights are others in half precision, rounded once or twice."""
+    return half.shape == single.shape and bool(np.allclose(half, single, rtol=ROUNDINGS, atol=ROUNDINGS * np.abs(single).max()))

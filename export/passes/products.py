@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ...calib.graph.layers import layer_name
 from .agreement import outputs_agree
 from .graph_pass import GraphPass
 from .rewriting import RewritableGraph, attribute, rewritten
 from .shapes import Shape
 
 
-def merge_products(model: onnx.ModelProto) -> onnx.ModelProto:
+def merge_products_pass(half_layers: Collection[str] = ()) -> GraphPass:
+    """The pass for a network of which these linear layers, by name, are half precision in its FP16 graph.
+
+    They are merged with each other only, so that layers are the same in the graphs of all precisions: INT8 weights are made
+    from the FP32 graph and put into the FP16 graph, layer by layer.
+    """
+    layers = frozenset(half_layers)
+    apply = partial(merge_products, half_layers=layers)
+    return GraphPass("merge_products", apply, outputs_agree, tolerance=1e-4, half_tolerance=5e-3)
+
+
+def merge_products(model: onnx.ModelProto, half_layers: frozenset[str] = frozenset()) -> onnx.ModelProto:
     """The graph with one Gemm for all that read the same tensor; norms of one tensor are made one, their scales weights.
 
     An example are the keys and values that all layers of a PoseMoE make of one and the same F_P.
+
+    Args:
+        half_layers: names of layers that are merged with each other only.
     """
-    return rewritten(rewritten(model, _share_norms), _merge)
+    return rewritten(rewritten(model, _share_norms), partial(_merge, half_layers=half_layers))
 
 
 def _share_norms(graph: RewritableGraph) -> None:
@@ -71,11 +88,13 @@ def _take_norm(graph: RewritableGraph, layer: ir.Node, scale: np.ndarray, bias: 
         layer.replace_input_with(index, graph.add_constant(name, numbers.astype(weight.dtype)))
 
 
-def _merge(graph: RewritableGraph) -> None:
+def _merge(graph: RewritableGraph, half_layers: frozenset[str]) -> None:
     for source in [output for node in list(graph.graph) for output in node.outputs]:
         layers = [node for node, index in source.uses() if not index and _is_layer(graph, node)]
-        if len(layers) > 1:
-            _merge_layers(graph, source, layers)
+        for is_half in (True, False):
+            alike = [layer for layer in layers if (layer_name(layer.name or "") in half_layers) == is_half]
+            if len(alike) > 1:
+                _merge_layers(graph, source, alike)
 
 
 def _merge_layers(graph: RewritableGraph, source: ir.Value, layers: list[ir.Node]) -> None:
@@ -112,6 +131,3 @@ def _parts(graph: RewritableGraph, layer: ir.Node) -> list[tuple[int, ir.Value]]
         values = [output]
     widths = [shape[-1] for value in values if (shape := graph.shape(value)) is not None]
     return [(width, value) for width, value in zip(widths, values, strict=True) if isinstance(width, int)]
-
-
-MERGE_PRODUCTS = GraphPass("merge_products", merge_products, outputs_agree, tolerance=1e-4, half_tolerance=5e-3)

@@ -14,16 +14,19 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from posemoe_edge.calib.graph.layers import find_layers
 from posemoe_edge.calib.measure.budget import budget_for
 from posemoe_edge.calib.quantize import calibrate as calibrate_module
 from posemoe_edge.calib.quantize import int8_graphs
 from posemoe_edge.calib.quantize.calibrate import calibrate
 from posemoe_edge.calib.quantize.calibration import CALIBRATION, CALIBRATION_PLOT, read_calibration
 from posemoe_edge.calib.quantize.precision_choice import choose_precision
+from posemoe_edge.calib.quantize.sources import load_sources
 from posemoe_edge.edge.data.motion import walker_motion
 from posemoe_edge.runtime import ArtefactError, UsageError, load
 from posemoe_edge.runtime.artefact.certificate import CERTIFICATE
 from posemoe_edge.runtime.artefact.files import record_file
+from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import check_file, read_manifest, write_manifest
 from posemoe_edge.runtime.artefact.precision import PRECISIONS
 
@@ -213,8 +216,25 @@ def test_graphs_without_layer_names_must_be_exported_again(copied_artefact: Path
             node.name = f"node_{i}"
 
     spoil(copied_artefact, unnamed)
-    with pytest.raises(ArtefactError, match="do not name their layers alike"):
+    with pytest.raises(ArtefactError, match="do not have the same layers"):
         calibrate(copied_artefact, *motion_to_observe())
+
+
+def test_graphs_of_different_weights_are_refused(copied_artefact: Path) -> None:
+    def other_weights(model: onnx.ModelProto) -> None:
+        layer = find_layers(model)[-1]
+        weight = next(item for item in model.graph.initializer if item.name == layer.weight)
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(0.1), layer.weight))
+
+    spoil(copied_artefact, other_weights)
+    with pytest.raises(ArtefactError, match="do not have the same layers"):
+        calibrate(copied_artefact, *motion_to_observe())
+
+
+@pytest.mark.parametrize("folder", [path.parent for path in sorted(ZOO.glob("*/step.fp16.onnx"))], ids=lambda path: path.name)
+def test_a_shipped_artefact_has_the_same_layers_in_both_precisions(folder: Path) -> None:
+    sources = load_sources(folder, read_manifest(folder), ["int8"])
+    assert [layer.name for layer in sources.layers_in("fp32")] == [layer.name for layer in sources.layers["fp16"]]
 
 
 def test_the_choice_is_the_fastest_within_the_budget(calibrated_artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

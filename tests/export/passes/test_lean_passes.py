@@ -18,17 +18,18 @@ from posemoe_edge.export.passes import (
     DROP_EXPANDS,
     FOLD_SCALES,
     FOLD_VIEWS,
-    MERGE_PRODUCTS,
-    PASSES,
     SPLIT_SLICES,
     TOKENS_AS_ROWS,
     GraphPass,
+    export_passes,
+    merge_products_pass,
     run_passes,
 )
 from posemoe_edge.export.passes.shapes import Streams, static_shapes
 from posemoe_edge.export.precision import to_fp16
 from posemoe_edge.export.trace import trace
 
+MERGE_PRODUCTS = merge_products_pass()
 LEAN = (DROP_EXPANDS, SPLIT_SLICES, TOKENS_AS_ROWS, MERGE_PRODUCTS, FOLD_SCALES, FOLD_VIEWS)
 FLOAT = TensorProto.FLOAT
 
@@ -184,6 +185,19 @@ def test_layers_of_one_input_are_one_product() -> None:
     assert lean == {"LayerNormalization": 1, "Gemm": 1, "Split": 1, "Concat": 1}
 
 
+def test_layers_that_become_half_are_merged_with_each_other_alone() -> None:
+    nodes = [
+        node("Neg", "x", "n"),
+        node("Gemm", "n w_k b_k", "k"),
+        node("Gemm", "n w_v b_v", "v"),
+        node("Gemm", "n w_decay b_decay", "decay"),
+        node("Sum", "k v decay", "y"),
+    ]
+    graph = graph_of(nodes, linear(np.random.default_rng(0), "k", "v", "decay"), x=["B", 4], y=["B", 4])
+    assert kinds(applied(merge_products_pass(), graph))["Gemm"] == 1
+    assert kinds(applied(merge_products_pass({"k", "v"}), graph))["Gemm"] == 2
+
+
 def test_a_norm_that_something_else_reads_too_keeps_its_scale() -> None:
     nodes = [
         node("LayerNormalization", "x one zero", "n", axis=-1),
@@ -282,7 +296,7 @@ def test_a_number_stays_where_what_it_multiplies_is_read_unscaled_too() -> None:
 
 @pytest.mark.parametrize("kind", ["retention", "gated", "attention", "centre"])
 def test_no_pass_changes_what_a_lifter_computes_in_float64(kind: str, tiny_lifter: Callable[[str], Lifter]) -> None:
-    model, _ = run_passes(trace(tiny_lifter(kind)), PASSES[:3])
+    model, _ = run_passes(trace(tiny_lifter(kind)), export_passes()[:3])
     before, inputs = len(model.graph.node), [value.name for value in model.graph.input]
     for graph_pass in LEAN:
         model = applied(graph_pass, model)
@@ -291,7 +305,7 @@ def test_no_pass_changes_what_a_lifter_computes_in_float64(kind: str, tiny_lifte
 
 
 def test_an_fp16_graph_stays_fp16(tiny_lifter: Callable[[str], Lifter]) -> None:
-    model, records = run_passes(trace(to_fp16(tiny_lifter("retention"))), PASSES)
+    model, records = run_passes(trace(to_fp16(tiny_lifter("retention"))), export_passes())
     halves = [weight for weight in model.graph.initializer if weight.data_type == TensorProto.FLOAT16]
     assert len(halves) > 20
     assert {record.name: record.tolerance for record in records}["fold_scales"] == FOLD_SCALES.half_tolerance
@@ -309,7 +323,7 @@ def test_shapes_say_which_axes_depend_on_the_batch(tiny_lifter: Callable[[str], 
 
 def test_torch_is_what_the_lean_graph_answers(tiny_lifter: Callable[[str], Lifter]) -> None:
     lifter = tiny_lifter("attention")
-    model, _ = run_passes(trace(lifter), PASSES)
+    model, _ = run_passes(trace(lifter), export_passes())
     x = torch.from_numpy(np.random.default_rng(0).uniform(0.1, 0.9, (3, 9, 17, 3)))
     (pose,) = outputs(in_float64(model))
     with torch.inference_mode():

@@ -84,7 +84,7 @@ def graph_of(
     """graph_of("dssm", "fp16"): a tiny graph's file and record, of a shared artefact or else exported once."""
 
     def find_or_export(kind: str, precision: Precision) -> tuple[Path, Graph]:
-        from posemoe_edge.export.passes import PASSES, run_passes
+        from posemoe_edge.export.passes import export_passes, run_passes
         from posemoe_edge.export.precision import to_fp16
         from posemoe_edge.export.trace import trace
 
@@ -100,7 +100,7 @@ def graph_of(
         name = f"{kind}.{graph.file}"
 
         def export_half(path: Path) -> None:
-            model, _ = run_passes(trace(to_fp16(tiny_lifter(kind)), chunk), PASSES)
+            model, _ = run_passes(trace(to_fp16(tiny_lifter(kind)), chunk), export_passes())
             onnx.save(model, path)
 
         return build_once(name, export_half), graph
