@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from ..calib.measure.batch import frames_to_compare, measure_batch_difference
 from ..calib.measure.budget import DEFAULT_BUDGET
 from ..calib.measure.disturbances import Disturbance, disturb, measure_recoveries
 from ..calib.measure.recording import Recording
-from ..calib.measure.rollout import open_graph, roll_out
+from ..calib.measure.rollout import CPU_ENGINE, open_graph, roll_out
+from ..calib.measure.side_by_side import side_by_side
 from ..runtime.artefact.certificate import (
     CERTIFICATE,
     CERTIFICATE_PLOT,
@@ -39,6 +41,7 @@ from ..runtime.artefact.manifest import (
 from ..runtime.artefact.precision import Precision
 from ..runtime.artefact.transaction import locked
 from ..runtime.command_line import command_line
+from ..runtime.engines import Engine
 from ..runtime.engines.open import BESIDE
 from ..runtime.errors import ArtefactError
 from ..runtime.plotting import check_available
@@ -153,18 +156,25 @@ def _lift(
         ]
         model = load_reference(weights)
         chunk = manifest.graphs[0].frames if manifest.mode == "chunk" else None
-        reference = LiftedPoses(
-            streams=lift_reference(model, streams, chunk=chunk, on_progress=on_progress),
-            disturbed=lift_reference(model, disturbed, chunk=chunk, on_progress=on_progress),
-        )
-        lifted = [
-            LiftedPoses(
+
+        def lift_by_pytorch(on_progress: OnProgress) -> LiftedPoses:
+            return LiftedPoses(
+                streams=lift_reference(model, streams, chunk=chunk, on_progress=on_progress),
+                disturbed=lift_reference(model, disturbed, chunk=chunk, on_progress=on_progress),
+            )
+
+        def lift_by_engine(opened: Engine, graph: Graph, on_progress: OnProgress) -> LiftedPoses:
+            return LiftedPoses(
                 streams=roll_out(opened, graph, streams, on_progress=on_progress),
                 disturbed=roll_out(opened, graph, disturbed, on_progress=on_progress),
                 batch_difference=measure_batch_difference(opened, graph, streams, on_progress=on_progress),
             )
-            for opened, graph in zip(engines, graphs, strict=True)
-        ]
+
+        tasks: list[Callable[[OnProgress], LiftedPoses]] = [lift_by_pytorch]
+        tasks += [partial(lift_by_engine, opened, graph) for opened, graph in zip(engines, graphs, strict=True)]
+        # Other engines than ONNX Runtime on the CPU belong to the thread that opened them.
+        workers = None if engine in (None, CPU_ENGINE) else 1
+        reference, *lifted = side_by_side(tasks, on_progress=on_progress, workers=workers)
         return [opened.name for opened in engines], reference, lifted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,16 +105,27 @@ class Observer:
         stats = {name: TensorStats(sum(map(len, groups))) for name in self._tensors}
         rng = np.random.default_rng(seed)
         next_states = [state.output for state in self._graph.states]
-        for group in groups:
-            states = initial_states(self._graph, len(group[0][1]["keypoints"]))
-            for frames, inputs in group:
-                *outputs, pose = self._session.run([*next_states, *self._tensors, "pose"], inputs | states)
-                states = dict(zip(states, outputs, strict=False))
-                for name, values in zip(self._tensors, outputs[len(next_states) :], strict=True):
-                    stats[name].add(values, rng)
-                if not np.isfinite(pose).all():
-                    raise ArtefactError(f"{self._graph.file} returns poses that are not finite", expected="finite poses")
-                on_progress(frames)
+
+        def add(tensors: Sequence[F32]) -> None:
+            for name, values in zip(self._tensors, tensors, strict=True):
+                stats[name].add(values, rng)
+
+        # One thread adds what was observed, in order, while the next launch computes.
+        with ThreadPoolExecutor(1, thread_name_prefix="statistics") as adding:
+            added: Future[None] | None = None
+            for group in groups:
+                states = initial_states(self._graph, len(group[0][1]["keypoints"]))
+                for frames, inputs in group:
+                    *outputs, pose = self._session.run([*next_states, *self._tensors, "pose"], inputs | states)
+                    states = dict(zip(states, outputs, strict=False))
+                    if not np.isfinite(pose).all():
+                        raise ArtefactError(f"{self._graph.file} returns poses that are not finite", expected="finite poses")
+                    if added is not None:
+                        added.result()  # or raise what went wrong
+                    added = adding.submit(add, outputs[len(next_states) :])
+                    on_progress(frames)
+            if added is not None:
+                added.result()
         return stats
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from ..graph.layers import LinearLayer
 from ..measure.budget import drift_mm, frame_limits, summarise_drift
 from ..measure.recording import Recording
 from ..measure.rollout import open_graph, roll_out
+from ..measure.side_by_side import side_by_side
 from .qdq import insert_qdq
 from .quantized_linear import QuantizedLinear
 
@@ -42,12 +44,14 @@ def sensitivity_mm(
         on_progress: called with 1 after each layer.
     """
     exact = lift_streams(model, graph, recordings)
-    drifts = {}
-    for layer in layers:
+
+    def drift_of(layer: LinearLayer, report: Callable[[int], None]) -> float:
         poses = lift_streams(insert_qdq(model, [layer], quantized), graph, recordings)
-        drifts[layer.name] = float(drift_mm(poses, exact).mean())
-        on_progress(1)
-    return drifts
+        report(1)
+        return float(drift_mm(poses, exact).mean())
+
+    drifts = side_by_side([partial(drift_of, layer) for layer in layers], on_progress=on_progress)
+    return {layer.name: drift for layer, drift in zip(layers, drifts, strict=True)}
 
 
 def select_int8_layers(
