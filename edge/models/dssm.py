@@ -147,6 +147,8 @@ class DSSM(Mixer):
     def _filter(self, u: Tensor, state: Tensor | None, timing: Timing) -> tuple[Tensor, Tensor | None]:
         """(B, T, J, C) and the next state, from the state before (None: empty, and no next state is computed)."""
         frames = u.shape[1]
+        if self._may_read_times:
+            timing = timing.cached("one_row", timing.one_row)
         invertible = self._invertible(timing)
         size = MAX_DIRECT if invertible or timing.elapsed.shape[0] == 1 or torch.compiler.is_exporting() else PAIRWISE_BLOCK
         carries_state, blocks = state is not None or frames > size, []
@@ -159,16 +161,22 @@ class DSSM(Mixer):
             blocks.append(y)
         return (torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0]), state
 
-    def _invertible(self, timing: Timing) -> bool:
-        """Whether no mode decays so much within the call that the inverse of its decay would overflow.
+    @property
+    def _may_read_times(self) -> bool:
+        """Whether the values of a timing may choose the way to compute.
 
-        A graph cannot read the values. Outside the CPU only training reads them: reading waits for the device, which a CUDA
-        graph cannot capture, and the meta tensors of cost counting hold no values.
+        A graph cannot read them. Outside the CPU only training reads them: reading waits for the device, which a CUDA graph
+        cannot capture, and the meta tensors of cost counting hold no values.
         """
         trains = torch.is_grad_enabled() and self.skip.requires_grad
-        if torch.compiler.is_compiling() or not (trains or self.skip.device.type == "cpu"):
+        return not torch.compiler.is_compiling() and (trains or self.skip.device.type == "cpu")
+
+    def _invertible(self, timing: Timing) -> bool:
+        """Whether no mode decays so much within a block of frames that the inverse of its decay would overflow."""
+        if not self._may_read_times:
             return False
-        longest = timing.cached("longest", lambda: float(timing.time[:, -1].max()))  # read once for all mixers of the call
+        # Read once for all mixers of the call.
+        longest = timing.cached("longest_block", lambda: timing.longest(MAX_DIRECT))
         return longest * -float(self._exponent[0].detach().min()) < MAX_INVERTIBLE
 
     def _filter_block(self, u: Tensor, state: Tensor | None, timing: Timing, invertible: bool) -> tuple[Tensor, Tensor | None]:

@@ -22,6 +22,8 @@ BONE_DISTANCES = (2.0,) * 17  # a body keeps its lengths: the slowest head of ev
 DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES, "bones": BONE_DISTANCES}
 
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
+PIECE = 64  # frames of a piece of a long call; docs/performance.md has the measurement
+LONGEST_WHOLE = 128  # frames of a call that is computed whole: its pairs cost less than passing a state from piece to piece
 
 
 class Retention(Mixer):
@@ -92,10 +94,32 @@ class Retention(Mixer):
         return self.width, self.width, self.joints, self.heads
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
+        if self._piece_size(timing) is not None:
+            return self.chunk(q, k, v, at_least_fp32(v).new_zeros(v.shape[0], *self.state_shape), timing)[0]
         q, k, v = self._with_xpos(q, k, v, timing)
         return self._merge_heads(self._within_call(q, k, v, timing))
 
     def chunk(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
+        size = self._piece_size(timing)
+        if size is None:
+            return self._chunk_whole(q, k, v, state, timing)
+        outputs = []
+        for frames, piece in timing.cached(("pieces", size), lambda: timing.split(size)):
+            y, state = self._chunk_whole(q[:, frames], k[:, frames], v[:, frames], state, piece)
+            outputs.append(y)
+        return torch.cat(outputs, dim=1), state
+
+    def _piece_size(self, timing: Timing) -> int | None:
+        """The frames of the pieces in which a long call is computed, linear in T; None for a call that is computed whole.
+
+        A piece holds whole chunks of the staircase. An exported graph has one length, and is computed whole.
+        """
+        size = -(-PIECE // timing.chunk_size) * timing.chunk_size
+        frames = timing.elapsed.shape[-1]
+        return None if frames <= max(LONGEST_WHOLE, size) or torch.compiler.is_exporting() else size
+
+    def _chunk_whole(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
+        """As ``chunk``, by one weight for each pair of frames."""
         q, k, v = self._with_xpos(q, k, v, timing)  # (B, J, H, T, d)
         since_start, until_end = timing.cached(("retention.edges", self.geometry), lambda: self._edge_decays(timing))
         # (B, J, H, d, d) at the first frame

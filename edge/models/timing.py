@@ -54,6 +54,30 @@ class Timing:
         reset = None if self.reset is None else self.reset[:, frames]
         return Timing(self.elapsed[:, frames], reset, self.chunk_size, self.uniform)
 
+    def split(self, size: int) -> list[tuple[slice, Timing]]:
+        """Pieces of ``size`` frames (the last may be shorter), each with its timing.
+
+        Where nothing tells the pieces of one length apart they share one timing, and what mixers have computed of it.
+        """
+        frames = self.elapsed.shape[-1]
+        spans = [slice(start, min(start + size, frames)) for start in range(0, frames, size)]
+        if not self.uniform or self.reset is not None:
+            return [(span, self.slice_frames(span)) for span in spans]
+        of_length = {span.stop - span.start: self.slice_frames(span) for span in spans}
+        return [(span, of_length[span.stop - span.start]) for span in spans]
+
+    def one_row(self) -> Timing:
+        """This timing with one row for all, where the rows are alike and none is reset; else itself. It reads the values."""
+        never_reset = self.reset is None or not bool(self.reset.any())
+        if never_reset and bool((self.elapsed == self.elapsed[:1]).all()):
+            return Timing(self.elapsed[:1], None, self.chunk_size, self.uniform)
+        return self
+
+    def longest(self, frames: int) -> float:
+        """Nominal frames from the first to the last of any so many frames in a row. It reads the values."""
+        apart = min(frames, self.elapsed.shape[-1]) - 1
+        return float((self.time[:, apart:] - self.time[:, : self.time.shape[-1] - apart]).max())
+
     def time_reversed(self) -> Timing:
         """The timing of the same frames from the last to the first: each frame lasts until the one after it.
 
