@@ -35,8 +35,10 @@ class Fused(nn.Module):
     """Attention by PyTorch's fused kernel: the same numbers without storing the attention matrix."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, timing: Timing) -> Tensor:
-        q, k, v = (split_heads(x.transpose(1, 2), HEADS) for x in (q, k, v))  # (B, J, H, T, d)
-        return join_heads(F.scaled_dot_product_attention(q, k, v)).transpose(1, 2)
+        rows_and_joints = q.shape[0], q.shape[2]
+        # (B J, H, T, d): with more axes PyTorch takes its plain kernel, which stores the attention matrix
+        q, k, v = (split_heads(x.transpose(1, 2), HEADS).flatten(0, 1) for x in (q, k, v))
+        return join_heads(F.scaled_dot_product_attention(q, k, v)).unflatten(0, rows_and_joints).transpose(1, 2)
 
 
 # Training forms.
