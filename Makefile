@@ -40,7 +40,7 @@ lint: $(READY)
 types: $(READY)
 	mkdir -p $(TYPES) && ln -sfn ../.. $(TYPES)/posemoe_edge
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p posemoe_edge
-	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py benchmarks/footage/*.py benchmarks/fuzzing/*.py benchmarks/faulting/*.py
+	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py benchmarks/peers/*.py benchmarks/footage/*.py benchmarks/fuzzing/*.py benchmarks/faulting/*.py
 
 bench: $(READY)
 	$(BIN)/posemoe-edge bench

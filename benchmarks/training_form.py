@@ -52,7 +52,7 @@ class CausalAttention(nn.Module):
         # (B J, H, T, d): with more axes PyTorch would take its plain kernel, which stores the weights of all pairs
         q, k, v = (split_heads(x.transpose(1, 2), HEADS).flatten(0, 1) for x in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return join_heads(y).unflatten(0, (rows, joints)).transpose(1, 2)
+        return join_heads(y).unflatten(0, (rows, joints)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class Fused(nn.Module):
         rows_and_joints = q.shape[0], q.shape[2]
         # (B J, H, T, d): with more axes PyTorch takes its plain kernel, which stores the attention matrix
         q, k, v = (split_heads(x.transpose(1, 2), HEADS).flatten(0, 1) for x in (q, k, v))
-        return join_heads(F.scaled_dot_product_attention(q, k, v)).unflatten(0, rows_and_joints).transpose(1, 2)
+        y = join_heads(F.scaled_dot_product_attention(q, k, v))
+        return y.unflatten(0, rows_and_joints).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 # Training forms.
