@@ -23,8 +23,8 @@ def draw(path: Path, rows: Sequence[Row], *, title: str) -> None:
         colour = SERIES[engines.index(engine) % len(SERIES)]
         axes.errorbar(middle, own, xerr=[low, high], fmt="o", color=colour, capsize=2, label=engine)
     for i, row in enumerate(rows):
-        axes.annotate(f"{row['over ours']:,.3g}", (row["p90"], i), (6, 0), textcoords="offset points", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-                      fontsize=8, color=INK)  # fmt: skip
+        style = {"va": "center", "fontsize": 8, "color": INK, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+        axes.annotate(f"{row['over ours']:,.3g}", (row["p90"], i), (6, 0), textcoords="offset points", **style)
     axes.set_yticks(range(len(rows)), [row["contestant"] for row in rows], fontsize=8, color=INK)
     axes.invert_yaxis()
     axes.set_xscale("log")
