@@ -61,8 +61,8 @@ class StatefulMode(ExecutionMode):
         self.next_states: list[Tensor] = []
 
     def packed_state(self) -> Tensor:
-        """(B, M, *state_shape) after the call: a stack, in fewer operators."""
-        return torch.cat(self.next_states, dim=1).unflatten(1, (len(self.next_states), -1))  # type: ignore[no-any-return]
+        """(B, M, *state_shape) after the call."""
+        return torch.stack(self.next_states, dim=1)
 
 
 class ChunkMode(StatefulMode):

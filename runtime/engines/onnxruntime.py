@@ -13,6 +13,8 @@ from ..errors import ArtefactError, missing_extra
 from .base import BoundInference
 from .buffers import Buffers, Interface, check_disjoint
 
+# They put one transpose after a product of keys and values instead of one before each, and so turn a whole state.
+DISABLED_OPTIMIZERS = ("TransposeOptimizer", "TransposeOptimizer_CPUExecutionProvider")
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bool)": "bool"}
 
 
@@ -35,6 +37,7 @@ class OnnxRuntimeEngine:
             purpose="running a model on the CPU",
             expected="a graph that export wrote",
             profile=profile,
+            disabled_optimizers=DISABLED_OPTIMIZERS,
         )
         import onnxruntime
 
@@ -70,7 +73,15 @@ class OnnxRuntimeEngine:
         return launch
 
 
-def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expected: str, profile: Path | None = None) -> Any:
+def open_cpu_session(
+    graph: Path | bytes,
+    *,
+    threads: int,
+    purpose: str,
+    expected: str,
+    profile: Path | None = None,
+    disabled_optimizers: Sequence[str] = (),
+) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU.
 
     Args:
@@ -79,6 +90,7 @@ def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expecte
         purpose: what needs it, for the error message without ONNX Runtime.
         expected: what the file should be, for error messages.
         profile: how the name of a profile begins; None writes none.
+        disabled_optimizers: of ONNX Runtime, by name.
 
     Raises:
         MissingError: ONNX Runtime is not installed.
@@ -98,7 +110,9 @@ def open_cpu_session(graph: Path | bytes, *, threads: int, purpose: str, expecte
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     source, name = session_source(graph)
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled_optimizers)
+        )
     except Exception as error:  # ONNX Runtime raises a dozen classes of its own for a file that it cannot use
         raise ArtefactError(f"ONNX Runtime cannot open {name}: {error}", expected=expected) from error
 

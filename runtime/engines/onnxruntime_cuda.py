@@ -106,7 +106,11 @@ class OnnxRuntimeCudaEngine:
     def _open(self, graph: Path | bytes) -> Any:
         options = self._ort.SessionOptions()
         options.log_severity_level = 3
-        provider_options = {"user_compute_stream": str(self.device.stream), "enable_cuda_graph": str(int(self.graphs))}
+        provider_options = {
+            "user_compute_stream": str(self.device.stream),
+            "enable_cuda_graph": str(int(self.graphs)),
+            "use_tf32": "0",  # it would round the operands of the products that stay FP32 to 10 bits
+        }
         source, name = session_source(graph)
         try:
             with self.device:

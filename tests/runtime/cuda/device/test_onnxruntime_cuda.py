@@ -146,6 +146,7 @@ def test_a_session_that_cannot_capture_is_opened_again_without_graphs(
     monkeypatch.setattr(Session, "not_capturable", True)
     stream, cpu = (load(artefact_of("dssm"), engine=name).stream() for name in ("onnxruntime-cuda", "onnxruntime"))
     assert [options["enable_cuda_graph"] for options in Session.opened] == ["1", "0"]
+    assert {options["use_tf32"] for options in Session.opened} == {"0"}
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
     for frame in walker_keypoints(4):
         np.testing.assert_array_equal(stream.step(frame).xyz_m, cpu.step(frame).xyz_m)
