@@ -39,6 +39,7 @@ OUTSIDE: dict[str, set[str]] = {
 # The exceptions: what these modules import inside a function, when it is needed.
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
+    "runtime/archive/pose_parquet.py": {"pyarrow"},
     "runtime/artefact/signature.py": {"cryptography"},
     "runtime/detectors/litert.py": {"ai_edge_litert"},
     "runtime/detectors/litert_prune.py": {"ai_edge_litert", "flatbuffers"},

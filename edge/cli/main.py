@@ -32,6 +32,7 @@ VERBS = {
     "verify": "Measure an artefact's drift in millimetres, and certify it.",
     "sign": "Sign an artefact, so that robots can refuse any other.",
     "run": "Lift people from a camera, a video or a file.",
+    "lift": "Lift an archive of recorded clips, on many cores or machines.",
     "replay": "Lift a recorded run again, and compare the poses.",
     "bench": "Measure how long a step takes here, and what holds it back.",
     "inspect": "Show what an artefact contains, and check its files.",

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ...runtime.destination import discard_descriptor
@@ -98,14 +98,21 @@ class Output:
         self.print(f"  {name:<24} {seconds:6.1f} s{size_text}")
 
     @contextmanager
-    def progress(self, label: str, total: int | None, unit: str = "frames") -> Iterator[Callable[[int], None]]:
-        """Show a progress bar on stderr if that is a terminal. Gives the function that advances it by n."""
+    def progress(
+        self, label: str, total: int | None, unit: str = "frames", *, rate: Callable[[], str] = lambda: ""
+    ) -> Iterator[Callable[[int], None]]:
+        """Show a progress bar on stderr if that is a terminal. Gives the function that advances it by n.
+
+        Args:
+            rate: how fast it goes, asked whenever the bar is drawn.
+        """
         columns = (
             TextColumn("  {task.description:<24}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn(unit),
             TimeRemainingColumn(),
+            _RateColumn(rate),
         )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(label, total=total)
@@ -125,6 +132,17 @@ class Output:
             else nullcontext()
         ):
             yield
+
+
+class _RateColumn(ProgressColumn):
+    """A text of a progress bar that changes as it goes."""
+
+    def __init__(self, rate: Callable[[], str]) -> None:
+        super().__init__()
+        self._rate = rate
+
+    def render(self, task: Task) -> Text:
+        return Text(self._rate())
 
 
 def counted(count: int, noun: str, nouns: str | None = None) -> str:

@@ -23,7 +23,7 @@ from ...runtime.pipeline import Pipeline
 from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
 from ...runtime.pose.types import Doubt
-from ...runtime.run_stats import RunStats
+from ...runtime.run_stats import HARDLY, RunStats
 from ...runtime.shadow import Policy, Shadow, ShadowReport
 from ...runtime.sinks import BaseSink, RunInfo, Sink, check_sinks, open_sinks
 from ...runtime.sources import RotatedSource, open_source
@@ -39,7 +39,6 @@ _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
 
-_HARDLY = 9  # refused frames for each pose, with more of which hardly anything is lifted: a first frame may always pass
 _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 _DOUBTS: dict[Doubt, str] = {
@@ -220,7 +219,7 @@ def command(
         return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
-    if stats.refused > _HARDLY * stats.poses:
+    if stats.refused > HARDLY * stats.poses:
         out.warn("hardly anything was lifted" if stats.poses else "nothing was lifted: every frame was refused")
         return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0

@@ -74,7 +74,7 @@ def open_source(uri: str, *, frames: int | None = None) -> Source:
     """
     if frames is not None and frames < 1:
         raise UsageError(f"{frames} frames of {redacted(uri)}", expected="at least 1")
-    scheme, location = _split(uri)
+    scheme, location = split_uri(uri)
     if scheme in _WEB:
         raise UsageError(
             f"{redacted(uri)} is on another machine, and nothing is downloaded here",
@@ -121,7 +121,7 @@ def open_camera(location: str, *, frames: int | None) -> LatestSource:
     return LatestSource(ReconnectingSource(lambda: CameraSource(index)), frames=frames)
 
 
-def _split(uri: str) -> tuple[str, str]:
+def split_uri(uri: str) -> tuple[str, str]:
     """Scheme and location of a URI; the schemes of ``camera0``, of a video and of pictures are not written in it."""
     camera = re.fullmatch(r"(?:camera)?(\d+)", uri, re.IGNORECASE)
     if camera:
