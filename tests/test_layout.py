@@ -40,6 +40,7 @@ OUTSIDE: dict[str, set[str]] = {
 ON_DEMAND: dict[str, set[str]] = {
     "calib/compare/runners.py": {"polygraphy"},
     "runtime/archive/pose_parquet.py": {"pyarrow"},
+    "runtime/archive/ray_workers.py": {"pyarrow", "ray"},
     "runtime/artefact/signature.py": {"cryptography"},
     "runtime/detectors/litert.py": {"ai_edge_litert"},
     "runtime/detectors/litert_prune.py": {"ai_edge_litert", "flatbuffers"},

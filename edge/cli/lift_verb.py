@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any, Literal, get_args
 
 import click
 
-from ...runtime.archive.clip_lifter import ClipLifter, Job, LiftOptions, Outcome, absolute
+from ...runtime.archive.clip_lifter import ClipLifter, LiftOptions, Outcome, absolute
 from ...runtime.archive.clip_record import MadeBy
 from ...runtime.archive.clip_search import find_clips
 from ...runtime.archive.pending import Pending, find_pending
 from ...runtime.archive.pose_file import Format
+from ...runtime.archive.ray_workers import RayCluster
 from ...runtime.archive.workers import available_cores, lift_here, lift_in_processes
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
@@ -46,6 +48,9 @@ _CLIP_BYTES = 1_000_000  # of poses of a clip of some minutes: an estimate of th
 @click.option("--format", type=click.Choice(get_args(Format)), default="npz", show_default=True)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes, with one thread each.  [default: one for each core; 1 on a GPU]"
+)
+@click.option(
+    "--ray", metavar="ADDRESS", help="Lift on a Ray cluster: auto, or HOST:PORT of its head; --workers are its actors."
 )
 @click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
@@ -80,6 +85,7 @@ def command(
     out: Path,
     format: Format,
     workers: int | None,
+    ray: str | None,
     model: str | None,
     precision: Any,
     engine: str | None,
@@ -140,21 +146,31 @@ def command(
             return tuple(lifter.made_by(pictures=which) for which in {may_have_pictures, False})
 
         todo = find_pending(clips, out, form=format, made_by=made_by)
+        options = lifter.pinned()
         if any(job.may_have_pictures and not job.source.startswith("mcap:") for job in todo.jobs):
             _ = lifter.detector  # what is missing is one error before the work
-        processes = min(workers or (1 if "cpu" not in lifter.model.engine else available_cores()), max(len(todo.jobs), 1))
-        output.print(f"{lifter.model} on {lifter.model.engine}, {counted(processes, 'process', 'processes')}")
-        _print_pending(output, todo, len(clips))
-        out.mkdir(parents=True, exist_ok=True)
-        tally, interrupted = _Tally(output), False
-        try:
-            with output.progress("lifting", total=len(todo.jobs), unit="clips", rate=tally.rate) as advance:
-                tally.advance = advance
-                _lift(todo.jobs, lifter, processes, tally)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            lifter.close()
+        with ExitStack() as stack:
+            cluster = stack.enter_context(RayCluster(ray)) if ray and todo.jobs else None
+            on_gpu = "cpu" not in lifter.model.engine
+            most = cluster.slots(gpu=on_gpu) if cluster else 1 if on_gpu else available_cores()
+            processes = min(workers or most, max(len(todo.jobs), 1))
+            where = f" on {counted(cluster.machines, 'machine')}" if cluster else ""
+            output.print(f"{lifter.model} on {lifter.model.engine}, {counted(processes, 'process', 'processes')}{where}")
+            _print_pending(output, todo, len(clips))
+            out.mkdir(parents=True, exist_ok=True)
+            tally, interrupted = _Tally(output), False
+            stack.callback(lifter.close)
+            try:
+                with output.progress("lifting", total=len(todo.jobs), unit="clips", rate=tally.rate) as advance:
+                    tally.advance = advance
+                    if cluster:
+                        cluster.lift(todo.jobs, options, out, workers=processes, gpu=on_gpu, on_outcome=tally.add)
+                    elif processes == 1:
+                        lift_here(todo.jobs, lifter, on_outcome=tally.add)
+                    else:
+                        lift_in_processes(todo.jobs, options, workers=processes, on_outcome=tally.add)
+            except KeyboardInterrupt:
+                interrupted = True
     tally.print_summary(out)
     data = {
         "out": str(out),
@@ -163,6 +179,7 @@ def command(
         "precision": lifter.model.graph.precision,
         "engine": lifter.model.engine,
         "workers": processes,
+        "ray": ray,
         "clips": len(clips),
         "finished_before": todo.finished,
         "outdated": todo.outdated,
@@ -177,13 +194,6 @@ def command(
     if tally.failures:
         return Result(data, 1, command_line("run", _relative(tally.failures[0].source), *_model_options(model)))
     return Result(data, 0, command_line("run", _relative(clips[0].source), *_model_options(model), "--sink", "video:look.mp4"))
-
-
-def _lift(jobs: Sequence[Job], lifter: ClipLifter, processes: int, tally: _Tally) -> None:
-    if processes == 1:
-        lift_here(jobs, lifter, on_outcome=tally.add)
-    else:
-        lift_in_processes(jobs, lifter.options, workers=processes, on_outcome=tally.add)
 
 
 def _print_pending(output: Output, todo: Pending, clips: int) -> None:

@@ -15,6 +15,7 @@ from ..artefact.precision import Precision
 from ..bounds import DEFAULT_MB, allow_megabytes
 from ..destination import LEAST_FREE_BYTES, check_free
 from ..detectors import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector
+from ..engines import ENGINES
 from ..errors import FrameError, PoseEdgeError, SourceError
 from ..events import FrameRefused, PoseFrame
 from ..model import Model, load
@@ -136,6 +137,13 @@ class ClipLifter:
         """The detector, opened at its first use: keypoints need none."""
         self._detector = self._detector or open_detector(self.options.detector)
         return self._detector
+
+    def pinned(self) -> LiftOptions:
+        """The same options with the engine and the precision that were chosen here, so that every process uses the same."""
+        opened = self.model.engine  # such as onnxruntime-cpu, of the engine onnxruntime
+        names = [name for name in ENGINES if opened == name or opened.startswith(f"{name}-")]
+        engine = self.options.engine or max(names, key=len, default=None)
+        return replace(self.options, engine=engine, precision=self.model.graph.precision)
 
     def made_by(self, *, pictures: bool) -> MadeBy:
         """What makes the poses of a clip of pictures, or of keypoints, what they are."""

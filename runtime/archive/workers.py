@@ -52,7 +52,7 @@ def lift_in_processes(jobs: Iterable[Job], options: LiftOptions, *, workers: int
         KeyboardInterrupt: after the processes have ended, and after what they finished was passed on.
     """
     waiting = deque(jobs)
-    with _one_thread_each():
+    with one_thread_each():
         while waiting:
             for job in _run_pool(waiting, options, workers, on_outcome):
                 if _run_pool(deque([job]), options, 1, on_outcome):
@@ -102,7 +102,7 @@ def _collect(done: Iterable[Lifting], running: dict[Lifting, Job], on_outcome: O
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """The libraries of processes that are started inside use one thread: as many as there are processes would compete."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))

@@ -3,7 +3,7 @@
 # no error: its tests are skipped, with the reason.
 #
 # With apt, as root: an RTSP server and GStreamer for the system's Python, and Chromium. Into FOLDER: a virtual environment with
-# ROS's wheels, which must be one of their own, since they start Python anew, and one with pyzeros.
+# ROS's wheels, which must be one of their own, since they start Python anew, one with pyzeros, and one with Ray.
 set -uo pipefail
 python=$1 folder=$2
 mkdir -p "$folder"
@@ -37,5 +37,15 @@ if ! "$zeros/bin/python" -c "import pyzeros" 2> /dev/null; then
   then
     rm -rf "$zeros"
     missing "pyzeros: $(tail -n 1 "$folder/zeros.log")"
+  fi
+fi
+
+cluster=$folder/ray
+if ! "$cluster/bin/python" -c "import ray.data, onnxruntime" 2> /dev/null; then
+  rm -rf "$cluster"
+  if ! { "$python" -m venv "$cluster" && "$cluster/bin/pip" install --disable-pip-version-check "ray[data]>=2.40" pyarrow \
+    onnxruntime numpy click pydantic rich tomli; } > "$folder/ray.log" 2>&1; then
+    rm -rf "$cluster"
+    missing "ray: $(tail -n 1 "$folder/ray.log")"
   fi
 fi

@@ -170,6 +170,13 @@ def test_paths_of_options_become_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert absolute(unchanged) == unchanged
 
 
+def test_options_for_other_processes_name_the_engine_and_the_precision(lifter: ClipLifter) -> None:
+    pinned = lifter.pinned()
+    assert (pinned.engine, pinned.precision) == ("onnxruntime", "fp32")
+    again = ClipLifter(pinned)
+    assert again.made_by(pictures=False) == lifter.made_by(pictures=False) and again.pinned() == pinned
+
+
 def test_another_file_of_a_detector_is_another_maker(options: LiftOptions, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"x")
     lifter = ClipLifter(replace(options, detector=f"onnx:{tmp_path}/net.onnx"))
