@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.command_line import command_line
 from ...runtime.destination import check_destination, check_space
-from ...runtime.errors import PoseEdgeError, missing_extra
+from ...runtime.errors import PoseEdgeError, UsageError, missing_extra
 from .output import Output, Result, counted, megabytes, verb
 
 if TYPE_CHECKING:
@@ -97,8 +97,14 @@ def command(
 
     The same call resumes an interrupted training.
     """
-    if os.environ.get("RANK", "0") != "0":  # under torchrun only the first process prints
+    is_first = os.environ.get("RANK", "0") == "0"
+    if not is_first:  # under torchrun only the first process prints
         output.console.quiet, output.as_json = True, False
+    if fresh and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0:
+        raise UsageError(
+            "--fresh under torchrun --max-restarts: each restart would start over",
+            expected="one of the two: a new --out, or torchrun without --max-restarts",
+        )
     try:
         from ..data.dataset import open_motion
         from ..data.mocap import Clip
@@ -112,7 +118,7 @@ def command(
     weights = out or Path(f"{preset}.safetensors")
     check_destination(weights, plain=True)
     check_space(weights, _COPIES * 4 * sum(weight.numel() for weight in chosen.build().parameters()))
-    writer = _tensorboard_writer(tensorboard)
+    writer = _tensorboard_writer(tensorboard) if is_first else None
     dataset = open_motion(data, "train")
     has_clips = any(isinstance(item, Clip) for item in dataset)
     # Recorded sequences have no val split.
@@ -156,6 +162,8 @@ def command(
         )
     if writer is not None:
         writer.close()
+    if not is_first:  # it wrote nothing, and its disk may be another one
+        return Result({"preset": preset, **record})
     plot = _plot_curve(weights.with_suffix(".png"), record)
     val_mpjpe_mm = record["val_mpjpe_mm"]
     accuracy = "" if val_mpjpe_mm is None else f": val MPJPE {val_mpjpe_mm:.1f} mm"

@@ -22,7 +22,7 @@ from ..lifting import SkeletonAdapter, mean_error_mm
 from ..models.lifter import Lifter
 from ..presets import Preset
 from ..scenes.scenes import SceneBatch
-from .distributed import first_process_decides, process_count, process_group
+from .distributed import first_process_decides, load_together, own_share, process_count, process_group
 from .experts import expert_gradients, expert_shares
 from .optimizers import load_optimizer_states, make_optimizers, optimizer_states, set_rate
 from .recipe import Recipe, TrainingProgress, schedule
@@ -55,8 +55,8 @@ def train(
     """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
     Calling it again resumes an interrupted training, which loses at most the last ``save_every_minutes``: weights, their mean
-    and the optimizers' states are as they were; the random cameras differ. Under torchrun every process trains on streams of
-    its own, and the first one reports and saves.
+    and the optimizers' states are as they were; the random cameras differ. Under torchrun every process trains on clips and
+    streams of its own, and the first one reports and saves; if one dies, torchrun starts all of them again, and they resume.
 
     Args:
         preset: the network.
@@ -92,7 +92,7 @@ def train(
         graphed = can_be_graphed(model, recipe)
         optimizers = make_optimizers(model, recipe, capturable=graphed)
         history = history or TrainingHistory()
-        saved_training = None if fresh else load_training(out, model, dataclasses.asdict(recipe))
+        saved_training = None if fresh else load_together(lambda: load_training(out, model, dataclasses.asdict(recipe)))
         if saved_training is not None:
             tensors, history = saved_training
             model.load_state_dict(_without_prefix("model", tensors))
@@ -104,9 +104,10 @@ def train(
             weights_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
             check_room(out.parent, TRAINING_FACTOR * weights_bytes)
         validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
-        bank = motion_bank(dataset, device, weights)
+        share = own_share(dataset)
+        bank = motion_bank(share, device, weights)
         draw = {"rank": rank, "updates": history.updates}
-        batches = training_batches(dataset, bank, model, recipe, progress=lambda: _progress(recipe, history), **draw)
+        batches = training_batches(share, bank, model, recipe, progress=lambda: _progress(recipe, history), **draw)
         singles = single_frames(bank, model, recipe, **draw)
         lift: nn.Module = SkeletonAdapter(model)
         if dist.is_initialized():
