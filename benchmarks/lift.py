@@ -22,7 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from posemoe_edge.runtime.archive.clip_lifter import Job, LiftOptions, Outcome
-from posemoe_edge.runtime.archive.workers import available_cores, lift_in_processes
+from posemoe_edge.runtime.archive.workers import lift_in_processes
+from posemoe_edge.runtime.platform.cores import available_cores
 from posemoe_edge.runtime.sources import SyntheticSource
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 

@@ -5,11 +5,12 @@ Engines and NumPy give up Python's lock while they compute, so rollouts of diffe
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
+
+from ...runtime.platform.cores import available_cores
 
 Result = TypeVar("Result")
 OnProgress = Callable[[int], None]
@@ -34,7 +35,7 @@ def side_by_side(
         on_progress: called with what the tasks report, by one thread at a time.
         workers: tasks at a time; None is the number of processors. 1 runs them in the calling thread.
     """
-    workers = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    workers = min(workers or available_cores(), len(tasks))
     if workers <= 1:
         return [task(on_progress) for task in tasks]
     lock, stopped = threading.Lock(), threading.Event()

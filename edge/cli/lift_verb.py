@@ -20,7 +20,7 @@ from ...runtime.archive.clip_search import find_clips
 from ...runtime.archive.pending import Pending, find_pending
 from ...runtime.archive.pose_file import Format
 from ...runtime.archive.ray_workers import RayCluster
-from ...runtime.archive.workers import available_cores, lift_here, lift_in_processes
+from ...runtime.archive.workers import lift_here, lift_in_processes
 from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.artefact.room import check_room
@@ -28,6 +28,7 @@ from ...runtime.bounds import most_bytes
 from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError
+from ...runtime.platform.cores import available_cores
 from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
 from ...runtime.sources.redaction import redacted

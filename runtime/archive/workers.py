@@ -23,11 +23,6 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENC
 _DIED = "the process that lifted it died: out of memory, or an error in a library of the engine or the decoder"
 
 
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def lift_here(jobs: Iterable[Job], lifter: ClipLifter, *, on_outcome: OnOutcome) -> None:
     """Lift clips one after the other in this process.
 
