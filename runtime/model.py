@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
 from numpy.typing import ArrayLike
 
+from .any_model import AnyModel
 from .artefact.certificate import REFERENCE
 from .artefact.manifest import Graph, Manifest
 from .artefact.precision import Precision
 from .command_line import command_line
 from .cuda.interop import DeviceInput
 from .engines import Engine, Selection, open_engine, resolve
-from .errors import ArtefactError, CheckFailedError, UsageError
+from .errors import ArtefactError, CheckFailedError, FrameError, UsageError
 from .gaps import GapPolicy
 from .model_lock import ModelLock
 from .pose.types import Pose
@@ -107,8 +108,11 @@ class Model:
         """The state that one stream carries from frame to frame, in bytes."""
         return self.manifest.state_bytes
 
-    def shares_states_with(self, other: Model) -> bool:
-        """Whether a stream's state means the same in both: they are graphs of the same weights and mode, in any precision."""
+    def shares_states_with(self, other: AnyModel) -> bool:
+        """Whether a stream's state means the same in both: they are graphs of the same weights and mode, in any precision, and
+        both run in this process."""
+        if not isinstance(other, Model):
+            return False
         weights = [model.manifest.files.get(REFERENCE) for model in (self, other)]
         if weights[0] is None or weights[1] is None:
             same_weights = self.identity == other.identity
@@ -155,10 +159,24 @@ class Model:
 
     def step_batch(self, frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | None = None) -> dict[Stream, Pose]:
         """One frame for each of these streams, in one launch: see ``Stream.step``. If one is refused, none is accepted."""
-        for stream in frames:
+        self._check_own(frames)
+        return self._step_batch(frames, t)
+
+    def step_each(
+        self, frames: Mapping[Stream, ArrayLike | DeviceInput], *, t: float | Mapping[Stream, float] | None = None
+    ) -> dict[Stream, Pose | FrameError]:
+        """As ``step_batch``, but a refused frame costs only its own stream a frame: it gets the error in place of a pose.
+
+        Args:
+            t: the capture time of all frames, or that of each stream's.
+        """
+        self._check_own(frames)
+        return self._step_batch.each(frames, t)
+
+    def _check_own(self, streams: Iterable[Stream]) -> None:
+        for stream in streams:
             if stream._slots is not self._slots:
                 raise UsageError("the stream belongs to another model", expected="streams of this model")
-        return self._step_batch(frames, t)
 
 
 def load(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .any_model import AnyModel, AnyStream
 from .arrays import F32
 from .errors import FrameError
 from .events import FrameRefused
-from .model import Model
 from .pose.joint_memory import HOLD_S, JointMemory, check_hold
 from .pose.keypoints import Keypoints
 from .pose.skeleton import H36M17
@@ -25,22 +24,25 @@ _NEGATED_X: F32 = np.array([-1, 1, 1], np.float32)
 
 @dataclass(frozen=True, eq=False)
 class _Person:
-    stream: Stream
-    mirrored: Stream | None
+    stream: AnyStream
+    mirrored: AnyStream | None
     smoother: Smoother | None
     memory: JointMemory
 
-    def frames(self, normalised: F32) -> dict[Stream, F32]:
+    def frames(self, normalised: F32) -> dict[AnyStream, F32]:
         """What each of the person's streams is fed."""
         frames = {self.stream: normalised}
         if self.mirrored is not None:
             frames[self.mirrored] = mirrored(normalised)
         return frames
 
-    def pose(self, poses: Mapping[Stream, Pose]) -> Pose:
-        """The pose of the person's streams."""
-        pose = poses[self.stream]
-        return pose if self.mirrored is None else mean_with_mirrored(pose, poses[self.mirrored])
+    def answer(self, answers: Mapping[AnyStream, Pose | FrameError]) -> Pose | FrameError:
+        """The pose of the person's streams, or why one of them refused the frame."""
+        answer = answers[self.stream]
+        if self.mirrored is None or isinstance(answer, FrameError):
+            return answer
+        other = answers[self.mirrored]
+        return other if isinstance(other, FrameError) else mean_with_mirrored(answer, other)
 
 
 class PeopleLifter:
@@ -53,7 +55,7 @@ class PeopleLifter:
         flip: also lift the mirrored keypoints, in streams of their own in the same launch, and average both poses.
     """
 
-    def __init__(self, model: Model, *, smooth: Smooth = "off", hold_s: float = HOLD_S, flip: bool = False) -> None:
+    def __init__(self, model: AnyModel, *, smooth: Smooth = "off", hold_s: float = HOLD_S, flip: bool = False) -> None:
         self.model, self.flip, self._level, self.hold_s = model, flip, SMOOTHING[smooth], check_hold(hold_s)
         self._people: dict[int, _Person] = {}
         self._seen_s: dict[int, float] = {}
@@ -96,7 +98,7 @@ class PeopleLifter:
             streams.mirrored.close()
         del self._seen_s[person]
 
-    def swap(self, model: Model) -> bool:
+    def swap(self, model: AnyModel) -> bool:
         """Lift with another model from now on: everybody stays, and keeps the state if it means the same there.
 
         Returns:
@@ -126,23 +128,19 @@ class PeopleLifter:
 
     def lift(self, t_s: float, normalised: Mapping[int, F32]) -> tuple[dict[int, Pose], list[FrameRefused]]:
         """The poses by person, and whose keypoints were refused."""
-        poses: dict[int, Pose] = {}
-        refused: list[FrameRefused] = []
-        with suppress(FrameError):
-            return self._step(t_s, normalised), refused
-        for person, points in normalised.items():  # one at a time, so that one person's bad frame costs the others nothing
-            try:
-                poses |= self._step(t_s, {person: points})
-            except FrameError as error:
-                refused.append(FrameRefused(person, t_s, error))
-        return poses, refused
-
-    def _step(self, t_s: float, normalised: Mapping[int, F32]) -> dict[int, Pose]:
-        frames: dict[Stream, F32] = {}
+        frames: dict[AnyStream, F32] = {}
         for person, points in normalised.items():
             frames |= self._people[person].frames(points)
-        by_stream = self.model.step_batch(frames, t=t_s)
-        return {person: self._people[person].pose(by_stream) for person in normalised}
+        by_stream = self.model.step_each(frames, t=t_s)
+        poses: dict[int, Pose] = {}
+        refused: list[FrameRefused] = []
+        for person in normalised:
+            answer = self._people[person].answer(by_stream)
+            if isinstance(answer, FrameError):
+                refused.append(FrameRefused(person, t_s, answer))
+            else:
+                poses[person] = answer
+        return poses, refused
 
     def smooth_poses(self, poses: Mapping[int, Pose]) -> dict[int, Pose]:
         """The poses, smoothed if the level says so; the model's state knows nothing of it."""
@@ -154,14 +152,14 @@ class PeopleLifter:
         return smoothed
 
 
-def moved(stream: Stream, model: Model, *, person: int = 0, keeps: bool = True) -> Stream:
+def moved(stream: AnyStream, model: AnyModel, *, person: int = 0, keeps: bool = True) -> AnyStream:
     """A stream of another model in the place of this one, which is closed.
 
     Args:
         keeps: whether it goes on with the state, which must mean the same there (``Model.shares_states_with``).
     """
     new = model.stream(person=person)
-    if keeps:
+    if keeps and isinstance(stream, Stream) and isinstance(new, Stream):  # a server's states stay there
         new.restore(replace(stream.snapshot(), graph=model.identity))
     stream.close()
     return new

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
+from .any_model import AnyModel
 from .arrays import ImageBgr
 from .detectors import Detector
 from .errors import CheckFailedError, FrameError, UsageError
@@ -24,7 +25,6 @@ from .events import (
     TrackLost,
     TrackStarted,
 )
-from .model import Model
 from .people_finder import PeopleFinder
 from .people_lifter import PeopleLifter
 from .pose.camera_model import Camera, FieldOfView
@@ -74,7 +74,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source | str,
-        model: Model,
+        model: AnyModel,
         *,
         detector: Detector | str | None = None,
         tracker: Tracker | str = DEFAULT_TRACKER,
@@ -97,7 +97,7 @@ class Pipeline:
         self.smooth = smooth
         self.lifter = PeopleLifter(model, smooth=smooth, hold_s=hold_s, flip=flip)
         self._group = SinkGroup(())
-        self._next_model: Model | None = None
+        self._next_model: AnyModel | None = None
         if not isinstance(source, str) and source.pictures:
             self.finder.open()
 
@@ -166,7 +166,7 @@ class Pipeline:
             raise failure
         return replace(stats, dropped=group.dropped, sink_failures=tuple(group.failures))
 
-    def swap(self, model: Model) -> None:
+    def swap(self, model: AnyModel) -> None:
         """Lift with another model from the next frame on, without losing the people. Any thread may call it during a run.
 
         Between graphs of the same weights, fp32 and fp16 or two engines, everybody's state goes over; with other weights their

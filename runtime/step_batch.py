@@ -24,6 +24,10 @@ PLACEHOLDER_KEYPOINTS: F32 = np.ones((len(H36M17), 3), np.float32)
 """Placeholder keypoints used for validation while the real frame is still on the device."""
 
 
+Times = float | Mapping[Stream, float] | None
+"""Capture time in seconds of all frames, or of each stream's; None is one nominal frame after each stream's last one."""
+
+
 @dataclass(frozen=True, eq=False)
 class LiftedFrame:
     """A frame after the launch. Both poses are None if it was not fed."""
@@ -47,7 +51,7 @@ class BatchStep:
     def __init__(self, slots: Slots, lock: ModelLock) -> None:
         self._slots, self._lock = slots, lock
 
-    def __call__(self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: float | None = None) -> dict[Stream, Pose]:
+    def __call__(self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: Times = None) -> dict[Stream, Pose]:
         """The pose of each stream; frames and errors are those of ``Stream.step``."""
         with self._lock:
             # Under the lock, since as_device_array makes the model's CUDA stream wait for the owner of the frame.
@@ -56,8 +60,38 @@ class BatchStep:
             # Also under the lock, so that a snapshot in another thread has state and history of the same frame.
             return {stream: stream._commit(x.frame, x.lifted, x.xyz_m_device) for stream, x in lifted.items()}
 
+    def each(self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: Times = None) -> dict[Stream, Pose | FrameError]:
+        """The pose of each stream, or why its frame was refused: a refused frame costs the others nothing.
+
+        If one is refused, those that no longer fit are found by their checks, and the others launched again together. What only
+        the launch refuses, a pose that is not finite, is found by launching one at a time.
+        """
+        try:
+            return dict(self(frames, t))
+        except FrameError:
+            refused = {stream: error for stream, x in frames.items() if (error := self._check(stream, x, t)) is not None}
+        lifted: dict[Stream, Pose | FrameError] = {**refused}
+        rest = {stream: x for stream, x in frames.items() if stream not in refused}
+        for frames_together in [rest, *({stream: x} for stream, x in rest.items())]:
+            remaining = {stream: x for stream, x in frames_together.items() if stream not in lifted}
+            try:
+                lifted |= self(remaining, t) if remaining else {}
+            except FrameError as error:
+                if len(remaining) == 1:
+                    lifted |= dict.fromkeys(remaining, error)
+        return lifted
+
+    def _check(self, stream: Stream, keypoints: Any, t: Times) -> FrameError | None:
+        """Why a frame on the host is refused before any launch; None of one on the GPU."""
+        try:
+            with self._lock:
+                stream._accept(PLACEHOLDER_KEYPOINTS if is_on_device(keypoints) else keypoints, _time_of(stream, t))
+        except FrameError as error:
+            return error
+        return None
+
     def _host_path(
-        self, frames: Mapping[Stream, Any], t: float | None, *, upload_to: Collection[Stream] = ()
+        self, frames: Mapping[Stream, Any], t: Times, *, upload_to: Collection[Stream] = ()
     ) -> dict[Stream, LiftedFrame]:
         """Check the frames, launch them from the host, and commit the states.
 
@@ -65,7 +99,7 @@ class BatchStep:
             frames: keypoints on the host.
             upload_to: streams whose poses are copied to the GPU.
         """
-        accepted = {stream: stream._accept(x, t) for stream, x in frames.items()}
+        accepted = {stream: stream._accept(x, _time_of(stream, t)) for stream, x in frames.items()}
         slots = self._put(accepted, {})
         if not slots:
             return {stream: LiftedFrame(frame) for stream, frame in accepted.items()}
@@ -78,7 +112,7 @@ class BatchStep:
         return lifted
 
     def _device_path(
-        self, frames: Mapping[Stream, Any], on_gpu: Mapping[Stream, DeviceArray], t: float | None
+        self, frames: Mapping[Stream, Any], on_gpu: Mapping[Stream, DeviceArray], t: Times
     ) -> dict[Stream, LiftedFrame]:
         """Launch the frames on the GPU as if nothing were wrong with them, check them afterwards, and commit the states.
 
@@ -92,11 +126,11 @@ class BatchStep:
         device_io = self._slots.device_io
         assert device_io is not None, "_device_keypoints refuses frames on the GPU without it"
         placeholders = dict.fromkeys(on_gpu, PLACEHOLDER_KEYPOINTS)
-        assumed = {stream: stream._accept(x, t) for stream, x in {**frames, **placeholders}.items()}
+        assumed = {stream: stream._accept(x, _time_of(stream, t)) for stream, x in {**frames, **placeholders}.items()}
         slots = self._put(assumed, on_gpu)
         poses = self._slots.launch(list(slots.values()))
         read = {stream: device_io.keypoints_read(slots[stream]) for stream in on_gpu}
-        accepted = assumed | {stream: stream._accept(x, t) for stream, x in read.items()}
+        accepted = assumed | {stream: stream._accept(x, _time_of(stream, t)) for stream, x in read.items()}
         for stream, x in read.items():
             fed_as_is = np.array_equal(stream._model_inputs(accepted[stream])[0], x)
             if not fed_as_is or accepted[stream].gap != assumed[stream].gap:
@@ -141,3 +175,7 @@ class BatchStep:
         return {
             stream: LiftedFrame(frame, by_stream.get(stream), device_poses.get(stream)) for stream, frame in accepted.items()
         }
+
+
+def _time_of(stream: Stream, t: Times) -> float | None:
+    return t[stream] if isinstance(t, Mapping) else t

@@ -26,6 +26,7 @@ from posemoe_edge.runtime.artefact.manifest import Graph, read_manifest, replace
 from posemoe_edge.runtime.artefact.precision import Precision
 from posemoe_edge.runtime.engines import BoundInference, Engine, resolve
 from posemoe_edge.runtime.engines.buffers import Buffers, Interface, Rows
+from posemoe_edge.runtime.pose.types import Pose
 from posemoe_edge.runtime.state import StepSlots
 
 BATCH_TOLERANCE = 1e-5  # metres: the same sums, in another order for another batch size
@@ -378,3 +379,35 @@ def test_a_model_from_before_a_fork_is_refused_in_the_child(retention_artefact: 
     monkeypatch.setattr(os, "getpid", lambda: pid + 1)
     with pytest.raises(UsageError, match="forked"):
         model.stream()
+
+
+def test_step_each_gives_refusals_in_the_place_of_poses(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    model = load(retention_artefact)
+    walks = [walker_keypoints(3, seed=seed) for seed in range(4)]
+    streams, alone = [model.stream() for _ in walks], [model.stream() for _ in walks]
+    model.step_each(dict(zip(streams, (walk[0] for walk in walks), strict=True)), t=0.0)
+    for stream, walk in zip(alone, walks, strict=True):
+        stream.step(walk[0], t=0.0)
+    frames = {stream: walk[1] for stream, walk in zip(streams, walks, strict=True)} | {streams[2]: np.full((17, 3), np.nan)}
+    answers = model.step_each(frames, t={streams[0]: 0.02, streams[1]: 0.0, streams[2]: 0.02, streams[3]: 0.5})
+    assert [type(answers[stream]) for stream in streams] == [Pose, FrameError, FrameError, Pose]
+    late = answers[streams[3]]
+    assert isinstance(late, Pose) and late.gap == "decay"
+    for stream, own, walk, t in zip(streams, alone, walks, (0.04, 0.04, 0.04, 0.54), strict=True):
+        if stream in (streams[0], streams[3]):
+            own.step(walk[1], t=t - 0.02 if stream is streams[0] else 0.5)
+        pose = model.step_each({stream: walk[2]}, t=t)[stream]
+        assert isinstance(pose, Pose)
+        np.testing.assert_allclose(pose.xyz_m, own.step(walk[2], t=t).xyz_m, atol=1e-5)  # the refused frame left no trace
+
+
+def test_step_each_launches_the_others_together_if_one_is_refused(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    """One bad frame among many must not cost everybody a launch of their own."""
+    model = load(retention_artefact)
+    streams = [model.stream() for _ in range(8)]
+    launches: list[int] = []
+    launch = model._slots.launch
+    model._slots.launch = lambda slots: launches.append(len(slots)) or launch(slots)  # type: ignore
+    frames = dict.fromkeys(streams, walker_keypoints(1)[0]) | {streams[0]: np.full((17, 3), np.nan)}
+    answers = model.step_each(frames, t=0.0)
+    assert launches == [7] and sum(isinstance(answer, FrameError) for answer in answers.values()) == 1

@@ -11,6 +11,7 @@ from posemoe_edge.runtime import Model, load
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.people_lifter import PeopleLifter, mirrored
 from posemoe_edge.runtime.state import StepSlots
+from posemoe_edge.runtime.stream import Stream
 
 Walk = Callable[..., F32]
 
@@ -113,7 +114,9 @@ def test_an_answer_that_is_not_finite_costs_that_person_one_frame(
             lifter.see(person, i * 0.02)
         expected, _ = clean.lift(i * 0.02, {k: v for k, v in normalised.items() if (i, k) != (4, 1)})
         if i == 4:
-            broken = lifter._people[1].stream._check_open()
+            stream = lifter._people[1].stream
+            assert isinstance(stream, Stream)
+            broken = stream._check_open()
 
             def overflow(slots: Sequence[int], broken: int = broken) -> F32:
                 poses = launch(slots)
