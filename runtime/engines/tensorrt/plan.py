@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -129,6 +130,15 @@ def find_plan(folder: Path, manifest: Manifest, graph: Graph, *, machine: Machin
         raise MissingError(f"there is no plan of {graph.file} for {machine.engine}", expected=f"one in {folders}", run=run)
     by_capacity = sorted(fitting, key=lambda plan: plan.key.streams[2])
     return by_capacity[-1] if streams is None else by_capacity[0]
+
+
+def plans_of(folder: Path, manifest: Manifest, graph: Graph, engine: EngineName) -> list[Plan]:
+    """All plans of this graph for that engine, for whatever machines; those that cannot be read are left out."""
+    of_graph, found = graph_sha256(folder, manifest, graph), []
+    for path in _side_cars(folder, of_graph, graph):
+        with suppress(ArtefactError):
+            found.append(read_plan(path, folder))
+    return [plan for plan in found if (plan.key.engine, plan.key.graph_sha256) == (engine, of_graph)]
 
 
 def has_plans(folder: Path, manifest: Manifest, graph: Graph, engine: EngineName) -> bool:

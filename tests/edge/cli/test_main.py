@@ -53,6 +53,7 @@ GOOD: dict[str, str] = {
     "bench": "bench ARTEFACT --streams 1 --seconds 0",
     "inspect": "inspect ARTEFACT",
     "sign": "sign --new-key robot.key",
+    "triton": "triton ARTEFACT --out repository",
 }
 
 BAD: list[tuple[str, int, str]] = [
@@ -125,6 +126,11 @@ BAD: list[tuple[str, int, str]] = [
     ("sign ARTEFACT", 2, "--key FILE"),
     ("sign ARTEFACT --key nowhere.pem", 3, "no key nowhere.pem"),
     ("sign nowhere --key nowhere.pem", 3, "no artefact at nowhere"),
+    ("triton nowhere --out repository", 3, "no artefact at nowhere"),
+    ("triton ARTEFACT", 2, "--out"),
+    ("triton ARTEFACT --out nowhere/repository", 3, "mkdir -p nowhere"),
+    ("triton ARTEFACT --out repository --batch 0", 2, "batch"),
+    ("triton ARTEFACT --out repository --precision int8", 4, "has no int8 graph"),
     ("inspcet", 2, "did you mean inspect?"),
 ]
 

@@ -1,0 +1,108 @@
+"""posemoe-edge triton"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...runtime.artefact.locate import DEFAULT_MODEL
+from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.command_line import command_line
+from ...runtime.serving import ModelFolder, ServingLimits, write_repository
+from .output import Output, Result, verb
+
+_DEFAULTS = ServingLimits()
+
+
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what a server holds at once: see ``limits_of``."""
+    options = [
+        click.option(
+            "--people",
+            type=click.IntRange(min=1),
+            default=_DEFAULTS.people,
+            show_default=True,
+            help="Whose state is held at once.",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(min=1),
+            default=_DEFAULTS.batch,
+            show_default=True,
+            help="Most people of one launch.",
+        ),
+        click.option(
+            "--idle",
+            type=click.FloatRange(min=0, min_open=True),
+            default=_DEFAULTS.idle_s,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long a person's state is kept without a frame.",
+        ),
+        click.option(
+            "--delay-us",
+            type=click.IntRange(min=0),
+            default=_DEFAULTS.delay_us,
+            show_default=True,
+            help="How long a launch waits for further people, in microseconds.",
+        ),
+        click.option(
+            "--instances",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Processes of the model of people.",
+        ),
+        click.option(
+            "--precision", type=click.Choice(list(PRECISIONS)), help="Of the model of people. Default: the artefact's."
+        ),
+        click.option("--allow-failed", is_flag=True, help="Also graphs whose drift certificate failed."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("triton")
+@click.argument("artefact", required=False)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The repository: a folder of models."
+)
+@limit_options
+@verb
+def command(
+    out_: Output,
+    artefact: str | None,
+    out: Path,
+    people: int,
+    batch: int,
+    idle: float,
+    delay_us: int,
+    instances: int,
+    precision: Any,
+    allow_failed: bool,
+) -> Result:
+    """Write a model repository for NVIDIA's Triton from ARTEFACT, a folder or a shipped one's name."""
+    limits = ServingLimits(people=people, batch=batch, idle_s=idle, delay_us=delay_us)
+    models = write_repository(artefact, out, limits=limits, precision=precision, allow_failed=allow_failed, instances=instances)
+    print_models(out_, out, models)
+    return Result(
+        {"artefact": artefact or DEFAULT_MODEL, "repository": str(out), "models": models_data(models)},
+        next_command=command_line("serve", *([artefact] if artefact else ())),
+    )
+
+
+def print_models(out: Output, repository: Path, models: Sequence[ModelFolder]) -> None:
+    """A line for each model of a repository."""
+    out.print(f"Wrote {repository}: {len(models)} models")
+    width = max(len(model.name) for model in models)
+    for model in models:
+        out.print(f"  {model.name:<{width}}  {model.backend:<11}  {model.what}")
+
+
+def models_data(models: Sequence[ModelFolder]) -> list[dict[str, str]]:
+    """The models for JSON."""
+    return [{"name": model.name, "backend": model.backend, "what": model.what} for model in models]
