@@ -24,12 +24,13 @@ demo: $(READY)
 test: $(READY) $(BINDINGS) $(DETECTORS) $(PYCUDA)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/real $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
-# A real RTSP server, rclpy, pyzeros, a cluster of Ray and a browser. What cannot be had is said, and its tests are skipped; one at a time, since they keep
-# real time.
+# A real RTSP server, rclpy, pyzeros, a cluster of Ray, Triton and a browser. What cannot be had is said, and its tests are skipped; one at a
+# time, since they keep real time.
 test-real: $(READY)
 	bash tests/real/parts.sh $(BIN)/python $(REAL)
 	ros=$(REAL)/ros/bin/python; test -x $$ros || ros=; zeros=$(REAL)/zeros/bin/python; test -x $$zeros || zeros=; \
 	cluster=$(REAL)/ray/bin/python; test -x $$cluster || cluster=; POSEMOE_EDGE_RAY_PYTHON=$$cluster \
+	triton=$(REAL)/triton/bin/python; test -x $$triton || triton=; POSEMOE_EDGE_TRITON_PYTHON=$$triton \
 	POSEMOE_EDGE_RCLPY_PYTHON=$$ros POSEMOE_EDGE_PYZEROS_PYTHON=$$zeros $(BIN)/python -m pytest -rs tests/real
 
 lint: $(READY)

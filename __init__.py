@@ -40,6 +40,7 @@ __all__ = [  # noqa: F405
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "RemoteModel",
     "Root",
     "RunStats",
     "Shadow",

@@ -29,6 +29,7 @@ from .pose.camera_model import Camera, FieldOfView
 from .pose.keypoints import ImageSize, Keypoints
 from .pose.types import Pose, Root
 from .run_stats import RunStats
+from .serving.remote import RemoteModel
 from .shadow import Shadow, ShadowReport
 from .snapshot import Snapshot
 from .stream import Stream
@@ -53,6 +54,7 @@ __all__ = [
     "Pose",
     "PoseEdgeError",
     "PoseFrame",
+    "RemoteModel",
     "Root",
     "RunStats",
     "Shadow",

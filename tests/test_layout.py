@@ -60,6 +60,8 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/ros/recording.py": {"mcap", "zstandard"},
     "runtime/ros/types.py": {"rosbags"},
     "runtime/ros/zenoh_node.py": {"zenoh"},
+    "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
+    "runtime/serving/server_url.py": {"grpc", "tritonclient"},
     "runtime/sinks/foxglove.py": {"foxglove"},
     "runtime/sinks/foxglove_scene.py": {"foxglove"},
     "runtime/sinks/png.py": {"matplotlib"},

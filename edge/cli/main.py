@@ -32,6 +32,7 @@ VERBS = {
     "verify": "Measure an artefact's drift in millimetres, and certify it.",
     "sign": "Sign an artefact, so that robots can refuse any other.",
     "triton": "Write a model repository for NVIDIA's Triton.",
+    "serve": "Serve an artefact with the Triton of this machine.",
     "run": "Lift people from a camera, a video or a file.",
     "lift": "Lift an archive of recorded clips, on many cores or machines.",
     "replay": "Lift a recorded run again, and compare the poses.",

@@ -22,33 +22,33 @@ from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
-from ...runtime.pose.types import Doubt
-from ...runtime.run_stats import HARDLY, RunStats
-from ...runtime.shadow import Policy, Shadow, ShadowReport
-from ...runtime.sinks import BaseSink, RunInfo, Sink, check_sinks, open_sinks
+from ...runtime.run_stats import HARDLY
+from ...runtime.serving.remote import RemoteModel
+from ...runtime.shadow import Policy, Shadow
+from ...runtime.sinks import BaseSink, Sink, check_sinks, open_sinks
 from ...runtime.sources import RotatedSource, open_source
 from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
-from .output import INTERRUPTED, Output, Result, counted, megabytes, verb
+from .output import INTERRUPTED, Output, Result, verb
 from .run_pipeline import run_pipeline
+from .run_report import camera_line, certificate_summary, print_shadow, print_stats, verdict
 from .systemd import ServiceManager
 
 _WITHOUT_POSITION = (
     "fewer than six joints seen, joints that fit no body, keypoints that are normalised already, or poses not in metres"
 )
 
-_STDOUT_CLOSED = "stdout was closed, and got no further poses"
+SERVER_PATIENCE_S = 30.0
+"""How long the frames of a source that is not live wait for a server that was lost."""
 
-_DOUBTS: dict[Doubt, str] = {
-    "bones": "bones of a length that nobody has, or that the person did not have before",
-    "fit": "keypoints that no body fits",
-}
+_STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 
 @click.command("run")
 @click.argument("source")
+@click.option("--server", metavar="URL", help="Lift there instead of here: grpc://HOST:PORT of a Triton, see serve.")
 @click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")
 @click.option(
     "--precision",
@@ -96,6 +96,7 @@ def command(
     out: Output,
     cameras: dict[str, str],
     source: str,
+    server: str | None,
     model: str | None,
     precision: Any,
     engine: str | None,
@@ -125,22 +126,41 @@ def command(
         raise UsageError("--json and --sink jsonl:- both write to stdout", expected="one of the two")
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
+    if server is not None:
+        here = {
+            "--model": model,
+            "--precision": precision,
+            "--engine": engine,
+            "--threads": threads != 1,
+            "--require-signature": require_signature,
+            "--allow-failed": allow_failed,
+            "--shadow": shadow,
+        }
+        if chosen_here := [option for option, value in here.items() if value]:
+            raise UsageError(f"--server with {', '.join(chosen_here)}", expected="what the server was started with")
     listen_at = Address.parse(f"//{metrics}", form=FORM) if metrics is not None else None
     seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
         systemd = stack.enter_context(ServiceManager())
         ending = stack.enter_context(ended_by_signals(systemd.stopping))
         shadow_run = stack.enter_context(_open_shadow(out, model, shadow, shadow_policy or "warn")) if shadow else None
-        lifter = load(
-            model,
-            precision=precision,
-            engine=engine,
-            threads=threads,
-            allow_failed=allow_failed,
-            shadow=shadow_run,
-            require_signature=require_signature,
-        )
+        lifter: Model | RemoteModel
+        if server is not None:
+            lifter = RemoteModel.connect(server, on_notice=out.warn)
+            stack.callback(lifter.close)
+        else:
+            lifter = load(
+                model,
+                precision=precision,
+                engine=engine,
+                threads=threads,
+                allow_failed=allow_failed,
+                shadow=shadow_run,
+                require_signature=require_signature,
+            )
         opened = stack.enter_context(open_source(cameras.get(source, source), frames=frames))
+        if isinstance(lifter, RemoteModel):  # a live source must not wait: its frames are refused until the server is back
+            lifter.patience_s = 0.0 if opened.info.live else SERVER_PATIENCE_S
         if rotate:
             opened = RotatedSource(opened, int(rotate))
             seen_by = None if seen_by is None else seen_by.turned(int(rotate) // 90)
@@ -159,7 +179,7 @@ def command(
         total = opened.info.frames
         sinks = [stack.enter_context(opened_sink) for opened_sink in open_sinks(sink)]
         check_sinks(sinks, opened)
-        out.print(f"{lifter} on {lifter.engine}, {_verdict(lifter)}")
+        out.print(f"{lifter} on {server or lifter.engine}, {verdict(lifter)}")
         for url in filter(None, (getattr(viewer, "url", None) for viewer in sinks)):
             out.print(f"watch it at {url}")
         if opened.pictures:
@@ -170,12 +190,12 @@ def command(
         camera_known = seen_by is not None or opened.info.camera is not None
         if stature and not camera_known:
             raise UsageError("--stature without a camera", expected="--camera FILE or --fov DEGREES with it")
-        out.print(_camera_line(run_info, known=camera_known))
+        out.print(camera_line(run_info, known=camera_known))
         measured = shadow_run.report if shadow_run else None
         status = LiveStatus(opened.info.fps, dropped=lambda: pipeline.dropped, shadow=measured)
         if listen_at:
-            server = stack.enter_context(MetricsServer(status, run_info, listen_at))
-            out.print(f"metrics at {server.url}")
+            metrics_server = stack.enter_context(MetricsServer(status, run_info, listen_at))
+            out.print(f"metrics at {metrics_server.url}")
         try:
             stats = run_pipeline(out, pipeline, sinks, total=total, status=status, watch=[systemd.watch(status)])
         except Exception as failure:
@@ -194,28 +214,30 @@ def command(
         "precision": lifter.graph.precision,
         "mode": lifter.graph.mode,
         "engine": lifter.engine,
-        "certificate": None if lifter.certificate is None else _certificate_summary(lifter),
+        "server": server,
+        "resumed": lifter.resumed if isinstance(lifter, RemoteModel) else None,
+        "certificate": certificate_summary(lifter),
         "latency_frames": lifter.latency_frames,
         "state_bytes": lifter.state_bytes,
         "view_from": run_info.view_from,
         **stats.to_json(),
         "shadow": json.loads(report.model_dump_json()) if report else None,
-        "metrics": server.url if listen_at else None,
+        "metrics": metrics_server.url if listen_at else None,
         "signal": ending.by.name if ending.by else None,
         "sinks": list(sink),
         "written": [str(path) for path in _written(sinks)],
     }
-    _print_stats(out, stats, lifter)
+    print_stats(out, stats, lifter)
     for error in stats.sink_failures:
         gone = isinstance(error, BrokenPipeError)
         out.warn(_STDOUT_CLOSED if gone else f"a sink failed, and got nothing after that: {error}")
     if camera_known and stats.located < stats.poses:
         out.warn(f"{stats.poses - stats.located} of {stats.poses} poses have no position: {_WITHOUT_POSITION}")
     if report:
-        _print_shadow(out, report)
+        print_shadow(out, report)
     for path in _written(sinks):
         out.print(f"wrote {path}")
-    if report and report.failed:
+    if report and report.failed and isinstance(lifter, Model):
         return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
@@ -225,59 +247,21 @@ def command(
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0
     if opened.pictures and not sink:  # nobody has seen anything yet
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
-        chosen = {"--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
+        chosen = {"--server": server, "--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
         options = [word for option, value in chosen.items() if value for word in (option, value)]
         return Result(data, code, command_line("run", redacted(source), *options, "--sink", "video:run.mp4"))
+    if server is not None:
+        return Result(data, exit_code=code)
     standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
     return Result(
         data, exit_code=code, next_command=None if standalone else command_line("inspect", *([Path(model)] if model else []))
     )
 
 
-def _camera_line(run: RunInfo, *, known: bool) -> str:
-    """What the camera makes of the run."""
-    if not known:
-        return "the camera is not known, so there are no positions in metres: --camera FILE or --fov DEGREES"
-    sees = {
-        "none": "the picture as it is",
-        "graph": "each person in a view of its graph",
-        "runtime": "each person as a camera that looks at them",
-    }
-    return f"the camera is known: positions in metres; the lifter sees {sees[run.view_from]}"
-
-
 def _written(sinks: Sequence[Sink]) -> list[Path]:
     """The files that sinks kept and that are there: a sink that got nothing to draw keeps none."""
     written = [sink.written for sink in sinks if isinstance(sink, BaseSink) and sink.written is not None]
     return [path for path in written if path.exists()]
-
-
-def _print_stats(out: Output, stats: RunStats, model: Model) -> None:
-    rate = "" if stats.fps is None else f", {stats.fps:.1f} frames a second"
-    refused = f", {counted(stats.refused, 'frame')} refused" if stats.refused else ""
-    people = counted(stats.people, "person", "people")
-    lifted = f"{counted(stats.frames, 'frame')}, {counted(stats.poses, 'pose')} of {people}"
-    out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
-    if stats.dropped:
-        out.warn(f"{counted(stats.dropped, 'frame')} dropped before sinks that were too slow")
-    if stats.frames and not stats.people:
-        out.warn("nobody was seen")
-    for reason, count in stats.doubts.items():
-        if count:
-            out.print(f"{count} of {counted(stats.poses, 'pose')} may be nobody's: {_DOUBTS[reason]}")
-    if len(stats.stages_ms) > 1:
-        times = [f"{stage} {of['mean']:.1f}" for stage, of in stats.stages_ms.items()]
-        out.print(f"a frame took {sum(of['mean'] for of in stats.stages_ms.values()):.1f} ms on average: {', '.join(times)}")
-    if stats.step_ms:
-        state = megabytes(model.state_bytes)
-        # The frames of a chunk before its last one are only collected: their median says nothing of a launch.
-        chunked = model.manifest.mode == "chunk"
-        typical = f"{stats.step_ms['mean']:.2f} ms on average" if chunked else f"{stats.step_ms['p50']:.2f} ms (median)"
-        out.print(f"a step took {typical}, {stats.step_ms['p99']:.2f} ms (p99); state {state} a person")
-    if stats.mpjpe_mm is not None:
-        out.print(f"MPJPE against the source's ground truth: {stats.mpjpe_mm:.1f} mm")
-    if stats.root_mm is not None:
-        out.print(f"positions against the source's ground truth: {stats.root_mm:.0f} mm")
 
 
 def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -> Shadow:
@@ -287,39 +271,3 @@ def _open_shadow(out: Output, model: str | None, share: float, policy: Policy) -
     except ImportError as error:
         raise missing_extra(error.name or "torch", "export", "a shadow by PyTorch") from None
     return shadow_of(model, share=share, policy=policy, on_report=out.warn)
-
-
-def _print_shadow(out: Output, report: ShadowReport) -> None:
-    dropped = f", {report.dropped_spans} dropped since PyTorch was behind" if report.dropped_spans else ""
-    out.print(f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {report.spans} spans{dropped}")
-    if report.drift_mm:
-        drifts = ", ".join(f"{name} {mm:.2g}" for name, mm in report.drift_mm.model_dump().items())
-        out.print(f"  drift {drifts} mm")
-    allowed = f"mean {report.budget.mean_mm:g}, p99 {report.budget.p99_mm:g}, max {report.budget.max_mm:g} mm"
-    if report.over_budget:
-        resets = f", {report.resets} resets" if report.policy == "reset" else ""
-        out.warn(f"{report.over_budget} of {report.spans} spans were past the budget ({allowed}){resets}")
-    elif report.spans:
-        out.print(f"  every span within the budget ({allowed})")
-    if report.error:
-        out.warn(f"the shadow ended before the run: {report.error}")
-
-
-def _certificate_summary(model: Model) -> dict[str, Any]:
-    assert model.certificate is not None
-    drift = model.drift
-    return {
-        "engine": None if drift is None else drift.engine,
-        "passed": None if drift is None else drift.passed,
-        "mean_mm": None if drift is None else drift.measured.mean_mm,
-        "max_mm": None if drift is None else drift.measured.max_mm,
-        "motion": model.certificate.motion.kind,
-    }
-
-
-def _verdict(model: Model) -> str:
-    drift = model.drift
-    if drift is None:
-        return f"not certified ({command_line('verify', model.path.parent)})"
-    passed = f"{'passed' if drift.passed else 'FAILED'}{'' if drift.engine == model.engine else f' on {drift.engine}'}"
-    return f"drift certificate {passed}: {drift.measured.mean_mm:.2g} mm from PyTorch on average"

@@ -17,6 +17,10 @@ from .text_format import Value, Word, text_format
 HEADER = "# Written by posemoe-edge"
 """Begins each configuration that is ours, and may therefore be replaced."""
 
+SPARE_SEQUENCES = 1024
+"""Triton lets a sequence for which it has no room wait without an answer; so it has more room than the model of people, which
+refuses at once."""
+
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "float64": "TYPE_FP64", "bool": "TYPE_BOOL", "int32": "TYPE_INT32"}
 
 
@@ -25,7 +29,7 @@ class ServingLimits:
     """What a server holds at once, and how long.
 
     Args:
-        people: whose state is held at the same time; who comes after them waits.
+        people: whose state is held at the same time. Who comes after them is refused; where Triton holds the state, waits.
         batch: most people of one launch.
         idle_s: how long a person's state is kept without a frame.
         delay_us: how long a launch waits for further people, in microseconds.
@@ -120,6 +124,7 @@ def people_config(
         "artefact": artefact,
         "precision": graph.precision,
         "identity": identity,
+        "people": str(-(-limits.people // instances)),
         "idle_s": repr(limits.idle_s),
         "decay_after_s": repr(gaps.decay_after_s),
         "reset_after_s": repr(gaps.reset_after_s),
@@ -136,7 +141,7 @@ def people_config(
             "max_batch_size": limits.batch,
             "input": [{**_array(key, *of), "optional": True} for key, of in wire.INPUTS.items()],
             "output": [_array(key, *of) for key, of in outputs.items()],
-            "sequence_batching": _sequences(limits),
+            "sequence_batching": _sequences(limits, candidates=limits.people + SPARE_SEQUENCES),
             "instance_group": {"count": instances, "kind": Word("KIND_CPU")},
             **_VERSIONS,
             "parameters": [{"key": key, "value": {"string_value": text}} for key, text in parameters.items()],
@@ -186,11 +191,12 @@ def _batching(graph: Graph, limits: ServingLimits) -> dict[str, Value]:
     return {"sequence_batching": {**_sequences(limits), "state": states}}
 
 
-def _sequences(limits: ServingLimits) -> dict[str, Value]:
-    return {
-        "max_sequence_idle_microseconds": round(limits.idle_s * 1e6),
-        "oldest": {"max_candidate_sequences": limits.people, "max_queue_delay_microseconds": limits.delay_us},
+def _sequences(limits: ServingLimits, *, candidates: int | None = None) -> dict[str, Value]:
+    oldest: dict[str, Value] = {
+        "max_candidate_sequences": candidates or limits.people,
+        "max_queue_delay_microseconds": limits.delay_us,
     }
+    return {"max_sequence_idle_microseconds": round(limits.idle_s * 1e6), "oldest": oldest}
 
 
 def _warmup(graph: Graph) -> dict[str, Value]:

@@ -46,11 +46,12 @@ class HeldStreams:
 
     Args:
         idle_s: how long a stream is kept without a frame.
+        most: streams at once; a sequence that begins when there are so many is refused.
         clock: seconds that do not jump.
     """
 
-    def __init__(self, model: Model, *, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.model, self._idle_s, self._clock = model, idle_s, clock
+    def __init__(self, model: Model, *, idle_s: float, most: int = 256, clock: Callable[[], float] = time.monotonic) -> None:
+        self.model, self._idle_s, self._most, self._clock = model, idle_s, most, clock
         self._held: OrderedDict[SequenceId, _Held] = OrderedDict()  # the one that was used longest ago comes first
         self.refused = self.expired = 0
 
@@ -85,6 +86,9 @@ class HeldStreams:
         for i, frame in frames.items():
             if frame.start:
                 self._forget(frame.sequence)
+                if len(self._held) >= self._most:
+                    answers[i] = FrameError(f"{self._most} people are held already", expected="fewer, or serve --people")
+                    continue
                 self._held[frame.sequence] = _Held(self.model.stream(), now_s)
             held = self._held.get(frame.sequence)
             if frame.keypoints is None:

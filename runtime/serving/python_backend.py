@@ -43,7 +43,7 @@ class TritonPythonModel:
             gaps=GapPolicy(float(parameters["decay_after_s"]), float(parameters["reset_after_s"])),
             allow_failed=parameters["allow_failed"] == "true",
         )
-        self._held = HeldStreams(model, idle_s=float(parameters["idle_s"]) + EXPIRE_LATER_S)
+        self._held = HeldStreams(model, idle_s=float(parameters["idle_s"]) + EXPIRE_LATER_S, most=int(parameters["people"]))
         self._warm_up(int(parameters["warm_up"]))
         utils.Logger.log_info(f"{args['model_name']}: {model} on {model.engine}")
         self._metrics = _Metrics(utils, args["model_name"], args["model_instance_name"])

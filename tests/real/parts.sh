@@ -3,7 +3,8 @@
 # no error: its tests are skipped, with the reason.
 #
 # With apt, as root: an RTSP server and GStreamer for the system's Python, and Chromium. Into FOLDER: a virtual environment with
-# ROS's wheels, which must be one of their own, since they start Python anew, one with pyzeros, and one with Ray.
+# ROS's wheels, which must be one of their own, since they start Python anew, one with pyzeros, one with Ray, and one with Triton,
+# which nvidia-pytriton brings with an older numpy.
 set -uo pipefail
 python=$1 folder=$2
 mkdir -p "$folder"
@@ -47,5 +48,15 @@ if ! "$cluster/bin/python" -c "import ray.data, onnxruntime" 2> /dev/null; then
     onnxruntime numpy click pydantic rich tomli; } > "$folder/ray.log" 2>&1; then
     rm -rf "$cluster"
     missing "ray: $(tail -n 1 "$folder/ray.log")"
+  fi
+fi
+
+triton=$folder/triton
+if ! "$triton/bin/python" -c "import pytriton, onnxruntime" 2> /dev/null; then
+  rm -rf "$triton"
+  if ! { "$python" -m venv "$triton" && "$triton/bin/pip" install --disable-pip-version-check nvidia-pytriton onnxruntime pydantic \
+    click rich; } > "$folder/triton.log" 2>&1; then
+    rm -rf "$triton"
+    missing "Triton: $(tail -n 1 "$folder/triton.log")"
   fi
 fi

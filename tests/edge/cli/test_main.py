@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ GOOD: dict[str, str] = {
     "inspect": "inspect ARTEFACT",
     "sign": "sign --new-key robot.key",
     "triton": "triton ARTEFACT --out repository",
+    "serve": "serve ARTEFACT --listen 127.0.0.1:0",
 }
 
 BAD: list[tuple[str, int, str]] = [
@@ -113,6 +115,8 @@ BAD: list[tuple[str, int, str]] = [
     ("run synthetic://walk --model ARTEFACT --engine tensorflow", 2, "no engine 'tensorflow'; did you mean tensorrt?"),
     ("run synthetic://walk --model ARTEFACT --frames 0", 2, "frames"),
     ("run synthetic://walk --model ARTEFACT --frmaes 3", 2, "--frames"),
+    ("run synthetic://walk --server 127.0.0.1:8001", 2, "grpc://HOST:PORT"),
+    ("run synthetic://walk --server grpc://127.0.0.1:1 --model ARTEFACT --threads 2", 2, "--server with --model, --threads"),
     ("run", 2, "SOURCE"),
     ("lift nowhere.npz --out poses --model ARTEFACT", 3, "no file or folder nowhere.npz"),
     ("lift synthetic://walk --out poses --model ARTEFACT", 2, "no recording"),
@@ -128,11 +132,28 @@ BAD: list[tuple[str, int, str]] = [
     ("sign nowhere --key nowhere.pem", 3, "no artefact at nowhere"),
     ("triton nowhere --out repository", 3, "no artefact at nowhere"),
     ("triton ARTEFACT", 2, "--out"),
+    ("serve ARTEFACT --listen 8001", 2, "HOST:PORT"),
+    ("serve ARTEFACT --python nowhere", 3, "nowhere does not run"),
+    ("serve ARTEFACT --image triton --listen user@host:1", 2, "a user or a password"),
     ("triton ARTEFACT --out nowhere/repository", 3, "mkdir -p nowhere"),
     ("triton ARTEFACT --out repository --batch 0", 2, "batch"),
     ("triton ARTEFACT --out repository --precision int8", 4, "has no int8 graph"),
     ("inspcet", 2, "did you mean inspect?"),
 ]
+
+
+def serve_until_terminated(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """In the place of Triton, a program that listens, and ends who started it as a service manager does."""
+    program = folder / "bin" / "tritonserver"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport os, signal, socket, sys, time\n"
+        "port = next(word for word in sys.argv if word.startswith('--grpc-port=')).partition('=')[2]\n"
+        "server = socket.create_server(('127.0.0.1', int(port)))\n"
+        "server.accept()\ntime.sleep(0.5)\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
 
 
 def test_the_tables_contain_every_verb() -> None:
@@ -145,6 +166,8 @@ def test_each_verb_prints_one_json_object_on_stdout_and_text_on_stderr(
 ) -> None:
     if verb in ("doctor", "run"):
         monkeypatch.setattr("posemoe_edge.edge.cli.doctor_verb.list_cameras", lambda: [])
+    if verb == "serve":
+        serve_until_terminated(monkeypatch, things["ARTEFACT"].parent)
     result = run_cli(*[str(things.get(word, word)) for word in GOOD[verb].split()], "--json")
     assert result.json and "error" not in result.json
     assert result.code in ((0, 1) if verb == "demo" else (0,)), result.err  # random weights may fail the demo's budget
