@@ -13,9 +13,11 @@ from ...runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from ...runtime.artefact.precision import PRECISIONS, Precision, source_of
 from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
+from ...runtime.serving import write_repository
 from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
+from .triton_verb import models_data, print_models
 
 if TYPE_CHECKING:
     from ...calib.quantize.precision_choice import PrecisionChoice
@@ -58,6 +60,11 @@ if TYPE_CHECKING:
 )
 @click.option("--untrained", is_flag=True, help="Use random weights, to try a preset without trained ones.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The artefact's folder.  [default: ./PRESET]")
+@click.option(
+    "--triton",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write a model repository for NVIDIA's Triton there, see triton.",
+)
 @verb
 def command(
     out_: Output,
@@ -69,6 +76,7 @@ def command(
     weights: Path | None,
     untrained: bool,
     out: Path | None,
+    triton: Path | None,
 ) -> Result:
     """Write PRESET's artefact: ONNX graphs, manifest, reference weights. Default: the preset of the weights."""
     if weights and untrained:
@@ -121,6 +129,9 @@ def command(
     for choice in choices:
         _report_choice(out_, choice)
     out_.print(f"A stream's state is {megabytes(manifest.state_bytes)}")
+    served = write_repository(folder, triton) if triton else ()
+    if triton:
+        print_models(out_, triton, served)
     report = {
         "artefact": str(folder),
         "preset": preset,
@@ -132,6 +143,7 @@ def command(
         "files": {name: record.bytes for name, record in manifest.files.items()},
         "seconds": round(seconds, 2),
         "choice": choices[0].model_dump(mode="json") if choices else None,
+        "triton": models_data(served) if triton else None,
     }
     return Result(report, next_command=command_line("verify", folder, *(("--data", data) if data else ())))
 

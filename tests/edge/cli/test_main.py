@@ -44,7 +44,7 @@ GOOD: dict[str, str] = {
     "train": "train tiny-retention --data MOTION --updates 2 --rows 1 --frames 4 --no-compile",
     "eval": "eval ARTEFACT --data MOTION --clips 1",
     "import": "import mixste CHECKPOINT --config num_heads=2",
-    "export": "export tiny-retention --untrained",
+    "export": "export tiny-retention --untrained --triton models",
     "calibrate": "calibrate ARTEFACT --streams 2 --frames 100 --data MOTION",
     "build": "build ARTEFACT --engine tensorrt-rtx --target sm86",
     "verify": "verify ARTEFACT --frames 40 --streams 2 --mean-mm 50 --p99-mm 90 --max-mm 99 --slope-mm 200 --mpjpe-mm 50",
@@ -276,3 +276,9 @@ def test_the_default_is_the_shipped_artefact(run_cli: Call, zoo: Path) -> None:
     shutil.rmtree(zoo)
     result = run_cli("doctor", "--json")
     assert result.code == 3 and result.json["ready"] is False and "no artefact" in result.json["default_artefact"]["error"]
+
+
+def test_an_export_can_write_the_models_of_a_triton(run_cli: Call, workdir: Path, things: dict[str, Path]) -> None:
+    result = run_cli("export", "tiny-retention", "--untrained", "--triton", "models", "--json")
+    assert [model["name"] for model in result.json["triton"]] == ["tiny-retention", "tiny-retention_fp32"]
+    assert (workdir / "models" / "tiny-retention_fp32" / "1" / "step.fp32.onnx").is_file()
