@@ -93,7 +93,7 @@ def command(
     report_calibration(out, calibration, sizes)
     out.print(f"Wrote {artefact} in {time.monotonic() - started:.1f} s")
     out.print(
-        "A processor without VNNI runs INT8 slower than FP32. One stream's products have 17 rows: on a GPU, INT8 is faster"
+        "On a processor INT8 is slower than FP32, with VNNI too. One stream's products have 17 rows: on a GPU, INT8 is faster"
     )
     out.print("only for batches of streams and for chunks; otherwise it only saves memory. Measure before you choose it.")
     result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": sizes}
