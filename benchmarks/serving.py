@@ -147,7 +147,7 @@ def mixing(url: str, most: int, events: int, walks: list[F32], clients: int = 4)
         return sum(model.resumed for model in models)
 
     while sum(counts[kind] for kind in ("connect", "goodbye", "vanish")) + resumed() < events:
-        kind = rng.choice(["connect", "goodbye", "vanish", "break"], p=[0.5, 0.3, 0.15, 0.05])
+        kind = str(rng.choice(["connect", "goodbye", "vanish", "break"], p=[0.5, 0.3, 0.15, 0.05]))
         if kind == "break":
             broken = models[rng.integers(clients)]
             if broken._connection is not None:

@@ -15,6 +15,10 @@ from .allocator import SlotAllocator
 from .base import StreamState
 from .device_io import DeviceIO
 
+GATHER_BELOW = 2 / 3
+"""If a launch has fewer than this share of the rows up to its highest slot, its rows are gathered first. Lifting a row that
+nobody needs costs more than copying a state that is needed."""
+
 Zeros = Callable[[tuple[int, ...], str], Rows]
 
 
@@ -26,6 +30,9 @@ class StepSlots:
 
     The slabs are the engine's memory: on a GPU they stay there, and a row that changes slabs is copied there. Frames and
     poses are on the host, unless a frame lies on the GPU: see ``DeviceIO``.
+
+    A launch lifts all rows up to its highest slot, as everybody in a camera is lifted in each frame. On the host, a launch of
+    some of many, as a server has, is lifted in rows of its own.
     """
 
     def __init__(self, engine: Engine, graph: Graph) -> None:
@@ -38,6 +45,8 @@ class StepSlots:
         self._live: list[int] = []
         self._pose: F32
         self._bound: dict[tuple[int, int, int, bool], BoundInference] = {}
+        self._gathered: tuple[Buffers, Buffers] = ({}, {})  # inputs and outputs of launches whose rows are gathered
+        self._bound_gathered: dict[int, BoundInference] = {}
 
     def allocate(self) -> int:
         slot = self._allocator.allocate(self._resize)
@@ -58,6 +67,8 @@ class StepSlots:
         self._reset[slot] = reset
 
     def launch(self, slots: Sequence[int]) -> F32:
+        if self.device_io is None and 1 < len(slots) < GATHER_BELOW * (max(slots) + 1):
+            return self._launch_gathered(slots)
         if len(slots) == 1:
             first, last, side = slots[0], slots[0] + 1, self._live[slots[0]]
         else:
@@ -83,6 +94,32 @@ class StepSlots:
     def load_state(self, slot: int, state: StreamState) -> None:
         for tensor, array in zip(self._graph.states, state, strict=True):
             self._slabs[self._live[slot]][tensor.input][slot] = array
+
+    def _launch_gathered(self, slots: Sequence[int]) -> F32:
+        """Launch some slots in rows of their own; the states go to the slab where a launch in place would write them."""
+        states = {state.input: state.output for state in self._graph.states}
+        inputs, outputs = self._gathered
+        if not inputs:
+            rows = self._allocator.capacity
+            for buffers, tensors in ((inputs, self._graph.inputs), (outputs, self._graph.outputs)):
+                for t in tensors:
+                    zeros = self._engine.zeros if t.name in {*states, *states.values()} else np.zeros
+                    buffers[t.name] = zeros((rows, *map(int, t.shape[1:])), t.dtype)
+        for row, slot in enumerate(slots):
+            for name, buffer in inputs.items():
+                source = self._slabs[self._live[slot]] if name in states else self._inputs
+                buffer[row] = source[name][slot]
+        n = len(slots)
+        if n not in self._bound_gathered:
+            of_rows = ({name: array[:n] for name, array in buffers.items()} for buffers in self._gathered)
+            self._bound_gathered[n] = self._engine.bind(*of_rows)
+        self._bound_gathered[n]()
+        for row, slot in enumerate(slots):
+            for into, out_of in states.items():
+                self._slabs[1 - self._live[slot]][into][slot] = outputs[out_of][row]
+            for name, array in self._outputs.items():
+                array[slot] = outputs[name][row]
+        return self._pose
 
     def _move(self, slot: int, side: int) -> None:
         """Copy a slot's state to that slab, if it is in the other one."""
@@ -113,6 +150,8 @@ class StepSlots:
         if self.device_io is not None:
             self.device_io.resize(rows)
         self._bound.clear()
+        self._gathered = ({}, {})
+        self._bound_gathered.clear()
         self._keypoints, self._dt = self._inputs["keypoints"], self._inputs["dt"]
         self._reset, self._pose = self._inputs["reset"], self._outputs["pose"]
 

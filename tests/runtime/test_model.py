@@ -411,3 +411,39 @@ def test_step_each_launches_the_others_together_if_one_is_refused(retention_arte
     frames = dict.fromkeys(streams, walker_keypoints(1)[0]) | {streams[0]: np.full((17, 3), np.nan)}
     answers = model.step_each(frames, t=0.0)
     assert launches == [7] and sum(isinstance(answer, FrameError) for answer in answers.values()) == 1
+
+
+@pytest.mark.parametrize("kind", ["retention", "dssm", "gated"])
+def test_some_of_many_are_lifted_in_rows_of_their_own(
+    kind: str, artefact_of: Callable[[str], Path], walker_keypoints: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server the people of a launch are any of those who are held; the others must cost nothing."""
+    model, alone = load(artefact_of(kind)), load(artefact_of(kind))
+    assert isinstance(model._slots, StepSlots)
+    rows: list[int] = []
+    bind = model._engine.bind
+
+    def counted(inputs: Buffers, outputs: Buffers) -> BoundInference:
+        bound = bind(inputs, outputs)
+
+        def launch() -> None:
+            rows.append(len(inputs["keypoints"]))
+            bound()
+
+        return launch
+
+    monkeypatch.setattr(model._engine, "bind", counted)
+    walks = [walker_keypoints(30, seed=seed) for seed in range(12)]
+    streams, twins = [model.stream() for _ in walks], [alone.stream() for _ in walks]
+    rng, at = np.random.default_rng(1), [0] * len(walks)
+    for i in range(25):
+        chosen = range(12) if i == 0 else sorted(rng.choice(12, size=rng.integers(2, 7), replace=False))
+        poses = model.step_each({streams[k]: walks[k][at[k]] for k in chosen}, t={streams[k]: at[k] * 0.02 for k in chosen})
+        for k in chosen:
+            pose = poses[streams[k]]
+            assert isinstance(pose, Pose)
+            expected = twins[k].step(walks[k][at[k]], t=at[k] * 0.02)
+            np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=BATCH_TOLERANCE)
+            at[k] += 1
+        if max(chosen) + 1 > 1.5 * len(chosen):
+            assert rows[-1] == len(chosen)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.state import StepSlots, WindowSlots
+from posemoe_edge.runtime.state.step import GATHER_BELOW
 
 if TYPE_CHECKING:
     from posemoe_edge.tests.runtime.state.numpy_engine import Arrays, NumpyEngine, graph_record
@@ -75,7 +76,9 @@ class Schedule(SlotSchedule):
             self.engine.broken = False
             return
         poses = self.slots.launch(some)
-        assert self.engine.rows[-1] == (1 if len(some) == 1 else max(some) + 1)
+        in_place = max(some) + 1
+        gathered = len(some) < GATHER_BELOW * in_place
+        assert self.engine.rows[-1] == (len(some) if len(some) == 1 or gathered else in_place)
         for slot, (pose, _) in expected.items():
             np.testing.assert_array_equal(poses[slot], pose)
         if fate == "commit":
