@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from .any_model import AnyModel, AnyStream
 from .arrays import F32
 from .errors import FrameError
 from .events import FrameRefused
+from .model import Model
 from .pose.joint_memory import HOLD_S, JointMemory, check_hold
 from .pose.keypoints import Keypoints
 from .pose.skeleton import H36M17
@@ -152,6 +154,10 @@ class PeopleLifter:
         return smoothed
 
 
+@overload
+def moved(stream: Stream, model: Model, *, person: int = 0, keeps: bool = True) -> Stream: ...
+@overload
+def moved(stream: AnyStream, model: AnyModel, *, person: int = 0, keeps: bool = True) -> AnyStream: ...
 def moved(stream: AnyStream, model: AnyModel, *, person: int = 0, keeps: bool = True) -> AnyStream:
     """A stream of another model in the place of this one, which is closed.
 

@@ -50,9 +50,9 @@ def test_an_error_of_the_work_is_raised_here(peak: Any) -> None:
 def test_causal_attention_sees_the_past_alone(form: Any) -> None:
     q, k, v = torch.randn(3, 2, 5, form.JOINTS, 16)
     got = form.CausalAttention()(q, k, v, Timing(torch.ones(1, 5)))
-    heads = (x.unflatten(-1, (form.HEADS, -1)).permute(0, 2, 3, 1, 4) for x in (q, k, v))
+    q, k, v = (x.unflatten(-1, (form.HEADS, -1)).permute(0, 2, 3, 1, 4) for x in (q, k, v))
     hidden = torch.full((5, 5), -torch.inf).triu(1)
-    expected = F.scaled_dot_product_attention(*heads, attn_mask=hidden).permute(0, 3, 1, 2, 4).flatten(-2)
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=hidden).permute(0, 3, 1, 2, 4).flatten(-2)
     torch.testing.assert_close(got, expected)
 
 

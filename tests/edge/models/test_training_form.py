@@ -57,7 +57,7 @@ def flops(mixer: Mixer, timing: Timing) -> int:
     x = torch.ones(1, timing.elapsed.shape[-1], JOINTS, DIM)
     with FlopCounterMode(display=False) as counter:
         mixer(x, x, x, timing)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def uniform(frames: int) -> Timing:
