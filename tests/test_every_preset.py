@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -143,7 +144,10 @@ def test_a_preset_runs_as_its_reference_and_is_certified(
     if model.config.sigma:
         lifted = np.concatenate([lifted, np.stack(sigmas)[:, order, None]], axis=-1)
     reference = expected(model, keypoints[:, order], chunk)
-    assert np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max())
+    if not np.abs(lifted - reference).max() < SAME_M * max(1, np.abs(reference).max()):
+        # A random network may lose more in float32. Then the engine must lose no more than twice what PyTorch loses itself.
+        exact = expected(copy.deepcopy(model).double(), keypoints[:, order].astype(np.float64), chunk)
+        assert np.abs(lifted - exact).max() < 2 * np.abs(reference - exact).max() < 10 * SAME_M
     assert np.ptp(lifted, axis=0).max() > 100 * SAME_M  # the poses change over time
 
     monkeypatch.setattr(verify_module, "draw_certificate", lambda file, certificate: file.write(b"a plot"))  # seconds

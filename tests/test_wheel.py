@@ -42,6 +42,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path, folder: str) 
     names = names_in(built / folder)
     modules = {path.relative_to(ROOT).as_posix() for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
     data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runtime" / "zoo").rglob("*") if path.is_file()}
+    data.add("edge/presets.json")
     expected = {f"posemoe_edge/{name}" for name in (modules | data | {"__init__.py", "__main__.py", "py.typed"})}
     assert {name for name in names if ".dist-info/" not in name} == expected
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ...runtime.arrays import F32
 from ...runtime.artefact.certificate import Budget, exceeded
 from ...runtime.artefact.manifest import Graph, Manifest, read_graph_file
 from ...runtime.artefact.precision import Precision
@@ -18,6 +20,7 @@ from ..measure.budget import drift_mm, frame_limits, summarise_drift
 from ..measure.launch import launch_arrays
 from ..measure.recording import Recording
 from ..measure.rollout import roll_out
+from ..measure.side_by_side import side_by_side
 
 ROUNDS, WARM_UP_ROUNDS = 200, 20
 
@@ -58,12 +61,15 @@ def choose_precision(folder: Path, manifest: Manifest, recordings: Sequence[Reco
     graphs = {graph.precision: graph for graph in manifest.graphs}
     recordings = [recording.for_model(manifest) for recording in recordings]
     times, engine = launch_ms({precision: (file, graphs[precision]) for precision, file in files.items()})
-    exact = np.stack(roll_out(files["fp32"], graphs["fp32"], recordings))
+
+    def lift(precision: Precision, report: Callable[[int], None]) -> F32:
+        return np.stack(roll_out(files[precision], graphs[precision], recordings, on_progress=report))
+
+    lifted = dict(zip(files, side_by_side([partial(lift, precision) for precision in files]), strict=True))
     limits = frame_limits(budget)
     candidates = []
-    for precision, file in files.items():
-        poses = np.stack(roll_out(file, graphs[precision], recordings))
-        measured, _ = summarise_drift(drift_mm(poses, exact))
+    for precision in files:
+        measured, _ = summarise_drift(drift_mm(lifted[precision], lifted["fp32"]))
         candidates.append(
             Candidate(
                 precision=precision,

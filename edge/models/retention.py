@@ -22,6 +22,8 @@ BONE_DISTANCES = (2.0,) * 17  # a body keeps its lengths: the slowest head of ev
 DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES, "bones": BONE_DISTANCES}
 
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
+WIDEST_MATRIX = 16
+"""Channels of a head up to which one product turns a state, at a cost that grows with their square. Others turn by pairs."""
 PIECE = 64  # frames of a piece of a long call; docs/performance.md has the measurement
 LONGEST_WHOLE = 128  # frames of a call that is computed whole: its pairs cost less than passing a state from piece to piece
 
@@ -144,7 +146,7 @@ class Retention(Mixer):
             state = torch.where(timing.reset[:, 0].bool()[:, None, None, None, None, None], 0.0, state)
         elapsed = timing.elapsed[:, 0]
         decay = torch.exp(elapsed[:, None, None] * mixer.log_decay)  # (B, J, H)
-        return mixer._shift_origin(state, elapsed) * decay[:, None, None, None]  # (B, M, d, d, J, H)
+        return mixer._shift_origin(state, elapsed, decay)  # (B, M, d, d, J, H)
 
     def update_state(self, q: Tensor, k: Tensor, v: Tensor, state: Tensor, timing: Timing) -> tuple[Tensor, Tensor]:
         # (B, d, 1, J, H) along the state's keys, and (B, 1, d, J, H) along its values
@@ -208,16 +210,25 @@ class Retention(Mixer):
         log_decay = self.log_decay.reshape(self.log_decay.shape + (1,) * (elapsed.ndim - 1))
         return (1 - torch.exp(elapsed[:, None, None] * log_decay)) * self.width**-0.5  # type: ignore[no-any-return]
 
-    def _shift_origin(self, state: Tensor, elapsed: Tensor) -> Tensor:
+    def _shift_origin(self, state: Tensor, elapsed: Tensor, scale: Tensor | None = None) -> Tensor:
         """States (B, ..., d, d, J, H) with the axis of keys turned back, so that the last frame is at time 0. A contraction.
 
-        One product with the matrix of the rotation, which costs less than half of the products of its parts.
+        Args:
+            elapsed: (B,) frames from the time that was 0 to the last frame.
+            scale: (B, J, H) the state's decay; None is 1.
         """
         shrink, angle = self._shrink(elapsed[:, None]), phase(elapsed[:, None], self.angle)
-        cos, sin = ((part * shrink).repeat(1, 2)[..., None] for part in (angle.cos(), angle.sin()))  # (B, d, 1)
-        back = cos * self.quarter_turns[0] + sin * self.quarter_turns[1]  # (B, d, d)
-        back = back.unflatten(0, (-1, *(1,) * (state.ndim - 5)))
-        return (back @ state.flatten(-3)).unflatten(-1, state.shape[-3:])  # type: ignore[no-any-return]
+        cos, sin = angle.cos() * shrink, angle.sin() * shrink  # (B, d/2)
+        before_keys = (-1, *(1,) * (state.ndim - 5))
+        if self.width > WIDEST_MATRIX:
+            cos, sin = (part.unflatten(0, before_keys)[..., None, None, None] for part in (cos, sin))
+            if scale is not None:
+                cos, sin = (part * scale.unflatten(0, before_keys)[..., None, None, :, :] for part in (cos, sin))
+            return rotate(state, cos, -sin, dim=-4)
+        cos, sin = (part.repeat(1, 2)[..., None] for part in (cos, sin))
+        back = (cos * self.quarter_turns[0] + sin * self.quarter_turns[1]).unflatten(0, before_keys)  # (B, ..., d, d)
+        state = (back @ state.flatten(-3)).unflatten(-1, state.shape[-3:])
+        return state if scale is None else state * scale.unflatten(0, before_keys)[..., None, None, :, :]
 
 
 def one_minus_gamma(heads: int, distances: Sequence[float]) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from ..command_line import command_line
 from ..errors import MissingError, SourceError, UsageError
 from ..sources import image_files, video
 from ..sources.image_files import natural_order
@@ -152,7 +153,7 @@ def _of_file(path: Path, *, root: Path) -> Clip | None:
 def _of_uri(text: str, scheme: str, location: str) -> Clip:
     if scheme in _NO_FILES or location == "-":
         raise UsageError(
-            f"{redacted(text)} is no recording", expected=f"files of {CLIPS}", run=f"posemoe-edge run {redacted(text)}"
+            f"{redacted(text)} is no recording", expected=f"files of {CLIPS}", run=command_line("run", redacted(text))
         )
     for separator in ("\0", "#", "?"):  # first the whole location: a name may contain the others
         name, mark, rest = location.partition(separator)

@@ -110,7 +110,11 @@ def test_a_signal_keeps_what_is_finished_and_names_the_call_that_goes_on(
             signal.raise_signal(number)
 
     monkeypatch.setattr(lift_verb._Tally, "add", add_and_signal)
-    result = lift("in", "--json")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
+    try:
+        result = lift("in", "--json")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.code == code and result.json["interrupted"] and result.json["signal"] == number.name
     assert result.json["lifted"] == 2 == len(written(workdir / "out")) and "1 clip left" in result.err
     assert result.err.splitlines()[-1].startswith("Next: posemoe-edge lift in --json --out out --model")

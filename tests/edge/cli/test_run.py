@@ -194,7 +194,7 @@ def test_an_interrupt_before_the_first_frame_leaves_no_partial_file(
         assert list(workdir.glob(".out.png.*")), "the sink is open"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_verb, "_verdict", interrupt)
+    monkeypatch.setattr(run_verb, "verdict", interrupt)
     sinks = ("--sink", "jsonl:out.jsonl", "--sink", "png:out.png")
     result = run_cli("run", "synthetic://walk", "--model", retention_artefact, *sinks)
     assert result.code == 130 and not list(workdir.glob("*out*"))

@@ -98,9 +98,9 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "opened", [])
     monkeypatch.setattr(Session, "graph_ids", [])
 
-    def open_session(source: Any, options: Any, providers: list[Any]) -> Any:
+    def open_session(source: Any, options: Any, providers: list[Any], **others: Any) -> Any:
         return (
-            onnxruntime.InferenceSession(source, options, providers=[CPU])
+            onnxruntime.InferenceSession(source, options, providers=[CPU], **others)
             if providers == [CPU]
             else Session(source, options, providers)
         )
