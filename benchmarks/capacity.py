@@ -119,12 +119,12 @@ def main() -> None:
     print(f"a step of n people: {core.fixed_ms:.2f} + {core.person_ms:.3f} n ms (p99)")
     print(f"within {1000 / options.fps:g} ms a core lifts {core.people} people")
     print(
-        f"{'cameras':>8}{'people':>9}{'lifting':>9}{'detecting':>11}{'state':>11}{'keypoints':>15}{'pictures':>15}{'poses':>14}"
+        f"{'cameras':>8}{'people':>9}{'lifting':>9}{'detecting':>11}{'state':>11}{'keypoints':>18}{'pictures':>18}{'poses':>16}"
     )
     for need in needs:
         print(
             f"{need.cameras:>8,}{need.people:>9,}{need.lifting_cores:>9,}{need.detecting_cores:>11,}{need.state_gb:>8.2f} GB"
-            f"{need.keypoints_mbit_s:>8,.1f} Mbit/s{need.pictures_mbit_s:>8,.0f} Mbit/s{need.poses_tb_a_day:>7.3f} TB/day"
+            f"{need.keypoints_mbit_s:>11,.1f} Mbit/s{need.pictures_mbit_s:>11,.0f} Mbit/s{need.poses_tb_a_day:>9.3f} TB/day"
         )
     if options.json:
         report = {"core": asdict(core), "assumed": assumed, "needs": [asdict(need) for need in needs]}
