@@ -29,9 +29,9 @@ test: $(READY) $(BINDINGS) $(DETECTORS) $(PYCUDA)
 test-real: $(READY)
 	bash tests/real/parts.sh $(BIN)/python $(REAL)
 	ros=$(REAL)/ros/bin/python; test -x $$ros || ros=; zeros=$(REAL)/zeros/bin/python; test -x $$zeros || zeros=; \
-	cluster=$(REAL)/ray/bin/python; test -x $$cluster || cluster=; POSEMOE_EDGE_RAY_PYTHON=$$cluster \
-	triton=$(REAL)/triton/bin/python; test -x $$triton || triton=; POSEMOE_EDGE_TRITON_PYTHON=$$triton \
-	POSEMOE_EDGE_RCLPY_PYTHON=$$ros POSEMOE_EDGE_PYZEROS_PYTHON=$$zeros $(BIN)/python -m pytest -rs tests/real
+	cluster=$(REAL)/ray/bin/python; test -x $$cluster || cluster=; triton=$(REAL)/triton/bin/python; test -x $$triton || triton=; \
+	POSEMOE_EDGE_RCLPY_PYTHON=$$ros POSEMOE_EDGE_PYZEROS_PYTHON=$$zeros POSEMOE_EDGE_RAY_PYTHON=$$cluster \
+	POSEMOE_EDGE_TRITON_PYTHON=$$triton $(BIN)/python -m pytest -rs tests/real
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
