@@ -40,23 +40,21 @@ from posemoe_edge.export.artefact import export
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import ZOO
 from posemoe_edge.runtime.artefact.manifest import Graph
+from posemoe_edge.runtime.engines.onnxruntime import DISABLED_OPTIMIZERS, open_cpu_session
 from posemoe_edge.runtime.sources import SyntheticSource
 
 MODEL = ZOO / "posemoe-retention-s"
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
-    """A session with the runtime's own options, for the bare contestant."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def bare_step(path: Path, graph: Graph, keypoints: list[np.ndarray]) -> Callable[[int], None]:
     """Two bindings that swap the state, without the runtime."""
-    bare = session(path)
+    bare = open_cpu_session(
+        path,
+        threads=1,
+        purpose="a bare session",
+        expected="a graph that export wrote",
+        disabled_optimizers=DISABLED_OPTIMIZERS,  # as the runtime's own
+    )
     state_shape = tuple(int(n) for n in graph.states[0].shape[1:])
     value = onnxruntime.OrtValue.ortvalue_from_numpy
     x, dt, reset = np.zeros((1, *keypoints[0].shape), np.float32), np.full(1, 0.02, np.float32), np.zeros(1, bool)

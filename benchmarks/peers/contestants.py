@@ -33,6 +33,7 @@ from posemoe_edge.runtime.bench import BareLaunch
 from posemoe_edge.runtime.detectors.litert import LiteRtNetwork
 from posemoe_edge.runtime.detectors.models import POSE_LANDMARKS, get_command
 from posemoe_edge.runtime.engines import open_engine, resolve
+from posemoe_edge.runtime.engines.onnxruntime import open_cpu_session
 
 from peers.ring import Ring, RingStep, trace_ring
 
@@ -45,6 +46,9 @@ WINDOWS = (
     "posemoe-h36m-81", "posemoe-h36m-243", "mixste-243", "mixste-h2ot-243", "motionbert-lite-243", "motionbert-lite-h2ot-243",
 )  # fmt: skip
 SHORT = ("mixste-243", "motionbert-lite-243")  # also with a window of 81
+
+# With ONNX Runtime's own optimizers, as anybody opens one.
+open_session = partial(open_cpu_session, threads=1, purpose="a peer", expected="a graph that was exported here")
 
 
 @dataclass(frozen=True)
@@ -156,15 +160,6 @@ def compiled_step(path: Path, keypoints: Sequence[F32]) -> Run:
 
     run(0)
     return run
-
-
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """On one thread that sleeps while it waits, as the runtime's own."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 # Attention with a ring of keys and values.
