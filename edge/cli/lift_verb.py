@@ -21,20 +21,18 @@ from ...runtime.archive.pending import Pending, find_pending
 from ...runtime.archive.pose_file import Format
 from ...runtime.archive.ray_workers import RayCluster
 from ...runtime.archive.workers import lift_here, lift_in_processes
-from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.artefact.room import check_room
 from ...runtime.bounds import most_bytes
 from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError
 from ...runtime.platform.cores import available_cores
-from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
 from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
+from .lifting_options import model_options, person_options, trust_options
 from .output import INTERRUPTED, Output, Result, counted, verb
 
 _MOST_LINES = 20  # of failures, and of warnings, that are printed; the others are counted
@@ -53,9 +51,7 @@ _CLIP_BYTES = 1_000_000  # of poses of a clip of some minutes: an estimate of th
 @click.option(
     "--ray", metavar="ADDRESS", help="Lift on a Ray cluster: auto, or HOST:PORT of its head; --workers are its actors."
 )
-@click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
-@click.option("--engine", help="Default: the fastest engine that this machine can run.")
+@model_options
 @click.option(
     "--detector",
     default=DEFAULT_DETECTOR,
@@ -63,22 +59,11 @@ _CLIP_BYTES = 1_000_000  # of poses of a clip of some minutes: an estimate of th
     help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.",
 )
 @click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people in pictures ids: oks, or order.")
-@click.option(
-    "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
-)
-@click.option(
-    "--hold", default=HOLD_S, show_default=True, metavar="SECONDS", help="How long joints that are lost stay where they were."
-)
-@click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
+@person_options
 @click.option("--frames", type=click.IntRange(min=1), help="At most that many of each clip.")
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
 @camera_options
-@click.option(
-    "--require-signature",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Run the artefact only if this public key signed it, see sign.",
-)
-@click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
+@trust_options
 @verb
 def command(
     output: Output,

@@ -11,8 +11,6 @@ from typing import Any, Literal, get_args
 import click
 
 from ...runtime.address import Address
-from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
@@ -20,7 +18,6 @@ from ...runtime.live_status import LiveStatus
 from ...runtime.metrics_server import FORM, MetricsServer
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
-from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
 from ...runtime.run_stats import HARDLY
 from ...runtime.serving.remote import RemoteModel
@@ -31,6 +28,7 @@ from ...runtime.sources.redaction import redacted
 from ...runtime.tracking import DEFAULT_TRACKER
 from .camera_options import camera_options, known_camera
 from .ending import ended_by_signals
+from .lifting_options import model_options, person_options, trust_options
 from .output import INTERRUPTED, Output, Result, verb
 from .run_pipeline import run_pipeline
 from .run_report import camera_line, certificate_summary, print_shadow, print_stats, verdict
@@ -49,24 +47,12 @@ _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 @click.command("run")
 @click.argument("source")
 @click.option("--server", metavar="URL", help="Lift there instead of here: grpc://HOST:PORT of a Triton, see serve.")
-@click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")
-@click.option(
-    "--precision",
-    type=click.Choice(list(PRECISIONS)),
-    help="Default: what the artefact prefers, else fp32.",
-)
-@click.option("--engine", help="Default: the fastest engine that this machine can run.")
+@model_options
 @click.option(
     "--detector", help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.  [default: blazepose]"
 )
 @click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people ids: oks, or order.")
-@click.option(
-    "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
-)
-@click.option(
-    "--hold", default=HOLD_S, show_default=True, metavar="SECONDS", help="How long joints that are lost stay where they were."
-)
-@click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")
+@person_options
 @click.option(
     "--sink",
     multiple=True,
@@ -77,12 +63,7 @@ _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 @click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
 @camera_options
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
-@click.option(
-    "--require-signature",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Run the artefact only if this public key signed it, see sign.",
-)
-@click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")
+@trust_options
 @click.option(
     "--shadow",
     type=click.FloatRange(min=0, max=1, min_open=True),
