@@ -19,7 +19,7 @@ from typing import Any
 
 from posemoe_edge.runtime.artefact.locate import find_artefact
 
-# What is left to the board, since a plan fits one GPU and one TensorRT; docs/jetson.md says more.
+# What is left to the board, since a plan fits one GPU and one TensorRT; docs/how-to/jetson.md says more.
 ON_THE_BOARD = """\
   python3 -m venv --system-site-packages ~/posemoe && source ~/posemoe/bin/activate
   pip install "posemoe-edge[cpu,camera]" "cuda-bindings==12.*"

@@ -22,7 +22,7 @@ BY_HAND = """
 By hand, in this order:
   1. .ci/run, nox -s py310 py311 py312 py313 minimum, and nox -s audit, with access to pypi.org
   2. Export the default model, compare its graphs with the shipped ones, verify runtime/zoo/frame-retention-s on 3,000 frames
-  3. On a GPU: python benchmarks/gpu; put what changed into docs/performance.md
+  3. On a GPU: python benchmarks/gpu; put what changed into docs/results/performance.md
   4. git tag v{version} and push it
   5. python -m build, and upload dist/
 """

@@ -27,8 +27,9 @@ from posemoe_edge.runtime.artefact.signature import Signature
 from posemoe_edge.runtime.engines.tensorrt.plan import SideCar
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DECISIONS = ROOT / "docs" / "decisions"
 ALL_PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *(page for page in ALL_PAGES if page.is_relative_to(ROOT / "docs") and page.parent != DECISIONS)]
 FOLDERS = ("edge", "export", "calib", "runtime", "tests", "examples", "benchmarks", "docs", "scripts", "docker", "deploy")
 MARK = "<!-- run -->"
 FENCE = re.compile(r"```(\w*)\s*")
@@ -153,8 +154,8 @@ def test_public_names_are_documented() -> None:
 # Records: their fields are in tables whose first column is headed "field" or "side-car".
 
 RECORDS: dict[str, tuple[type[Record], ...]] = {
-    "artefact.md": (Manifest, Certificate, SideCar, Signature),
-    "calibration.md": (Calibration,),
+    "reference/artefact.md": (Manifest, Certificate, SideCar, Signature),
+    "how-to/calibration.md": (Calibration,),
 }
 
 
@@ -212,10 +213,10 @@ def options(command: click.Command) -> set[str]:
 
 
 def section(name: str) -> str:
-    """What docs/cli.md says under a verb."""
-    page = (ROOT / "docs" / "cli.md").read_text()
+    """What docs/reference/cli.md says under a verb."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     match = re.search(rf"^## {name}\b.*?(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
-    assert match, f"docs/cli.md has no section {name}"
+    assert match, f"docs/reference/cli.md has no section {name}"
     return match[0]
 
 
@@ -238,13 +239,13 @@ def test_every_option_is_explained_under_its_verb(name: str) -> None:
 
 
 def test_the_options_of_each_verb_are_explained_once() -> None:
-    page = (ROOT / "docs" / "cli.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     for option in ("`--json`", "`-v`, `--verbose`", "`-h`", " --help`", "`posemoe-edge --version`"):
         assert option in page
 
 
 def test_keys_of_the_configuration_that_differ_from_their_options_are_documented() -> None:
-    page = (ROOT / "docs" / "cli.md").read_text()
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
     documented = set(re.findall(r"`(--[a-z-]+)`(?: of `\w+`)? is `(\w+)`", page))
     differing = {
         (param.opts[0], param.name)

@@ -1,1 +1,1 @@
-"""Everything that docs/performance.md measures on a machine with a GPU: ``python benchmarks/gpu``."""
+"""Everything that docs/results/performance.md measures on a machine with a GPU: ``python benchmarks/gpu``."""

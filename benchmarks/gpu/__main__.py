@@ -1,4 +1,4 @@
-"""All measurements of docs/performance.md that need an NVIDIA GPU, in one command.
+"""All measurements of docs/results/performance.md that need an NVIDIA GPU, in one command.
 
     step        posemoe-retention-s frame by frame: each engine that opens here, PyTorch, a window for each frame, and floors
     streams     1 to 1024 people in one launch: the runtime's step_batch, the launch alone, a floor

@@ -74,7 +74,7 @@ def command(
         if repository is not None:
             print_models(out, folder, models)
         if not address.is_loopback:
-            out.warn(f"whoever reaches {address} can use the server: it asks nobody who they are, see docs/triton.md")
+            out.warn(f"whoever reaches {address} can use the server: it asks nobody who they are, see docs/how-to/triton.md")
         out.print(f"starting {triton.what}")
         options = [f"--{option.lstrip('-')}" for option in triton_option]
         code = 0

@@ -52,7 +52,7 @@ time, so that the network without experts, router and decoder is the tables' bas
 
 @dataclass(frozen=True, kw_only=True)
 class PoseMoEConfig(LifterConfig):
-    """A PoseMoE. The defaults follow the paper and, where it gives no detail, our reading; docs/posemoe.md lists both.
+    """A PoseMoE. The defaults follow the paper and, where it gives no detail, our reading; docs/papers/posemoe.md lists both.
 
     Args:
         feed: a feed-forward after each attention of the experts, after each pair over joints and over time, or none.

@@ -24,7 +24,7 @@ DISTANCES = {"h36m17": H36M_DISTANCES, "3dhp17": MPI3DHP_DISTANCES, "bones": BON
 XPOS_SPAN = 512.0  # frames over which xPos scales by zeta
 WIDEST_MATRIX = 16
 """Channels of a head up to which one product turns a state, at a cost that grows with their square. Others turn by pairs."""
-PIECE = 64  # frames of a piece of a long call; docs/performance.md has the measurement
+PIECE = 64  # frames of a piece of a long call; docs/results/performance.md has the measurement
 LONGEST_WHOLE = 128  # frames of a call that is computed whole: its pairs cost less than passing a state from piece to piece
 
 

@@ -50,7 +50,7 @@ COLUMNS = (
     Column("root_held_s", "float64", unknown=np.nan),
     *(Column(f"doubt_{doubt}", "bool") for doubt in DOUBTS),
 )
-"""docs/scale.md says what each one means."""
+"""docs/how-to/scale.md says what each one means."""
 
 
 class PoseTable:

@@ -90,7 +90,7 @@ class Graph(Record):
 
 
 class Manifest(Record):
-    """All that a runtime needs to know about an artefact; ``docs/artefact.md`` describes each field.
+    """All that a runtime needs to know about an artefact; ``docs/reference/artefact.md`` describes each field.
 
     ``view`` says how keypoints are normalised: by the picture's size ("image") or by the camera ("person").
     """

@@ -1,4 +1,4 @@
-"""Migrations: each turns the JSON of one schema into that of the next. ``docs/schema-history.md`` lists what changed."""
+"""Migrations: each turns the JSON of one schema into the next. ``docs/reference/schema-history.md`` lists what changed."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FORM = "udp://HOST:PORT or udp://HOST:PORT?format=binary"
 FORMATS = ("json", "binary")
 
 LAYOUT = struct.Struct("<4sBBHIid2I51f17f17f3f3f3f")
-"""Of a binary datagram: 408 bytes, little-endian, every number at a multiple of its size. See docs/viewers.md."""
+"""Of a binary datagram: 408 bytes, little-endian, every number at a multiple of its size. See docs/how-to/viewers.md."""
 
 MAGIC = b"PMOE"
 GAPS = ("none", "hold", "decay", "reset")

@@ -1,7 +1,7 @@
 """On real people before calibrated cameras, a known camera makes poses better, and puts them where they are.
 
 Pose2Sim's single person before four cameras; the truth, triangulated from all of them, is projected into each in a detector's
-place. The bounds leave room to what was measured, which docs/camera.md tells.
+place. The bounds leave room to what was measured, which docs/how-to/camera.md tells.
 """
 
 from __future__ import annotations
