@@ -283,11 +283,19 @@ def open_blazepose() -> Callable[..., BlazePose]:
 
 
 @pytest.fixture(scope="session")
-def blazepose_networks() -> Path:
-    """The folder with the networks of BlazePose full; the test is skipped where they are absent."""
-    from posemoe_edge.runtime.detectors.models import FOLDER, MODELS
+def fetched_networks() -> Path:
+    """The folder for the networks that `make test` fetched; it may be absent."""
+    from posemoe_edge.runtime.detectors.models import FOLDER
 
-    folder = FETCHED / FOLDER
+    return FETCHED / FOLDER
+
+
+@pytest.fixture(scope="session")
+def blazepose_networks(fetched_networks: Path) -> Path:
+    """The folder with the networks of BlazePose full; the test is skipped where they are absent."""
+    from posemoe_edge.runtime.detectors.models import MODELS
+
+    folder = fetched_networks
     if not all((folder / file.name).is_file() for file in MODELS["blazepose:full"]):
         pytest.skip("no networks of BlazePose: `make test` fetches them")
     return folder

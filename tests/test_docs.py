@@ -1,23 +1,17 @@
-"""The documentation is true: marked code runs; links, paths, names of tests, record fields and options exist.
-
-A block marked ``<!-- run -->`` on the line before its fence runs in an empty folder of its own; long ones are not marked.
-"""
+"""The documentation is true: links, paths, names of tests, record fields and options exist."""
 
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import posemoe_edge
 import pytest
+from pages import ALL_PAGES, PAGES, ROOT, blocks, page_name, prose
 from posemoe_edge.calib.quantize.calibration import Calibration
 from posemoe_edge.edge.cli.main import cli
 from posemoe_edge.runtime.artefact.certificate import Certificate
@@ -26,91 +20,22 @@ from posemoe_edge.runtime.artefact.record import Record
 from posemoe_edge.runtime.artefact.signature import Signature
 from posemoe_edge.runtime.engines.tensorrt.plan import SideCar
 
-ROOT = Path(__file__).parents[1]
-DECISIONS = ROOT / "docs" / "decisions"
-ALL_PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [ROOT / "README.md", *(page for page in ALL_PAGES if page.is_relative_to(ROOT / "docs") and page.parent != DECISIONS)]
 FOLDERS = ("edge", "export", "calib", "runtime", "tests", "examples", "benchmarks", "docs", "scripts", "docker", "deploy")
-MARK = "<!-- run -->"
-FENCE = re.compile(r"```(\w*)\s*")
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 EACH_VERB = {"json", "verbose"}
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page, as written."""
-
-    page: Path
-    line: int
-    language: str
-    marked: bool
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    lines = page.read_text().splitlines()
-    n = 0
-    while n < len(lines):
-        fence = FENCE.fullmatch(lines[n].strip())
-        if fence:
-            indent = len(lines[n]) - len(lines[n].lstrip())
-            end = next(m for m in range(n + 1, len(lines)) if lines[m].strip() == "```")
-            text = "\n".join(line[indent:] for line in lines[n + 1 : end])
-            yield Block(page, n + 1, fence[1], n > 0 and lines[n - 1].strip() == MARK, text + "\n")
-            n = end
-        n += 1
-
-
-def prose(page: Path) -> str:
-    """The page without its fenced blocks."""
-    return re.sub(r"^\s*```.*?^\s*```\s*$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-
-
-RUN = [block for page in PAGES for block in blocks(page) if block.marked]
-
-
-def test_something_runs() -> None:
-    assert {block.language for block in RUN} == {"bash", "python"}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_mark_stands_before_code_that_can_run(page: Path) -> None:
-    marks = sum(line.strip() == MARK for line in page.read_text().splitlines())
-    assert marks == sum(block.marked and block.language in ("bash", "python") for block in blocks(page))
-
-
-@pytest.mark.parametrize("block", RUN, ids=str)
-def test_marked_code_runs(block: Block, tmp_path: Path) -> None:
-    scripts = Path(sys.executable).parent
-    program = [sys.executable, "-"] if block.language == "python" else ["bash", "-euo", "pipefail", "-s"]
-    process = subprocess.run(
-        program,
-        input=block.text,
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, f"{block} ended with {process.returncode}\n{process.stdout}\n{process.stderr}"
-
-
-@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(prose(page)):
         if re.match(r"[a-z]+:", target):  # the web, mail
             continue
         name, _, anchor = target.partition("#")
         linked = (page.parent / name).resolve() if name else page
-        assert linked.exists(), f"{page.name} links to {target}"
-        assert linked.is_relative_to(ROOT), f"{page.name} links out of the repository: {target}"
+        assert linked.exists(), f"{page_name(page)} links to {target}"
+        assert linked.is_relative_to(ROOT), f"{page_name(page)} links out of the repository: {target}"
         if anchor:
-            assert anchor in anchors(linked), f"{page.name} links to {target}"
+            assert anchor in anchors(linked), f"{page_name(page)} links to {target}"
 
 
 def anchors(page: Path) -> set[str]:
@@ -119,14 +44,14 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=page_name)
 def test_paths_exist(page: Path) -> None:
     """Of the repository, in backticks: `runtime/pose/`, `edge/models/*.py`. NAME is a placeholder."""
     paths = re.findall(rf"`(?:python )?((?:{'|'.join(FOLDERS)})/[\w./*-]*)[^`\n]*`", prose(page))
     assert [path for path in paths if "NAME" not in path and not list(ROOT.glob(path.rstrip("/.")))] == []
 
 
-@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=page_name)
 def test_modules_and_public_names_exist(page: Path) -> None:
     """Of imports in code, whether it is marked or not."""
     code = "\n".join(block.text for block in blocks(page) if block.language == "python")
@@ -135,7 +60,7 @@ def test_modules_and_public_names_exist(page: Path) -> None:
             assert not name.startswith("_") and hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_tests_that_are_named_exist(page: Path) -> None:
     existing = {
         name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
@@ -223,7 +148,7 @@ def section(name: str) -> str:
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
-@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=page_name)
 def test_commands_have_the_options_that_pages_show(page: Path) -> None:
     shown = "\n".join(block.text for block in blocks(page) if block.language == "bash").replace("\\\n", " ")
     for name, arguments in re.findall(
