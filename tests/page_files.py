@@ -42,6 +42,7 @@ def write_video(path: Path) -> None:
     if not REAL_CLIP.is_file():
         pytest.skip("no real clip beside the repository")
     av = pytest.importorskip("av")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(REAL_CLIP)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = *VIDEO_SIZE, "yuv420p"

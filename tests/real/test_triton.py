@@ -16,6 +16,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta, timezone
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -23,7 +25,7 @@ from urllib.request import urlopen
 import numpy as np
 import posemoe_edge
 import pytest
-from posemoe_edge.runtime import FrameError, Pose, load
+from posemoe_edge.runtime import FrameError, MissingError, Pose, load
 from posemoe_edge.runtime.address import Address
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.serving import ServingLimits, write_repository
@@ -201,6 +203,53 @@ def test_nobody_gets_another_one_s_state_whatever_happens(start: Start, walker_k
                 second.__exit__(None, None, None)
     assert compared > 0.8 * PEOPLE * FRAMES and worst_mm <= 1000 * TOLERANCE_M
     assert sum(model.resumed for model, _ in clients.values()) >= PEOPLE - len(of_client[0])
+
+
+def write_certificates(folder: Path) -> None:
+    """ca.pem, and the pairs of server.pem with server.key and client.pem with client.key, which it signed for loopback."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    now = datetime.now(timezone.utc)
+    issuer_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    issuer_key = ec.generate_private_key(ec.SECP256R1())
+    for name in ("ca", "server", "client"):
+        key = issuer_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(issuer_name if name == "ca" else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer_name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+            .sign(issuer_key, hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        (folder / f"{name}.key").write_bytes(pem)
+
+
+def test_with_tls_only_clients_with_a_certificate_are_served(start: Start, walker_keypoints: Walk, tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    files = {"server-cert": "server.pem", "server-key": "server.key", "root-cert": "ca.pem"}
+    options = ("--grpc-use-ssl=true", "--grpc-use-ssl-mutual=true")
+    options += tuple(f"--grpc-{option}={tmp_path / file}" for option, file in files.items())
+    walk, own = walker_keypoints(6), load(MODEL).stream()
+    with start(options=options) as server:
+        encrypted = f"grpcs://{server.address}?ca={tmp_path / 'ca.pem'}"
+        with_certificate = f"{encrypted}&cert={tmp_path / 'client.pem'}&key={tmp_path / 'client.key'}"
+        with RemoteModel.connect(with_certificate) as model, model.stream() as stream:
+            for i, frame in enumerate(walk):
+                pose = stream.step(frame, t=i * DT_S)
+                assert apart_mm(pose.xyz_m, own.step(frame, t=i * DT_S)) <= 1000 * TOLERANCE_M
+        for url_of_stranger in (encrypted, f"grpc://{server.address}"):
+            with pytest.raises(MissingError, match=str(server.address)):
+                RemoteModel.connect(url_of_stranger)
 
 
 def test_serve_and_run_in_two_commands(tmp_path: Path) -> None:

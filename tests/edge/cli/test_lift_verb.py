@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_files import write_video
 from posemoe_edge.edge.cli import lift_verb
 from posemoe_edge.runtime.archive import clip_lifter, pose_file
 from posemoe_edge.runtime.archive.clip_lifter import Outcome
@@ -187,3 +188,22 @@ def test_the_result_says_which_clip_it_is_of(lift: Call, archive: Path, workdir:
     with np.load(workdir / "out" / "walk1.npz.poses.npz") as entries:
         record = json.loads(str(entries["record"]))
     assert record["source"] == f"kpts:{archive}/b/walk1.npz" and record["frames"] == 12
+
+
+def test_people_of_a_real_video_have_the_poses_of_a_run(
+    run_cli: Call, workdir: Path, retention_artefact: Path, blazepose_networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through PyAV, BlazePose and the tracker, in two processes: what `run` finds in the same video."""
+    write_video(workdir / "people" / "video.mp4")
+    shutil.copy(workdir / "people" / "video.mp4", workdir / "people" / "again.mp4")
+    monkeypatch.setenv("POSEMOE_EDGE_CACHE", str(blazepose_networks.parent))
+    model = ("--model", retention_artefact, "--json")
+    ran = run_cli("run", "people/video.mp4", "--sink", "jsonl:run.jsonl", *model)
+    lifted = run_cli("lift", "people", "--out", "out", "--workers", 2, *model)
+    assert ran.code == lifted.code == 0 and lifted.json["lifted"] == 2
+    assert lifted.json["poses"] == 2 * ran.json["poses"] > 20
+    events = [json.loads(line) for line in (workdir / "run.jsonl").read_text().splitlines()]
+    expected = [event["xyz_m"] for event in events if event["event"] == "pose"]
+    for name in ("video", "again"):
+        with np.load(workdir / "out" / f"{name}.mp4.poses.npz") as poses:
+            np.testing.assert_array_equal(poses["xyz_m"], np.asarray(expected, np.float32))
