@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -243,7 +243,7 @@ def test_with_tls_only_clients_with_a_certificate_are_served(start: Start, walke
     with start(options=options) as server:
         encrypted = f"grpcs://{server.address}?ca={tmp_path / 'ca.pem'}"
         with_certificate = f"{encrypted}&cert={tmp_path / 'client.pem'}&key={tmp_path / 'client.key'}"
-        with RemoteModel.connect(with_certificate) as model, model.stream() as stream:
+        with closing(RemoteModel.connect(with_certificate)) as model, model.stream() as stream:
             for i, frame in enumerate(walk):
                 pose = stream.step(frame, t=i * DT_S)
                 assert apart_mm(pose.xyz_m, own.step(frame, t=i * DT_S)) <= 1000 * TOLERANCE_M

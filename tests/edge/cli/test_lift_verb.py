@@ -20,6 +20,8 @@ from posemoe_edge.runtime.archive.clip_lifter import Outcome
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
 Call = Callable[..., Any]
+JSON_LINES_M = 0.51e-4
+"""Lines of JSON have 0.1 mm."""
 
 
 @pytest.fixture
@@ -202,8 +204,8 @@ def test_people_of_a_real_video_have_the_poses_of_a_run(
     lifted = run_cli("lift", "people", "--out", "out", "--workers", 2, *model)
     assert ran.code == lifted.code == 0 and lifted.json["lifted"] == 2
     assert lifted.json["poses"] == 2 * ran.json["poses"] > 20
-    events = [json.loads(line) for line in (workdir / "run.jsonl").read_text().splitlines()]
-    expected = [event["xyz_m"] for event in events if event["event"] == "pose"]
+    lines = [json.loads(line) for line in (workdir / "run.jsonl").read_text().splitlines()]
+    expected = [line["xyz_m"] for line in lines if "xyz_m" in line]
     for name in ("video", "again"):
         with np.load(workdir / "out" / f"{name}.mp4.poses.npz") as poses:
-            np.testing.assert_array_equal(poses["xyz_m"], np.asarray(expected, np.float32))
+            np.testing.assert_allclose(poses["xyz_m"], expected, rtol=0, atol=JSON_LINES_M)
