@@ -11,6 +11,7 @@ without a truth, a third gives the time of a frame, all systems in turn in one r
 Run: python benchmarks/real.py [--clips FOLDER] [--truth FILE.npz] [--detector blazepose:heavy ...] [--model ARTEFACT ...]
      [--tracker NAME] [--smooth light strong] [--mediapipe full,heavy] [--mediapipe-python PYTHON] [--frames N] [--no-scenes]
      [--no-times] [--json FILE] [--markdown FILE] [--picture FILE] [--photos]
+     python benchmarks/real.py --gif FILE [--clips FOLDER] [--detector NAME] [--model ARTEFACT]
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from experiment import exit_on_error
 from footage import mediapipe_peer, ours
+from footage.animation import read_shot, write_gif
 from footage.clips import ClipView, get_clips, read_views
 from footage.mediapipe_peer import MediaPipe
 from footage.picture import PictureRow, draw_rows
@@ -60,6 +62,9 @@ def main() -> None:
     views = read_views(folder)
     truth = find_truth(options, folder, views)[: options.frames]  # (T, 17, 3)
     models = {name: load(name) for name in options.model}
+    if options.gif:
+        draw_gif(options, views, truth, models)
+        return
     python = options.mediapipe_python or (mediapipe_peer.make_environment() if options.mediapipe else Path())
     limbs_of: dict[tuple[str, str], list[list[Candidate]]] = {}
     result: dict[str, Any] = {"frames": len(truth), "cameras": [view.name for view in views], "tracker": options.tracker}
@@ -120,11 +125,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path, help="the first table for a page")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--gif", type=Path, help="draw the moving picture of the first detector and model, and measure nothing")
     parser.add_argument("--photos", action="store_true", help="the picture with the photographs")
     options = parser.parse_args()
-    for path in (options.json, options.markdown, options.picture):
+    for path in (options.json, options.markdown, options.picture, options.gif):
         if path is not None and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent}")
+    if options.gif and not options.detector:
+        parser.error("--gif needs a --detector")
     if unknown := set(options.mediapipe) - set(mediapipe_peer.COMPLEXITY):
         parser.error(f"--mediapipe {','.join(unknown)}: some of {','.join(mediapipe_peer.COMPLEXITY)} are expected")
     return options
@@ -201,6 +209,20 @@ def ours_on(view: ClipView, detector: str, model: Model, options: argparse.Names
     """Our frames of one camera, with nothing remembered."""
     opened = open_detector(detector)
     return ours.run_video(model, view.video, opened, tracker=options.tracker, camera=view.camera, frames=options.frames)
+
+
+def draw_gif(options: argparse.Namespace, views: list[ClipView], truth: F64, models: Mapping[str, Model]) -> None:
+    """The cameras one after the other, each with its calibration, as ``posemoe-edge run`` lifts them."""
+    weights, model = next(iter(models.items()))
+    shots = []
+    for view in views:
+        detector = open_detector(options.detector[0])
+        frames = ours.run_video(model, view.video, detector, tracker=options.tracker, camera=view.camera, frames=len(truth))
+        shots.append(read_shot(view, frames, truth))
+        found = [instant for instant in shots[-1].instants if instant is not None]
+        errors = f"{np.mean([one.error_mm for one in found]):.0f} mm" if found else "nobody found"
+        console.print(f"  {view.name}: {len(found)} of {len(truth)} frames, joints {errors} from the truth", style="dim")
+    write_gif(options.gif, shots, detector=options.detector[0], model=Path(weights).name)
 
 
 def picture_rows(

@@ -7,6 +7,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from posemoe_edge.runtime import load
 from posemoe_edge.runtime.detectors import Detection, Region
-from posemoe_edge.runtime.errors import ArtefactError
+from posemoe_edge.runtime.errors import ArtefactError, MissingError
 from posemoe_edge.runtime.events import PoseFrame
-from posemoe_edge.runtime.pose.keypoints import ImageSize
-from posemoe_edge.runtime.pose.skeleton import COCO17
-from posemoe_edge.runtime.pose.types import Pose
+from posemoe_edge.runtime.pose.keypoints import ImageSize, Keypoints
+from posemoe_edge.runtime.pose.skeleton import COCO17, COCO_TO_H36M
+from posemoe_edge.runtime.pose.types import Pose, Root
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 REAL = Path(__file__).parents[2].parent / "shared" / "assets" / "real"
@@ -456,3 +457,63 @@ def test_perfect_keypoints_are_those_of_the_truth() -> None:
     people = list(ours.PerfectKeypoints(points, ImageSize(640, 480)))
     np.testing.assert_allclose(people[2].keypoints[0].xy, points[2], rtol=1e-6)
     assert people[2].t_s == pytest.approx(2 / 60) and (people[0].keypoints[0].score == 1).all()
+
+
+# The moving picture.
+
+
+def test_an_instant_is_in_the_axes_of_the_room_and_says_how_far_off_it_is(clips: Path) -> None:
+    animation = importlib.import_module("footage.animation")
+    view, truth = importlib.import_module("footage.clips").read_views(clips)[1], standing_person()[0]
+    joints_m, aside_m = COCO_TO_H36M["coco_eyes"] @ truth, np.array([0.06, 0, 0])
+    in_camera_m = view.to_camera(joints_m + aside_m).astype(np.float32)
+    hip_m = in_camera_m[0]
+    root = Root(hip_m, np.array([0.02, 0.02, 0.3], np.float32), 0.0, 1.0, "prior")
+    pose = Pose(in_camera_m - hip_m, np.ones(17, np.float32), 0.0, 0.0, 0, "none", person=7, root=root)
+    points = np.concatenate([view.project(truth), np.ones((17, 1))], axis=1)
+    frame = PoseFrame(0.0, {7: pose}, {7: Keypoints.from_coco(points, size=view.camera.size)})
+    (instant,) = animation.read_shot(view, iter([frame]), truth[None]).instants
+    assert instant.error_mm == pytest.approx(0, abs=0.01) and instant.off_mm == pytest.approx(60, abs=0.01)
+    np.testing.assert_allclose(instant.pose_m, instant.truth_m, atol=1e-5)
+    np.testing.assert_allclose(instant.hip_m, joints_m[[1, 4]].mean(axis=0) + aside_m, atol=1e-5)
+    values, vectors = np.linalg.eigh(instant.hip_covariance)  # the camera is at y = 4 m, and least sure along its line of sight
+    assert np.sqrt(values[1]) > 0.25 and abs(vectors[1, 1]) > 0.95
+    moved = animation.read_shot(view, iter([replace(frame, poses={7: replace(pose, root=None)})]), truth[None])
+    assert moved.instants == [None]
+
+
+def test_the_moving_picture_lasts_as_long_as_its_clips_and_shows_each_colour_of_its_key(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    real = importlib.import_module("real")
+    monkeypatch.setattr(
+        sys, "argv", ["real.py", "--gif", str(tmp_path / "r.gif"), "--detector", "trembling", "--tracker", "order"]
+    )
+    options, views = real.parse_options(), real.read_views(clips)[:2]
+    truth = real.find_truth(options, clips, views)
+    detectors = iter([Trembling(view.project(truth)) for view in views])
+    monkeypatch.setattr(real, "open_detector", lambda name: next(detectors))
+    real.draw_gif(options, views, truth, {"frame-retention-s": load()})
+    assert f"cam02: {FRAMES} of {FRAMES} frames, joints " in capsys.readouterr().out
+    with image.open(tmp_path / "r.gif") as gif:
+        assert (gif.n_frames, gif.size, gif.info["loop"]) == (4, (900, 470), 0)  # every fourth of 8 frames, of two cameras
+        lasted_ms, pixels = 0, []
+        for k in range(gif.n_frames):
+            gif.seek(k)
+            lasted_ms += gif.info["duration"]
+            pixels.append(np.asarray(gif.convert("RGB")))
+    assert lasted_ms == pytest.approx(1000 * 2 * FRAMES / 60, abs=10)
+    panels = {"keypoints": slice(0, 240), "pose": slice(260, 580), "floor": slice(600, 900)}
+    for panel, colours in (("keypoints", ("#0072B2", "#D55E00")), ("pose", ("#0072B2", "#8A8A8A")), ("floor", ("#009E73",))):
+        for colour in colours:
+            rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+            assert (pixels[1][75:395, panels[panel]] == rgb).all(axis=-1).any(), f"no {colour} in {panel}"
+    assert (pixels[0] != pixels[1]).any()
+
+
+def test_there_is_no_moving_picture_of_nobody(tmp_path: Path) -> None:
+    animation = importlib.import_module("footage.animation")
+    with pytest.raises(MissingError, match="nobody has a place in the room"):
+        animation.write_gif(tmp_path / "r.gif", [animation.Shot(None, [None, None])], detector="x", model="y")
+    assert not list(tmp_path.iterdir())
