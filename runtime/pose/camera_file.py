@@ -229,7 +229,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     if text.startswith("%YAML:"):  # OpenCV's directive, which is none of YAML
         text = text.partition("\n")[2]
     try:
-        entries = yaml.load(text, Loader=loader)  # a SafeLoader
+        # A SafeLoader. ``ros2 topic echo`` ends a message with ---, behind which there is one more document, or nothing.
+        entries = next(yaml.load_all(text, Loader=loader), None)
     except (yaml.YAMLError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise UsageError(f"{path} is not YAML ({first})", expected=_EXPECTED) from None

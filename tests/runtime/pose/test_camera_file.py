@@ -81,13 +81,14 @@ def test_ros_camera_info(tmp_path: Path) -> None:
     assert camera.gravity is None and camera.world_from_camera is None and camera.height_m is None
 
 
+@pytest.mark.parametrize("end", ["", "---\n", "---\nheight: 1\n---\n"], ids=["alone", "as ros2 topic echo ends it", "several"])
 @pytest.mark.parametrize("keys", ["KD", "kd"])
-def test_ros_messages_of_a_running_camera(tmp_path: Path, keys: str) -> None:
+def test_ros_messages_of_a_running_camera(tmp_path: Path, keys: str, end: str) -> None:
     text = (
         f"height: 720\nwidth: 1280\ndistortion_model: rational_polynomial\n{keys[1]}: [0.4, -0.2, 0, 0, 0, 0.7, -0.1, 0]\n"
         f"{keys[0]}: [912.5, 0.0, 645.25, 0.0, 911.75, 358.5, 0.0, 0.0, 1.0]\nR: [1, 0, 0, 0, 1, 0, 0, 0, 1]\n"
     )
-    camera = read(tmp_path, text)
+    camera = read(tmp_path, text + end)
     assert (camera.intrinsics, camera.size) == FRONT
     assert camera.distortion == Distortion("rational", (0.4, -0.2, 0, 0, 0, 0.7, -0.1))
 
