@@ -7,7 +7,12 @@ command line, which turns the class into an exit code.
 from __future__ import annotations
 
 import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+TORCH_EXTRAS = ("export", "train")
+"""The extras that install PyTorch."""
 
 
 class PoseEdgeError(Exception):
@@ -72,6 +77,21 @@ def missing_folder(folder: Path) -> MissingError:
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingError:
     """The error for a package that is not installed and belongs to an optional extra."""
+    hint = cpu_torch_hint() if extra in TORCH_EXTRAS else None
     return MissingError(
-        f"{purpose} needs the package {package}, which is not installed", run=f'pip install "posemoe-edge[{extra}]"'
+        f"{purpose} needs the package {package}, which is not installed" + (f" ({hint})" if hint else ""),
+        run=f'pip install "posemoe-edge[{extra}]"',
+    )
+
+
+def cpu_torch_hint() -> str | None:
+    """How to install PyTorch without CUDA; None where PyTorch is installed, and where pip would not install CUDA with it.
+
+    PyPI's wheels of PyTorch depend on CUDA's on Linux, on x86-64 as on ARM, and nowhere else.
+    """
+    if sys.platform != "linux" or find_spec("torch"):
+        return None
+    return (
+        "PyPI's torch brings gigabytes of CUDA libraries; without an NVIDIA GPU install its CPU build first: "
+        "pip install torch --index-url https://download.pytorch.org/whl/cpu"
     )

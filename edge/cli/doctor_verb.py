@@ -11,6 +11,7 @@ import click
 
 from ... import __version__
 from ...runtime.engines.tensorrt.plan import EngineName
+from ...runtime.errors import cpu_torch_hint
 from ...runtime.platform.jetson import PlatformInfo, read_platform
 from ...runtime.sources import list_cameras
 from ..environment import EXTRAS, default_artefact_status, extra_versions, gpu_info, tensorrt_status
@@ -73,6 +74,8 @@ def _check_extras(out: Output) -> dict[str, dict[str, Any]]:
         out.print(f"  {'ok     ' if not missing else 'missing'} {name:<8}{extra.purpose:<26}{installed}")
         if missing:
             out.print(f'          no {", ".join(missing)}; run: pip install "posemoe-edge[{name}]"')
+            if "torch" in missing and (hint := cpu_torch_hint()):
+                out.print(f"          {hint}")
     return record
 
 
