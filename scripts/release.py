@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -23,8 +24,9 @@ By hand, in this order:
   1. .ci/run, nox -s py310 py311 py312 py313 minimum, and nox -s audit, with access to pypi.org
   2. Export the default model, compare its graphs with the shipped ones, verify runtime/zoo/frame-retention-s on 3,000 frames
   3. On a GPU: python benchmarks/gpu; put what changed into docs/results/performance.md
-  4. git tag v{version} and push it
-  5. python -m build, and upload dist/
+  4. python scripts/third_party.py --also FOLDER_WITH_RAY --also FOLDER_WITH_PYCUDA, if constraints.txt has changed
+  5. git tag v{version} and push it
+  6. rm -rf dist, python -m build, twine check --strict dist/*, and upload dist/
 """
 
 
@@ -39,20 +41,44 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def changelog_names_the_version() -> str | None:
-    pattern = rf"^## \[{re.escape(version())}\] - \d{{4}}-\d\d-\d\d$"
+def release_date() -> date | None:
+    """Of this version, as the changelog has it; None without one."""
+    pattern = rf"^## \[{re.escape(version())}\] - (\d{{4}}-\d\d-\d\d)$"
     section = re.search(pattern, (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    return None if section else f"CHANGELOG.md: no section [{version()}] with a date"
+    try:
+        return date.fromisoformat(section[1]) if section else None
+    except ValueError:  # the 13th month
+        return None
+
+
+def changelog_names_the_version() -> str | None:
+    return None if release_date() else f"CHANGELOG.md: no section [{version()}] with a date, as 2026-01-31"
+
+
+def citation_lacks(line: str) -> str | None:
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    return None if line in lines else f"CITATION.cff: no line '{line}'"
 
 
 def citation_names_the_version() -> str | None:
-    lines = (ROOT / "CITATION.cff").read_text().splitlines()
-    return None if f"version: {version()}" in lines else f"CITATION.cff: no line 'version: {version()}'"
+    return citation_lacks(f"version: {version()}")
+
+
+def citation_names_the_date() -> str | None:
+    return citation_lacks(f"date-released: {release_date() or 'YYYY-MM-DD'}")
 
 
 def tree_is_clean() -> str | None:
-    status = run("git", "status", "--porcelain").stdout
-    return f"uncommitted changes:\n{status.rstrip()}" if status else None
+    status = run("git", "status", "--porcelain")
+    if status.returncode:
+        return status.stderr.strip()
+    return f"uncommitted changes:\n{status.stdout.rstrip()}" if status.stdout else None
+
+
+def tag_is_free() -> str | None:
+    """A version is released once."""
+    tag = f"v{version()}"
+    return f"there is a tag {tag} already" if run("git", "tag", "--list", tag).stdout else None
 
 
 def repository_is_named() -> str | None:
@@ -66,13 +92,18 @@ def tests_pass(*paths: str) -> str | None:
     return None if process.returncode == 0 else f"{' '.join(paths)} fails:\n{process.stdout[-2000:]}"
 
 
+DOCUMENTATION = ("tests/test_docs.py", "tests/test_code_of_pages.py", "tests/test_examples.py")
+
 CHECKS: dict[str, Callable[[], str | None]] = {
     "the changelog has this version with its date": changelog_names_the_version,
     "CITATION.cff has this version": citation_names_the_version,
+    "CITATION.cff has the same date": citation_names_the_date,
     "the working tree is clean": tree_is_clean,
+    "no tag has this version": tag_is_free,
     "the repository's address is in pyproject.toml": repository_is_named,
-    "the wheel holds the package and nothing else": lambda: tests_pass("tests/test_wheel.py"),
-    "the documentation is true": lambda: tests_pass("tests/test_docs.py", "tests/test_examples.py"),
+    "the wheel and the sdist hold what they should": lambda: tests_pass("tests/test_wheel.py"),
+    "the documentation is true": lambda: tests_pass(*DOCUMENTATION),
+    "third-party software is listed": lambda: tests_pass("tests/test_third_party.py"),
     "nothing deprecated is overdue": lambda: tests_pass("tests/runtime/test_deprecation.py"),
 }
 """What is checked -> a function that returns what is wrong, or None."""
