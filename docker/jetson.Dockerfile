@@ -1,4 +1,4 @@
-# The runtime on a Jetson. BASE: NVIDIA's image for the Jetson's release, with TensorRT and its Python bindings (docs/jetson.md).
+# The runtime on a Jetson. BASE: NVIDIA's image for the Jetson's release, with TensorRT and its Python bindings (docs/how-to/jetson.md).
 #   docker build -f docker/jetson.Dockerfile --build-arg BASE=IMAGE -t posemoe-edge .
 ARG BASE
 FROM ${BASE}

@@ -10,12 +10,12 @@ python=$1 folder=$2
 mkdir -p "$folder"
 missing() { echo "not set up: $1"; }
 
-packages="python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-  gstreamer1.0-plugins-ugly gstreamer1.0-libav chromium"
-if ! dpkg --status $packages > /dev/null 2>&1; then
+packages=(python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav chromium)
+if ! dpkg --status "${packages[@]}" > /dev/null 2>&1; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-    missing "an RTSP server and Chromium, which need root and apt-get: apt-get install $(echo $packages)"
-  elif ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $packages; } \
+    missing "an RTSP server and Chromium, which need root and apt-get: apt-get install ${packages[*]}"
+  elif ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${packages[@]}"; } \
     > "$folder/apt.log" 2>&1; then
     missing "an RTSP server and Chromium: $(tail -n 1 "$folder/apt.log")"
   fi
