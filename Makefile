@@ -9,6 +9,7 @@ DETECTORS := $(VENV)/.cache/detectors
 PYCUDA := $(VENV)/.pycuda
 TYPES := $(VENV)/.types
 REAL := $(abspath $(VENV)/.real)
+RELEASE := $(abspath $(VENV)/.release)
 
 # Where the project's motion capture lies beside the repository, the demo certifies on it; elsewhere on procedural walkers.
 MOTION := $(abspath $(wildcard ../shared/data/cmu_h36m17.npz))
@@ -16,13 +17,13 @@ ifneq ($(MOTION),)
 demo: export POSEMOE_EDGE_DEMO_DATA := $(MOTION)
 endif
 
-.PHONY: demo test test-real lint types bench clean
+.PHONY: demo test test-real test-release lint types bench clean
 
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
 
 test: $(READY) $(BINDINGS) $(DETECTORS) $(PYCUDA)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/real $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/real --ignore tests/release $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 # A real RTSP server, rclpy, pyzeros, a cluster of Ray, Triton and a browser. What cannot be had is said, and its tests are skipped; one at a
 # time, since they keep real time.
@@ -33,9 +34,16 @@ test-real: $(READY)
 	POSEMOE_EDGE_RCLPY_PYTHON=$$ros POSEMOE_EDGE_PYZEROS_PYTHON=$$zeros POSEMOE_EDGE_RAY_PYTHON=$$cluster \
 	POSEMOE_EDGE_TRITON_PYTHON=$$triton $(BIN)/python -m pytest -rs tests/real
 
+# The wheel in clean environments, one for each set of extras that the README names. They are kept, and made anew when pyproject.toml or
+# constraints.txt changes.
+test-release: $(READY) $(DETECTORS)
+	POSEMOE_EDGE_RELEASE=$(RELEASE) $(BIN)/python -m pytest -rs --durations 5 tests/release
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint docker/*.Dockerfile
+	if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run $$(git ls-files '*.sh'); fi # it has no wheel for Linux on ARM
 
 # A link under the package's name shows the repository to mypy as the package that it is: modules, tests and examples in one run.
 # Benchmarks are scripts that import each other by their bare names, so they are checked in a run of their own.
