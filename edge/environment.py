@@ -50,8 +50,10 @@ EXTRAS = {
         (
             ("torch", "torch"),
             ("onnx", "onnx"),
+            ("onnx_ir", "onnx-ir"),
             ("onnxscript", "onnxscript"),
             ("onnxsim", "onnxsim"),
+            ("onnxruntime", "onnxruntime"),
             ("safetensors", "safetensors"),
             ("matplotlib", "matplotlib"),
         ),
