@@ -71,7 +71,7 @@ def _check_extras(out: Output) -> dict[str, dict[str, Any]]:
         missing = [package for package, number in versions.items() if number is None]
         record[name] = {"for": extra.purpose, "packages": versions, "ok": not missing}
         installed = ", ".join(f"{package} {number}" for package, number in versions.items() if number)
-        out.print(f"  {'ok     ' if not missing else 'missing'} {name:<8}{extra.purpose:<26}{installed}")
+        out.print(f"  {'ok     ' if not missing else 'missing'} {name:<8}{extra.purpose:<28}{installed}")
         if missing:
             out.print(f'          no {", ".join(missing)}; run: pip install "posemoe-edge[{name}]"')
             if "torch" in missing and (hint := cpu_torch_hint()):
