@@ -26,7 +26,8 @@ By hand, in this order:
   3. On a GPU: python benchmarks/gpu; put what changed into docs/results/performance.md
   4. python scripts/third_party.py --also FOLDER_WITH_RAY --also FOLDER_WITH_PYCUDA, if constraints.txt has changed
   5. git tag v{version} and push it
-  6. rm -rf dist, python -m build, twine check --strict dist/*, and upload dist/
+  6. rm -rf dist, python -m build, twine check --strict dist/*, and upload dist/. PyPI shows no pictures and follows no
+     links that are relative: in the README that is built, put the repository's address before them
 """
 
 
