@@ -7,7 +7,7 @@
     pose = stream.step(keypoints, t=frame_time_s)
 
 These are the public names of ``posemoe_edge.runtime``, which is imported when the first of them is used, so that
-``import posemoe_edge`` costs next to nothing.
+``import posemoe_edge`` costs next to nothing; and ``posemoe_edge.plotting``, which shows poses in a notebook.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import plotting
     from .runtime import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [  # noqa: F405
     "UsageError",
     "__version__",
     "load",
+    "plotting",
     "read_camera",
 ]
 
@@ -63,6 +65,8 @@ __all__ = [  # noqa: F405
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "plotting":
+        return import_module(".plotting", __name__)
     value = globals()[name] = getattr(import_module(".runtime", __name__), name)
     return value
 

@@ -27,8 +27,16 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         posemoe_edge.lod  # noqa: B018
 
 
-def test_the_root_and_the_runtime_export_the_same_names() -> None:
-    assert set(posemoe_edge.__all__) == {*runtime.__all__, "__version__"}
+def test_the_root_exports_the_names_of_the_runtime_and_the_figures_of_notebooks() -> None:
+    assert set(posemoe_edge.__all__) == {*runtime.__all__, "__version__", "plotting"}
+
+
+def test_figures_are_reached_as_a_module_and_as_an_attribute_and_load_no_drawing_library() -> None:
+    heavy = ["matplotlib", "plotly", "PIL", "cv2", "IPython"]
+    for code in ("import posemoe_edge; m = posemoe_edge.plotting", "import posemoe_edge.plotting as m"):
+        code += f"; import sys; print(m.__name__, callable(m.show), sorted(set({heavy!r}) & set(sys.modules)))"
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        assert process.stdout.strip() == "posemoe_edge.plotting True []"
 
 
 def test_importing_the_package_imports_none_of_its_modules() -> None:
@@ -49,7 +57,7 @@ def test_examples_and_benchmarks_use_no_private_name(path: Path) -> None:
     assert not [name for name in names if "._" in name and not name.startswith("__future__")]
 
 
-@pytest.mark.parametrize("package", ["", ".runtime", *(f".runtime.{name}" for name in EXTENDABLE)])
+@pytest.mark.parametrize("package", ["", ".plotting", ".runtime", *(f".runtime.{name}" for name in EXTENDABLE)])
 def test_a_public_package_lists_its_names(package: str) -> None:
     module = import_module(f"posemoe_edge{package}")
     assert module.__all__ and all(hasattr(module, name) for name in module.__all__)

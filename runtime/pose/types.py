@@ -130,6 +130,12 @@ class Pose:
         """(17,) which joints the model guessed: nobody saw them in the picture, or hardly."""
         return np.asarray(self.score < GUESSED_BELOW, np.bool_)
 
+    def _repr_png_(self) -> bytes | None:
+        """The picture of the pose in a notebook; None, so that its text is shown, where Matplotlib is not installed."""
+        from ..plotting.show import picture_of  # here, since it needs this module
+
+        return picture_of(self) if np.isfinite(self.xyz_m).all() else None
+
     def to_json(self) -> dict[str, Any]:
         """The pose as plain numbers for JSON; positions rounded to 0.1 mm, times to a microsecond."""
         sigma = {} if self.sigma_m is None else {"sigma_m": np.round(self.sigma_m.astype(np.float64), 4).tolist()}
