@@ -11,12 +11,21 @@ import numpy as np
 from ..calib.measure.disturbances import OUTLIER_FRAMES, RECOVERED_MM
 from ..runtime.arrays import F64
 from ..runtime.artefact.certificate import Certificate, Drift, Recovery
-from ..runtime.plotting import Lines, draw_lines
+from ..runtime.plotting import Cell, Lines, Verdict, draw_lines
 
 SMALLEST_MM = 1e-6  # smaller distances are drawn there: a logarithmic axis has no zero
 LONGEST_LEGEND = 30  # characters
 PYTORCH = "PyTorch"
-COLUMNS = ("", "verdict", "mean mm", "p99 mm", "max mm", "per 1,000 frames", "MPJPE mm", "recovers from an outlier in")
+COLUMNS = (
+    "",
+    "verdict",
+    "mean\n(mm)",
+    "p99\n(mm)",
+    "max\n(mm)",
+    "growth in 1,000\nframes (mm)",
+    "MPJPE\n(mm)",
+    "frames until an outlier\nis forgotten (PyTorch)",
+)
 
 
 def draw_certificate(path: Path | BinaryIO, certificate: Certificate) -> None:
@@ -28,7 +37,8 @@ def draw_certificate(path: Path | BinaryIO, certificate: Certificate) -> None:
     draw_lines(
         path,
         plots,
-        heading=f"{certificate.preset}: drift certificate {'PASSED' if certificate.passed else 'FAILED'}",
+        heading=f"{certificate.preset}: drift certificate",
+        verdict=Verdict(certificate.passed),
         note=_note(certificate),
         table=[COLUMNS, *(_row(certificate, name, drift) for name, drift in drifts.items())],
     )
@@ -41,7 +51,7 @@ def _note(certificate: Certificate) -> str:
     return f"distance from {certificate.reference}: {motion.frames:,} frames of {motion.kind.partition(',')[0]} at {rates}"
 
 
-def _row(certificate: Certificate, name: str, drift: Drift) -> tuple[str, ...]:
+def _row(certificate: Certificate, name: str, drift: Drift) -> tuple[Cell, ...]:
     """One graph's row of the table, in the order of ``COLUMNS``."""
     measured, before, after = drift.measured, certificate.reference_accuracy, drift.accuracy
     slope = f"{measured.slope_mm_per_1000:+.1g}"
@@ -50,10 +60,10 @@ def _row(certificate: Certificate, name: str, drift: Drift) -> tuple[str, ...]:
     recovery = "-"
     if certificate.reference_recoveries:
         graph, reference = (_frames_of(_outlier(side)) for side in (drift.recoveries, certificate.reference_recoveries))
-        recovery = f"{graph} frames (PyTorch {reference})"
+        recovery = f"{graph} ({reference})"
     return (
         name,
-        "passed" if drift.passed else "FAILED",
+        Verdict(drift.passed),
         *(f"{value:.2g}" for value in (measured.mean_mm, measured.p99_mm, measured.max_mm)),
         slope,
         f"{before.mpjpe_mm:.2f} → {after.mpjpe_mm:.2f}" if before and after else "-",
@@ -66,11 +76,10 @@ def _drift_over_time(certificate: Certificate, drifts: dict[str, Drift]) -> Line
     return Lines(
         x=(np.arange(points) + 0.5) * certificate.motion.frames / points,
         y={name: _for_log_axis(drift.drift_curve_mm) for name, drift in drifts.items()},
-        title="Drift, each side with its own state",
-        x_label="frame of each stream",
-        y_label="mean of the joints (mm)",
-        limit=certificate.budget.mean_mm,
-        limit_label="budget",
+        title="Distance from PyTorch, each side with its own state",
+        x_label="age of the stream (frames)",
+        y_label="mean over joints (mm)",
+        limits={"budget": certificate.budget.mean_mm},
         log=True,
         key=_legend_fits(drifts),
     )
@@ -83,13 +92,12 @@ def _outlier_recovery(certificate: Certificate, drifts: dict[str, Drift]) -> Lin
     return Lines(
         x=np.arange(points) * frames / points,
         y={name: _for_log_axis(outlier.distance_mm) for name, outlier in outliers.items()},
-        title=f"After {OUTLIER_FRAMES} wrong frames",
-        x_label="frames since the first of them",
-        y_label="from the undisturbed pose (mm)",
-        limit=RECOVERED_MM,
-        limit_label="recovered",
+        title=f"Distance from the undisturbed pose after {OUTLIER_FRAMES} wrong frames",
+        x_label="time since the first of them (frames)",
+        y_label="mean over joints (mm)",
+        limits={"recovered": RECOVERED_MM},
         log=True,
-        dashed=(PYTORCH,),
+        behind=(PYTORCH,),
         key=_legend_fits(drifts),
     )
 

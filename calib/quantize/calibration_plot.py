@@ -13,8 +13,10 @@ def sensitivity_bars(calibration: Calibration) -> Bars:
     ranked = sorted(calibration.layers, key=lambda layer: -(layer.sensitivity_mm or 0.0))[:LAYERS_SHOWN]
     int8 = sum(layer.mixed_precision == "int8" for layer in calibration.layers)
     return Bars(
-        sizes={layer.name: layer.sensitivity_mm or 0.0 for layer in ranked},
-        groups={layer.name: "INT8" if layer.mixed_precision == "int8" else "left in FP16" for layer in ranked},
-        title=f"Drift that each layer alone causes in INT8; {int8} of {len(calibration.layers)} layers are INT8 in the mix",
-        x_label=f"mean drift (mm), the {len(ranked)} most sensitive layers",
+        values={
+            layer.name: {"INT8" if layer.mixed_precision == "int8" else "left in FP16": layer.sensitivity_mm or 0.0}
+            for layer in ranked
+        },
+        title=f"What each layer alone in INT8 does; {int8} of {len(calibration.layers)} are INT8 in the mix",
+        x_label=f"mean drift of the pose, for the {len(ranked)} most sensitive layers (mm)",
     )

@@ -225,9 +225,11 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
 
 
 def _draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    sizes = {
-        f"{_label(row)}, {counted(row['streams'], 'person', 'people')}: {part}": row[f"{part}_ms"]
+    values = {
+        f"{_label(row)}, {counted(row['streams'], 'person', 'people')}": {
+            "median": row["p50_ms"],
+            "99th percentile": row["p99_ms"],
+        }
         for row in rows
-        for part in ("p50", "p99")
     }
-    draw_bars(path, Bars(sizes, {name: name.rpartition(" ")[2] for name in sizes}, title, "milliseconds"))
+    draw_bars(path, Bars(values, title, "time of a step (ms)", numbers=".3g"))

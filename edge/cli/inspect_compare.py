@@ -176,8 +176,7 @@ def _bars(comparison: Comparison, compare: str) -> Bars:
     shown = comparison.effects[:PLOTTED]
     parts = {effect.layer: re.split(r"(?<=\d)\.|\.(?!\d)|/", effect.layer)[0] for effect in shown}
     return Bars(
-        {effect.layer: effect.max_mm for effect in shown},
-        {layer: parts[layer] for layer in sorted(parts, key=lambda layer: parts[layer])},
+        {effect.layer: {parts[effect.layer]: effect.max_mm} for effect in shown},
         f"{compare}: what each layer alone does to the pose of frame {comparison.worst.frame}",
         "the worst joint of the pose (mm)",
     )

@@ -224,18 +224,14 @@ def _tensorboard_writer(folder: Path | None) -> Any:
 def _plot_curve(path: Path, record: dict[str, Any]) -> Path | None:
     """Plot loss and validation error over the updates; None with fewer than two saves, or without matplotlib."""
     from ...runtime.errors import MissingError
-    from ...runtime.plotting import Lines, draw_lines
+    from ...runtime.plotting import draw_lines
+    from ..training.curve_plot import curve_plots
 
     curve = record["curve"]
     if len(curve) < 2:
         return None
-    updates, losses, errors = zip(*curve, strict=True)
-    plots = [Lines(x=updates, y={"loss": losses}, title="training loss", x_label="updates", y_label="m", from_zero=True)]
-    if None not in errors:
-        title = f"validation: {errors[-1]:.1f} mm"
-        plots.append(Lines(x=updates, y={"MPJPE": errors}, title=title, x_label="updates", y_label="mm", from_zero=True))
     try:
-        draw_lines(path, plots)
+        draw_lines(path, curve_plots(curve))
     except MissingError:  # there is no matplotlib; the record contains the numbers
         return None
     return path

@@ -7,7 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .figure import DPI, INK, SERIES, label_axes, new_figure
+from .figure import (
+    DARK_INK,
+    HATCHES,
+    INK,
+    SERIES,
+    SMALL_PT,
+    TEXT_PT,
+    WIDTH_IN,
+    add_key,
+    label_axes,
+    new_figure,
+    plain_number,
+    save,
+)
+
+MOST_LARGE = 16
+"""With more bars than that the names are small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,32 +31,55 @@ class Bars:
     """Sizes side by side, the first at the top.
 
     Args:
-        sizes: name -> length of its bar.
-        groups: name -> its group; each group has a colour.
-        title, x_label: texts.
+        values: name -> series -> length of its bar. Each series has a colour; a name need not have all of them. A series
+            called "" has no place in the key.
+        title, x_label: texts, the label with its unit.
+        numbers: how the length is written beside each bar, e.g. ``.1f``; None for no numbers.
     """
 
-    sizes: Mapping[str, float]
-    groups: Mapping[str, str]
+    values: Mapping[str, Mapping[str, float]]
     title: str
     x_label: str
+    numbers: str | None = None
 
 
 def draw_bars(path: str | Path | BinaryIO, bars: Bars) -> None:
     """Write bars as a PNG, to a path or an open file."""
-    figure = new_figure(9.0, 1.2 + 0.2 * len(bars.sizes))
+    count = sum(map(len, bars.values.values()))
+    height = 0.24 if count <= MOST_LARGE else 0.155  # of a bar, in inches
+    gap = 0.5 * height if any(len(values) > 1 for values in bars.values.values()) else 0.25 * height
+    figure = new_figure(WIDTH_IN, 1.1 + height * count + gap * len(bars.values))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
-    names = list(bars.sizes)
-    groups = list(dict.fromkeys(bars.groups.values()))
-    for i, group in enumerate(groups):
-        members = [name for name in names if bars.groups[name] == group]
-        rows = [len(names) - 1 - names.index(name) for name in members]
-        axes.barh(rows, [bars.sizes[name] for name in members], color=SERIES[i % len(SERIES)], label=group)
-    axes.set_yticks(range(len(names)), names[::-1], fontsize=7, color=INK)
-    axes.tick_params(axis="x", labelsize=8, colors=INK)
-    axes.margins(y=0.01)
-    label_axes(axes, bars.title, bars.x_label)
-    if len(groups) > 1:
-        axes.legend(loc="best", frameon=False, fontsize=9, labelcolor=INK)
-    figure.savefig(path, dpi=DPI, format="png")
+    series = list(dict.fromkeys(name for values in bars.values.values() for name in values))
+    longest = max((length for values in bars.values.values() for length in values.values()), default=0.0)
+    top, ticks = 0.0, []
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # so that the grid does not cross a number
+    for values in bars.values.values():
+        ticks.append(top + height * len(values) / 2)
+        for name, length in values.items():
+            number = series.index(name)
+            axes.barh(
+                [top + height / 2],
+                [length],
+                0.94 * height,
+                color=SERIES[number % len(SERIES)],
+                hatch=HATCHES[number % len(HATCHES)],
+                edgecolor="white",
+                linewidth=0,
+                label=name if name and name not in axes.get_legend_handles_labels()[1] else "_",
+            )
+            if bars.numbers is not None:
+                text = format(length, bars.numbers)
+                axes.text(length + 0.01 * longest, top + height / 2, text, va="center", fontsize=SMALL_PT, color=INK, bbox=box)
+            top += height
+        top += gap
+    label_axes(axes, bars.title, bars.x_label, grid="x")
+    axes.set_yticks(ticks, list(bars.values), fontsize=TEXT_PT if count <= MOST_LARGE else 7.0, color=DARK_INK)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(top, -gap)
+    axes.margins(x=0.1 if bars.numbers else 0.02)
+    axes.xaxis.set_major_formatter(lambda value, place: plain_number(value))
+    if len(series) > 1:
+        add_key(axes, 0.7 * WIDTH_IN)
+    save(figure, path)

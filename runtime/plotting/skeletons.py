@@ -12,10 +12,27 @@ from numpy.typing import NDArray
 from ..arrays import F64
 from ..errors import FrameError
 from ..pose.skeleton import H36M17, Skeleton
-from .figure import DARK_INK, DPI, GUESSED, INK, LEFT, RIGHT, TORSO, TRUTH, add_colour_key, new_figure
+from .figure import (
+    DARK_INK,
+    GRID,
+    GUESSED,
+    HEADING_PT,
+    INK,
+    LEFT,
+    RIGHT,
+    TEXT_PT,
+    TORSO,
+    TRUTH,
+    WIDTH_IN,
+    add_colour_key,
+    new_figure,
+    save,
+)
 from .lines import Lines, draw_on_axes
 
 _DOWN_DEG = 12.0  # how far the viewer looks down
+_HIGHEST_ROW_IN = 2.8  # of the row of skeletons
+_PLOT_IN = 2.55  # the height of a plot below them, with its labels and its key
 BALL = "#8E7CC3"
 
 
@@ -65,14 +82,16 @@ def draw_skeletons(
     everything = viewed if viewed_truth is None else np.concatenate([viewed, viewed_truth])
     low, high = everything[..., :2].min((0, 1)), everything[..., :2].max((0, 1))
     low, high = low - 0.06, high + 0.06  # room for the joints' dots, in metres
-    panels, inches_per_m = len(poses_m), 2.8 / (high[1] - low[1])  # the row is 2.8 inches high
-    width_in = max(7.5, 0.6 + panels * (high[0] - low[0]) * inches_per_m)
-    top_in = 1.05 if heading else 0.75  # heading, colour key and titles
-    height_in = top_in + 2.95 + 2.7 * len(lines)
+    panels, width_in = len(poses_m), WIDTH_IN
+    size = high - low
+    inches_per_m = min(_HIGHEST_ROW_IN / size[1], 0.96 * width_in / panels / size[0])
+    row_in = size[1] * inches_per_m
+    top_in = 0.98 if heading else 0.68  # heading, colour key and titles
+    height_in = top_in + row_in + 0.12 + _PLOT_IN * len(lines)
     centre, half = (low[0] + high[0]) / 2, 0.48 * width_in / panels / inches_per_m
     figure = new_figure(width_in, height_in)
     for i in range(panels):
-        axes = figure.add_axes((0.02 + 0.96 * i / panels, 1 - (top_in + 2.8) / height_in, 0.96 / panels, 2.8 / height_in))
+        axes = figure.add_axes((0.02 + 0.96 * i / panels, 1 - (top_in + row_in) / height_in, 0.96 / panels, row_in / height_in))
         axes.set_xlim(centre - half, centre + half)
         axes.set_ylim(low[1], high[1])
         axes.set_axis_off()
@@ -83,17 +102,19 @@ def draw_skeletons(
             _draw_skeleton(axes, viewed_truth[i], skeleton, colour=TRUTH, guessed=np.zeros_like(unseen[i]))
         _draw_skeleton(axes, viewed[i], skeleton, colour=None, guessed=unseen[i])
         if titles is not None:
-            axes.set_title(titles[i], fontsize=10, color=INK, pad=6)
+            axes.set_title(titles[i], fontsize=TEXT_PT, color=INK, pad=4)
     colours = {"left": LEFT, "right": RIGHT, "torso": TORSO} | ({} if truth_m is None else {"ground truth": TRUTH})
     colours |= {"guessed": GUESSED} if unseen.any() else {}
     colours |= {} if sigma_m is None else {"standard deviation": BALL}
-    add_colour_key(figure, colours, x=0.25 / width_in, y=1 - (top_in - 0.7) / height_in)
+    add_colour_key(figure, colours, x=0.14 / width_in, y=1 - (top_in - 0.58) / height_in)
     if heading:
-        figure.text(0.25 / width_in, 1 - 0.15 / height_in, heading, fontsize=12, weight="bold", va="top", color=DARK_INK)
+        figure.text(
+            0.14 / width_in, 1 - 0.12 / height_in, heading, fontsize=HEADING_PT, weight="bold", va="top", color=DARK_INK
+        )
     for i, plot in enumerate(lines):
-        bottom_in = 0.6 + 2.7 * (len(lines) - 1 - i)
-        draw_on_axes(figure.add_axes((0.75 / width_in, bottom_in / height_in, 1 - 1.0 / width_in, 1.65 / height_in)), plot)
-    figure.savefig(path, dpi=DPI, format=file_format)
+        bottom_in = 0.55 + _PLOT_IN * (len(lines) - 1 - i)
+        draw_on_axes(figure.add_axes((0.7 / width_in, bottom_in / height_in, 1 - 0.9 / width_in, 1.45 / height_in)), plot)
+    save(figure, path, file_format=file_format)
 
 
 def _viewed(points: F64, turn_deg: float) -> F64:
@@ -136,7 +157,15 @@ def _draw_balls(axes: Any, viewed: F64, sigma_m: F64) -> None:
     """Draw a translucent ball around each joint, (J, 3) as viewed, with its standard deviation as radius."""
     angle = np.linspace(0, 2 * np.pi, 33)
     for (x, y, _), radius in zip(viewed, sigma_m, strict=True):
-        axes.fill(x + radius * np.cos(angle), y + radius * np.sin(angle), color=BALL, alpha=0.22, linewidth=0, zorder=0.5)
+        axes.fill(
+            x + radius * np.cos(angle),
+            y + radius * np.sin(angle),
+            color=BALL,
+            alpha=0.22,
+            linewidth=0,
+            zorder=0.5,
+            clip_on=False,
+        )
 
 
 def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:
@@ -145,4 +174,4 @@ def _draw_ground(axes: Any, height: float, turn_deg: float) -> None:
     for offset in span:
         for ends in ([[offset, -0.5], [offset, 0.5]], [[-0.5, offset], [0.5, offset]]):
             flat = np.array([[x, -height, z] for x, z in ends])  # in camera axes, where y is down
-            axes.plot(*_viewed(flat, turn_deg)[:, :2].T, color="#E6E6E6", linewidth=0.7, zorder=0)
+            axes.plot(*_viewed(flat, turn_deg)[:, :2].T, color=GRID, linewidth=0.7, zorder=0)

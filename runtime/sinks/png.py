@@ -121,8 +121,8 @@ class PngSink(BaseSink):
 def _error_lines(samples: list[_Sample]) -> Lines:
     """MPJPE of each sample, with both hips moved to the origin as in every report."""
     error_mm = [np.nan if s.truth_m is None else 1000 * mpjpe(s.xyz_m[None], s.truth_m[None], root="align") for s in samples]
-    title = f"Distance from the ground truth, mean of 17 joints: {np.nanmean(error_mm):.1f} mm (MPJPE)"
-    return Lines(x=[sample.t_s for sample in samples], y={"MPJPE": error_mm}, title=title, y_label="mm", from_zero=True)
+    title = f"Distance from the ground truth, mean of 17 joints: {np.nanmean(error_mm):.1f} mm"
+    return Lines(x=[sample.t_s for sample in samples], y={"MPJPE": error_mm}, title=title, y_label="MPJPE (mm)", from_zero=True)
 
 
 def _height_lines(samples: list[_Sample]) -> Lines:
@@ -131,4 +131,4 @@ def _height_lines(samples: list[_Sample]) -> Lines:
         name.replace("_", " "): [-float(sample.xyz_m[H36M17.joints.index(name), 1]) for sample in samples]
         for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
     }
-    return Lines(x=[sample.t_s for sample in samples], y=y, title="Height above the hip", y_label="m")
+    return Lines(x=[sample.t_s for sample in samples], y=y, title="Height above the hip", y_label="height (m)")

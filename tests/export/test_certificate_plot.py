@@ -20,7 +20,7 @@ from posemoe_edge.runtime.artefact.certificate import (
     SlopeInterval,
     StreamInfo,
 )
-from posemoe_edge.runtime.plotting import Lines
+from posemoe_edge.runtime.plotting import Cell, Lines, Verdict
 
 PNG = b"\x89PNG\r\n"
 CPU, GPU = "onnxruntime-cpu", "tensorrt 11.4 sm87"
@@ -115,8 +115,9 @@ class DrawnPlot:
 
     lines: list[Lines] = field(default_factory=list)
     heading: str = ""
+    verdict: Verdict | None = None
     note: str = ""
-    table: list[tuple[str, ...]] = field(default_factory=list)
+    table: list[tuple[Cell, ...]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -124,8 +125,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> DrawnPlot:
     """The next plot's arguments; nothing is drawn."""
     plot = DrawnPlot()
 
-    def record(path: Path, lines: list[Lines], *, heading: str, note: str, table: list[tuple[str, ...]]) -> None:
-        plot.lines, plot.heading, plot.note, plot.table = lines, heading, note, table
+    def record(
+        path: Path, lines: list[Lines], *, heading: str, verdict: Verdict, note: str, table: list[tuple[Cell, ...]]
+    ) -> None:
+        plot.lines, plot.heading, plot.verdict, plot.note, plot.table = lines, heading, verdict, note, table
 
     monkeypatch.setattr(certificate_plot, "draw_lines", record)
     return plot
@@ -133,17 +136,18 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> DrawnPlot:
 
 def test_the_table_has_every_figure_of_every_graph(drawn: DrawnPlot) -> None:
     draw_certificate(Path("nowhere.png"), COMPLETE)
-    assert drawn.heading == "posemoe-retention-s: drift certificate FAILED"
+    assert drawn.heading == "posemoe-retention-s: drift certificate" and drawn.verdict == Verdict(False)
     assert "3,000 frames" in drawn.note and "12.5 Hz" in drawn.note
     columns, *rows = drawn.table
-    table = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+    names = [str(column).replace("\n", " ") for column in columns]
+    table = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
     assert list(table) == list(SIZES)
-    assert table["fp16"]["verdict"] == "passed" and table["int8"]["verdict"] == "FAILED"
-    assert [table["fp16"][name] for name in ("mean mm", "p99 mm", "max mm")] == ["0.2", "0.6", "1.8"]
-    assert table["fp16"]["per 1,000 frames"] == "+0.002 ± 0.006"
-    assert table["fp16"]["MPJPE mm"] == "79.00 → 79.02"
-    assert table["fp16"]["recovers from an outlier in"] == "70 frames (PyTorch 70)"
-    assert table["int8"]["recovers from an outlier in"] == "> 497 frames (PyTorch 70)"
+    assert table["fp16"]["verdict"] == Verdict(True) and table["int8"]["verdict"] == Verdict(False)
+    assert [table["fp16"][name] for name in ("mean (mm)", "p99 (mm)", "max (mm)")] == ["0.2", "0.6", "1.8"]
+    assert table["fp16"]["growth in 1,000 frames (mm)"] == "+0.002 ± 0.006"
+    assert table["fp16"]["MPJPE (mm)"] == "79.00 → 79.02"
+    assert table["fp16"]["frames until an outlier is forgotten (PyTorch)"] == "70 (70)"
+    assert table["int8"]["frames until an outlier is forgotten (PyTorch)"] == "> 497 (70)"
 
 
 def test_the_lines_are_the_drift_and_the_recovery_from_an_outlier(drawn: DrawnPlot) -> None:
@@ -151,7 +155,7 @@ def test_the_lines_are_the_drift_and_the_recovery_from_an_outlier(drawn: DrawnPl
     drift_lines, outlier = drawn.lines
     assert drift_lines.log and outlier.log
     assert list(drift_lines.y) == [f"fp16 {CPU}", f"fp16 {GPU}"] and list(outlier.y) == [*drift_lines.y, "PyTorch"]
-    assert drift_lines.limit == 1 and outlier.limit == 1
+    assert drift_lines.limits == {"budget": 1} and outlier.limits == {"recovered": 1}
     x = np.asarray(drift_lines.x)
     assert 0 < x[0] < x[-1] < 3000 and np.asarray(outlier.x)[0] == 0
     distance_mm = np.array(ENGINES.reference_recoveries[0].distance_mm)

@@ -178,7 +178,7 @@ def test_skeletons_of_any_number_are_drawn_without_a_warning(
 ) -> None:
     pytest.importorskip("matplotlib")
     points = np.stack([frame.keypoints[0].normalised() for frame in FRAMES[:n]])
-    plot = Lines(x=np.arange(5), y={"a": np.arange(5), "b": [1, 2, np.nan, 0, 1]}, title="t", limit=3)
+    plot = Lines(x=np.arange(5), y={"a": np.arange(5), "b": [1, 2, np.nan, 0, 1]}, title="t", limits={"limit": 3})
     draw_skeletons(
         tmp_path / "a.png",
         poses=points,
