@@ -52,7 +52,8 @@ class Lines:
         from_zero: the y axis begins at 0: for distances, whose size matters.
         log: the y axis is logarithmic: for values that differ by powers of ten.
         y_range: the ends of the y axis; None to choose them.
-        measured: each value is a measurement, and gets a marker.
+        measured: each value is a measurement, and gets a marker. No line leads to one that has no neighbour.
+        joined: lines join measurements that are neighbours.
         behind: names of curves that are drawn behind the others, grey and dashed, for comparison.
         like: name of a curve -> the curve whose colour and marker it has; it is dashed, with hollow markers.
         x_ticks: place -> text of the x axis's ticks; None to choose them.
@@ -71,6 +72,7 @@ class Lines:
     log: bool = False
     y_range: tuple[float, float] | None = None
     measured: bool = False
+    joined: bool = True
     behind: Sequence[str] = ()
     like: Mapping[str, str] = field(default_factory=dict)
     x_ticks: Mapping[float, str] | None = None
@@ -144,7 +146,7 @@ def draw_on_axes(axes: Any, plot: Lines, *, width_in: float | None = WIDTH_IN - 
             style |= {"linestyle": (0, (4, 1.5))}
             style |= {"markerfacecolor": "white", "markeredgecolor": style["color"]} if plot.measured else {}
         known = np.isfinite(np.asarray(y, np.float64))
-        if not (known[1:] & known[:-1]).any():  # single points, which no line joins
+        if plot.measured and name not in plot.behind and not (plot.joined and (known[1:] & known[:-1]).any()):
             style |= {"linestyle": "none"}
         label = name if plot.key or name in plot.behind else "_"  # Matplotlib leaves "_" out of the key
         axes.plot(x, np.asarray(y, np.float64), label=label, clip_on=not plot.measured, **style)

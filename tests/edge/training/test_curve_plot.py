@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from posemoe_edge.edge.training.curve_plot import curve_plots
 
-CURVE = [[100, None, 300.0], [200, 0.4, 80.0], [300, 0.2, 70.0], [400, 0.1, 72.0]]
+CURVE: list[list[float | None]] = [[100, None, 300.0], [200, 0.4, 80.0], [300, 0.2, 70.0], [400, 0.1, 72.0]]
 
 
 def test_the_best_validation_error_is_marked() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from posemoe_edge.runtime.plotting import LEFT, RIGHT, Lines, Verdict
+from posemoe_edge.runtime.plotting import LEFT, RIGHT, Cell, Lines, Verdict
 from posemoe_edge.runtime.plotting.figure import (
     BAD,
     DASHES,
@@ -116,11 +116,16 @@ def test_a_key_of_several_columns_is_read_row_by_row() -> None:
     assert second.x0 > first.x0 and second.y0 == first.y0 and third.y0 < first.y0
 
 
-def test_single_points_are_not_joined_by_a_line() -> None:
+@pytest.mark.parametrize(("joined", "line"), [(True, "-"), (False, "None")])
+def test_only_measurements_that_are_neighbours_are_joined_by_a_line(joined: bool, line: str) -> None:
     nan = np.nan
     y = {"points": [1, nan, 2], "one": [nan, nan, 3], "line": [1, 2, nan]}
-    styles = {line.get_label(): line.get_linestyle() for line in drawn(Lines(x=[0, 1, 2], y=y, title="t", measured=True)).lines}
-    assert styles == {"points": "None", "one": "None", "line": "-"}
+    plot = Lines(x=[0, 1, 2], y=y, title="t", measured=True, joined=joined)
+    assert {curve.get_label(): curve.get_linestyle() for curve in drawn(plot).lines} == {
+        "points": "None",
+        "one": "None",
+        "line": line,
+    }
 
 
 def test_a_curve_that_is_like_another_has_its_colour_and_another_dash() -> None:
@@ -151,7 +156,9 @@ def test_the_best_point_is_a_star_that_the_key_names() -> None:
 def test_columns_of_a_table_do_not_overlap_and_fit(engine: str) -> None:
     figure = new_figure(WIDTH_IN, 3.0)
     columns = ["", "verdict", "mean\n(mm)", "growth in 1,000\nframes (mm)", "frames until an outlier\nis forgotten (PyTorch)"]
-    rows = [[name + engine, Verdict(name == "fp32"), "0.00011", "+5e-06 ± 3e-06", "> 497 (92)"] for name in ("fp32", "int8")]
+    rows: list[list[Cell]] = [
+        [name + engine, Verdict(name == "fp32"), "0.00011", "+5e-06 ± 3e-06", "> 497 (92)"] for name in ("fp32", "int8")
+    ]
     draw_table(figure, [columns, *rows], top_in=0.2)
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in figure.texts]
     assert max(box.x1 for box in boxes) <= figure.bbox.x1
