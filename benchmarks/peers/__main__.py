@@ -82,7 +82,7 @@ def main() -> None:
             print(f"\n{name}\n{format_table(content['rows'])}")
             print("".join(f"Note: {note}\n" for note in content["notes"]), end="")
     if options.plot:
-        draw(options.plot, rows, title="One new frame of one person, on one processor thread")
+        draw(options.plot, rows)
 
 
 def parse_arguments() -> argparse.Namespace:
