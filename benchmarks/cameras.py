@@ -33,6 +33,12 @@ SWEEPS: dict[str, tuple[float, ...]] = {
     "roll_deg": (0.0, 15.0, 30.0),
     "distance_m": (1.5, 2.5, 4.25, 7.0, 10.0),
 }
+LABELS = {
+    "focal": "focal length (widths of the picture)",
+    "pitch_deg": "pitch, downwards (degrees)",
+    "roll_deg": "roll (degrees)",
+    "distance_m": "distance of the person (m)",
+}
 SIDES = 4
 
 
@@ -102,10 +108,11 @@ def plots(rows: Sequence[Row]) -> list[Lines]:
                 for name in names
                 for known in (True, False)
             },
-            title="exact keypoints",
-            x_label=swept.replace("_", " "),
+            title="Exact keypoints",
+            x_label=LABELS[swept],
             y_label="MPJPE (mm)",
             from_zero=True,
+            measured=True,
         )
         for swept in SWEEPS
     ]

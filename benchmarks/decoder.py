@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from experiment import (
-    Bars,
     Row,
     exact_and_noisy,
     exit_on_error,
@@ -40,6 +39,7 @@ from posemoe_edge.edge.training.inflate import start_from
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
 from posemoe_edge.runtime.errors import UsageError
+from posemoe_edge.runtime.plotting import Bars
 
 ABLATION_NAMES = {
     "encoder-alone": "VI encoder alone",
@@ -128,9 +128,10 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
 def plot(rows: Sequence[Row]) -> Bars:
     values: dict[str, dict[str, float]] = {}
     for row in rows:
-        label = f"{row['weights']}\n{row['params'] / 1e6:.2f} M, {row['macs_per_frame'] / 1e6:.0f} M products"
-        values.setdefault(label, {})[row["input"]] = row["mpjpe_mm"]
-    return Bars(values, title="PoseMoE that streams, with its decoder and without", x_label="MPJPE (mm)")
+        name = f"without {row['weights'].removeprefix('no-')}" if row["weights"].startswith("no-") else row["weights"]
+        label = f"{name}\n{row['params'] / 1e6:.2f} M weights,\n{row['macs_per_frame'] / 1e6:.1f} M MACs a frame"
+        values.setdefault(label, {})[f"{row['input']} keypoints"] = row["mpjpe_mm"]
+    return Bars(values, title="A streaming PoseMoE with parts of its decoder and without", x_label="MPJPE (mm)", numbers=".1f")
 
 
 def decoder_parser() -> argparse.ArgumentParser:

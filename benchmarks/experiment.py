@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.artefact.certificate import REFERENCE
 from posemoe_edge.runtime.artefact.locate import DEFAULT_MODEL, ZOO
 from posemoe_edge.runtime.errors import PoseEdgeError, UsageError
-from posemoe_edge.runtime.plotting import LEFT, RIGHT, TRUTH, Lines, check_available, draw_lines
+from posemoe_edge.runtime.plotting import Bars, Lines, check_available, draw_bars, draw_lines
 
 Row = dict[str, Any]
 
@@ -155,29 +154,17 @@ def run_on_exact_keypoints(
     doc: str | None,
     measure: Callable[[Mapping[str, Lifter], Sequence[PoseSequence]], list[Row]],
     plots: Callable[[Sequence[Row]], Sequence[Lines]],
+    *,
+    columns: int,
 ) -> None:
-    """The main function of a benchmark that degrades exact keypoints."""
+    """The main function of a benchmark that degrades exact keypoints; its plots stand in so many columns."""
     options = parse_options(option_parser(doc))
     clips = selected_clips(options)
     rows = measure(load_lifters(options), evaluation_sequences(clips, noisy=False))
-    write_result(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, plots(rows))
+    write_result(options, {"clips": len(clips), "frames": sum(map(len, clips)), "rows": rows}, plots(rows), columns=columns)
 
 
 # Results.
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A bar chart: numbers by name.
-
-    Args:
-        values: name -> series -> number.
-        title, x_label: the label with its unit.
-    """
-
-    values: Mapping[str, Mapping[str, float]]
-    title: str
-    x_label: str
 
 
 def format_table(rows: Sequence[Row]) -> str:
@@ -194,16 +181,18 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def write_result(options: argparse.Namespace, result: dict[str, Any], plot: Sequence[Lines] | Bars) -> None:
+def write_result(
+    options: argparse.Namespace, result: dict[str, Any], plot: Sequence[Lines] | Bars, *, columns: int = 1
+) -> None:
     """Write the JSON and the plot that the options name, and print the result's rows and notes."""
     result = {"data": options.data.name, "split": options.split, "every": options.every, **result}
     if options.json:
         options.json.write_text(json.dumps(result, indent=1, allow_nan=False))
     if options.plot:
         if isinstance(plot, Bars):
-            _draw_bars(options.plot, plot)
+            draw_bars(options.plot, plot)
         else:
-            draw_lines(options.plot, plot)
+            draw_lines(options.plot, plot, columns=columns)
     print(format_table(result["rows"]))
     for note in result.get("notes", []):
         print(f"Note: {note}")
@@ -222,32 +211,3 @@ def _cell(value: object, digits: int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _draw_bars(path: Path, bars: Bars) -> None:
-    """Horizontal bars, grouped by name."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    series = list(dict.fromkeys(name for values in bars.values.values() for name in values))
-    figure = Figure(figsize=(9.0, 1.2 + 0.3 * len(series) * len(bars.values)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    positions, height = np.arange(len(bars.values)), 0.8 / len(series)
-    for i, name in enumerate(series):
-        lengths = [values.get(name, np.nan) for values in bars.values.values()]
-        colour = (LEFT, RIGHT, TRUTH)[i % 3]
-        container = axes.barh(
-            positions + (i - (len(series) - 1) / 2) * height, lengths, 0.92 * height, label=name, color=colour
-        )
-        axes.bar_label(container, fmt="%.1f", padding=3, fontsize=8)
-    axes.set_yticks(positions, list(bars.values), fontsize=9)
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_title(bars.title, fontsize=10, loc="left")
-    axes.set_xlabel(bars.x_label, fontsize=9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    if len(series) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=8, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=130)

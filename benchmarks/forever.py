@@ -118,6 +118,25 @@ def measure(frames: int) -> dict[str, Any]:
     return {"dim": DIM, "heads": HEADS, "chunk": CHUNK, "torch": torch.__version__, "threads": 1, "ages": rows}
 
 
+def plot(result: dict[str, Any]) -> Lines:
+    """The time of a chunk over the age of the stream; the ages at which the published form gives no numbers are shaded."""
+    ages = result["ages"]
+    broken = [row["frame"] for row in ages if not np.isfinite(float(row["published_error"]))]
+    return Lines(
+        x=[row["frame"] for row in ages],
+        y={
+            "positions within the chunk (ours)": [row["ours_ms"] for row in ages],
+            "positions in the stream (published)": [row["published_ms"] for row in ages],
+        },
+        spans={"published: not a number": (broken[0], broken[-1])} if broken else {},
+        title="One retention layer on a chunk of 27 frames",
+        x_label="age of the stream (frames)",
+        y_label="time of the chunk (ms)",
+        from_zero=True,
+        measured=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--frames", type=int, default=50_000)
@@ -128,25 +147,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(result, indent=1).replace("NaN", '"nan"'))
     if options.plot:
-        ages = result["ages"]
-        x = np.array([row["frame"] for row in ages])
-        finite = np.array([np.isfinite(row["published_error"]) for row in ages])
-        published_ms = np.array([row["published_ms"] for row in ages])
-        nan_from = int(x[~finite][0]) if not finite.all() else None
-        draw_lines(
-            options.plot,
-            Lines(
-                x=x,
-                y={
-                    "local positions (here)": np.array([row["ours_ms"] for row in ages]),
-                    "absolute positions (published)": published_ms,
-                },
-                title="a chunk of 27 frames, one layer",
-                x_label="age of the stream (frames)" + (f"; absolute positions are NaN at {nan_from:,}" if nan_from else ""),
-                y_label="milliseconds",
-                from_zero=True,
-            ),
-        )
+        draw_lines(options.plot, plot(result))
 
 
 if __name__ == "__main__":

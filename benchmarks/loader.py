@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiment import Bars, Row, exit_on_error, option_parser, parse_options, selected_clips, write_result
+from experiment import Row, exit_on_error, option_parser, parse_options, selected_clips, write_result
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.presets import Preset, find_preset
 from posemoe_edge.edge.scenes.motion_bank import MotionBank
 from posemoe_edge.edge.scenes.scenes import SceneBatch, Scenes
 from posemoe_edge.edge.training.recipe import Recipe, TrainingProgress
 from posemoe_edge.edge.training.train import train
+from posemoe_edge.runtime.plotting import Bars
 
 SIZES = ((486, 1), (54, 9), (18, 27), (6, 81))
 """(rows, frames) of a batch, 486 frames each"""
@@ -79,6 +80,15 @@ def measure(preset: Preset, clips: Sequence[Clip], *, updates: int, played: int)
     }
 
 
+def plot(result: dict[str, Any]) -> Bars:
+    values: dict[str, dict[str, float]] = {}
+    for row in result["rows"]:
+        label = f"{row['rows']} × {row['frames']} frame{'s' if row['frames'] > 1 else ''}"
+        values.setdefault(label, {})[row["loader"]] = row["over_training"]
+    title = f"Frames made, beside a training that uses {result['training_frames_per_second']:.0f} of them a second"
+    return Bars(values, title=title, x_label="speed of the loader (times that of the training)", numbers=".0f")
+
+
 def main() -> None:
     parser = option_parser(__doc__, split="train", weights=False)
     parser.add_argument("--preset", default="posemoe-retention-s", help="what is trained meanwhile")
@@ -88,9 +98,7 @@ def main() -> None:
     clips = selected_clips(options)
     result = measure(find_preset(options.preset), clips, updates=options.updates, played=options.played)
     pace = f"{result['preset']} learns from {result['training_frames_per_second']} frames/s here ({result['device']})"
-    values = {f"{row['loader']} {row['rows']} x {row['frames']}": {"": row["over_training"]} for row in result["rows"]}
-    bars = Bars(values, title="loaders beside a training", x_label=f"times as fast as the training: {pace}")
-    write_result(options, {"clips": len(clips), "notes": [pace], **result}, bars)
+    write_result(options, {"clips": len(clips), "notes": [pace], **result}, plot(result))
 
 
 if __name__ == "__main__":

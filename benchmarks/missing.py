@@ -111,10 +111,12 @@ def plots(rows: Sequence[Row]) -> list[Lines]:
                 ]
                 for encoding in ENCODINGS
             },
-            title=name,
-            x_label=f"missing {what} (%)",
+            title=f"{name}: {what} missing",
+            x_label=f"share of missing {what} (%)",
+            x_ticks={100 * share: f"{100 * share:g}" for share in SHARES},
             y_label="MPJPE (mm)",
-            from_zero=True,
+            log=True,
+            measured=True,
         )
         for name in dict.fromkeys(row["weights"] for row in rows)
         for what in ("joints", "frames")
@@ -122,4 +124,4 @@ def plots(rows: Sequence[Row]) -> list[Lines]:
 
 
 if __name__ == "__main__":
-    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots))
+    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots, columns=2))

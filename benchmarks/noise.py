@@ -26,7 +26,8 @@ from posemoe_edge.runtime.plotting import Lines
 
 SIGMAS_PX = (0, 2, 5, 10, 15, 20)
 PX = 2 / 1000  # normalised: x runs from -1 to 1 over 1000 px
-PARTS = {"mpjpe": "MPJPE", "xy": "error along the picture", "z": "error in depth"}
+PARTS = {"mpjpe": "MPJPE", "xy": "x and y", "z": "depth"}
+"""Part of the error -> its name."""
 
 
 def add_noise(sequence: PoseSequence, sigma_px: float) -> PoseSequence:
@@ -69,13 +70,15 @@ def plots(rows: Sequence[Row]) -> list[Lines]:
             x=SIGMAS_PX,
             y={name: [row[f"{part}_mm"] for row in rows if row["weights"] == name] for name in names},
             title=title,
-            x_label="sigma (px of 1000)",
-            y_label="mm",
+            x_label="noise (px of 1,000)",
+            x_ticks={float(sigma_px): str(sigma_px) for sigma_px in SIGMAS_PX if sigma_px % 5 == 0},
+            y_label="error (mm)",
             from_zero=True,
+            measured=True,
         )
         for part, title in PARTS.items()
     ]
 
 
 if __name__ == "__main__":
-    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots))
+    exit_on_error(lambda: run_on_exact_keypoints(__doc__, measure, plots, columns=len(PARTS)))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from experiment import Bars, Row, exit_on_error, load_lifters, option_parser, parse_options, selected_clips, write_result
+from experiment import Row, exit_on_error, load_lifters, option_parser, parse_options, selected_clips, write_result
 from posemoe_edge.edge.data.mocap import Clip
 from posemoe_edge.edge.data.sequences import PoseSequence
 from posemoe_edge.edge.lifting import lift_sequence
@@ -29,6 +29,7 @@ from posemoe_edge.edge.scenes.cameras import draw_cameras
 from posemoe_edge.edge.scenes.detector import detect
 from posemoe_edge.edge.scenes.motion_bank import MotionBank
 from posemoe_edge.runtime.arrays import F32, F64
+from posemoe_edge.runtime.plotting import Bars
 from posemoe_edge.runtime.pose.root import solve_roots
 from posemoe_edge.runtime.pose.scale import STATURE_SIGMA
 from posemoe_edge.runtime.pose.view import look_at
@@ -164,10 +165,12 @@ def percent(share: float | np.floating) -> float:
 
 
 def plots(rows: Sequence[Row]) -> Bars:
-    names = ("figure", "stature")
+    names = {"figure": "of the lifter's size", "stature": "of their own size, if it is known"}
     own = [row for row in rows if row["keypoints"] == "own"]
-    values = {f"{row['weights']}, {row['input']}": {name: float(row.get(name, 0)) for name in names} for row in own}
-    return Bars(values, "How far the distance is off", "standard deviation (%)")
+    values = {
+        f"{row['weights']}, {row['input']}": {text: float(row.get(name, 0)) for name, text in names.items()} for row in own
+    }
+    return Bars(values, "How far the distance of people is off", "standard deviation of the distance (%)", numbers=".1f")
 
 
 def main() -> None:

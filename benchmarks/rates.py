@@ -63,26 +63,38 @@ def measure(models: Mapping[str, Lifter], clips: Sequence[Clip]) -> list[Row]:
     return rows
 
 
-def plots(rows: Sequence[Row], fps: float) -> list[Lines]:
+def plot(rows: Sequence[Row]) -> Lines:
+    """All in one plot, so that they have one scale. The irregular camera stands apart: no line leads to it."""
     regular = [camera for camera, (_, lost) in CAMERAS.items() if not lost]
-    rates = [fps / CAMERAS[camera][0] for camera in regular]
-    panels = []
-    for how in ("with", "without"):
-        y: dict[str, list[float]] = {}
-        for row in rows:
-            if row["camera"] in regular and row[f"{how}_dt_mm"] is not None:
-                y.setdefault(row["weights"], []).append(row[f"{how}_dt_mm"])
-        if y:
-            title, x_label = f"{how} dt", "frames a second"
-            panels.append(Lines(x=rates, y=y, title=title, x_label=x_label, y_label="MPJPE (mm)", from_zero=True))
-    return panels
+    others = [camera for camera in CAMERAS if camera not in regular]
+    cameras = [*regular, None, *others]  # None: a gap in the lines
+    error_mm = {(row["weights"], how, row["camera"]): row[f"{how}_dt_mm"] for row in rows for how in ("with", "without")}
+    y: dict[str, list[float]] = {}
+    like = {}
+    for name in dict.fromkeys(row["weights"] for row in rows):
+        for how in ("with", "without"):
+            values = [error_mm.get((name, how, camera)) if camera else None for camera in cameras]
+            if any(value is not None for value in values):
+                y[f"{name}, {how} dt"] = [np.nan if value is None else value for value in values]
+                if how == "without" and f"{name}, with dt" in y:
+                    like[f"{name}, without dt"] = f"{name}, with dt"
+    return Lines(
+        x=[*range(len(regular)), len(regular) - 0.5, *range(len(regular), len(CAMERAS))],
+        y=y,
+        like=like,
+        title="The same motion, filmed by slower cameras",
+        x_label="rate of the camera (Hz)",
+        x_ticks={float(place): camera.removesuffix(" Hz") for place, camera in enumerate((*regular, *others))},
+        y_label="MPJPE (mm)",
+        measured=True,
+    )
 
 
 def main() -> None:
     options = parse_options(option_parser(__doc__))
     clips = selected_clips(options)
     rows = measure(load_lifters(options), clips)
-    write_result(options, {"clips": len(clips), "noise": "a detector's", "rows": rows}, plots(rows, clips[0].fps))
+    write_result(options, {"clips": len(clips), "noise": "a detector's", "rows": rows}, [plot(rows)])
 
 
 if __name__ == "__main__":

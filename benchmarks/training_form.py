@@ -131,12 +131,13 @@ def plots(rows: list[Row]) -> list[Lines]:
     lengths = sorted({row["T"] for row in rows})
     names = list(dict.fromkeys(row["mixer"] for row in rows))
 
-    def lines(key: str, title: str, unit: str) -> Lines:
+    def lines(key: str, title: str, label: str) -> Lines:
         found = {(row["mixer"], row["T"]): row[key] for row in rows}
         y = {name: [found.get((name, length), np.nan) for length in lengths] for name in names}
-        return Lines(lengths, y, title, "T (frames of a call)", unit, log=True)
+        ticks = {float(length): f"{length:,}" for length in lengths}
+        return Lines(lengths, y, title, "length of a call (frames)", label, log=True, measured=True, x_ticks=ticks)
 
-    return [lines("us_a_frame", "Time", "microseconds a frame"), lines("mb", "Memory", "megabytes")]
+    return [lines("us_a_frame", "Time", "time of a frame (µs)"), lines("mb", "Memory", "memory of a batch (MB)")]
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from experiment import (
-    Bars,
     Row,
     exit_on_error,
     format_table,
@@ -42,6 +41,7 @@ from posemoe_edge.edge.models.cost import lifter_cost
 from posemoe_edge.edge.models.lifter import Lifter
 from posemoe_edge.runtime.arrays import F32
 from posemoe_edge.runtime.errors import UsageError
+from posemoe_edge.runtime.plotting import Bars
 
 
 def measure(models: Mapping[str, Lifter], clips: Sequence[Clip], relative_to: Sequence[str], *, cameras: int = 1) -> list[Row]:
@@ -95,8 +95,8 @@ def with_flip(model: Lifter, sequence: PoseSequence, poses: F32) -> F32:
 def plot(rows: Sequence[Row]) -> Bars:
     values: dict[str, dict[str, float]] = {}
     for row in rows:
-        values.setdefault(row["weights"], {})[row["input"]] = row["mpjpe_mm"]
-    return Bars(values, title="error on exact keypoints and on a detector's", x_label="MPJPE (mm)")
+        values.setdefault(row["weights"], {})[f"{row['input']} keypoints"] = row["mpjpe_mm"]
+    return Bars(values, title="Error on exact and on a detector's noisy keypoints", x_label="MPJPE (mm)", numbers=".1f")
 
 
 def main() -> None:
