@@ -18,6 +18,7 @@ from posemoe_edge.runtime.plotting.figure import (
     WIDTH_IN,
     add_key,
     label_axes,
+    lay_out,
     new_figure,
     plain_number,
     save,
@@ -37,7 +38,7 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     if not heights:
         return
     figure = new_figure(WIDTH_IN, sum(heights))
-    figure.set_layout_engine("constrained")
+    lay_out(figure)
     axes_list = list(figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0])
     if bars:
         draw_bars(axes_list.pop(0), bars)

@@ -16,6 +16,7 @@ from posemoe_edge.runtime.plotting.figure import (
     WIDTH_IN,
     add_key,
     label_axes,
+    lay_out,
     new_figure,
     plain_number,
     save,
@@ -28,7 +29,7 @@ def draw(path: Path, rows: Sequence[Row], *, title: str = TITLE) -> None:
     """A dot at the median of the ratios, and a line from their 10th to their 90th percentile, on a logarithmic axis."""
     rows = sorted((row for row in rows if row["over ours"]), key=lambda row: float(row["over ours"]))
     figure = new_figure(WIDTH_IN, 1.3 + 0.215 * len(rows))
-    figure.set_layout_engine("constrained")
+    lay_out(figure)
     axes = figure.add_subplot()
     for number, engine in enumerate(dict.fromkeys(row["engine"] for row in rows)):
         own = [i for i, row in enumerate(rows) if row["engine"] == engine]

@@ -17,6 +17,7 @@ from .figure import (
     WIDTH_IN,
     add_key,
     label_axes,
+    lay_out,
     new_figure,
     plain_number,
     save,
@@ -49,7 +50,7 @@ def draw_bars(path: str | Path | BinaryIO, bars: Bars) -> None:
     height = 0.24 if count <= MOST_LARGE else 0.155  # of a bar, in inches
     gap = 0.5 * height if any(len(values) > 1 for values in bars.values.values()) else 0.25 * height
     figure = new_figure(WIDTH_IN, 1.1 + height * count + gap * len(bars.values))
-    figure.set_layout_engine("constrained")
+    lay_out(figure)
     axes = figure.add_subplot()
     series = list(dict.fromkeys(name for values in bars.values.values() for name in values))
     longest = max((length for values in bars.values.values() for length in values.values()), default=0.0)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from ..errors import missing_extra
 
 WIDTH_IN, DPI = 7.0, 200
+PAD_IN = 0.09  # around axes
 HEADING_PT, TITLE_PT, TEXT_PT, SMALL_PT = 12.0, 10.0, 9.0, 8.0
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -58,6 +59,12 @@ def new_figure(width_in: float, height_in: float) -> Any:
     figure = Figure(figsize=(width_in, height_in), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def lay_out(figure: Any, *, header_in: float = 0.0) -> None:
+    """Let Matplotlib place axes, labels and keys so that none overlap, below a header of that height."""
+    share = 1 - header_in / figure.get_figheight()
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, share), w_pad=PAD_IN, h_pad=PAD_IN)
 
 
 def check_available() -> None:

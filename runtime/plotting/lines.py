@@ -24,6 +24,7 @@ from .figure import (
     add_key,
     key_rows,
     label_axes,
+    lay_out,
     new_figure,
     plain_number,
     save,
@@ -112,7 +113,7 @@ def draw_lines(
     plots_in = ROW_IN * rows + (max(names_in) if columns > 1 else sum(names_in))
     height_in = plots_in + header_in
     figure = new_figure(WIDTH_IN, height_in)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, plots_in / height_in))
+    lay_out(figure, header_in=header_in)
     _draw_header(figure, heading, verdict, note, table)
     one_key = columns > 1 and len({tuple(_names(plot)) for plot in plots}) == 1
     one_scale = columns > 1 and len({plot.y_label for plot in plots}) == 1
