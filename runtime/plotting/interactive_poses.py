@@ -47,8 +47,8 @@ def draw_interactive(moments: Moments) -> Any:
 def as_html(figure: Any) -> str:
     """The figure in a frame of its own, with Plotly's library in it: it works offline, and in every notebook alike."""
     page = figure.to_html(full_html=True, include_plotlyjs=True, auto_play=False, config={"displaylogo": False})
-    style = f"width:100%;height:{figure.layout.height + 20}px;border:0"
-    return f'<iframe srcdoc="{html.escape(page)}" style="{style}" title="poses in 3D"></iframe>'
+    style = f"width:100%;height:{figure.layout.height + 40}px;border:0"
+    return f'<iframe srcdoc="{html.escape(page)}" style="{style}" scrolling="no" title="poses in 3D"></iframe>'
 
 
 def _traces(go: Any, moment: Moment, moments: Moments) -> list[Any]:
@@ -183,7 +183,14 @@ def _player(moments: Moments) -> dict[str, Any]:
         {"label": f"{moment.t_s:.2f}", "method": "animate", "args": [[str(k)], stop]} for k, moment in enumerate(moments.all)
     ]
     menu = {"type": "buttons", "direction": "left", "buttons": buttons, "x": 0.0, "y": 0.0, "xanchor": "left", "yanchor": "top"}
-    slider = {"steps": steps, "x": 0.2, "len": 0.78, "y": 0.0, "currentvalue": {"prefix": "t = ", "suffix": " s"}}
+    slider = {
+        "steps": steps,
+        "x": 0.2,
+        "len": 0.78,
+        "y": 0.0,
+        "currentvalue": {"prefix": "t = ", "suffix": " s"},
+        "pad": {"t": 10, "b": 30},
+    }
     return {
         "updatemenus": [menu],
         "sliders": [slider],

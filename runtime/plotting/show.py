@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class PoseFigure:
         interactive: whether it can be turned and played.
     """
 
-    figure: Any
+    figure: Any = field(repr=False)
     interactive: bool
 
     def save(self, path: str | Path) -> None:

@@ -36,7 +36,7 @@ def draw_static(moments: Moments) -> Any:
             _draw_person(axes, person, named=several)
         labels = (*shown.axes[:2], shown.axes[2] if i == panels - 1 else "")  # the next panel would cover it
         _set_axes(axes, box.mean(axis=0), size_m, labels)  # after everything: what is drawn would change the limits
-        axes.set_title(f"t = {moment.t_s:.2f} s", fontsize=9, color=INK, y=0.95 if panels == 1 else 0.92)
+        axes.set_title(f"t = {moment.t_s:.2f} s", fontsize=9, color=INK, y=0.99 if panels == 1 else 0.92)
     add_colour_key(figure, _colours(shown.all), x=0.15 / width_in, y=1 - 0.15 / height_in)
     return figure
 
