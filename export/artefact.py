@@ -17,9 +17,9 @@ from ..calib.quantize.int8_graphs import compress_weights
 from ..runtime.artefact.atomic import draft_folder, is_draft
 from ..runtime.artefact.certificate import REFERENCE
 from ..runtime.artefact.files import STAGED, record_file
+from ..runtime.artefact.graph_parts import AppliedPass
 from ..runtime.artefact.manifest import (
     MANIFEST,
-    AppliedPass,
     Manifest,
     check_changeable,
     commit_manifest,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..runtime.artefact.manifest import MANIFEST_SCHEMA, AppliedPass, Graph, Manifest, Mode
+from ..runtime.artefact.graph_parts import AppliedPass
+from ..runtime.artefact.manifest import MANIFEST_SCHEMA, Graph, Manifest, Mode
 from ..runtime.artefact.precision import PRECISIONS, Precision
 from ..runtime.pose.keypoints import View
 from .lifter import ExportableLifter

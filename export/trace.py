@@ -13,8 +13,9 @@ import torch
 from onnx_ir.passes import common
 from torch import Tensor, nn
 
-from ..runtime.artefact.manifest import POSE_WITH_SIGMA, State
-from ..runtime.artefact.manifest import Tensor as TensorSpec
+from ..runtime.artefact.graph_parts import State
+from ..runtime.artefact.graph_parts import Tensor as TensorSpec
+from ..runtime.artefact.manifest import POSE_WITH_SIGMA
 from ..runtime.errors import ArtefactError, UsageError
 from .batch_axis import free_batch, streams_to_trace
 from .lifter import ExportableLifter

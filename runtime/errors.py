@@ -37,35 +37,53 @@ class PoseEdgeError(Exception):
 
 
 class CheckFailedError(PoseEdgeError):
-    """A check failed: drift, deadline, accuracy."""
+    """A check failed: drift, deadline, accuracy.
+
+    The message names the figures and their limits. Mend the artefact, or set another limit if the figure is good enough.
+    """
 
     exit_code = 1
 
 
 class UsageError(PoseEdgeError):
-    """The call itself is wrong: an unknown preset, options that contradict each other."""
+    """The call itself is wrong: an unknown preset, options that contradict each other.
+
+    Call it as the message says was expected.
+    """
 
     exit_code = 2
 
 
 class FrameError(PoseEdgeError, ValueError):
-    """A frame was refused: wrong shape, not finite, or out of order. The stream's state is unchanged."""
+    """A frame was refused: wrong shape, not finite, or out of order.
+
+    The stream's state is unchanged, so go on with the next frame. If every frame is refused, mend what the message names.
+    """
 
     exit_code = 2
 
 
 class MissingError(PoseEdgeError):
-    """Something is missing in the environment: a package, a camera, a file."""
+    """Something is missing in the environment: a package, a camera, a file.
+
+    Run the command in the message, or give the name of something that is there. ``posemoe-edge doctor`` lists what is missing.
+    """
 
     exit_code = 3
 
 
 class SourceError(MissingError):
-    """A source of frames cannot be opened, or failed while it was read."""
+    """A source of frames cannot be opened, or failed while it was read.
+
+    Check the camera, the address or the file that the message names.
+    """
 
 
 class ArtefactError(PoseEdgeError):
-    """An artefact is incomplete, was changed, or does not fit this software or machine."""
+    """An artefact is incomplete, was changed, or does not fit this software or machine.
+
+    Make it again, or copy it again from where it was made; the message has the command.
+    """
 
     exit_code = 4
 

@@ -154,6 +154,7 @@ class PoseFrame:
 Event = (
     SourceLost | SourceBack | SourceChanged | ClockReset | ModelSwapped | TrackStarted | TrackLost | FrameRefused | PoseFrame
 )
+"""What a pipeline yields."""
 
 
 def _record(event: str, t_s: float, **fields: Any) -> dict[str, Any]:

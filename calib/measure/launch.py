@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.artefact.manifest import Graph, Tensor
+from ...runtime.artefact.graph_parts import Tensor
+from ...runtime.artefact.manifest import Graph
 from .recording import Recording
 
 Tensors = dict[str, NDArray[Any]]  # by name

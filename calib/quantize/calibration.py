@@ -19,6 +19,7 @@ class CalibratedLayer(Record):
     """One layer.
 
     Args:
+        name: the layer's name in the graph.
         amax: the |x| of its smoothed activations that becomes 127.
         alpha: SmoothQuant's; None without smoothing.
         sensitivity_mm: mean drift that it causes alone in INT8, closed loop; None if it was not measured.
@@ -36,12 +37,14 @@ class Calibration(Record):
     """A calibration, bound by its hash to the graph that was observed.
 
     Args:
+        schema_version: of this record.
         graph_sha256: of the FP32 graph.
         method: how the ranges were found.
         motion: what was observed, and by which seed; its ``streams`` name the clips.
         check_motion: other motion, on which the sensitivities and the mixed graph were measured.
         budget: that the mixed graph keeps.
         int8_macs_fraction: of the multiply-accumulates with weights, the part that is INT8 in the mixed graph.
+        layers: the quantised layers, in the graph's order.
     """
 
     schema_version: int

@@ -29,8 +29,8 @@ from ...export.lifter import ExportableLifter
 from ...export.precision import to_fp16
 from ...export.trace import ChunkGraph, StepGraph, WindowGraph, interface
 from ...runtime.artefact.certificate import find_reference
+from ...runtime.artefact.graph_parts import Tensor as TensorSpec
 from ...runtime.artefact.manifest import MANIFEST, Graph, read_graph
-from ...runtime.artefact.manifest import Tensor as TensorSpec
 from ...runtime.artefact.precision import TRACED
 from ...runtime.cuda.array import DeviceArray, zeros
 from ...runtime.cuda.device import Device

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 from onnx import TensorProto
 
-from ...runtime.artefact.manifest import Tensor
+from ...runtime.artefact.graph_parts import Tensor
 from ...runtime.errors import ArtefactError
 from .agreement import same_computation
 from .graph_pass import GraphPass

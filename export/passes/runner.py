@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import onnx
 
-from ...runtime.artefact.manifest import AppliedPass
+from ...runtime.artefact.graph_parts import AppliedPass
 from ...runtime.errors import ArtefactError
 from .graph_pass import GraphPass
 

@@ -37,7 +37,12 @@ class Budget(Record):
 
 
 class SlopeInterval(Record):
-    """The 95 % confidence interval of the slope, in mm per 1,000 frames; ``distinct`` if it does not contain zero."""
+    """The 95 % confidence interval of the slope of the drift.
+
+    Args:
+        low, high: its ends, in mm per 1,000 frames.
+        distinct: whether it does not contain zero.
+    """
 
     low: float
     high: float
@@ -45,7 +50,13 @@ class SlopeInterval(Record):
 
 
 class Accuracy(Record):
-    """Distance of poses from the true ones: see ``runtime.pose.metrics``. MPJVE and bone jitter are per frame."""
+    """Distance of poses from the true ones: see ``runtime.pose.metrics``.
+
+    Args:
+        mpjpe_mm: mean distance of the joints.
+        mpjve_mm: mean error of the joints' movement from one frame to the next.
+        bone_jitter_mm: mean change of the bones' lengths from one frame to the next.
+    """
 
     mpjpe_mm: float
     mpjve_mm: float
@@ -96,10 +107,14 @@ class Drift(Record):
     """The measured drift of one graph on one engine. Graph and reference each carry their own state.
 
     Args:
+        precision: of the graph.
         engine: what executed the graph, as in ``Model.engine``.
+        graph_sha256: of the graph's file.
         arithmetic: how the engine computed, in words.
         frames: of each stream.
+        measured: the drift, in the terms of the budget.
         slope: None if there are too few frames.
+        per_joint_mean_mm, per_joint_max_mm: by the joint's name.
         sigma_mean_mm, sigma_max_mm: how far the standard deviations of the joints stray from the reference's; None from a
             lifter without them.
         accuracy: None if the true poses are not known.
@@ -145,7 +160,17 @@ class StreamInfo(Record):
 
 
 class MotionSource(Record):
-    """The motion that was lifted: where it came from, and how to reproduce it. ``frames`` are those of each stream."""
+    """The motion that was lifted: where it came from, and how to reproduce it.
+
+    Args:
+        kind: motion capture, recorded sequences or procedural walkers, in words.
+        source: the file's name, or how the walkers were made.
+        sha256: of the data.
+        frames: of each stream.
+        streams: which motion each stream shows.
+        noisy: whether the keypoints have the noise of a detector.
+        seed: of the random choices.
+    """
 
     kind: str
     source: str
@@ -157,7 +182,20 @@ class MotionSource(Record):
 
 
 class Certificate(Record):
-    """The verdict on an artefact, bound to its graphs and its weights by their hashes."""
+    """The verdict on an artefact, bound to its graphs and its weights by their hashes.
+
+    Args:
+        schema_version: of this record.
+        preset: the artefact's.
+        passed: whether every graph is within the budget on every engine.
+        budget: the drift that is allowed.
+        motion: what was lifted.
+        reference: the PyTorch version and its arithmetic, in words.
+        reference_sha256: of ``reference.safetensors``.
+        reference_accuracy: PyTorch's own; None if the true poses are not known.
+        reference_recoveries: PyTorch's own after each disturbance.
+        drifts: one for each graph and engine.
+    """
 
     schema_version: int
     preset: str

@@ -21,7 +21,12 @@ TEXT = (".json",)
 
 
 class FileRecord(Record):
-    """What a file of an artefact must be."""
+    """What a file of an artefact must be.
+
+    Args:
+        sha256: of its bytes, in hexadecimal.
+        bytes: its size.
+    """
 
     sha256: str
     bytes: int

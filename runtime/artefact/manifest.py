@@ -17,6 +17,7 @@ from ..pose.skeleton import H36M_ORDERS
 from .atomic import write_atomically
 from .external_data import refuse_external_data
 from .files import FileRecord, read_checked, record_bytes, record_file
+from .graph_parts import AppliedPass, State, Tensor
 from .migrations import MANIFEST_MIGRATIONS
 from .precision import PRECISIONS, Precision
 from .record import Record, read_record
@@ -33,48 +34,19 @@ POSE_WITH_SIGMA = 4  # numbers of a joint in the output "pose": x, y, z and the 
 Mode = Literal["step", "chunk", "window"]
 
 
-class Tensor(Record):
-    """An input or output of a graph. The first axis of ``shape`` is "B", the number of streams; ``axes`` names every axis."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    axes: tuple[str, ...]
-    meaning: str
-
-
-class State(Record):
-    """A state that a stream carries from frame to frame. The graph reads it from the tensor ``input`` and writes the next one
-    to the tensor ``output``; the two must not share memory."""
-
-    input: str
-    output: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    axes: tuple[str, ...]
-    initial: Literal["zeros"]
-    reset: str
-
-
-class AppliedPass(Record):
-    """A pass that the exporter applied to a graph: the difference of outputs that it allowed, and the package that did it.
-
-    ``tolerance`` is relative and absolute; 0 means that the graph computes the same bit for bit. ``package`` and ``version``
-    are None where the exporter itself did it.
-    """
-
-    name: str
-    tolerance: float
-    package: str | None = None
-    version: str | None = None
-
-
 class Graph(Record):
     """One ONNX file.
 
     Args:
+        file: its name in the artefact.
+        mode: ``step`` is one frame and a state, ``chunk`` some frames and a state, ``window`` frames and no state.
+        precision: of the products with weights.
+        opset: the version of ONNX's operators.
         frames: of each stream in one launch: 1 in mode step, T_s in mode chunk, T in mode window.
+        inputs, outputs: its tensors.
+        states: which output is the next frame's input.
         fp32_nodes: which parts compute in float32, in words.
+        passes: what was applied to the traced graph, in order.
     """
 
     file: str
@@ -90,9 +62,29 @@ class Graph(Record):
 
 
 class Manifest(Record):
-    """All that a runtime needs to know about an artefact; ``docs/reference/artefact.md`` describes each field.
+    """All that a runtime needs to know about an artefact.
 
-    ``view`` says how keypoints are normalised: by the picture's size ("image") or by the camera ("person").
+    Args:
+        schema_version: of this record.
+        preset: the name of its configuration, e.g. ``posemoe-retention-s``.
+        mixer: what mixes over time: ``attention``, ``retention``, ``dssm`` or ``none``.
+        mode: of its graphs.
+        config: the network's configuration, in full.
+        parameters: number of weights.
+        skeleton: the order of the graphs' joints.
+        keypoint_recipe: how COCO-17 keypoints become Human3.6M-17.
+        view: how keypoints are normalised: by the picture's size (``image``) or by the camera (``person``).
+        channels: of a keypoint: 3 are x, y, score, and 2 are x, y.
+        normalisation: the formula of the 2D input.
+        units: of poses and times, in words.
+        axes: of the camera, in which poses are, in words.
+        fps: nominal frame rate: the first frame's dt is 1 / fps.
+        latency_frames: how many frames a pose lies behind the newest frame.
+        graphs: the ONNX files.
+        files: by its name, every file but the manifest.
+        versions: of the packages that exported it.
+        training: how the weights were trained.
+        preferred: the precision that the runtime chooses where none is asked for.
     """
 
     schema_version: int

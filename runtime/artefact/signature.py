@@ -21,7 +21,15 @@ PUBLIC = ".pub"
 
 
 class Signature(Record):
-    """The content of ``manifest.sig``; keys and signature in hexadecimal. Anybody can compare ``manifest_sha256``."""
+    """The content of ``manifest.sig``. Anybody can compare ``manifest_sha256``.
+
+    Args:
+        schema_version: of this record.
+        algorithm: by which the manifest was signed.
+        public_key: of who signed, in hexadecimal.
+        manifest_sha256: of the manifest without carriage returns.
+        signature: of the same bytes, in hexadecimal.
+    """
 
     schema_version: int
     algorithm: Literal["ed25519"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..artefact.manifest import Graph, Manifest, Tensor
+from ..artefact.graph_parts import Tensor
+from ..artefact.manifest import Graph, Manifest
 from ..engines.tensorrt.plan import Plan
 from ..errors import UsageError
 from ..gaps import GapPolicy

@@ -45,8 +45,16 @@ class Machine(Record):
 class BuildKey(Record):
     """What a plan was built from and for. Two builds with one key differ in bytes, but not in what they compute.
 
-    ``capabilities`` are the GPUs that the plan runs on: the builder's own, or for TensorRT for RTX the requested targets.
-    ``flags`` are the builder's other settings.
+    Args:
+        engine: the library that built it.
+        version: of that library, complete: another version does not read the plan.
+        graph, graph_sha256: the ONNX file.
+        precision: of the graph.
+        capabilities: the GPUs that the plan runs on, e.g. ``sm87``: the builder's own, or for TensorRT for RTX the requested
+            targets.
+        platform: operating system and processor, e.g. ``linux-aarch64``.
+        streams: the least, the typical and the largest number of streams of a launch.
+        flags: the builder's other settings.
     """
 
     engine: EngineName
@@ -70,7 +78,14 @@ class BuildKey(Record):
 
 
 class SideCar(Record):
-    """The file beside a plan."""
+    """The file beside a plan.
+
+    Args:
+        schema_version: of this record.
+        key: what the plan was built from and for.
+        plan: the file that TensorRT made.
+        seconds: how long the build took.
+    """
 
     schema_version: int
     key: BuildKey

@@ -14,7 +14,8 @@ from posemoe_edge.export.passes.agreement import outputs_agree, same_computation
 from posemoe_edge.export.passes.graph_pass import copy_graph
 from posemoe_edge.export.passes.names import SCOPES
 from posemoe_edge.runtime import ArtefactError
-from posemoe_edge.runtime.artefact.manifest import AppliedPass, read_manifest
+from posemoe_edge.runtime.artefact.graph_parts import AppliedPass
+from posemoe_edge.runtime.artefact.manifest import read_manifest
 
 
 def two_products() -> onnx.ModelProto:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from posemoe_edge.runtime.artefact.manifest import Graph, Mode, State, Tensor
+from posemoe_edge.runtime.artefact.graph_parts import State, Tensor
+from posemoe_edge.runtime.artefact.manifest import Graph, Mode
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -310,7 +310,7 @@ def test_a_graph_that_does_not_compile_is_an_error_with_the_compilers_message(tr
 
 def record_of(path: Path) -> Graph:
     """The manifest's record of a float32 graph, with the fields that the builder reads."""
-    from posemoe_edge.runtime.artefact.manifest import Tensor
+    from posemoe_edge.runtime.artefact.graph_parts import Tensor
 
     def tensors(values: Any) -> tuple[Tensor, ...]:
         shapes = {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
