@@ -36,7 +36,16 @@ def _stages(title: str, package: str, intro: str) -> ApiPage:
     return ApiPage(title, f"`from {module} import {', '.join(names)}`. {intro}", names, module)
 
 
-_EVENTS = ("PoseFrame", "TrackStarted", "TrackLost", "FrameRefused", "ModelSwapped", "ClockReset", "SourceChanged", "SourceLost")
+_EVENTS = (
+    "PoseFrame",
+    "TrackStarted",
+    "TrackLost",
+    "FrameRefused",
+    "ModelSwapped",
+    "ClockReset",
+    "SourceChanged",
+    "SourceLost",
+)
 
 PAGES = {
     "models": ApiPage(
@@ -67,14 +76,16 @@ PAGES = {
     ),
     "errors": ApiPage(
         "Errors",
-        "Every error that a user can mend is a `PoseEdgeError`. [Exit codes and errors](../errors.md) says what to do about each.",
+        "Every error that a user can mend is a `PoseEdgeError`. [Exit codes and errors](../errors.md) says what to do.",
         ("PoseEdgeError", "UsageError", "FrameError", "MissingError", "SourceError", "ArtefactError", "CheckFailedError"),
     ),
     "sources": _stages("Sources", "sources", "A source yields pictures or keypoints with their capture times."),
     "detectors": _stages("Detectors", "detectors", "A detector finds people and their 2D keypoints in a picture."),
     "trackers": _stages("Trackers", "tracking", "A tracker gives each person an id that lasts from frame to frame."),
     "sinks": _stages("Sinks", "sinks", "A sink takes the events of a run: it writes, draws or publishes them."),
-    "engines": _stages("Engines", "engines", "An engine runs one graph. `load` chooses and opens it; most programs need no more."),
+    "engines": _stages(
+        "Engines", "engines", "An engine runs one graph. `load` chooses and opens it; most programs need no more."
+    ),
 }
 """The page's name -> the page."""
 
@@ -87,10 +98,10 @@ def api_pages() -> Iterator[tuple[str, str]]:
     """
     names = [name for page in PAGES.values() if page.module == "posemoe_edge" for name in page.names]
     assert sorted([*names, "__version__"]) == sorted(posemoe_edge.__all__), "scripts/website/api_pages.py lacks a public name"
-    rows = [
-        f"| [{page.title}]({name}.md) | {', '.join(f'[`{public}`]({name}.md#{page.module}.{public})' for public in page.names)} |"
-        for name, page in PAGES.items()
-    ]
+    rows = []
+    for name, page in PAGES.items():
+        links = ", ".join(f"[`{public}`]({name}.md#{page.module}.{public})" for public in page.names)
+        rows.append(f"| [{page.title}]({name}.md) | {links} |")
     yield (
         f"{FOLDER}/index.md",
         "# Python API\n\nThe public names of `posemoe_edge`, from their docstrings, and those of the packages to which other "

@@ -12,8 +12,8 @@ from posemoe_edge.runtime.command_line import PROGRAM
 PAGE = "reference/commands.md"
 _INTRO = f"""# Verbs and options
 
-What `{PROGRAM} VERB --help` prints, for every verb. [The command line](cli.md) explains the same verbs with examples. The environment
-variable of an option sets its default; a flag on the command line is stronger.
+What `{PROGRAM} VERB --help` prints, for every verb. [The command line](cli.md) explains the same verbs with
+examples, and how a [configuration file or the environment](cli.md#configuration) sets the default of an option.
 """
 
 
@@ -33,10 +33,9 @@ def _verbs() -> Iterator[tuple[str, click.Command]]:
 
 def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=PROGRAM if command is cli else f"{PROGRAM} {name}")
-    context.auto_envvar_prefix = "POSEMOE_EDGE" if command is cli else f"POSEMOE_EDGE_{name.upper()}"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     rows = [_row(option, context) for option in command.params if isinstance(option, click.Option) and not option.hidden]
-    table = "| option | default | meaning | environment |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
+    table = "| option | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows)
     return f"\n## {name}\n\n```\n{usage}\n```\n\n{_help(command)}\n\n{table}\n"
 
 
@@ -56,7 +55,6 @@ def _dedented(text: str) -> str:
 def _row(option: click.Option, context: click.Context) -> str:
     described = option.get_help_extra(context)
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag or option.count else f" `{option.make_metavar(context)}`"
-    variable = "" if option.expose_value is False else f"`{context.auto_envvar_prefix}_{(option.name or '').upper()}`"
-    cells = (names + value, described.get("default", ""), option.help or "", variable)
+    value = "" if option.is_flag or option.count else f" `{option.make_metavar(context).removesuffix(' RANGE')}`"
+    cells = (names + value, described.get("default", ""), option.help or "")
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -11,9 +11,9 @@ from posemoe_edge.runtime.errors import PoseEdgeError
 PAGE = "reference/errors.md"
 _INTRO = """# Exit codes and errors
 
-Every message says what happened, what was expected, and which command to run. Python raises these classes of `posemoe_edge`; a verb of
-the command line ends with their exit code, and with `--json` it prints the error as an object with `error` (the class), `what`,
-`expected`, `run` and `exit_code`.
+Every message says what happened, what was expected, and which command to run. Python raises these classes of `posemoe_edge`;
+a verb of the command line ends with their exit code, and with `--json` it prints the error as an object: `error` (the class),
+`what`, `expected`, `run` and `exit_code`.
 """
 
 
@@ -21,7 +21,10 @@ def error_page() -> str:
     """The page's text."""
     classes = list(_subclasses(PoseEdgeError))
     by_code = {code: [kind for kind in classes if kind.exit_code == code] for code in sorted({k.exit_code for k in classes})}
-    rows = [f"| {code} | {', '.join(f'[`{kind.__name__}`](#{kind.__name__.lower()})' for kind in by_code[code])} |" for code in by_code]
+    rows = [
+        f"| {code} | {', '.join(f'[`{kind.__name__}`](#{kind.__name__.lower()})' for kind in by_code[code])} |"
+        for code in by_code
+    ]
     table = "\n".join(["| exit code | error |", "| --- | --- |", "| 0 | none |", *rows, f"| {INTERRUPTED} | interrupted |"])
     return f"{_INTRO}\n{table}\n" + "".join(_section(kind) for kind in classes)
 

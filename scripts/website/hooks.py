@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from posemoe_edge.scripts.website import command_page, error_page, schema_page
 from posemoe_edge.scripts.website.api_pages import api_pages, link_package
 from posemoe_edge.scripts.website.links import Links, with_deep_lists, without_marks
 from posemoe_edge.scripts.website.navigation import navigation, section_indexes
 from posemoe_edge.scripts.website.places import ROOT, site_files
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,6 +66,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             _put(files, File.generated(config, f"{ASSETS}/{script}", abs_src_path=str(SCRIPTS / script)))
     config.nav = navigation(texts)
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Home is alone in its section, and needs no list of pages beside it."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]
+    return markdown
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

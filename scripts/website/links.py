@@ -14,7 +14,7 @@ _IMAGE = r"!\[[^\]]*\]\([^)\s]+\)"
 _LINK = rf"(?P<image>!?)\[(?P<text>(?:{_IMAGE}|`[^`]*`|[^\[\]`])*)\]\((?P<target>[^)\s]+)(?P<title> +\"[^\"]*\")?\)"
 _CODE = r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)"
 _ATTRIBUTE = r"(?P<name>\b(?:src|href|srcset))=\"(?P<value>[^\"]+)\""
-_PART = re.compile(f"(?P<block>{_FENCE})|{_LINK}|(?P<span>{_CODE})|{_ATTRIBUTE}", re.MULTILINE)
+_PART = re.compile(rf"(?P<block>{_FENCE})|{_LINK}|(?P<span>{_CODE})|{_ATTRIBUTE}|(?P<brackets>\]\[)", re.MULTILINE)
 _MARK = re.compile(r"^ *<!-- (?:run|then|not run: [^\n]*) -->\n(?= *```)", re.MULTILINE)
 _ITEM = re.compile(r"(?P<marker>(?:[-*]|\d+\.) +)\S")
 
@@ -36,6 +36,8 @@ class Links:
         def part(match: re.Match[str]) -> str:
             if match["block"] or match["span"]:
                 return match[0]
+            if match["brackets"]:  # as in float32[17][3], which mkdocstrings takes for a link to a name of the API
+                return r"]\["
             if match["name"]:
                 target = self._target(match["value"], source, html=True)
                 return match[0] if target is None else f'{match["name"]}="{target}"'

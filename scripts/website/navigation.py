@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from posemoe_edge.scripts.website.places import INDEXES, SECTIONS, TITLES
+from posemoe_edge.scripts.website.places import INDEXES, ORDER, SECTIONS, TITLES
 
 
 def navigation(pages: Iterable[str]) -> list[Any]:
@@ -37,7 +37,9 @@ def _entries(pages: list[str], folder: str, first: tuple[str, ...]) -> list[Any]
         elif name not in entries:
             inner = f"{folder}/{name}"
             title = TITLES.get(name, name)
-            entries[name] = {title: _entries([page for page in pages if page.startswith(f"{inner}/")], inner, ())}
+            entries[name] = {
+                title: _entries([page for page in pages if page.startswith(f"{inner}/")], inner, ORDER.get(inner, ()))
+            }
     order = {"": -1} | {name: rank for rank, name in enumerate(first)}
     return [entries[name] for name in sorted(entries, key=lambda name: (order.get(name, len(order)), name))]
 
@@ -67,6 +69,6 @@ def _entry(page: str, folder: str, text: str) -> str:
     """A page's title as a link, and its first paragraph without links."""
     heading, _, below = text.partition("\n")
     title = heading.removeprefix("# ").strip()
-    paragraph = next((part for part in re.split(r"\n\s*\n", below) if re.match(r"[\w`*\[]", part.strip())), "").strip()
+    paragraph = next((part for part in re.split(r"\n\s*\n", below) if re.match(r"(?!```)[\w`*\[]", part.strip())), "").strip()
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph)
     return f"**[{title}]({page.removeprefix(f'{folder}/')})**  \n{plain}\n"

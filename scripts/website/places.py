@@ -38,13 +38,31 @@ SECTIONS = (
 TITLES = {"api": "Python API", "zoo": "Models"}
 """Of folders in sections; of another one it is its name."""
 
+ORDER = {
+    "reference/api": (
+        "models",
+        "streams",
+        "cameras",
+        "pipeline",
+        "shadow",
+        "errors",
+        "sources",
+        "detectors",
+        "trackers",
+        "sinks",
+    )
+}
+"""A folder in a section -> the pages that come first in it."""
+
 INDEXES = ("README.md", "index.md")
 """A folder's own page."""
 
 
 def site_files() -> dict[str, str]:
     """Every file of the repository that is on the site -> its path there."""
-    places = {f"docs/{path.relative_to(ROOT / 'docs').as_posix()}": path for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    places = {
+        f"docs/{path.relative_to(ROOT / 'docs').as_posix()}": path for path in (ROOT / "docs").rglob("*") if path.is_file()
+    }
     found = {source: source.removeprefix("docs/") for source in places}
     found |= {source: page for source, page in ELSEWHERE.items() if (ROOT / source).is_file()}
     for path in (ROOT / CARDS).rglob("*"):
