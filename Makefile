@@ -10,6 +10,7 @@ PYCUDA := $(VENV)/.pycuda
 TYPES := $(VENV)/.types
 REAL := $(abspath $(VENV)/.real)
 RELEASE := $(abspath $(VENV)/.release)
+SITE_SCRIPTS := $(VENV)/.site
 
 # Where the project's motion capture lies beside the repository, the demo certifies on it; elsewhere on procedural walkers.
 MOTION := $(abspath $(wildcard ../shared/data/cmu_h36m17.npz))
@@ -17,7 +18,7 @@ ifneq ($(MOTION),)
 demo: export POSEMOE_EDGE_DEMO_DATA := $(MOTION)
 endif
 
-.PHONY: demo test test-real test-release lint types bench clean
+.PHONY: demo test test-real test-release lint types site bench clean
 
 demo: $(READY)
 	$(BIN)/posemoe-edge demo
@@ -52,6 +53,10 @@ types: $(READY)
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p posemoe_edge
 	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy benchmarks/*.py benchmarks/gpu/*.py benchmarks/peers/*.py benchmarks/footage/*.py benchmarks/fuzzing/*.py benchmarks/faulting/*.py
 
+# The documentation as a site, in build/site: open index.html there. A warning is an error.
+site: $(READY) $(SITE_SCRIPTS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(READY)
 	$(BIN)/posemoe-edge bench
 	$(BIN)/python benchmarks/step.py
@@ -64,7 +69,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (some minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,notebook,cpu,ros,rerun,foxglove,zenoh,metrics,sign,parquet,serve,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,cpu,ros,rerun,foxglove,zenoh,metrics,sign,parquet,serve,docs,dev]'
 	touch $@
 
 # NVIDIA's Python bindings of several TensorRT versions, 1.2 MB each: tests compare the names that we use with them, and are
@@ -89,3 +94,12 @@ $(PYCUDA): tests/runtime/cuda/pycuda.sh | $(READY)
 	rm -rf $@ $@.part && mkdir $@.part
 	if command -v nvcc > /dev/null && ! bash $< $(BIN)/python $@.part; then rm -rf $@.part && mkdir $@.part; fi
 	mv $@.part $@ && touch $@
+
+# Two scripts of the site: one draws charts, the other searches without a server. Where they cannot be had the site shows charts as
+# text, and is searched through a server only.
+$(SITE_SCRIPTS): scripts/website/scripts.txt | $(READY)
+	rm -rf $@ $@.part && mkdir -p $@.part
+	while read -r package file name; do \
+	  npm_config_fetch_retries=1 npm pack --silent --pack-destination $@.part $$package > /dev/null && \
+	  tar xzf $@.part/*.tgz -O package/$$file > $@.part/$$name && rm $@.part/*.tgz || rm -f $@.part/$$name $@.part/*.tgz; \
+	done < $<; mv $@.part $@ && touch $@
