@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +12,10 @@ import posemoe_edge
 from posemoe_edge.scripts.website.places import ROOT
 
 FOLDER = "reference/api"
+
+
+MADE_BY_OTHERS = ("Model", "RemoteModel", "Stream")
+"""Classes that a user does not call: their signature is no matter of the API."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,10 @@ class ApiPage:
 
     @property
     def markdown(self) -> str:
-        sections = "\n\n".join(f"::: {self.module}.{name}" for name in self.names)
+        sections = "\n\n".join(
+            f"::: {self.module}.{name}" + ("\n    options: { merge_init_into_class: false }" if name in MADE_BY_OTHERS else "")
+            for name in self.names
+        )
         return f"# {self.title}\n\n{self.intro}\n\n{sections}\n"
 
 
@@ -118,7 +125,7 @@ def link_package(folder: Path) -> None:
     The repository's root is the package, and mkdocstrings would read everything that lies in it.
     """
     package = folder / "posemoe_edge"
-    shutil.rmtree(package, ignore_errors=True)
-    package.mkdir(parents=True)
+    package.mkdir(parents=True, exist_ok=True)
     for name in ("__init__.py", "runtime"):
-        (package / name).symlink_to(ROOT / name)
+        with suppress(FileExistsError):  # of an earlier build, or of one at the same time
+            (package / name).symlink_to(ROOT / name)

@@ -48,6 +48,11 @@ def schema_page() -> str:
     return _INTRO + "".join(sections)
 
 
+def records_of_artefacts() -> list[type[Record]]:
+    """Every record on the page, once."""
+    return list(dict.fromkeys(part for record, _ in FILES.values() for part in _with_parts(record)))
+
+
 def meanings(record: type[Record]) -> dict[str, str]:
     """The fields that the record's docstring describes under ``Args``, and in which words."""
     found = {}
