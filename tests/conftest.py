@@ -10,6 +10,8 @@ import functools
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.util import find_spec
@@ -252,6 +254,29 @@ def copy_artefact(artefact_of: Callable[[str], Path], tmp_path: Path) -> Callabl
 def copied_artefact(copy_artefact: Callable[[str], Path]) -> Path:
     """A copy of the retention artefact, fp32 and fp16, that the test may modify."""
     return copy_artefact("retention")
+
+
+@pytest.fixture(scope="session")
+def site(build_once: BuildOnce) -> Path:
+    """The folder of the documentation's site, as `make site` builds it, and in it what was said meanwhile. Read only."""
+    for package in ("mkdocs", "material", "mkdocstrings_handlers.python"):
+        pytest.importorskip(package, reason="the extra docs is not installed")
+
+    def build(folder: Path) -> None:
+        process = subprocess.run(
+            [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout
+        (folder / "build.log").write_text(process.stdout)
+
+    return build_once("site", build)
 
 
 @pytest.fixture

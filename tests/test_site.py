@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,9 +13,6 @@ import click
 import posemoe_edge
 import pytest
 from posemoe_edge.edge.cli.main import VERBS, cli
-
-for package in ("mkdocs", "material", "mkdocstrings_handlers.python", "mike"):
-    pytest.importorskip(package, reason="the extra docs is not installed")
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path.relative_to(ROOT / "docs") for path in sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,26 +69,6 @@ class Built(HTMLParser):
         """The file of the site and the anchor to which a relative link leads."""
         name, _, anchor = link.partition("#")
         return posixpath.normpath(posixpath.join(posixpath.dirname(self.path), name)) if name else self.path, anchor
-
-
-def build(folder: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    (folder / "build.log").write_text(process.stdout + process.stderr)
-
-
-@pytest.fixture(scope="session")
-def site(build_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """The folder of the site."""
-    return build_once("site", build)
 
 
 @pytest.fixture(scope="session")

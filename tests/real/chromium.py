@@ -19,6 +19,7 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--no-first-run", "--remote-debugging-pipe", "--window-size=1280,800",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",  # WebGL without a GPU
 )  # fmt: skip
+LOADED_WITHIN_S = 60.0
 
 _WITH_PIPES = """
 import fcntl, os, sys
@@ -78,6 +79,27 @@ class Chromium:
     def screenshot_png(self) -> bytes:
         """The page as it is now."""
         return base64.b64decode(self._call("Page.captureScreenshot", session=self._session, format="png")["data"])
+
+    def open(self, url: str) -> None:
+        """Go to another page, and wait until it is loaded."""
+        self._call("Page.navigate", session=self._session, url=url)
+        loaded = "location.href === {url} && document.readyState === 'complete'"
+        deadline_s = time.monotonic() + LOADED_WITHIN_S
+        while not self.evaluate(loaded.replace("{url}", json.dumps(url))):
+            assert time.monotonic() < deadline_s, f"{url} is not loaded"
+            time.sleep(0.02)
+
+    def resize(self, width_px: int, height_px: int) -> None:
+        """Show pages as on a phone with a screen of this size."""
+        size: dict[str, Any] = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": True}
+        self._call("Emulation.setDeviceMetricsOverride", session=self._session, **size)
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of an expression of JavaScript in the page, of a promise what it gives."""
+        options: dict[str, Any] = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        answer = self._call("Runtime.evaluate", session=self._session, **options)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def _call(self, method: str, *, session: str | None = None, timeout_s: float = 60.0, **parameters: Any) -> dict[str, Any]:
         self._id += 1
