@@ -26,7 +26,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "THIRD_PARTY.md"
-BASE, DEVELOPMENT = "base", "dev"
+BASE, DEVELOPMENT = "base", {"docs", "dev"}
 
 # Packages that are of no use without a GPU: what their pages in the package index state.
 ELSEWHERE = {
@@ -138,7 +138,7 @@ def render(found: dict[str, Distribution]) -> str:
     from posemoe_edge.runtime.detectors.models import MODELS
 
     wanted = direct()
-    used = [row for row in wanted if set(row.extras) != {DEVELOPMENT}]
+    used = [row for row in wanted if not set(row.extras) <= DEVELOPMENT]
     files = {file.name: file for variant in MODELS.values() for file in variant}
     lines = [
         INTRODUCTION,
@@ -151,7 +151,7 @@ def render(found: dict[str, Distribution]) -> str:
         BUNDLED,
         "## Packages for development\n",
         "| package | versions | licence | in version |\n| --- | --- | --- | --- |",
-        *(_direct_row(row, found, with_extras=False) for row in wanted if set(row.extras) == {DEVELOPMENT}),
+        *(_direct_row(row, found, with_extras=False) for row in wanted if set(row.extras) <= DEVELOPMENT),
         FETCHED,
         "| file | size | package | licence |\n| --- | ---: | --- | --- |",
         *(

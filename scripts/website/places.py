@@ -16,6 +16,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
+    "THIRD_PARTY.md": "project/third-party.md",
     "CODE_OF_CONDUCT.md": "project/code-of-conduct.md",
 }
 
