@@ -7,6 +7,8 @@ import inspect
 import pytest
 from posemoe_edge.runtime import errors
 from posemoe_edge.runtime.artefact.record import Record
+from posemoe_edge.scripts.website.api_pages import PAGES as API_PAGES
+from posemoe_edge.scripts.website.api_pages import api_pages
 from posemoe_edge.scripts.website.error_page import error_page
 from posemoe_edge.scripts.website.links import Links, with_deep_lists, without_marks
 from posemoe_edge.scripts.website.navigation import navigation, section_indexes
@@ -99,6 +101,15 @@ def test_cards_of_models_and_the_readme_are_on_the_site() -> None:
     assert files["README.md"] == "index.md"
     assert files["runtime/zoo/README.md"] == "results/zoo/README.md"
     assert not [page for page in files.values() if page.endswith((".onnx", ".safetensors"))]
+
+
+def test_every_public_name_is_on_a_page_of_the_api() -> None:
+    """``api_pages`` refuses to leave one out."""
+    texts = dict(api_pages())
+    index = texts.pop("reference/api/index.md")
+    assert len(texts) == len(API_PAGES) and all(f"({name}.md)" in index for name in API_PAGES)
+    assert "::: posemoe_edge.load\n" in texts["reference/api/models.md"]
+    assert "::: posemoe_edge.plotting.show\n" in texts["reference/api/plotting.md"]
 
 
 @pytest.mark.parametrize("record", records_of_artefacts(), ids=lambda record: record.__name__)

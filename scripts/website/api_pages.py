@@ -76,6 +76,12 @@ PAGES = {
         "It reports everything as events.",
         ("Pipeline", "RunStats", "Event", *_EVENTS, "SourceBack"),
     ),
+    "plotting": ApiPage(
+        "Poses in a notebook",
+        "`from posemoe_edge.plotting import show`. Needs the extra `notebook`, or `plot` for pictures alone.",
+        ("show", "PoseFigure"),
+        "posemoe_edge.plotting",
+    ),
     "shadow": ApiPage(
         "Shadow",
         "A shadow lifts a sample of a live run's frames a second time with a reference, and compares the poses.",
@@ -104,7 +110,9 @@ def api_pages() -> Iterator[tuple[str, str]]:
         AssertionError: a public name is on no page, or on two.
     """
     names = [name for page in PAGES.values() if page.module == "posemoe_edge" for name in page.names]
-    assert sorted([*names, "__version__"]) == sorted(posemoe_edge.__all__), "scripts/website/api_pages.py lacks a public name"
+    assert sorted([*names, "__version__", "plotting"]) == sorted(posemoe_edge.__all__), (
+        "scripts/website/api_pages.py lacks a public name"
+    )
     rows = []
     for name, page in PAGES.items():
         links = ", ".join(f"[`{public}`]({name}.md#{page.module}.{public})" for public in page.names)
@@ -120,12 +128,12 @@ def api_pages() -> Iterator[tuple[str, str]]:
 
 
 def link_package(folder: Path) -> None:
-    """Make ``folder`` a place from which mkdocstrings reads the package: its root and the runtime, which has all public names.
+    """Make ``folder`` a place from which mkdocstrings reads the package: its root, and the runtime, which has what is public.
 
     The repository's root is the package, and mkdocstrings would read everything that lies in it.
     """
     package = folder / "posemoe_edge"
     package.mkdir(parents=True, exist_ok=True)
-    for name in ("__init__.py", "runtime"):
+    for name in ("__init__.py", "plotting.py", "runtime"):
         with suppress(FileExistsError):  # of an earlier build, or of one at the same time
             (package / name).symlink_to(ROOT / name)

@@ -45,6 +45,7 @@ ORDER = {
         "streams",
         "cameras",
         "pipeline",
+        "plotting",
         "shadow",
         "errors",
         "sources",
