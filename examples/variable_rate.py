@@ -21,7 +21,7 @@ KEPT = (0, 1, 2, 4, 7, 8, 28, 30, 31, 156, 157)  # of frames at 50 Hz: a camera 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="an artefact's folder; default: the shipped one")
-    model = load(parser.parse_args().model, gaps=GapPolicy(decay_after_s=0.2, reset_after_s=2.0))
+    model = load(parser.parse_args().model, gaps=GapPolicy(decay_after_s=0.2, reset_after_s=0.5))
 
     frames = list(SyntheticSource(frames=max(KEPT) + 1))
     with model.stream() as stream:

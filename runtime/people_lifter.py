@@ -85,7 +85,7 @@ class PeopleLifter:
 
     def absent(self, t_s: float) -> list[int]:
         """Who was not seen for as long as the gap policy remembers."""
-        return [person for person, seen_s in self._seen_s.items() if t_s - seen_s >= self.model.gaps.reset_after_s]
+        return [person for person, seen_s in self._seen_s.items() if t_s - seen_s >= self.model.gaps.lost_after_s]
 
     def close(self) -> None:
         """Forget everybody."""

@@ -243,7 +243,7 @@ class Pipeline:
 
     def _events(self, source: Source) -> Iterator[Event]:
         self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
-        clock, asked = SourceClock(reset_after_s=self.model.gaps.reset_after_s), False
+        clock, asked = SourceClock(reset_after_s=self.model.gaps.lost_after_s), False
         try:
             for item in watched(source):
                 if isinstance(item, SourceLost | SourceBack | SourceChanged):

@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(contents: dict[str, bytes]
     data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "runtime" / "zoo").rglob("*") if path.is_file()}
     data.add("edge/presets.json")
     expected = {f"posemoe_edge/{name}" for name in (modules | data | {"__init__.py", "__main__.py", "plotting.py", "py.typed"})}
-    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert {name for name in contents if ".dist-info/" not in name} == expected
 
 
 def test_the_wheel_comes_with_its_licence_and_the_notice_for_its_weights(contents: dict[str, bytes]) -> None:

@@ -118,7 +118,6 @@ def people_config(
         artefact: the artefact's name in the folder of the model's version.
         instances: processes, each with a model of its own.
     """
-    gaps = gaps or GapPolicy()
     manifest_json = manifest.model_dump_json()
     parameters = {
         "protocol": wire.PROTOCOL,
@@ -127,8 +126,7 @@ def people_config(
         "identity": identity,
         "people": str(-(-limits.people // instances)),
         "idle_s": repr(limits.idle_s),
-        "decay_after_s": repr(gaps.decay_after_s),
-        "reset_after_s": repr(gaps.reset_after_s),
+        **wire.gap_parameters(gaps or GapPolicy()),
         "allow_failed": str(allow_failed).lower(),
         "warm_up": str(limits.batch),
         "manifest": manifest_json,

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..arrays import F32
 from ..errors import FrameError, PoseEdgeError
-from ..gaps import GapPolicy
 from ..model import load
 from ..pose.types import Pose
 from . import wire
@@ -40,7 +39,7 @@ class TritonPythonModel:
         model = load(
             Path(args["model_repository"]) / args["model_version"] / parameters["artefact"],
             precision=parameters["precision"],
-            gaps=GapPolicy(float(parameters["decay_after_s"]), float(parameters["reset_after_s"])),
+            gaps=wire.gap_policy(parameters),
             allow_failed=parameters["allow_failed"] == "true",
         )
         self._held = HeldStreams(model, idle_s=float(parameters["idle_s"]) + EXPIRE_LATER_S, most=int(parameters["people"]))

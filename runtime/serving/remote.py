@@ -15,7 +15,6 @@ from ..any_model import AnyModel
 from ..artefact.manifest import parse_manifest
 from ..command_line import command_line
 from ..errors import ArtefactError, FrameError, MissingError, UsageError
-from ..gaps import GapPolicy
 from ..pose.types import Pose
 from . import wire
 from .connection import Connection, ConnectionLost
@@ -59,7 +58,7 @@ class RemoteModel:
         self.url, self.name = url, name
         self.manifest = parse_manifest(parameters["manifest"], f"{url}: the manifest")
         self.graph = next(graph for graph in self.manifest.graphs if graph.precision == parameters["precision"])
-        self.gaps = GapPolicy(float(parameters["decay_after_s"]), float(parameters["reset_after_s"]))
+        self.gaps = wire.gap_policy(parameters)
         self.identity = parameters["identity"]
         self.latency_frames = self.manifest.latency_frames
         self.resumed = 0

@@ -7,11 +7,13 @@ person is the request's correlation id.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gaps import GapPolicy
 from ..pose.skeleton import H36M17
 from ..pose.types import GapAction, Pose
 
@@ -71,3 +73,13 @@ def pose_of_arrays(arrays: Mapping[str, NDArray[Any]], *, person: int, latency_f
         gap=GAPS[int(arrays[GAP][0])],
         person=person,
     )
+
+
+def gap_parameters(gaps: GapPolicy) -> dict[str, str]:
+    """A gap policy as parameters of the model of people."""
+    return {field.name: repr(getattr(gaps, field.name)) for field in fields(gaps)}
+
+
+def gap_policy(parameters: Mapping[str, str]) -> GapPolicy:
+    """The gap policy in the parameters of a model of people."""
+    return GapPolicy(**{field.name: float(parameters[field.name]) for field in fields(GapPolicy)})

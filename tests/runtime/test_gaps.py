@@ -28,6 +28,13 @@ def test_the_action_depends_on_the_length_and_on_whether_anybody_is_seen(dt_s: f
     assert POLICY.decide(dt_s, seen=seen) == action
 
 
+def test_nobody_is_lost_before_a_time_above_zero() -> None:
+    assert GapPolicy(reset_after_s=0.5).lost_after_s > 0.5  # a person who comes back has the same id, and a new state
+    for lost in (0.0, -1.0, math.nan):
+        with pytest.raises(UsageError, match="lost_after_s > 0"):
+            GapPolicy(lost_after_s=lost)
+
+
 def test_a_policy_may_reset_at_once_and_never_decay() -> None:
     policy = GapPolicy(decay_after_s=0.5, reset_after_s=0.5)
     assert [policy.decide(dt, seen=True) for dt in (0.4, 0.5, 0.6)] == ["none", "reset", "reset"]

@@ -107,7 +107,7 @@ class RecordingSink(BaseSink):
 
 @pytest.fixture
 def model(retention_artefact: Path) -> Model:
-    return load(retention_artefact, gaps=GapPolicy(decay_after_s=0.1, reset_after_s=0.5))
+    return load(retention_artefact, gaps=GapPolicy(decay_after_s=0.1, reset_after_s=0.5, lost_after_s=0.5))
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from posemoe_edge.runtime.state import StepSlots
 
 REL = 1e-4  # float32 sums in another order, over a carried state
 DT_S = 0.02
+PATIENT = GapPolicy(reset_after_s=2.0)
+"""Feeds the elapsed time of gaps that the default policy answers with a reset."""
 Walk = Callable[..., F32]
 
 
@@ -57,7 +59,7 @@ def test_a_stream_equals_pytorch_at_any_frame_rate(
     torch = pytest.importorskip("torch")
 
     rng = np.random.default_rng(1)
-    reference, stream = tiny_lifter(mixer), load(artefact_of(mixer)).stream()
+    reference, stream = tiny_lifter(mixer), load(artefact_of(mixer), gaps=PATIENT).stream()
     state, t = reference.initial_state(1), 10.0
     for i, frame in enumerate(walker_keypoints(40)):
         dt = 1 / 50 if i == 0 else float(rng.choice([0.01, 0.02, 0.033, 0.1, 0.7]))
@@ -403,7 +405,7 @@ def uneven(frames: int) -> tuple[F32, F64]:
 def test_a_stream_of_chunks_equals_pytorch_three_frames_late(
     kind: str, artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    stream, frames, (dt_s, t_s) = load(artefact_of(kind)).stream(), walker_keypoints(32), uneven(32)
+    stream, frames, (dt_s, t_s) = load(artefact_of(kind), gaps=PATIENT).stream(), walker_keypoints(32), uneven(32)
     expected = chunked(tiny_lifter(kind), frames, dt_s)
     for i in range(32):
         pose = stream.step(frames[i], t=t_s[i])
@@ -417,7 +419,7 @@ def test_a_stream_of_chunks_equals_pytorch_three_frames_late(
 def test_before_its_first_chunk_is_complete_a_stream_repeats_the_newest_frame(
     artefact_of: Callable[[str], Path], tiny_lifter: Callable[[str], Any], walker_keypoints: Walk
 ) -> None:
-    stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk")).stream(), walker_keypoints(4), uneven(4)
+    stream, frames, (dt_s, t_s) = load(artefact_of("lookahead-chunk"), gaps=PATIENT).stream(), walker_keypoints(4), uneven(4)
     for i in range(4):
         repeated = np.minimum(np.arange(4), i)
         first = chunked(tiny_lifter("lookahead-chunk"), frames[repeated], dt_s[repeated])[0]
@@ -476,7 +478,7 @@ def test_a_chunk_whose_later_pose_is_not_finite_is_refused_while_it_can_be(
 def test_a_causal_model_gives_the_same_poses_in_chunks_as_in_steps(
     artefact_of: Callable[[str], Path], walker_keypoints: Walk
 ) -> None:
-    steps, chunks = load(artefact_of("retention")).stream(), load(artefact_of("retention-chunk")).stream()
+    steps, chunks = (load(artefact_of(kind), gaps=PATIENT).stream() for kind in ("retention", "retention-chunk"))
     frames, (_, t_s) = walker_keypoints(20), uneven(20)
     stepped = [steps.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]
     late = [chunks.step(frame, t=t).xyz_m for frame, t in zip(frames, t_s, strict=True)]

@@ -125,5 +125,5 @@ def test_each_sequence_has_its_own_capture_times(held: HeldStreams, walker_keypo
     """People of different cameras share a launch."""
     walk = walker_keypoints(2)
     held.answer([SequenceFrame(1, True, False, walk[0], 100.0), SequenceFrame(2, True, False, walk[0], 0.0)])
-    a, b = poses(held.answer([SequenceFrame(1, False, False, walk[1], 100.5), SequenceFrame(2, False, False, walk[1], 0.04)]))
-    assert (a.dt_s, a.gap, b.dt_s, b.gap) == (0.5, "decay", 0.04, "none")
+    a, b = poses(held.answer([SequenceFrame(1, False, False, walk[1], 100.25), SequenceFrame(2, False, False, walk[1], 0.04)]))
+    assert (a.dt_s, a.gap, b.dt_s, b.gap) == (0.25, "decay", 0.04, "none")

@@ -317,7 +317,7 @@ def test_a_span_ends_where_the_state_is_replaced(
         play(other, walker_keypoints(20, seed=2))
         play(stream, walker_keypoints(10))
         stream.restore(other.snapshot())
-        play(stream, walker_keypoints(10), start=1.0)
+        play(stream, walker_keypoints(10), start=0.5)  # 0.12 s after the restored one
         stream.close()
         play(model.stream(), walker_keypoints(3))  # in the same slot
     assert [frames for frames, _, _ in spy.calls][:2] == [10, 10] and [had_state for *_, had_state in spy.calls][1]
