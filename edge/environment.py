@@ -45,6 +45,7 @@ EXTRAS = {
         ),
     ),
     "plot": Extra("pictures", (("matplotlib", "matplotlib"),)),
+    "notebook": Extra("poses to turn in a notebook", (("plotly", "plotly"), ("matplotlib", "matplotlib"))),
     "export": Extra(
         "export and verify",
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from typing import Any
 
@@ -20,6 +21,9 @@ MOST_FRAMES = 150
 
 _HEIGHT_PX = 560
 _PLAYER_PX = 90  # a clip is higher by its slider
+Trace = dict[str, Any]
+"""Plotly's description of one kind of marks. A plain dictionary, which Plotly checks once and not twice."""
+
 _SIDES = {"left": LEFT, "right": RIGHT, "trunk": TORSO}
 
 
@@ -34,10 +38,10 @@ def draw_interactive(moments: Moments) -> Any:
     except ImportError:
         raise missing_extra("plotly", "notebook", "an interactive figure") from None
     shown = moments.spread(MOST_FRAMES)
-    figure = go.Figure(data=_traces(go, shown.all[0], shown))
+    figure = go.Figure(data=_traces(shown.all[0], shown))
     if len(shown) > 1:
         figure.frames = [
-            go.Frame(data=_traces(go, moment, shown), name=str(k), layout={"title": {"text": _time(moment)}})
+            go.Frame(data=_traces(moment, shown), name=str(k), layout={"title": {"text": _time(moment)}})
             for k, moment in enumerate(shown.all)
         ]
     figure.update_layout(**_layout(shown))
@@ -51,7 +55,7 @@ def as_html(figure: Any) -> str:
     return f'<iframe srcdoc="{html.escape(page)}" style="{style}" scrolling="no" title="poses in 3D"></iframe>'
 
 
-def _traces(go: Any, moment: Moment, moments: Moments) -> list[Any]:
+def _traces(moment: Moment, moments: Moments) -> list[Trace]:
     """Always the same traces in the same order, so that a frame replaces those of the one before."""
     bones: dict[str, list[F32]] = {name: [] for name in (*_SIDES, "guessed")}
     for person in moment.people:
@@ -60,16 +64,17 @@ def _traces(go: Any, moment: Moment, moments: Moments) -> list[Any]:
             name = "guessed" if person.guessed[a] or person.guessed[b] else side
             gap = np.full((1, 3), np.nan)  # between bones
             bones[name].append(np.concatenate([person.xyz_m[[a, b]], gap]).astype(np.float32))
-    traces = []
+    traces: list[Trace] = []
     for name, colour in (*_SIDES.items(), ("guessed", GUESSED)):
         x, y, z = np.concatenate([np.zeros((0, 3), np.float32), *bones[name]]).T
         line = {"color": colour, "width": 7, **({"dash": "dot"} if name == "guessed" else {})}
         shown = name != "guessed" or any(person.guessed.any() for each in moments.all for person in each.people)
-        traces.append(go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, name=name, showlegend=shown, hoverinfo="skip"))
-    return [*traces, _joints(go, moment), _balls(go, moment, moments), _names(go, moment, moments)]
+        look = {"mode": "lines", "line": line, "name": name, "showlegend": shown, "hoverinfo": "skip"}
+        traces.append({"type": "scatter3d", "x": x, "y": y, "z": z, **look})
+    return [*traces, _joints(moment), _balls(moment, moments), _names(moment, moments)]
 
 
-def _joints(go: Any, moment: Moment) -> Any:
+def _joints(moment: Moment) -> Trace:
     xyz = np.concatenate([person.xyz_m for person in moment.people]).astype(np.float32)
     texts, colours = [], []
     for person in moment.people:
@@ -78,20 +83,21 @@ def _joints(go: Any, moment: Moment) -> Any:
             guess = ", guessed" if person.guessed[k] else ""
             texts.append(f"person {person.person}: {joint.replace('_', ' ')}{sigma}<br>score {person.score[k]:.2f}{guess}")
             colours.append(GUESSED if person.guessed[k] else TORSO)
-    return go.Scatter3d(
-        x=xyz[:, 0],
-        y=xyz[:, 1],
-        z=xyz[:, 2],
-        mode="markers",
-        marker={"size": 2.5, "color": colours},
-        text=texts,
-        hovertemplate="%{text}<br>%{x:.3f}, %{y:.3f}, %{z:.3f} m<extra></extra>",
-        name="joints",
-        showlegend=False,
-    )
+    return {
+        "type": "scatter3d",
+        "x": xyz[:, 0],
+        "y": xyz[:, 1],
+        "z": xyz[:, 2],
+        "mode": "markers",
+        "marker": {"size": 2.5, "color": colours},
+        "text": texts,
+        "hovertemplate": "%{text}<br>%{x:.3f}, %{y:.3f}, %{z:.3f} m<extra></extra>",
+        "name": "joints",
+        "showlegend": False,
+    }
 
 
-def _balls(go: Any, moment: Moment, moments: Moments) -> Any:
+def _balls(moment: Moment, moments: Moments) -> Trace:
     """One mesh of all balls, whose radii are standard deviations. Those of people who are absent have no place."""
     points, faces = _ball()
     most = max(len(each.people) for each in moments.all)
@@ -104,23 +110,25 @@ def _balls(go: Any, moment: Moment, moments: Moments) -> Any:
     vertices = centres[:, None] + radii[:, None, None] * points  # (balls, 42, 3)
     x, y, z = vertices.reshape(-1, 3).astype(np.float32).T
     if moment is not moments.all[0]:  # which vertices make a triangle is the same in all frames, and the larger part
-        return go.Mesh3d(x=x, y=y, z=z)
+        return {"type": "mesh3d", "x": x, "y": y, "z": z}
     i, j, k = (faces + len(points) * np.arange(len(centres))[:, None, None]).reshape(-1, 3).astype(np.int32).T
     known = any(person.sigma_m is not None for each in moments.all for person in each.people)
-    look: dict[str, Any] = {"color": BALL, "opacity": 0.16, "hoverinfo": "skip"}
-    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, name="± 1 standard deviation", showlegend=known, **look)
+    look = {"color": BALL, "opacity": 0.16, "hoverinfo": "skip", "name": "± 1 standard deviation", "showlegend": known}
+    return {"type": "mesh3d", "x": x, "y": y, "z": z, "i": i, "j": j, "k": k, **look}
 
 
-def _names(go: Any, moment: Moment, moments: Moments) -> Any:
+def _names(moment: Moment, moments: Moments) -> Trace:
     """Ids above heads, where there are several people."""
     several = len({person.person for each in moments.all for person in each.people}) > 1
     people = moment.people if several else ()
     above = [person.xyz_m[H36M17.joints.index("head")] + np.array([0, 0, 0.2]) for person in people]
     x, y, z = np.array(above, np.float32).reshape(-1, 3).T
     texts = [str(person.person) for person in people]
-    return go.Scatter3d(x=x, y=y, z=z, mode="text", text=texts, hoverinfo="skip", name="ids", showlegend=False)
+    look = {"mode": "text", "hoverinfo": "skip", "name": "ids", "showlegend": False}
+    return {"type": "scatter3d", "x": x, "y": y, "z": z, "text": texts, **look}
 
 
+@functools.cache
 def _ball() -> tuple[F32, NDArray[np.int64]]:
     """(42, 3) points on the unit sphere and (80, 3) triangles: an icosahedron whose triangles are divided into four."""
     golden = (1 + 5**0.5) / 2
