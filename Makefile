@@ -69,7 +69,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (some minutes the first time) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,cpu,ros,rerun,foxglove,zenoh,metrics,sign,parquet,serve,docs,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,train,camera,plot,notebook,cpu,ros,rerun,foxglove,zenoh,metrics,sign,parquet,serve,docs,dev]'
 	touch $@
 
 # NVIDIA's Python bindings of several TensorRT versions, 1.2 MB each: tests compare the names that we use with them, and are

@@ -54,6 +54,8 @@ ON_DEMAND: dict[str, set[str]] = {
     "runtime/metrics_server.py": {"prometheus_client"},
     "runtime/overlay/brush.py": {"cv2"},
     "runtime/plotting/figure.py": {"matplotlib"},
+    "runtime/plotting/interactive_poses.py": {"plotly"},
+    "runtime/plotting/static_poses.py": {"mpl_toolkits"},
     "runtime/plotting/table.py": {"matplotlib"},
     "runtime/pose/camera_file.py": {"yaml"},
     "runtime/ros/bag.py": {"mcap", "zstandard"},
