@@ -10,10 +10,11 @@ from typing import Any
 
 from ..artefact.atomic import AtomicFile
 from ..errors import UsageError
-from .figure import DPI
 from .interactive_poses import as_html, draw_interactive
 from .moments import Poses, moments_of
 from .static_poses import draw_static
+
+_DPI = 110  # one pose is 600 pixels wide: a column of a notebook has 1,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class PoseFigure:
 
     def _png(self) -> bytes:
         with io.BytesIO() as png:
-            self.figure.savefig(png, format="png", dpi=DPI)
+            self.figure.savefig(png, format="png", dpi=_DPI)
             return png.getvalue()
 
 
