@@ -214,7 +214,7 @@ def test_a_detector_that_finds_people_is_named_behind_a_question_mark(write: Wri
 
 
 def test_the_description_in_the_documentation_is_rtmposes(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "reference" / "runtime.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "detectors.md").read_text()
     text = next(block for block in page.split("```") if block.startswith("toml\noutput"))
     (tmp_path / "net.toml").write_text(text.removeprefix("toml\n"))
     description = read_description(tmp_path / "net.toml")
