@@ -35,10 +35,11 @@ test-real: $(READY)
 	POSEMOE_EDGE_RCLPY_PYTHON=$$ros POSEMOE_EDGE_PYZEROS_PYTHON=$$zeros POSEMOE_EDGE_RAY_PYTHON=$$cluster \
 	POSEMOE_EDGE_TRITON_PYTHON=$$triton $(BIN)/python -m pytest -rs tests/real
 
-# The wheel in clean environments, one for each set of extras that the README names. They are kept, and made anew when pyproject.toml or
-# constraints.txt changes.
+# The wheel in clean environments, one for each set of extras. They are kept, and made anew when pyproject.toml or constraints.txt changes.
+# The longest files come first, so that both workers are done at the same time.
 test-release: $(READY) $(DETECTORS)
-	POSEMOE_EDGE_RELEASE=$(RELEASE) $(BIN)/python -m pytest -rs --durations 5 tests/release
+	POSEMOE_EDGE_RELEASE=$(RELEASE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs --durations 5 \
+	  tests/release/test_readme.py tests/release/test_export.py tests/release
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -25,11 +25,9 @@ def environments() -> Path:
 
 
 @pytest.fixture(scope="session")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel that was built from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    build(copy_source(tmp_path_factory.mktemp("copy") / "source"), folder)
-    return folder
+def dist(build_once: Callable[..., Path]) -> Path:
+    """A folder with the sdist and the wheel that was built from it, the same for all workers."""
+    return build_once("dist", lambda folder: build(copy_source(folder.with_name("source")), folder))
 
 
 @pytest.fixture(scope="session")

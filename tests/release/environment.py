@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,16 +81,17 @@ class Environment:
 def make_environment(folder: Path, requirements: Collection[str]) -> Environment:
     """The environment in ``folder`` with these requirements of tests, made anew unless it was made from the same ones."""
     environment = Environment(folder)
-    stamp, wanted = folder / STAMP, _fingerprint(*requirements)
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        _create(environment)
-        _pip(environment, *requirements)
-        stamp.write_text(wanted)
+    with _locked(folder):
+        stamp, wanted = folder / STAMP, _fingerprint(*requirements)
+        if not stamp.is_file() or stamp.read_text() != wanted:
+            _create(environment)
+            _pip(environment, *requirements)
+            stamp.write_text(wanted)
     return environment
 
 
 def install_wheel(wheel: Path, extras: Collection[str], folder: Path) -> Environment:
-    """The environment with the wheel and these extras. Their packages stay from one call to the next, the wheel is replaced.
+    """The environment with the wheel and these extras. Its packages stay from one call to the next, but for the wheel.
 
     Args:
         wheel: the file.
@@ -97,16 +100,31 @@ def install_wheel(wheel: Path, extras: Collection[str], folder: Path) -> Environ
     """
     extras = sorted(extras)
     environment = Environment(folder / ("+".join(extras) or "base"))
-    stamp, wanted = environment.folder / STAMP, _fingerprint((ROOT / "pyproject.toml").read_text(), *extras)
-    if stamp.is_file() and stamp.read_text() == wanted:
-        _pip(environment, "--no-deps", "--force-reinstall", str(wheel))
-        return environment
-    _create(environment)
-    if TORCH_EXTRAS & set(extras):
-        _pip(environment, TORCH)  # alone and first, as the README says, so that its build is the one that the extra finds
-    _pip(environment, f"{wheel}[{','.join(extras)}]" if extras else str(wheel))
-    stamp.write_text(wanted)
+    packages, installed = environment.folder / STAMP, environment.folder / ".wheel"
+    wanted = _fingerprint((ROOT / "pyproject.toml").read_text(), *extras)
+    content = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with _locked(environment.folder):
+        if not packages.is_file() or packages.read_text() != wanted:
+            _create(environment)
+            if TORCH_EXTRAS & set(extras):
+                _pip(
+                    environment, TORCH
+                )  # alone and first, as the README says, so that its build is the one that the extra finds
+            _pip(environment, f"{wheel}[{','.join(extras)}]" if extras else str(wheel))
+            packages.write_text(wanted)
+        elif not installed.is_file() or installed.read_text() != content:
+            _pip(environment, "--no-deps", "--force-reinstall", str(wheel))
+        installed.write_text(content)
     return environment
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time makes the environment in ``folder``."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _fingerprint(*parts: str) -> str:

@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from environment import Environment
+from environment import ROOT, Environment
 from page_files import write_clip
-from page_run import chains, run_chain
-from pages import ROOT, Block
 from posemoe_edge.runtime.cache import VARIABLE
-
-PICTURES = ("camera0", ".mp4", ".png")
-PYTHON_CHAINS = [
-    chain
-    for chain in chains(ROOT / "README.md")
-    if all(block.language == "python" and not any(word in block.text for word in PICTURES) for block in chain)
-]
 
 
 def test_two_hundred_frames_are_lifted(cpu: Environment, tmp_path: Path) -> None:
@@ -72,8 +63,6 @@ def test_a_video_needs_the_camera_extra_once_the_networks_are_fetched(
     assert outcome.code == 3 and outcome.json["run"] == 'pip install "posemoe-edge[camera]"', outcome.err
 
 
-@pytest.mark.parametrize("chain", PYTHON_CHAINS, ids=lambda chain: str(chain[0]))
-def test_python_of_the_readme_that_needs_no_picture_runs(
-    chain: list[Block], cpu: Environment, tmp_path: Path, fetched_networks: Path
-) -> None:
-    run_chain(chain, tmp_path, python=str(cpu.python), variables=cpu.variables, networks=fetched_networks)
+def test_an_example_of_a_loop_in_python_runs(cpu: Environment, tmp_path: Path) -> None:
+    outcome = cpu.run(cpu.python, ROOT / "examples" / "lift_walker.py", folder=tmp_path)
+    assert outcome.code == 0 and outcome.out.count("right wrist at") == 5, outcome.err

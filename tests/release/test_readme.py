@@ -17,20 +17,21 @@ EXTRAS = re.compile(r"(?:posemoe[-_]edge[^\s\[\"']*|\.)\[([a-z,-]+)\]")
 CHAINS = list(chains(README))
 
 
-def extras_before(line: int) -> set[str]:
-    """Of the last command before a line of the README that installs some: a later one may be for another machine."""
-    text = "\n".join(README.read_text().splitlines()[: line - 1])
-    found = [set(extras.split(",")) for command in INSTALL.findall(text) for extras in EXTRAS.findall(command)]
-    return found[-1] if found else set()
+def installed_for(line: int) -> set[str]:
+    """The extras that the README has installed up to the end of the section in which a line is."""
+    lines = README.read_text().splitlines()
+    end = next((n for n in range(line, len(lines)) if lines[n].startswith("## ")), len(lines))
+    commands = INSTALL.findall("\n".join(lines[:end]))
+    return {extra for command in commands for extras in EXTRAS.findall(command) for extra in extras.split(",")}
 
 
-def test_the_readme_installs_something_before_its_first_command() -> None:
-    assert CHAINS and extras_before(CHAINS[0][0].line)
+def test_the_readme_installs_something_for_its_first_command() -> None:
+    assert CHAINS and installed_for(CHAINS[0][0].line)
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: str(chain[0]))
 def test_code_of_the_readme_runs_where_the_wheel_is_installed(
     chain: list[Block], install: Callable[..., Environment], tmp_path: Path, fetched_networks: Path
 ) -> None:
-    environment = install(*extras_before(chain[0].line))
+    environment = install(*installed_for(chain[0].line))
     run_chain(chain, tmp_path, python=str(environment.python), variables=environment.variables, networks=fetched_networks)
