@@ -39,7 +39,7 @@ test-real: $(READY)
 # The longest files come first, so that both workers are done at the same time.
 test-release: $(READY) $(DETECTORS)
 	POSEMOE_EDGE_RELEASE=$(RELEASE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs --durations 5 \
-	  tests/release/test_readme.py tests/release/test_export.py tests/release
+	  tests/release/test_readme.py tests/release/test_extra_export.py tests/release
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
