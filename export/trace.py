@@ -132,7 +132,7 @@ def interface(
     """Inputs, outputs and states of the model's graph, as the manifest records them.
 
     Raises:
-        UsageError: a chunk is too short, or the model carries no state.
+        UsageError: a chunk is too short, or the model carries no state, or does not name each axis of its state.
     """
     config = model.config
     if chunk is not None and (model.state_shape is None or chunk < 2):
@@ -162,11 +162,12 @@ def interface(
         return (keypoints,), (pose,), ()
     when = "frame" if chunk is None else "chunk"
     state_shape: tuple[int | str, ...] = ("B", *model.state_shape)
-    axes = (
-        "stream",
-        "memory",
-        *{"retention": ("key", "value", "joint", "head"), "dssm": ("joint", "channel", "mode")}[config.mixer_kind],
-    )
+    axes = ("stream", *model.state_axes)
+    if len(axes) != len(state_shape):
+        raise UsageError(
+            f"the mixer {config.mixer_kind} names {len(axes) - 2} of the {len(state_shape) - 2} axes of its state",
+            expected="Mixer.state_axes with a name for each axis of Mixer.state_shape",
+        )
     inputs = (
         keypoints,
         _tensor("state", state_shape, axes, f"memories of {config.mixer_kind}, in the order of use"),

@@ -46,6 +46,7 @@ class DSSM(Mixer):
     """
 
     kind: ClassVar[str] = "dssm"
+    state_axes: ClassVar[tuple[str, ...]] = ("joint", "channel", "mode")
     shared_by_head: ClassVar[bool] = False  # each channel is a filter of its own
     capturable: ClassVar[bool] = False  # ``_invertible`` reads times
 

@@ -56,6 +56,11 @@ class Lifter(nn.Module, ABC):
         inner = None if self.config.windowed else self._mixers_in_order[0].state_shape
         return None if inner is None else (len(self._mixers_in_order), *inner)
 
+    @property
+    def state_axes(self) -> tuple[str, ...]:
+        """The names of the axes of ``state_shape``; empty for a window model."""
+        return () if self.config.windowed else ("memory", *self._mixers_in_order[0].state_axes)
+
     def scale_sigma(self, factors: Tensor) -> None:
         """Multiply the standard deviations of the joints by these factors, (J,), in place: how they are calibrated.
 

@@ -31,6 +31,7 @@ class Mixer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    state_axes: ClassVar[tuple[str, ...]] = ()  # the names of the axes of ``state_shape``, which the manifest records
     shared_by_head: ClassVar[bool] = True  # whether the channels of a head are mixed by the same weights
     capturable: ClassVar[bool] = True  # whether an update can be captured as a CUDA graph: no value is read in it
     keep_fp32 = True

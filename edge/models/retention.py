@@ -53,6 +53,7 @@ class Retention(Mixer):
     """
 
     kind: ClassVar[str] = "retention"
+    state_axes: ClassVar[tuple[str, ...]] = ("key", "value", "joint", "head")
 
     def __init__(self, dim: int, heads: int, distances: Sequence[float] = H36M_DISTANCES, *, zoh_gain: bool = True) -> None:
         super().__init__()

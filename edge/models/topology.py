@@ -71,9 +71,12 @@ def mixer_config_from(record: Mapping[str, Any]) -> MixerConfig:
         UsageError: an unknown mixer or field, or a configuration that is not valid.
     """
     kind = record.get("kind")
-    config_type = next((config for name, config in MIXER_CONFIGS.items() if name == kind), None)
+    config_type = MIXER_CONFIGS.get(str(kind))
     if config_type is None:
-        raise UsageError(f"there is no mixer {kind!r}{suggest(str(kind), MIXER_CONFIGS)}", expected=_mixers())
+        raise UsageError(
+            f"there is no mixer {kind!r}{suggest(str(kind), MIXER_CONFIGS)}",
+            expected=f"one of {', '.join(MIXER_CONFIGS)}, none",
+        )
     _check_fields(record, config_type, str(kind))
     return config_type(**record)
 
@@ -91,7 +94,7 @@ def nest_mixer(record: Mapping[str, Any]) -> dict[str, Any]:
     settings = {new: fields.pop(old) for old, new in FLAT_MIXER_FIELDS.items() if old in fields}
     if kind == "none":
         return fields | {"mixer": None}
-    config_type = next((config for name, config in MIXER_CONFIGS.items() if name == kind), None)
+    config_type = MIXER_CONFIGS.get(kind)
     used = {field.name for field in dataclasses.fields(config_type)} if config_type else set()
     return fields | {"mixer": {"kind": kind} | {name: value for name, value in settings.items() if name in used}}
 
@@ -100,10 +103,6 @@ def _check_fields(fields: Mapping[str, Any], config_type: type[LifterConfig | Mi
     unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(config_type)})
     if unknown:
         raise UsageError(f"a configuration with {', '.join(unknown)}", expected=f"fields of {noun}")
-
-
-def _mixers() -> str:
-    return f"one of {', '.join(MIXER_CONFIGS)}, none"
 
 
 def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:

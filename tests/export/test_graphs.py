@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from posemoe_edge.edge.models.dssm import DSSM
 from posemoe_edge.export.passes import FORBIDDEN_OPS, check_contract
 from posemoe_edge.export.trace import interface, trace
 from posemoe_edge.runtime import ArtefactError, UsageError
@@ -224,6 +225,15 @@ def test_chunks_are_refused_where_there_is_no_state_or_no_chunk(
     for make in (trace, interface):
         with pytest.raises(UsageError, match=f"chunks of {chunk} frames .*; expected at least 2 frames"):
             make(tiny_lifter(kind), chunk)
+
+
+def test_a_mixer_names_the_axes_of_its_state(tiny_lifter: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("retention", "dssm"):
+        states = interface(tiny_lifter(kind))[2]
+        assert states[0].axes[:2] == ("stream", "memory") and len(states[0].axes) == len(states[0].shape)
+    monkeypatch.setattr(DSSM, "state_axes", ("joint", "channel"))
+    with pytest.raises(UsageError, match=r"dssm names 2 of the 3 axes of its state; expected Mixer\.state_axes"):
+        interface(tiny_lifter("dssm"))
 
 
 @pytest.mark.parametrize("mixer", ["retention", "dssm", "lookahead-chunk", "gated-chunk"])

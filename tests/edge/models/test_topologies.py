@@ -15,7 +15,7 @@ import torch
 from posemoe_edge.edge.checkpoints import load_checkpoint
 from posemoe_edge.edge.models.alternating import AlternatingConfig
 from posemoe_edge.edge.models.attention import AttentionConfig
-from posemoe_edge.edge.models.config import LifterConfig, MixerKind
+from posemoe_edge.edge.models.config import LifterConfig
 from posemoe_edge.edge.models.dssm import DSSM, DSSMConfig, ReverseDSSM
 from posemoe_edge.edge.models.dual_stream import DualStream, DualStreamConfig
 from posemoe_edge.edge.models.frame import FrameConfig
@@ -444,9 +444,7 @@ def test_a_dual_stream_starts_with_equal_shares() -> None:
     ],
 )
 @pytest.mark.parametrize("topology", MIXING)
-def test_attention_and_dssm_in_both_directions_are_windowed(
-    topology: str, mixer: MixerKind, ahead: bool, expected: bool
-) -> None:
+def test_attention_and_dssm_in_both_directions_are_windowed(topology: str, mixer: str, ahead: bool, expected: bool) -> None:
     fields: dict[str, Any] = {
         "dim": 16,
         "heads": 2,
