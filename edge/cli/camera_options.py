@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import click
 
 from ...runtime.errors import UsageError
 from ...runtime.pose.camera_file import read_camera
 from ...runtime.pose.camera_model import Camera, FieldOfView, unit_gravity
-
-Verb = TypeVar("Verb", bound=Callable[..., Any])
+from .option_group import Verb, add_options
 
 
 def camera_options(function: Verb) -> Verb:
     """Add the options to a verb; ``known_camera`` makes a camera of the first four."""
-    for option in reversed(
-        (
-            click.option(
-                "--camera", help="Calibration of ROS, OpenCV, Kalibr (FILE#cam1) or our own TOML: positions in metres."
-            ),
-            click.option(
-                "--fov", type=float, help="In place of a calibration: the picture's horizontal field of view in degrees."
-            ),
-            click.option("--gravity", help="Which way is down: X,Y,Z in camera axes (right, down, forward)."),
-            click.option("--camera-height", type=float, help="Of the camera above the floor in metres; with gravity."),
-            click.option("--stature", type=float, help="Of everybody in the picture, in metres, if you know it."),
-            click.option(
-                "--view",
-                type=click.Choice(["auto", "off"]),
-                default="auto",
-                show_default=True,
-                help="Whether a lifter of pictures sees each person by a camera that looks at them, if the camera is known.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return add_options(
+        function,
+        click.option("--camera", help="Calibration of ROS, OpenCV, Kalibr (FILE#cam1) or our own TOML: positions in metres."),
+        click.option("--fov", type=float, help="In place of a calibration: the picture's horizontal field of view in degrees."),
+        click.option("--gravity", help="Which way is down: X,Y,Z in camera axes (right, down, forward)."),
+        click.option(
+            "--camera-height",
+            type=float,
+            help="Height of the camera above the floor in metres; needs the direction of gravity.",
+        ),
+        click.option("--stature", type=float, help="Height of everybody in the picture in metres, if you know it."),
+        click.option(
+            "--view",
+            type=click.Choice(["auto", "off"]),
+            default="auto",
+            show_default=True,
+            help="How an artefact of view image sees people whose camera is known: each through a virtual camera that looks at them "
+            "(auto), or in the picture as it is (off).",
+        ),
+    )
 
 
 def known_camera(

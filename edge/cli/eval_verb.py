@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.artefact.precision import PRECISIONS, Precision
 from ...runtime.command_line import command_line
 from ...runtime.model import load
 from ..evaluation import evaluate
@@ -26,12 +26,14 @@ LABELS = {"recorded": "as recorded"}
     required=True,
     help="Clips or recorded sequences (.npz), see import.",
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of the data."
+)
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
 @click.option("--clips", type=click.IntRange(min=1), help="Evaluate only the first N clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips' cameras and noise.")
 @click.option("--cameras", type=click.IntRange(min=1), default=1, show_default=True, help="Cameras that film each clip.")
-@click.option("--against", help="Another artefact: its error on the same frames, and the lead over it.")
+@click.option("--against", help="Another artefact to measure on the same frames and compare with.")
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average both poses.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb
@@ -40,7 +42,7 @@ def command(
     artefact: str | None,
     data: Path,
     split: str,
-    precision: Any,
+    precision: Precision | None,
     clips: int | None,
     seed: int,
     cameras: int,

@@ -21,6 +21,7 @@ from ...runtime.archive.pending import Pending, find_pending
 from ...runtime.archive.pose_file import Format
 from ...runtime.archive.ray_workers import RayCluster
 from ...runtime.archive.workers import lift_here, lift_in_processes
+from ...runtime.artefact.precision import Precision
 from ...runtime.artefact.room import check_room
 from ...runtime.bounds import most_bytes
 from ...runtime.command_line import command_line
@@ -44,7 +45,7 @@ _CLIP_BYTES = 1_000_000  # of poses of a clip of some minutes: an estimate of th
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the poses, one file for each clip; made if absent."
 )
-@click.option("--format", type=click.Choice(get_args(Format)), default="npz", show_default=True)
+@click.option("--format", type=click.Choice(get_args(Format)), default="npz", show_default=True, help="Of the files of poses.")
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes, with one thread each.  [default: one for each core; 1 on a GPU]"
 )
@@ -73,7 +74,7 @@ def command(
     workers: int | None,
     ray: str | None,
     model: str | None,
-    precision: Any,
+    precision: Precision | None,
     engine: str | None,
     detector: str,
     tracker: str,

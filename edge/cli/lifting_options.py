@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 import click
 
@@ -12,39 +11,49 @@ from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
-
-Verb = TypeVar("Verb", bound=Callable[..., Any])
+from .option_group import Verb, add_options
 
 
 def model_options(function: Verb) -> Verb:
     """Which model is lifted with, and on what."""
-    function = click.option("--engine", help="Default: the fastest engine that this machine can run.")(function)
-    function = click.option(
-        "--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32."
-    )(function)
-    return click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}.")(function)
+    return add_options(
+        function,
+        click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}."),
+        click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32."),
+        click.option("--engine", help="Default: the fastest engine that this machine can run."),
+    )
 
 
 def person_options(function: Verb) -> Verb:
     """What is done with each person's keypoints and poses."""
-    function = click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average.")(function)
-    function = click.option(
-        "--hold",
-        default=HOLD_S,
-        show_default=True,
-        metavar="SECONDS",
-        help="How long joints that are lost stay where they were.",
-    )(function)
-    return click.option(
-        "--smooth", type=click.Choice(get_args(Smooth)), default="off", show_default=True, help="Filter keypoints and poses."
-    )(function)
+    return add_options(
+        function,
+        click.option(
+            "--smooth",
+            type=click.Choice(get_args(Smooth)),
+            default="off",
+            show_default=True,
+            help="Filter keypoints and poses.",
+        ),
+        click.option(
+            "--hold",
+            default=HOLD_S,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long a joint that is not seen any more stays where it was.",
+        ),
+        click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average."),
+    )
 
 
 def trust_options(function: Verb) -> Verb:
     """Which artefacts are run."""
-    function = click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed.")(function)
-    return click.option(
-        "--require-signature",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Run the artefact only if this public key signed it, see sign.",
-    )(function)
+    return add_options(
+        function,
+        click.option(
+            "--require-signature",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Run the artefact only if this public key signed it, see sign.",
+        ),
+        click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed."),
+    )

@@ -72,7 +72,7 @@ class Verbs(click.Group):
     type=click.IntRange(min=1),
     default=DEFAULT_MB,
     show_default=True,
-    help="What the content of an input file may take in memory.",
+    help="Most memory that the content of an input file may take.",
 )
 @click.pass_context
 def cli(ctx: click.Context, max_input_mb: int) -> None:

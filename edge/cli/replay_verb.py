@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ...runtime.artefact.certificate import exceeded
-from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.artefact.precision import PRECISIONS, Precision
 from ...runtime.command_line import command_line
 from ...runtime.events import Event, PoseFrame
 from ...runtime.model import Model, load
@@ -35,7 +35,7 @@ def command(
     out: Output,
     recording: str,
     model: str | None,
-    precision: Any,
+    precision: Precision | None,
     engine: str | None,
     sink: tuple[str, ...],
     frames: int | None,
@@ -58,7 +58,7 @@ def replay_recording(
     recording: str,
     *,
     model: str | None,
-    precision: Any = None,
+    precision: Precision | None = None,
     engine: str | None = None,
     sinks: Sequence[str] = (),
     frames: int | None = None,

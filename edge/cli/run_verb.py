@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import click
 
 from ...runtime.address import Address
+from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.detectors import DEFAULT_DETECTOR
 from ...runtime.errors import UsageError, missing_extra
@@ -79,7 +80,7 @@ def command(
     source: str,
     server: str | None,
     model: str | None,
-    precision: Any,
+    precision: Precision | None,
     engine: str | None,
     detector: str | None,
     tracker: str,

@@ -12,6 +12,7 @@ import click
 
 from ...runtime.address import LOOPBACK, Address
 from ...runtime.artefact.locate import DEFAULT_MODEL
+from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.errors import CheckFailedError
 from ...runtime.serving import ServingLimits, write_repository
@@ -29,7 +30,11 @@ _FORM = "HOST:PORT, e.g. 127.0.0.1:8001; port 0 takes a free one"
 @click.command("serve")
 @click.argument("artefact", required=False)
 @click.option(
-    "--listen", default=f"{LOOPBACK}:{PORT}", show_default=True, metavar="HOST:PORT", help="For gRPC; 0 is a free port."
+    "--listen",
+    default=f"{LOOPBACK}:{PORT}",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where gRPC is served; port 0 takes a free one.",
 )
 @click.option(
     "--repository",
@@ -56,7 +61,7 @@ def command(
     idle: float,
     delay_us: int,
     instances: int,
-    precision: Any,
+    precision: Precision | None,
     allow_failed: bool,
 ) -> Result:
     """Serve ARTEFACT, a folder or a shipped one's name, with the Triton of this machine until it is interrupted."""

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The mean distance of the joints, or the loss of a paper.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, cameras and noise.")
 @click.option(
     "--from",
     "start",

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.precision import PRECISIONS
+from ...runtime.artefact.precision import PRECISIONS, Precision
 from ...runtime.command_line import command_line
 from ...runtime.serving import ModelFolder, ServingLimits, write_repository
+from .option_group import Verb, add_options
 from .output import Output, Result, verb
 
 _DEFAULTS = ServingLimits()
 
 
-def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of what a server holds at once: see ``limits_of``."""
-    options = [
+def limit_options(function: Verb) -> Verb:
+    """What a server holds at once, and which graphs it may run."""
+    return add_options(
+        function,
         click.option(
             "--people",
             type=click.IntRange(min=1),
             default=_DEFAULTS.people,
             show_default=True,
-            help="Whose state is held at once.",
+            help="How many people's states are held at once.",
         ),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
             default=_DEFAULTS.batch,
             show_default=True,
-            help="Most people of one launch.",
+            help="Most people in one launch.",
         ),
         click.option(
             "--idle",
@@ -57,13 +58,12 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Processes of the model of people.",
         ),
         click.option(
-            "--precision", type=click.Choice(list(PRECISIONS)), help="Of the model of people. Default: the artefact's."
+            "--precision",
+            type=click.Choice(list(PRECISIONS)),
+            help="The graph that the model of people runs. Default: the artefact's.",
         ),
-        click.option("--allow-failed", is_flag=True, help="Also graphs whose drift certificate failed."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+        click.option("--allow-failed", is_flag=True, help="Serve graphs whose drift certificate failed, too."),
+    )
 
 
 @click.command("triton")
@@ -82,7 +82,7 @@ def command(
     idle: float,
     delay_us: int,
     instances: int,
-    precision: Any,
+    precision: Precision | None,
     allow_failed: bool,
 ) -> Result:
     """Write a model repository for NVIDIA's Triton from ARTEFACT, a folder or a shipped one's name."""

@@ -53,10 +53,10 @@ from .replay_verb import replay_recording
 @click.option(
     "--slope-mm", type=click.FloatRange(min=0), help="Budget, mm: growth of the mean drift per 1,000 frames.  [default: 0.1]"
 )
+@click.option("--mpjpe-mm", type=click.FloatRange(min=0), help="Budget, mm: increase of the MPJPE.  [default: 0.5]")
 @click.option(
     "--replay", help="Lift this recording of run again instead, as the verb replay does; only --engine and --precision apply."
 )
-@click.option("--mpjpe-mm", type=click.FloatRange(min=0), help="Budget, mm: increase of the MPJPE.  [default: 0.5]")
 @verb
 def command(
     out: Output,
