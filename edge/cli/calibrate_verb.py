@@ -13,6 +13,7 @@ from ...runtime.artefact.manifest import read_manifest
 from ...runtime.artefact.precision import PRECISIONS, QUANTISED, Precision
 from ...runtime.command_line import command_line
 from ...runtime.errors import missing_extra
+from .certificate_report import frame_limits_of
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 
@@ -97,7 +98,7 @@ def command(
     )
     out.print("only for batches of streams and for chunks; otherwise it only saves memory. Measure before you choose it.")
     result = calibration.model_dump(mode="json") | {"artefact": str(artefact), "bytes": sizes}
-    limits = () if budget_mm is None else ("--precision", "mixed", "--mean-mm", f"{budget_mm:g}")
+    limits = () if calibration.budget is None else ("--precision", "mixed", *frame_limits_of(calibration.budget))
     return Result(result, next_command=command_line("verify", artefact, *limits, *(("--data", data) if data else ())))
 
 

@@ -30,8 +30,8 @@ def camera_options(function: Verb) -> Verb:
             type=click.Choice(["auto", "off"]),
             default="auto",
             show_default=True,
-            help="How an artefact of view image sees people whose camera is known: each through a virtual camera that looks at them "
-            "(auto), or in the picture as it is (off).",
+            help="How an artefact of view image sees people whose camera is known: each through a virtual camera that looks at "
+            "them (auto), or in the picture as it is (off).",
         ),
     )
 

@@ -41,6 +41,11 @@ def inspect_command(artefact: Path, certificate: Certificate) -> str | None:
     return command_line("inspect", artefact)
 
 
+def frame_limits_of(budget: Budget) -> tuple[str, ...]:
+    """The options of ``verify`` that judge by the budget's limits on the frames' drift."""
+    return ("--mean-mm", f"{budget.mean_mm:g}", "--p99-mm", f"{budget.p99_mm:g}", "--max-mm", f"{budget.max_mm:g}")
+
+
 def _report_drift(out: Output, certificate: Certificate, width: int) -> None:
     out.print(f"{'drift':<{width + 2}}{'mean':>11}{'p99':>11}{'max':>11}{'per 1,000 frames (95 %)':>36}")
     rows: list[tuple[str, Budget, SlopeInterval | None]] = [("budget", certificate.budget, None)]
@@ -98,8 +103,8 @@ def _report_verdict(out: Output, drift: Drift, allowed: Budget) -> None:
         return
     accuracy = "" if budget.mpjpe_loss_mm is None else f" --mpjpe-mm {budget.mpjpe_loss_mm:g}"
     out.print(
-        f"  the smallest budget it passes: --mean-mm {budget.mean_mm:g} --p99-mm {budget.p99_mm:g} "
-        f"--max-mm {budget.max_mm:g} --slope-mm {budget.slope_mm_per_1000:g}{accuracy}"
+        f"  the smallest budget it passes: {' '.join(frame_limits_of(budget))} "
+        f"--slope-mm {budget.slope_mm_per_1000:g}{accuracy}"
     )
 
 

@@ -15,6 +15,7 @@ from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
 from ...runtime.serving import write_repository
 from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
+from .certificate_report import frame_limits_of
 from .motion import choose_motion
 from .output import Output, Result, megabytes, verb
 from .triton_verb import models_data, print_models
@@ -145,7 +146,8 @@ def command(
         "choice": choices[0].model_dump(mode="json") if choices else None,
         "triton": models_data(served) if triton else None,
     }
-    return Result(report, next_command=command_line("verify", folder, *(("--data", data) if data else ())))
+    limits = _chosen_limits(budget_mm) if {"mixed", "auto"} & set(precision) else ()
+    return Result(report, next_command=command_line("verify", folder, *limits, *(("--data", data) if data else ())))
 
 
 def _load_model(preset: str | None, weights: Path | None, *, untrained: bool) -> tuple[ExportableLifter, str, dict[str, Any]]:
@@ -186,6 +188,14 @@ def _keep_best_graph(out: Output, folder: Path, data: Path | None, budget_mm: fl
 
     recordings, _ = choose_motion(out, data, frames=CHECK_FRAMES, streams=CHECK_STREAMS, seed=2, split="val", in_use=True)
     return keep_best_graph(folder, recordings, budget_for(budget_mm))
+
+
+def _chosen_limits(budget_mm: float) -> tuple[str, ...]:
+    """The options of ``verify`` that judge by the budget that graphs were chosen by; none for the default one."""
+    from ...calib.measure.budget import DEFAULT_BUDGET, budget_for
+
+    budget = budget_for(budget_mm)
+    return () if budget == DEFAULT_BUDGET else frame_limits_of(budget)
 
 
 def _report_choice(out: Output, choice: PrecisionChoice) -> None:

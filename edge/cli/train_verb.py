@@ -111,13 +111,13 @@ def command(
         from ..presets import find_preset
         from ..training.inflate import start_from
         from ..training.recipe import Recipe
-        from ..training.train import train
+        from ..training.train import TRAINING_FACTOR, train
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train", "training") from None
     chosen = find_preset(preset)
     weights = out or Path(f"{preset}.safetensors")
     check_destination(weights, plain=True)
-    check_space(weights, _COPIES * 4 * sum(weight.numel() for weight in chosen.build().parameters()))
+    check_space(weights, TRAINING_FACTOR * 4 * sum(weight.numel() for weight in chosen.build().parameters()))
     writer = _tensorboard_writer(tensorboard) if is_first else None
     dataset = open_motion(data, "train")
     has_clips = any(isinstance(item, Clip) for item in dataset)
@@ -182,10 +182,6 @@ def command(
     )
 
 
-_COPIES = 5
-"""Of the weights on the disk: the averaged ones, and of the training the weights, their averages and two moments of each."""
-
-
 def _with_test_split(data: tuple[Path, ...]) -> tuple[object, ...]:
     """The option that names the first file with a test split, on which the export is verified; none without such a file."""
     from ..data.dataset import open_data
@@ -199,15 +195,24 @@ def _with_test_split(data: tuple[Path, ...]) -> tuple[object, ...]:
     return ()
 
 
+_NOT_REPEATED = ("fresh", "as_json", "verbose")
+"""Options that do not belong to the recipe of a training."""
+
+
 def _resume_command(preset: str) -> str:
     """This call with the options as the user wrote them: another recipe would be refused."""
     context, words = click.get_current_context(), ["train", preset]
     for option in context.command.params:
-        value, name = context.params.get(option.name or ""), option.opts[0]
-        written = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if written and name.startswith("--") and not isinstance(value, bool):
-            for each in value if option.multiple else (value,):  # type: ignore[union-attr]
-                words += [name, str(each)]
+        name = option.name or ""
+        written = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not written or isinstance(option, click.Argument) or name in _NOT_REPEATED:
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words.append((option.opts if value else option.secondary_opts)[0])
+        else:
+            for each in value if option.multiple else (value,):  # type: ignore[attr-defined]
+                words += [option.opts[0], str(each)]
     return command_line(*words)
 
 

@@ -31,7 +31,7 @@ from .training_batches import frames_per_row, motion_bank, single_frames, traini
 from .training_file import TrainingHistory, load_training, save_training
 from .update import GraphedUpdate, Update, can_be_graphed
 
-TRAINING_FACTOR = 5  # a save holds the weights, their mean twice, and two moments of each
+TRAINING_FACTOR = 5  # a save has the weights, their mean twice (once to resume from), and two moments of each
 LOSS_SMOOTHING = 0.02  # weight of the newest loss in the reported one
 
 

@@ -53,7 +53,8 @@ def test_a_budget_adds_a_mixed_graph_and_reports_each_layers_sensitivity(
     worst = max(result.json["layers"], key=lambda layer: layer["sensitivity_mm"])
     assert worst["name"] in result.err and f"{worst['sensitivity_mm']:.3f} mm" in result.err
     assert "On a processor INT8 is slower than FP32" in result.err
-    assert f"Next: posemoe-edge verify {copied_artefact} --precision mixed --mean-mm 3 --data {motion}" in result.err
+    budget = "--mean-mm 3 --p99-mm 15 --max-mm 60"  # that the mixed graph was chosen by
+    assert f"Next: posemoe-edge verify {copied_artefact} --precision mixed {budget} --data {motion}" in result.err
     assert set(result.json["bytes"]) == {"fp32", "fp16", "int8", "mixed"}
 
 
@@ -92,6 +93,7 @@ def test_auto_keeps_the_fastest_within_the_budget_and_prints_why(
         "export", "tiny-retention", "--untrained", "--precision", "auto", "--budget-mm", 5, "--out", "made", "--json"
     )
     assert result.code == 0
+    assert "Next: posemoe-edge verify made --mean-mm 5 --p99-mm 25 --max-mm 100" in result.err  # which it was chosen by
     choice = result.json["choice"]
     assert {candidate["precision"] for candidate in choice["candidates"]} == {"fp32", "fp16", "int8", "mixed", "int8w"}
     allowed = [candidate for candidate in choice["candidates"] if not candidate["exceeded"]]

@@ -41,6 +41,20 @@ def test_an_unfinished_training_prints_the_command_that_resumes_it(
     assert run_cli(*again[1:]).code == 0  # and so it does, with the same recipe
 
 
+def test_the_command_that_resumes_names_the_switches_of_the_recipe(
+    run_cli: Call, workdir: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from posemoe_edge.edge.training import train
+
+    monkeypatch.setattr(train.torch, "compile", lambda network, **options: network)  # takes minutes
+    call = ("--data", motion, "--updates", 10_000, "--minutes", 0.0001, "--rows", 1, "--frames", 4)
+    result = run_cli("train", "tiny-dssm", *call, "--compile", "--fresh")
+    again = shlex.split(result.err.rsplit("Next:", 1)[1])
+    assert "--compile" in again and "--fresh" not in again
+    assert run_cli(*again[1:]).code == 0
+    assert "--no-compile" in run_cli("train", "tiny-dssm", *call, "--no-compile", "--fresh").err.rsplit("Next:", 1)[1]
+
+
 def test_a_training_from_a_trunk_records_its_origin(
     run_cli: Call, workdir: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
