@@ -10,7 +10,7 @@ import numpy as np
 from ..runtime.arrays import F64
 from ..runtime.errors import UsageError
 
-DRAWS = 4000
+DRAWS, SEED = 4000, 0  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -24,35 +24,28 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
     def to_json(self) -> dict[str, float]:
         return {"mean": round(self.mean, 2), "low": round(self.low, 2), "high": round(self.high, 2)}
 
 
-def interval(by_clip: Mapping[str, float], frames: Mapping[str, int], *, seed: int = 0) -> Interval:
+def interval(by_clip: Mapping[str, float], frames: Mapping[str, int]) -> Interval:
     """The mean over frames, by bootstrap over clips: frames of one clip are not independent of each other.
 
     Args:
         by_clip: the mean of each clip.
         frames: how many frames each has.
-        seed: of the bootstrap.
     """
     names = sorted(by_clip)
     if not names:
         raise UsageError("an interval over no clips", expected="at least one clip")
     values, weights = np.array([by_clip[name] for name in names]), np.array([frames[name] for name in names], np.float64)
-    drawn = np.random.default_rng(seed).integers(len(names), size=(DRAWS, len(names)))
+    drawn = np.random.default_rng(SEED).integers(len(names), size=(DRAWS, len(names)))
     means = (values * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return Interval(float(np.average(values, weights=weights)), float(low), float(high))
 
 
-def paired_interval(
-    ours: Mapping[str, float], theirs: Mapping[str, float], frames: Mapping[str, int], *, seed: int = 0
-) -> Interval:
+def paired_interval(ours: Mapping[str, float], theirs: Mapping[str, float], frames: Mapping[str, int]) -> Interval:
     """The mean of ours minus theirs, clip by clip: what two models find hard alike cancels.
 
     Raises:
@@ -60,10 +53,10 @@ def paired_interval(
     """
     if set(ours) != set(theirs):
         raise UsageError("two models on different clips", expected="the same clips, cameras and noise for both")
-    return interval({name: ours[name] - theirs[name] for name in ours}, frames, seed=seed)
+    return interval({name: ours[name] - theirs[name] for name in ours}, frames)
 
 
-def crossed_interval(table: F64, *, seed: int = 0) -> Interval:
+def crossed_interval(table: F64) -> Interval:
     """The mean of a table, by bootstrap over its rows and its columns, as of cameras that film the same moments.
 
     Cells of a row have the camera in common, those of a column the moment. Both are drawn with replacement, each by itself, and
@@ -71,12 +64,11 @@ def crossed_interval(table: F64, *, seed: int = 0) -> Interval:
 
     Args:
         table: (rows, columns); not a number where nothing was measured.
-        seed: of the bootstrap.
     """
     measured = np.isfinite(table)
     if not measured.any():
         raise UsageError("an interval over nothing", expected="at least one cell that was measured")
-    rng, (rows, columns) = np.random.default_rng(seed), table.shape
+    rng, (rows, columns) = np.random.default_rng(SEED), table.shape
     of_rows = rng.multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)  # how often each is drawn
     of_columns = rng.multinomial(columns, np.full(columns, 1 / columns), size=DRAWS).astype(np.float64)
     sums, counts = (

@@ -20,6 +20,7 @@ GAUSSIAN_SHARE = 0.9
 OUTLIER = 0.03
 JITTER = 0.002
 CONFIDENCE_NOISE = 0.05
+JOINT_LOSS, FRAME_LOSS = 0.05, 0.10  # chance of each joint, and of each frame, to be missing
 LOWEST_CONFIDENCE = 0.02  # of a detected joint; 0 means missing
 SIGMA = np.array(
     [
@@ -100,10 +101,10 @@ def mask(rng: np.random.Generator, keypoints: F32) -> F32:
     return drop_joints(rng, drop_limbs(rng, confuse_sides(rng, keypoints)))
 
 
-def drop_joints(rng: np.random.Generator, keypoints: F32, *, joints: float = 0.05, frames: float = 0.10) -> F32:
+def drop_joints(rng: np.random.Generator, keypoints: F32) -> F32:
     """Single joints and whole frames set to missing, independently of each other (MotionBERT's 5 % and 10 %)."""
-    lost = rng.random(keypoints.shape[:-1]) < joints  # (..., T, 17)
-    lost |= rng.random((*keypoints.shape[:-2], 1)) < frames
+    lost = rng.random(keypoints.shape[:-1]) < JOINT_LOSS  # (..., T, 17)
+    lost |= rng.random((*keypoints.shape[:-2], 1)) < FRAME_LOSS
     return np.where(lost[..., None], np.float32(0), keypoints)
 
 

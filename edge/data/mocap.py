@@ -61,13 +61,14 @@ class Clip:
         return project(frames, rng, augment=augment, noisy=noisy, masked=masked)
 
 
-def load_clips(path: Path, split: str | None = None, *, markerless: bool = False) -> list[Clip]:
+def load_clips(path: Path, split: str | None = None) -> list[Clip]:
     """The clips of a file, in the file's order.
+
+    Motion that was estimated from video is left out: its joints lie elsewhere than those of markers.
 
     Args:
         path: an npz with the fields of ``cmu_h36m17.npz``.
         split: return only this split; None returns all.
-        markerless: return motion that was estimated from video too; its joints lie elsewhere than those of markers.
 
     Raises:
         UsageError: there is no split of that name.
@@ -80,9 +81,7 @@ def load_clips(path: Path, split: str | None = None, *, markerless: bool = False
     names = {key: fields[key].tolist() for key in ("clip_id", "subject", "action", "split", "skeleton")}
     clips = []
     for i, (start, stop) in enumerate(zip(fields["offsets"][:-1], fields["offsets"][1:], strict=True)):
-        if split is not None and names["split"][i] != split:
-            continue
-        if names["skeleton"][i] == "markerless" and not markerless:
+        if names["skeleton"][i] == "markerless" or (split is not None and names["split"][i] != split):
             continue
         root, rel = fields["root"][start:stop], fields["rel"][start:stop]
         clips.append(
@@ -121,22 +120,17 @@ def save_clips(path: Path, clips: Sequence[Clip]) -> None:
         "skeleton": ["native" if clip.native else "retargeted" for clip in clips],
     }
     draft = AtomicFile(path)
-    try:
-        with draft.partial.open("wb") as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                rel=rel.astype(np.int16),
-                root=joints_m[:, 0],
-                offsets=np.cumsum([0, *map(len, clips)]),
-                parents=np.array(H36M17.parents),
-                fps=np.array(clips[0].fps),
-                **{key: np.array(values, np.str_) for key, values in texts.items()},
-            )
-        draft.commit()
-    except BaseException:
-        draft.discard()
-        raise
+    with draft.committing(), draft.partial.open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            rel=rel.astype(np.int16),
+            root=joints_m[:, 0],
+            offsets=np.cumsum([0, *map(len, clips)]),
+            parents=np.array(H36M17.parents),
+            fps=np.array(clips[0].fps),
+            **{key: np.array(values, np.str_) for key, values in texts.items()},
+        )
 
 
 def _read_fields(path: Path) -> dict[str, NDArray[Any]]:

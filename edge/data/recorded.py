@@ -68,58 +68,49 @@ def save_recorded(path: Path, recorded: Iterable[RecordedSequence]) -> list[Save
     """
     saved: dict[str, SavedSequence] = {}
     draft = AtomicFile(path)
-    try:
-        with zipfile.ZipFile(draft.partial, "w") as archive:
+    with draft.committing(), zipfile.ZipFile(draft.partial, "w") as archive:
 
-            def write(name: str, array: NDArray[Any]) -> None:
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
+        def write(name: str, array: NDArray[Any]) -> None:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
-            for i, item in enumerate(recorded):
-                sequence = item.sequence
-                clip_id = sequence.clip_id
-                if clip_id in saved:
-                    raise UsageError(f"two sequences are called {clip_id}", expected="each file once")
-                saved[clip_id] = SavedSequence(clip_id, item.subject, sequence.action, item.split, len(sequence))
-                for key in _DTYPES:
-                    if (array := getattr(sequence, key)) is not None:
-                        write(f"{key}.{i}", array)
-            for key in _LABELS:
-                write(key, np.array([getattr(entry, key) for entry in saved.values()], np.str_))
-        draft.commit()
-    except BaseException:
-        draft.discard()
-        raise
+        for i, item in enumerate(recorded):
+            sequence = item.sequence
+            clip_id = sequence.clip_id
+            if clip_id in saved:
+                raise UsageError(f"two sequences are called {clip_id}", expected="each file once")
+            saved[clip_id] = SavedSequence(clip_id, item.subject, sequence.action, item.split, len(sequence))
+            for key in _DTYPES:
+                if (array := getattr(sequence, key)) is not None:
+                    write(f"{key}.{i}", array)
+        for key in _LABELS:
+            write(key, np.array([getattr(entry, key) for entry in saved.values()], np.str_))
     return list(saved.values())
 
 
-def load_recorded(path: Path, split: str | None = None, *, subjects: Iterable[str] | None = None) -> list[RecordedSequence]:
+def load_recorded(path: Path, split: str | None = None) -> list[RecordedSequence]:
     """The sequences of a file that ``save_recorded`` wrote; the arrays of others are not read.
 
     Args:
         path: the npz.
         split: one of ``RECORDED_SPLITS``; None returns all.
-        subjects: return only theirs; None returns all.
 
     Raises:
-        UsageError: there is no such split or subject.
+        UsageError: there is no such split.
         MissingError: there is no such file.
         ArtefactError: the file does not have the format; the message names the field.
     """
     if split is not None and split not in RECORDED_SPLITS:
         raise UsageError(f"there is no split {split!r}", expected="one of " + ", ".join(RECORDED_SPLITS))
-    selected = None if subjects is None else set(subjects)
     if not path.is_file():
         raise MissingError(f"there is no file of recorded sequences {path}", expected=_EXPECTED_FILE)
     check_stand_in(path, expected=_EXPECTED_FILE)
     with parsing(f"file of recorded sequences {path}", expected=_EXPECTED_FILE), npz(path) as file:
         labels = _labels(path, file)
-        if selected and (unknown := selected - set(labels["subject"])):
-            raise UsageError(f"no subject {', '.join(sorted(unknown))}", expected=", ".join(sorted(set(labels["subject"]))))
         recorded = []
         for i in range(len(labels["clip_id"])):
             label = {key: texts[i] for key, texts in labels.items()}
-            if (split is None or label["split"] == split) and (selected is None or label["subject"] in selected):
+            if split is None or label["split"] == split:
                 clip_id = label["clip_id"]
                 arrays = {key: file[f"{key}.{i}"] for key in _DTYPES if key not in _OPTIONAL or f"{key}.{i}" in file}
                 _check_arrays(path, clip_id, arrays)

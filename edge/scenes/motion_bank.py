@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +44,12 @@ class MotionBank:
     Args:
         clips: all at one frame rate.
         device: where the tensor lies.
-        weights: subject, or the part of a clip's id before its first "_" -> how often its frames are chosen, relative to 1.
 
     Raises:
         UsageError: no clips, or clips of several frame rates.
     """
 
-    def __init__(
-        self, clips: Sequence[Clip], *, device: torch.device | str = "cpu", weights: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, clips: Sequence[Clip], *, device: torch.device | str = "cpu") -> None:
         if not clips:
             raise UsageError("there are no clips to train on", expected="at least one clip")
         if len({clip.fps for clip in clips}) > 1:
@@ -64,10 +61,8 @@ class MotionBank:
         self.joints_m = torch.from_numpy(joints).to(device)  # (N, 17, 3) world, metres
         self._length = np.array([len(clip) for clip in clips])
         self._first = np.cumsum(self._length) - self._length
-        of_clip = [weight_of(clip, weights or {}) for clip in clips]
-        chances = np.repeat(of_clip, self._length) * np.where(is_rare(joints), RARE_WEIGHT, 1.0)
         self._clip_of = np.repeat(np.arange(len(clips)), self._length)
-        self._cumulative = np.cumsum(chances)
+        self._cumulative = np.cumsum(np.where(is_rare(joints), RARE_WEIGHT, 1.0))
 
     def __len__(self) -> int:
         return len(self._clip_of)
@@ -142,11 +137,6 @@ class MotionBank:
             reset[filled] = True
             filled += count
         return index, advance, reset
-
-
-def weight_of(clip: Clip, weights: Mapping[str, float]) -> float:
-    """How often the frames of a clip are chosen: by its subject, else by the source in its id."""
-    return weights.get(clip.subject, weights.get(clip.id.split("_")[0], 1.0))
 
 
 def is_rare(joints_m: F64 | NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -50,7 +50,6 @@ def train(
     start: Lifter | None = None,
     origin: Mapping[str, Any] | None = None,
     history: TrainingHistory | None = None,
-    weights: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Train a preset and write ``out`` (safetensors, with a .json): the averaged weights.
 
@@ -73,7 +72,6 @@ def train(
         start: the network to start from, instead of random weights.
         origin: how that network was made, for the record.
         history: of the training that ``start`` is the result of so far, if it goes on from there without its state.
-        weights: how often each source or subject of the clips is shown, see ``MotionBank``.
 
     Returns:
         The record of the training, as written to the .json.
@@ -105,7 +103,7 @@ def train(
             check_room(out.parent, TRAINING_FACTOR * weights_bytes)
         validation_sequences = evaluation_sequences(validation, noisy=True) if rank == 0 else []
         share = own_share(dataset)
-        bank = motion_bank(share, device, weights)
+        bank = motion_bank(share, device)
         draw = {"rank": rank, "updates": history.updates}
         batches = training_batches(share, bank, model, recipe, progress=lambda: _progress(recipe, history), **draw)
         singles = single_frames(bank, model, recipe, **draw)

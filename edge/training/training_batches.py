@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -21,16 +21,10 @@ from .recipe import Recipe
 GPU_FRAMES = 2**18  # of windows that a GPU draws at once
 
 
-def motion_bank(
-    dataset: Sequence[DatasetItem], device: torch.device, weights: Mapping[str, float] | None = None
-) -> MotionBank | None:
-    """The clips of a dataset on the device that trains; None of recorded sequences.
-
-    Args:
-        weights: how often each source or subject is shown, see ``MotionBank``.
-    """
+def motion_bank(dataset: Sequence[DatasetItem], device: torch.device) -> MotionBank | None:
+    """The clips of a dataset on the device that trains; None of recorded sequences."""
     clips = [item for item in dataset if isinstance(item, Clip)]
-    return MotionBank(clips, device=device, weights=weights) if len(clips) == len(dataset) else None
+    return MotionBank(clips, device=device) if len(clips) == len(dataset) else None
 
 
 def training_batches(

@@ -83,7 +83,7 @@ def test_invalid_frames_are_kept_and_marked(tmp_path: Path, held_out: dict[str, 
     held_out["TS1"]["data_3d"][0] = np.nan  # frame 0 is not valid
     held_out["TS1"]["data_2d"][2, 3] = np.nan
     convert([write(tmp_path / "test.npz", held_out)], tmp_path / "3dhp.npz")
-    item = load_recorded(tmp_path / "3dhp.npz", subjects=["TS1"])[0]
+    item = next(item for item in load_recorded(tmp_path / "3dhp.npz") if item.subject == "TS1")
     np.testing.assert_array_equal(item.sequence.valid, np.arange(FRAMES) % 2 == 1)
     assert len(item.sequence) == FRAMES and item.sequence.action == "TS1" and (item.sequence.pose_m[0] == 0).all()
     missing = item.sequence.keypoints[2][item.sequence.keypoints[2, :, 2] == 0]

@@ -49,13 +49,10 @@ def test_two_sequences_of_one_id_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_split_or_a_subject_is_loaded_alone(path: Path) -> None:
+def test_a_split_is_loaded_alone(path: Path) -> None:
     assert [item.sequence.clip_id for item in load_recorded(path, "test")] == ["b"]
-    assert [item.sequence.clip_id for item in load_recorded(path, subjects=["S1"])] == ["a"]
     with pytest.raises(UsageError, match="'val'; expected one of train, test"):
         load_recorded(path, "val")
-    with pytest.raises(UsageError, match="no subject S2; expected S1, S9"):
-        load_recorded(path, subjects=["S2"])
 
 
 def test_a_failed_conversion_keeps_the_old_file(path: Path) -> None:

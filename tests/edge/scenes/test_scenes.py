@@ -66,12 +66,6 @@ def test_a_stream_goes_from_clip_to_clip_with_a_reset(bank: MotionBank) -> None:
     assert torch.equal(steps, dt_frames)  # the time since the frame before is that of the clip
 
 
-def test_weights_choose_how_often_a_source_is_shown() -> None:
-    bank = MotionBank([clip(0, 100, subject="a"), clip(1, 100, subject="b")], weights={"b": 3.0})
-    index = bank.draw_windows(np.random.default_rng(0), 4000, 1).index
-    assert (index >= 100).float().mean() == pytest.approx(0.75, abs=0.03)
-
-
 def test_clips_of_several_rates_are_refused() -> None:
     with pytest.raises(UsageError, match="resample"):
         MotionBank([clip(0), clip(1, fps=25.0)])
