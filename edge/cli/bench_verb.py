@@ -17,7 +17,7 @@ import numpy as np
 from ... import __version__
 from ...runtime.arrays import F32
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.precision import PRECISIONS, Precision
+from ...runtime.artefact.precision import Precision
 from ...runtime.bench import Contestant, StepTimes, profile_graph, run_contest
 from ...runtime.command_line import command_line
 from ...runtime.engines import resolve
@@ -26,6 +26,7 @@ from ...runtime.model import Model
 from ...runtime.plotting.bars import Bars, draw_bars
 from ...runtime.plotting.figure import check_available
 from ...runtime.sources import SyntheticSource
+from .options import FILE, PRECISION
 from .output import Output, Result, counted, verb
 
 FRAMES = 200
@@ -47,16 +48,16 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 @click.command("bench")
 @click.argument("artefact", required=False)
 @click.option("--engine", multiple=True, help="An engine to measure; repeatable.  [default: the fastest here]")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), multiple=True, help="A graph to measure; repeatable.")
+@click.option("--precision", type=PRECISION, multiple=True, help="A graph to measure; repeatable.")
 @click.option("--streams", callback=_counts, default="1,8,32", show_default=True, help="Numbers of people in one step.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of an engine.")
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    help="The camera's rate, which sets the deadline of a step. Default: the artefact's.",
+    help="The camera's rate, which sets the deadline of a step.  [default: the artefact's]",
 )
 @click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to measure in all.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the times here (.png).")
+@click.option("--plot", type=FILE, help="Draw the times here (.png).")
 @click.option("--allow-failed", is_flag=True, help="Measure an artefact whose drift certificate failed.")
 @verb
 def command(

@@ -10,13 +10,14 @@ import click
 
 from ...runtime.artefact.locate import find_artefact
 from ...runtime.artefact.manifest import Graph, read_manifest
-from ...runtime.artefact.precision import PRECISIONS, TRACED, Precision, gpu_order
+from ...runtime.artefact.precision import TRACED, Precision, gpu_order
 from ...runtime.command_line import command_line
 from ...runtime.engines.tensorrt.builder import WORKSPACE_MB, BuildError, check_streams, find_targets, make_plan
 from ...runtime.engines.tensorrt.library import import_tensorrt
 from ...runtime.engines.tensorrt.plan import EngineName, Streams
 from ...runtime.errors import MissingError, UsageError
 from ...runtime.platform.nvidia import find_gpu
+from .options import PRECISION
 from .output import Output, Result, megabytes, verb
 
 DESKTOP = ("sm86", "sm89", "sm120")  # RTX 30, 40 and 50
@@ -43,7 +44,7 @@ def _streams(ctx: click.Context, param: click.Parameter, value: str) -> Streams:
 @click.option(
     "--precision",
     multiple=True,
-    type=click.Choice(list(PRECISIONS)),
+    type=PRECISION,
     help="A graph to compile; repeatable.  [default: fp16, else fp32]",
 )
 @click.option(

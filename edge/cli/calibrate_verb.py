@@ -15,6 +15,7 @@ from ...runtime.command_line import command_line
 from ...runtime.errors import missing_extra
 from .certificate_report import frame_limits_of
 from .motion import choose_motion
+from .options import FILE
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ SHOWN = 10  # layers in the table
 @click.argument("artefact", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Motion capture (.npz): ranges come from its train split, a budget is checked on its val split.",
 )
 @click.option(

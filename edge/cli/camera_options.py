@@ -9,7 +9,7 @@ import click
 from ...runtime.errors import UsageError
 from ...runtime.pose.camera_file import read_camera
 from ...runtime.pose.camera_model import Camera, FieldOfView, unit_gravity
-from .option_group import Verb, add_options
+from .options import Verb, add_options
 
 
 def camera_options(function: Verb) -> Verb:

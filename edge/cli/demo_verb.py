@@ -16,6 +16,7 @@ from ...runtime.pipeline import Pipeline
 from ...runtime.sinks import open_sinks
 from .certificate_report import inspect_command, report_certificate
 from .motion import choose_motion
+from .options import FILE, FOLDER
 from .output import Output, Result, megabytes, verb
 from .run_pipeline import run_pipeline
 
@@ -27,21 +28,21 @@ STREAMS = 2
 @click.command("demo")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("demo"),
     show_default=True,
     help="The folder to write to.",
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Motion capture (.npz) to certify on.  [default: procedural walkers]",
 )
 @click.option(
     "--frames", type=click.IntRange(min=2), default=1000, show_default=True, help="Frames of each person to certify on."
 )
 @verb
-def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
+def command(output: Output, out: Path, data: Path | None, frames: int) -> Result:
     """Export the default model, certify it, lift a walking person, and draw the poses."""
     try:
         from ...export.artefact import export
@@ -53,40 +54,40 @@ def command(out_: Output, out: Path, data: Path | None, frames: int) -> Result:
     folder = out / DEFAULT_MODEL
     started = time.monotonic()
 
-    out_.print(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
+    output.print(f"1. Export {DEFAULT_MODEL}: PyTorch -> ONNX, fp32 and fp16")
     network, record = load_checkpoint(ZOO / DEFAULT_MODEL / REFERENCE)
-    with out_.console.status("  tracing ..."):
+    with output.console.status("  tracing ..."):
         manifest = export(
-            network, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], on_stage=out_.stage
+            network, folder, preset=DEFAULT_MODEL, precisions=("fp16",), training=record["training"], on_stage=output.stage
         )
 
-    recordings, motion = choose_motion(out_, data, frames=frames, streams=STREAMS, seed=0)
-    out_.print(
+    recordings, motion = choose_motion(output, data, frames=frames, streams=STREAMS, seed=0)
+    output.print(
         f"2. Certify: {STREAMS} streams of {frames} frames, {motion.kind}, against PyTorch, each side with its own state"
     )
     stage_started = time.monotonic()
-    with out_.progress("lifting", total=frames_to_lift(manifest, recordings)) as on_progress:
+    with output.progress("lifting", total=frames_to_lift(manifest, recordings)) as on_progress:
         certificate = verify(folder, load_reference, recordings, motion, on_progress=on_progress)
-    out_.stage("certificate", time.monotonic() - stage_started)
-    report_certificate(out_, certificate)
+    output.stage("certificate", time.monotonic() - stage_started)
+    report_certificate(output, certificate)
 
-    out_.print(f"3. Run {CLIP}: one frame in, one pose out")
+    output.print(f"3. Run {CLIP}: one frame in, one pose out")
     stage_started = time.monotonic()
     model = load(folder, allow_failed=True)
     picture, poses = out / "walk.png", out / "walk.jsonl"
     pipeline = Pipeline(CLIP, model, frames=WALK_FRAMES)
-    stats = run_pipeline(out_, pipeline, open_sinks([f"png:{picture}", f"jsonl:{poses}"]), total=WALK_FRAMES).to_json()
-    out_.stage(f"{WALK_FRAMES} frames", time.monotonic() - stage_started, poses.stat().st_size)
-    out_.print(
+    stats = run_pipeline(output, pipeline, open_sinks([f"png:{picture}", f"jsonl:{poses}"]), total=WALK_FRAMES).to_json()
+    output.stage(f"{WALK_FRAMES} frames", time.monotonic() - stage_started, poses.stat().st_size)
+    output.print(
         f"  a step took {stats['step_ms']['p50']:.2f} ms (median) on {model.engine}; state {megabytes(model.state_bytes)}"
     )
 
     verdict = "PASSED" if certificate.passed else "FAILED"
     seconds = time.monotonic() - started
-    out_.print(
+    output.print(
         f"\nThe certificate {verdict}; the walk was lifted with {stats['mpjpe_mm']:.1f} mm MPJPE; all in {seconds:.0f} s."
     )
-    out_.print(f"Picture: {picture}")
+    output.print(f"Picture: {picture}")
     result = {
         "artefact": str(folder),
         "certificate": {

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from ...runtime.artefact.locate import find_artefact
-from ...runtime.artefact.precision import PRECISIONS, Precision
+from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.model import load
 from ..evaluation import evaluate
 from ..intervals import Interval, paired_interval
+from .options import FILE, PRECISION
 from .output import Output, Result, counted, verb
 
 LABELS = {"recorded": "as recorded"}
@@ -22,14 +23,14 @@ LABELS = {"recorded": "as recorded"}
 @click.argument("artefact", required=False)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Clips or recorded sequences (.npz), see import.",
 )
 @click.option(
     "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of the data."
 )
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32.")
+@click.option("--precision", type=PRECISION, help="The graph to evaluate.  [default: what the artefact prefers, else fp32]")
 @click.option("--clips", type=click.IntRange(min=1), help="Evaluate only the first N clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips' cameras and noise.")
 @click.option("--cameras", type=click.IntRange(min=1), default=1, show_default=True, help="Cameras that film each clip.")

@@ -17,6 +17,7 @@ from ...runtime.serving import write_repository
 from .calibrate_verb import CHECK_FRAMES, CHECK_STREAMS, FRAMES, STREAMS, calibrate_folder
 from .certificate_report import frame_limits_of
 from .motion import choose_motion
+from .options import FILE, FOLDER
 from .output import Output, Result, megabytes, verb
 from .triton_verb import models_data, print_models
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Motion capture (.npz) to calibrate and measure int8, mixed and auto on.  [default: procedural walkers]",
 )
 @click.option(
@@ -60,15 +61,15 @@ if TYPE_CHECKING:
     help="Weights (.safetensors) written by `train` or `import`.  [default: the shipped ones]",
 )
 @click.option("--untrained", is_flag=True, help="Use random weights, to try a preset without trained ones.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The artefact's folder.  [default: ./PRESET]")
+@click.option("--out", type=FOLDER, help="The artefact's folder.  [default: ./PRESET]")
 @click.option(
     "--triton",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Also write a model repository for NVIDIA's Triton there, see triton.",
 )
 @verb
 def command(
-    out_: Output,
+    output: Output,
     preset: str | None,
     precision: tuple[str, ...],
     data: Path | None,
@@ -97,7 +98,7 @@ def command(
     def quantise(draft: Path) -> None:
         if calibrated:
             calibrate_folder(
-                out_,
+                output,
                 draft,
                 data,
                 streams=STREAMS,
@@ -109,12 +110,12 @@ def command(
                 display_path=folder,
             )
         if auto:
-            choices.append(_keep_best_graph(out_, draft, data, budget_mm))
+            choices.append(_keep_best_graph(output, draft, data, budget_mm))
 
     if model.config.units != "metres":
-        out_.warn("these weights predict poses in image units, as published: multiply by half the image width and by a scale")
-    out_.print(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
-    out_.stage("loading", time.monotonic() - started)
+        output.warn("these weights predict poses in image units, as published: multiply by half the image width and by a scale")
+    output.print(f"Exporting {preset} ({sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters) to {folder}")
+    output.stage("loading", time.monotonic() - started)
     manifest = export(
         model,
         folder,
@@ -123,16 +124,16 @@ def command(
         chunk=chunk,
         training=training,
         postprocess=quantise,
-        on_stage=out_.stage,
+        on_stage=output.stage,
     )
     seconds, size = time.monotonic() - started, sum(record.bytes for record in manifest.files.values())
-    out_.print(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
+    output.print(f"Wrote {folder} in {seconds:.1f} s: {len(manifest.files)} files, {megabytes(size)}")
     for choice in choices:
-        _report_choice(out_, choice)
-    out_.print(f"A stream's state is {megabytes(manifest.state_bytes)}")
+        _report_choice(output, choice)
+    output.print(f"A stream's state is {megabytes(manifest.state_bytes)}")
     served = write_repository(folder, triton) if triton else ()
     if triton:
-        print_models(out_, triton, served)
+        print_models(output, triton, served)
     report = {
         "artefact": str(folder),
         "preset": preset,

@@ -17,6 +17,7 @@ from ...runtime.command_line import command_line
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from ...runtime.file_kind import check_stand_in
 from ...runtime.toml_file import read_toml
+from .options import FILE
 from .output import Output, Result, counted, megabytes, verb
 
 FAMILIES = ("poseretnet", "mixste", "motionbert")
@@ -32,9 +33,7 @@ OPTIONS = {
 @click.command("import")
 @click.argument("kind", type=click.Choice(list(OPTIONS)))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The .npz, or the folder of weights; the default is named after KIND."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="The .npz, or the folder of weights.  [default: named after KIND]")
 @click.option(
     "--config",
     multiple=True,
@@ -42,21 +41,21 @@ OPTIONS = {
     help="Options of the published code that weights do not contain: num_heads=8, causal=true, dataset=mpii3d_univ; "
     "or a .json or .toml file of them.",
 )
-@click.option(
-    "--keypoints", type=click.Path(path_type=Path, dir_okay=False), help="h36m: data_2d_h36m_gt.npz, or a detector's file."
-)
+@click.option("--keypoints", type=FILE, help="h36m: data_2d_h36m_gt.npz, or a detector's file.")
 @click.option(
     "--cameras",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="h36m: data_2d_h36m_gt.npz to find the cameras from, or a .json; default: the file of --keypoints.",
+    type=FILE,
+    help="h36m: data_2d_h36m_gt.npz to find the cameras from, or a .json.  [default: the file of --keypoints]",
 )
 @click.option(
-    "--split", type=click.Choice(["train", "val", "test"]), help="bvh: split of files in no folder of a split; default: train."
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    help="bvh: split of files in no folder of a split.  [default: train]",
 )
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    help="bvh: frame rate of the clips, default 50; 3dhp: of the test sequences, default 25.",
+    help="bvh: frame rate of the clips.  [default: 50]  3dhp: of the test sequences.  [default: 25]",
 )
 @click.option("--unit-m", type=click.FloatRange(min=0, min_open=True), help="bvh: length of the files' unit in metres.")
 @click.option(
@@ -65,11 +64,11 @@ OPTIONS = {
 @click.option(
     "--up",
     type=click.Choice(["x", "y", "z", "-x", "-y", "-z"]),
-    help="bvh: the axis of the files that points up; default: the rest pose's.",
+    help="bvh: the axis of the files that points up.  [default: the rest pose's]",
 )
 @click.option(
     "--mapping",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help='bvh: a .json or .toml file of the joints of another skeleton: hip = "Pelvis".',
 )
 @verb

@@ -20,6 +20,7 @@ from ...runtime.engines.tensorrt.network_layers import NetworkLayer, computing_l
 from ...runtime.errors import MissingError, UsageError, missing_extra
 from .certificate_report import report_certificate
 from .inspect_compare import ENGINES, compare_sides
+from .options import FILE, PRECISION
 from .output import Output, Result, megabytes, verb
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ COMPARE_OPTIONS = ("precision", "source", "after", "frames", "tolerance", "pictu
     type=click.Choice([*AGAINST_FP32, *ENGINES]),
     help="Find the layers where a graph differs from the fp32 graph, or an engine from ONNX Runtime.",
 )
-@click.option(
-    "--precision", type=click.Choice(list(PRECISIONS)), help="The graph that the engine runs.  [default: the preferred one]"
-)
+@click.option("--precision", type=PRECISION, help="The graph that the engine runs.  [default: the preferred one]")
 @click.option(
     "--source", default="synthetic://walk", show_default=True, help="A source, as for run; one person of it is lifted."
 )
@@ -57,7 +56,7 @@ COMPARE_OPTIONS = ("precision", "source", "after", "frames", "tolerance", "pictu
 )
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Plot the effect of each layer on the pose to this file (.png).",
 )
 @verb

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.precision import PRECISIONS
 from ...runtime.pose.joint_memory import HOLD_S
 from ...runtime.pose.smoothing import Smooth
-from .option_group import Verb, add_options
+from .options import FILE, PRECISION, Verb, add_options
 
 
 def model_options(function: Verb) -> Verb:
     """Which model is lifted with, and on what."""
     return add_options(
         function,
-        click.option("--model", help=f"An artefact's folder, or a shipped one's name; default: {DEFAULT_MODEL}."),
-        click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: what the artefact prefers, else fp32."),
-        click.option("--engine", help="Default: the fastest engine that this machine can run."),
+        click.option("--model", help=f"An artefact's folder, or a shipped one's name.  [default: {DEFAULT_MODEL}]"),
+        click.option("--precision", type=PRECISION, help="The graph to run.  [default: what the artefact prefers, else fp32]"),
+        click.option("--engine", help="What runs the graph.  [default: the fastest on this machine]"),
     )
 
 
@@ -52,7 +50,7 @@ def trust_options(function: Verb) -> Verb:
         function,
         click.option(
             "--require-signature",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=FILE,
             help="Run the artefact only if this public key signed it, see sign.",
         ),
         click.option("--allow-failed", is_flag=True, help="Run an artefact whose drift certificate failed."),

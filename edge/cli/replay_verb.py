@@ -9,24 +9,23 @@ from typing import Any
 import click
 
 from ...runtime.artefact.certificate import exceeded
-from ...runtime.artefact.precision import PRECISIONS, Precision
+from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.events import Event, PoseFrame
 from ...runtime.model import Model, load
 from ...runtime.pose.skeleton import H36M17
 from ...runtime.replay import ReplayReport, open_recording, replay
 from ...runtime.sinks import open_sinks
+from .options import PRECISION
 from .output import Output, Result, verb
 
 
 @click.command("replay")
 @click.argument("recording")
-@click.option(
-    "--model", help="An artefact's folder, or a shipped one's name; default: the one that was recorded, if it is shipped."
-)
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Default: that of the recording.")
-@click.option("--engine", help="Default: the fastest engine that this machine can run.")
-@click.option("--sink", multiple=True, help="As of run: where the replayed poses go; repeatable.")
+@click.option("--model", help="An artefact's folder, or a shipped one's name.  [default: the recorded one, if it is shipped]")
+@click.option("--precision", type=PRECISION, help="The graph to run.  [default: the recorded one]")
+@click.option("--engine", help="What runs the graph.  [default: the fastest on this machine]")
+@click.option("--sink", multiple=True, help="Where the replayed poses go, as for run; repeatable.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @click.option("--allow-failed", is_flag=True, help="Replay with an artefact whose drift certificate failed.")

@@ -18,6 +18,7 @@ from ...runtime.errors import CheckFailedError
 from ...runtime.serving import ServingLimits, write_repository
 from ...runtime.serving.server import find_triton, running_triton
 from .ending import ended_by_signals
+from .options import FOLDER
 from .output import INTERRUPTED, Output, Result, verb
 from .triton_verb import limit_options, models_data, print_models
 
@@ -38,7 +39,7 @@ _FORM = "HOST:PORT, e.g. 127.0.0.1:8001; port 0 takes a free one"
 )
 @click.option(
     "--repository",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Write the models there, and keep them.  [default: a temporary folder]",
 )
 @click.option("--python", metavar="FILE", help="A Python with nvidia-pytriton, whose Triton is started.")

@@ -11,15 +11,16 @@ from ...runtime.artefact.signature import SIGNATURE, make_key, sign_manifest
 from ...runtime.artefact.transaction import locked
 from ...runtime.command_line import command_line
 from ...runtime.errors import MissingError, UsageError
+from .options import FILE
 from .output import Output, Result, verb
 
 
 @click.command("sign")
 @click.argument("artefact", type=click.Path(path_type=Path), required=False)
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="The private key to sign with (PEM, Ed25519).")
+@click.option("--key", type=FILE, help="The private key to sign with (PEM, Ed25519).")
 @click.option(
     "--new-key",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write a new private key, and its public one to FILE.pub.",
 )
 @click.option("--remove", is_flag=True, help="Remove ARTEFACT's signature, so that it can be changed.")

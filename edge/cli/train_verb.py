@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,8 @@ from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.command_line import command_line
 from ...runtime.destination import check_destination, check_space
 from ...runtime.errors import PoseEdgeError, UsageError, missing_extra
+from ..training.recipe import Loss
+from .options import FILE, FOLDER
 from .output import Output, Result, counted, megabytes, verb
 
 if TYPE_CHECKING:
@@ -23,15 +25,15 @@ if TYPE_CHECKING:
 @click.argument("preset", default=DEFAULT_MODEL)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     multiple=True,
     help="Clips or recorded sequences (.npz), see import; several add up.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Weights to write (.safetensors); default: PRESET.safetensors.",
+    type=FILE,
+    help="Weights to write (.safetensors).  [default: PRESET.safetensors]",
 )
 @click.option("--updates", type=click.IntRange(min=1), default=4000, show_default=True, help="Length of the training.")
 @click.option(
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--loss",
-    type=click.Choice(["mpjpe", "posemoe", "mixste", "hummuss"]),
+    type=click.Choice(get_args(Loss)),
     default="mpjpe",
     show_default=True,
     help="The mean distance of the joints, or the loss of a paper.",
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "start",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Weights to start from: the preset's, or posemoe-frame-s's, to which temporal blocks are added.",
 )
 @click.option(
@@ -71,9 +73,7 @@ if TYPE_CHECKING:
     default=False,
     help="Fuse the network with torch.compile: takes minutes first, then trains faster.",
 )
-@click.option(
-    "--tensorboard", type=click.Path(path_type=Path, file_okay=False), help="Write TensorBoard events to this folder."
-)
+@click.option("--tensorboard", type=FOLDER, help="Write TensorBoard events to this folder.")
 @verb
 def command(
     output: Output,
@@ -87,7 +87,7 @@ def command(
     rows: int,
     frames: int,
     rate: float,
-    loss: Any,
+    loss: Loss,
     seed: int,
     start: Path | None,
     compile: bool,

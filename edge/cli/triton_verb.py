@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from ...runtime.artefact.locate import DEFAULT_MODEL
-from ...runtime.artefact.precision import PRECISIONS, Precision
+from ...runtime.artefact.precision import Precision
 from ...runtime.command_line import command_line
 from ...runtime.serving import ModelFolder, ServingLimits, write_repository
-from .option_group import Verb, add_options
+from .options import FOLDER, PRECISION, Verb, add_options
 from .output import Output, Result, verb
 
 _DEFAULTS = ServingLimits()
@@ -59,8 +59,8 @@ def limit_options(function: Verb) -> Verb:
         ),
         click.option(
             "--precision",
-            type=click.Choice(list(PRECISIONS)),
-            help="The graph that the model of people runs. Default: the artefact's.",
+            type=PRECISION,
+            help="The graph that the model of people runs.  [default: the artefact's]",
         ),
         click.option("--allow-failed", is_flag=True, help="Serve graphs whose drift certificate failed, too."),
     )
@@ -68,13 +68,11 @@ def limit_options(function: Verb) -> Verb:
 
 @click.command("triton")
 @click.argument("artefact", required=False)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The repository: a folder of models."
-)
+@click.option("--out", type=FOLDER, required=True, help="The repository: a folder of models.")
 @limit_options
 @verb
 def command(
-    out_: Output,
+    output: Output,
     artefact: str | None,
     out: Path,
     people: int,
@@ -88,7 +86,7 @@ def command(
     """Write a model repository for NVIDIA's Triton from ARTEFACT, a folder or a shipped one's name."""
     limits = ServingLimits(people=people, batch=batch, idle_s=idle, delay_us=delay_us)
     models = write_repository(artefact, out, limits=limits, precision=precision, allow_failed=allow_failed, instances=instances)
-    print_models(out_, out, models)
+    print_models(output, out, models)
     return Result(
         {"artefact": artefact or DEFAULT_MODEL, "repository": str(out), "models": models_data(models)},
         next_command=command_line("serve", *([artefact] if artefact else ())),

@@ -17,6 +17,7 @@ from ...runtime.command_line import command_line
 from ...runtime.errors import UsageError, missing_extra
 from .certificate_report import inspect_command, report_certificate
 from .motion import choose_motion
+from .options import FILE
 from .output import Output, Result, counted, verb
 from .replay_verb import replay_recording
 
@@ -25,7 +26,7 @@ from .replay_verb import replay_recording
 @click.argument("artefact", type=click.Path(path_type=Path), default=DEFAULT_MODEL)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Motion capture (.npz) whose test split is lifted.  [default: procedural walkers]",
 )
 @click.option(

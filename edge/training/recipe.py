@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Loss = Literal["mpjpe", "posemoe", "mixste", "hummuss"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -45,7 +47,7 @@ class Recipe:
     muon: float = 5.0
     weight_decay: float = 0.01
     clip: float = 1.0
-    loss: Literal["mpjpe", "posemoe", "mixste", "hummuss"] = "mpjpe"
+    loss: Loss = "mpjpe"
     trunk_rate: float = 1.0
     singles: int = 0
     scene: int = 8
