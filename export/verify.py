@@ -218,7 +218,8 @@ def _write(folder: Path, measured: Manifest, certificate: Certificate, drifts: S
     """
     with locked(folder):
         manifest = read_manifest(folder)
-        for name in (REFERENCE, *(graph.file for graph in measured.graphs if any(_is_of(drift, graph) for drift in drifts))):
+        precisions = {drift.precision for drift in drifts}
+        for name in (REFERENCE, *(graph.file for graph in measured.graphs if graph.precision in precisions)):
             if manifest.files.get(name) != measured.files[name]:
                 raise ArtefactError(
                     f"{folder / name} was replaced while it was measured",
@@ -231,7 +232,3 @@ def _write(folder: Path, measured: Manifest, certificate: Certificate, drifts: S
         text = certificate.model_dump_json(indent=1).encode()
         commit_manifest(folder, manifest, {CERTIFICATE: text, CERTIFICATE_PLOT: plot.getvalue()})
     return certificate
-
-
-def _is_of(drift: Drift, graph: Graph) -> bool:
-    return drift.precision == graph.precision

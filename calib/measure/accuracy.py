@@ -13,7 +13,9 @@ from .recording import Recording
 
 
 def measure_accuracy(poses: Sequence[F32], recordings: Sequence[Recording]) -> Accuracy | None:
-    """MPJPE with both hips at zero, MPJVE and bone jitter, over every frame of all recordings; None if a truth is not known.
+    """MPJPE with both hips at zero, MPJVE and bone jitter, over every frame of all recordings.
+
+    None if a truth is not known, or if nobody is seen in two frames in a row.
 
     The step from the last frame of one person to the first of the next is no motion: such pairs of frames have no velocity
     and no jitter.

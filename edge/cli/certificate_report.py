@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...runtime.artefact.certificate import Accuracy, Budget, Certificate, Drift, Recovery, SlopeInterval
 
 HOUR_FRAMES = 180_000  # at 50 Hz
-MATTERS = 0.1  # of the budget's mean, in an hour
+LEAST_GROWTH = 0.1  # in an hour, of the budget's mean drift: less is no growth that matters
 
 
 def report_certificate(out: Output, certificate: Certificate) -> None:
@@ -120,6 +120,6 @@ def _growth(drift: Drift, budget: Budget) -> str:
     if not drift.slope.distinct:
         return "no measurable growth"
     in_an_hour_mm = drift.measured.slope_mm_per_1000 * HOUR_FRAMES / 1000
-    if abs(in_an_hour_mm) < MATTERS * budget.mean_mm:
+    if abs(in_an_hour_mm) < LEAST_GROWTH * budget.mean_mm:
         return f"no growth that matters: {in_an_hour_mm:+.1g} mm in an hour at 50 Hz"
     return f"the drift {'rises' if in_an_hour_mm > 0 else 'falls'} by {abs(in_an_hour_mm):.2g} mm in an hour at 50 Hz"

@@ -15,8 +15,8 @@ from .output import Output
 
 _NUMBERS = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 _MOST_LOSSES = 20
-"""So many are always printed; a later one only while there are fewer than one in so many frames. Times in another unit lose
-everybody in each frame."""
+"""The first 20 people who are lost are printed, later ones only while fewer than one in 20 frames loses somebody. Where a
+source gives its times in a wrong unit, every frame loses everybody."""
 
 
 def run_pipeline(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.arrays import F32
+from ...runtime.arrays import F32, F64
 
 IN_FRAME = 0.95  # share of all joints of a path that must be inside the image
 NEAREST_M = 1.0  # least depth of a joint
@@ -119,11 +119,9 @@ def place_camera(
     azimuth, pitch, roll = (float(np.radians(angle)) for angle in (azimuth_deg, pitch_deg, roll_deg))
     away = np.array([np.cos(azimuth) * np.cos(pitch), np.sin(azimuth) * np.cos(pitch), np.sin(pitch)])
     level = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
-    forward = -away
-    right = np.cos(roll) * level + np.sin(roll) * np.cross(forward, level)
     width, height = 1000, round(1000 * aspect)
     return Camera(
-        rotation=np.stack([right, np.cross(forward, right), forward]).astype(np.float32),
+        rotation=_rolled(-away, level, np.array(roll)),
         eye_m=(target_m + distance_m * away).astype(np.float32),
         focal_px=np.full(2, focal * width, np.float32),
         centre_px=np.array([width / 2, height / 2], np.float32),
@@ -143,10 +141,20 @@ def _draw(rng: np.random.Generator, target_m: F32) -> Camera:
     level = np.cross(forward, [0.0, 0.0, 1.0])
     level /= np.linalg.norm(level, axis=-1, keepdims=True)
     roll = rng.normal(0, np.radians(1.5), batch)[..., None]
-    right = np.cos(roll) * level + np.sin(roll) * np.cross(forward, level)
     return Camera(
-        rotation=np.stack([right, np.cross(forward, right), forward], axis=-2).astype(np.float32),
+        rotation=_rolled(forward, level, roll),
         eye_m=eye.astype(np.float32),
         focal_px=rng.uniform(1145, 1150, (*batch, 2)).astype(np.float32),
         centre_px=rng.uniform(508, 516, (*batch, 2)).astype(np.float32),
     )
+
+
+def _rolled(forward: F64, level: F64, roll: F64) -> F32:
+    """(..., 3, 3) right, down and forward of a camera that looks ``forward``, rolled about that by radians.
+
+    Args:
+        level: (..., 3) the direction to the right of a camera that is not rolled.
+        roll: (..., 1), or one angle for all.
+    """
+    right = np.cos(roll) * level + np.sin(roll) * np.cross(forward, level)
+    return np.stack([right, np.cross(forward, right), forward], axis=-2).astype(np.float32)

@@ -73,7 +73,7 @@ class Update:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class CapturedUpdate:
     """A captured update: a replay reads ``inputs`` and writes the others, always at the same addresses."""
 
     graph: torch.cuda.CUDAGraph
@@ -93,7 +93,7 @@ class GraphedUpdate:
         self.update = update
         self._stream = torch.cuda.Stream()
         self._calls: dict[tuple[object, ...], int] = {}
-        self._recordings: dict[tuple[object, ...], Recording] = {}
+        self._captured: dict[tuple[object, ...], CapturedUpdate] = {}
 
     def __call__(self, state: Tensor | None, batch: SceneBatch, single: SceneBatch | None) -> tuple[Tensor, Tensor | None]:
         """As ``Update`` gives them, until the next call: a replay writes them where the last one did."""
@@ -106,15 +106,15 @@ class GraphedUpdate:
                 result = self.update(state, batch, single)
             torch.cuda.current_stream().wait_stream(self._stream)
             return result
-        if key not in self._recordings:
-            self._recordings[key] = self._capture(state, batch, single)
-        recording = self._recordings[key]
-        for recorded, given in zip(recording.inputs, inputs, strict=True):
-            recorded.copy_(given)
-        recording.graph.replay()
-        return recording.loss, recording.state
+        if key not in self._captured:
+            self._captured[key] = self._capture(state, batch, single)
+        captured = self._captured[key]
+        for buffer, given in zip(captured.inputs, inputs, strict=True):
+            buffer.copy_(given)
+        captured.graph.replay()
+        return captured.loss, captured.state
 
-    def _capture(self, state: Tensor | None, batch: SceneBatch, single: SceneBatch | None) -> Recording:
+    def _capture(self, state: Tensor | None, batch: SceneBatch, single: SceneBatch | None) -> CapturedUpdate:
         state = None if state is None else state.clone()
         batch = SceneBatch(*(tensor.clone() for tensor in _tensors(batch)))
         single = None if single is None else SceneBatch(*(tensor.clone() for tensor in _tensors(single)))
@@ -122,7 +122,7 @@ class GraphedUpdate:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             loss, after = self.update(state, batch, single)
-        return Recording(graph, inputs, loss, after)
+        return CapturedUpdate(graph, inputs, loss, after)
 
 
 def can_be_graphed(model: Lifter, recipe: Recipe) -> bool:
