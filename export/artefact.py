@@ -68,7 +68,8 @@ def export(
     Args:
         out: the folder, or a link to it; an artefact that is there is replaced, other files in it stay.
         precisions: which of fp32, fp16 and int8w to write. fp32 is always written: CPUs run it, and the drift of the others
-            is measured with it. INT8 activations need ``calib.quantize.calibrate``: on an artefact with fp16, or in ``postprocess``.
+            is measured with it. INT8 activations need ``calib.quantize.calibrate``: on an artefact with fp16, or in
+            ``postprocess``.
         chunk: frames that a chunk graph takes at once, and answers ``chunk - 1`` frames late; None for a step or window graph.
         training: how the weights were made, for the manifest.
         postprocess: called with the complete draft folder before it is put in place, for example to calibrate it.

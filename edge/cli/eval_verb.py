@@ -58,7 +58,8 @@ def command(
     """
     from ..data.dataset import evaluation_sets, open_data
 
-    model = load(find_artefact(artefact), precision=precision, allow_failed=allow_failed)
+    folder = find_artefact(artefact)
+    model = load(folder, precision=precision, allow_failed=allow_failed)
     other = load(find_artefact(against), allow_failed=allow_failed) if against else None
     dataset = open_data(data, split)[:clips]
     sets = evaluation_sets(dataset, seed=seed, cameras=cameras)
@@ -92,11 +93,11 @@ def command(
         if compared := metrics.get("against"):
             lead = compared["lead_mm"]
             out.print(
-                f"  {against}: {compared['mpjpe_mm']:.1f} mm; {model.manifest.preset} is better by {lead['mean']:.1f} mm, "
-                f"between {lead['low']:.1f} and {lead['high']:.1f}"
+                f"  {against}: {compared['mpjpe_mm']:.1f} mm, which is {lead['mean']:+.1f} mm against {model.manifest.preset} "
+                f"(95 %: {lead['low']:+.1f} to {lead['high']:+.1f} mm)"
             )
     record = {
-        "artefact": str(find_artefact(artefact)),
+        "artefact": str(folder),
         "preset": model.manifest.preset,
         "precision": model.graph.precision,
         "engine": model.engine,
@@ -109,7 +110,7 @@ def command(
         "root": "aligned",
         **results,
     }
-    return Result(record, next_command=command_line("run", "synthetic://walk", "--model", Path(record["artefact"])))
+    return Result(record, next_command=command_line("run", "synthetic://walk", "--model", folder))
 
 
 def _lead(ours: dict[str, Any], theirs: dict[str, Any]) -> Interval:

@@ -211,7 +211,7 @@ def _resume_command(preset: str) -> str:
         if isinstance(value, bool):
             words.append((option.opts if value else option.secondary_opts)[0])
         else:
-            for each in value if option.multiple else (value,):  # type: ignore[attr-defined]
+            for each in value if option.multiple else (value,):
                 words += [option.opts[0], str(each)]
     return command_line(*words)
 

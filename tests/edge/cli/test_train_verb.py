@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 Call = Callable[..., Any]
 SMALL = ("--rows", 1, "--frames", 4, "--no-compile")
@@ -44,9 +45,7 @@ def test_an_unfinished_training_prints_the_command_that_resumes_it(
 def test_the_command_that_resumes_names_the_switches_of_the_recipe(
     run_cli: Call, workdir: Path, motion: Path, tiny_presets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from posemoe_edge.edge.training import train
-
-    monkeypatch.setattr(train.torch, "compile", lambda network, **options: network)  # takes minutes
+    monkeypatch.setattr(torch, "compile", lambda network, **options: network)  # which takes minutes
     call = ("--data", motion, "--updates", 10_000, "--minutes", 0.0001, "--rows", 1, "--frames", 4)
     result = run_cli("train", "tiny-dssm", *call, "--compile", "--fresh")
     again = shlex.split(result.err.rsplit("Next:", 1)[1])
