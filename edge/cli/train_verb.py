@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,12 +13,11 @@ from ...runtime.artefact.locate import DEFAULT_MODEL
 from ...runtime.command_line import command_line
 from ...runtime.destination import check_destination, check_space
 from ...runtime.errors import PoseEdgeError, UsageError, missing_extra
-from ..training.recipe import Loss
 from .options import FILE, FOLDER
 from .output import Output, Result, counted, megabytes, verb
 
 if TYPE_CHECKING:
-    from ..training.recipe import TrainingProgress
+    from ..training.recipe import Loss, TrainingProgress
 
 
 @click.command("train")
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--loss",
-    type=click.Choice(get_args(Loss)),
+    type=click.Choice(["mpjpe", "posemoe", "mixste", "hummuss"]),
     default="mpjpe",
     show_default=True,
     help="The mean distance of the joints, or the loss of a paper.",

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import click
 import pytest
 import torch
 
@@ -82,6 +83,15 @@ def test_no_option_is_a_prefix_of_torchruns() -> None:
     theirs = [option for action in get_args_parser()._actions for option in action.option_strings]
     ours = [option for param in command.params for option in param.opts if option.startswith("--")]
     assert [option for option in ours if any(their.startswith(option) for their in theirs)] == []
+
+
+def test_every_loss_of_a_recipe_can_be_chosen() -> None:
+    from posemoe_edge.edge.cli.train_verb import command
+    from posemoe_edge.edge.models.losses import LOSSES
+    from posemoe_edge.edge.training.recipe import Loss
+
+    choices = next(param.type for param in command.params if param.name == "loss")
+    assert isinstance(choices, click.Choice) and tuple(choices.choices) == get_args(Loss) == tuple(LOSSES)
 
 
 def test_another_recipe_is_refused(run_cli: Call, workdir: Path, motion: Path, tiny_presets: None) -> None:
