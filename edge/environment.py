@@ -80,10 +80,15 @@ def package_version(imported: str, installed: str) -> str | None:
             return None
     except ModuleNotFoundError:  # find_spec("a.b") raises this where there is no a
         return None
+    return installed_version(installed) or "present"
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a package by its name in the package index; None if it has no metadata here."""
     try:
-        return version(installed)
+        return version(package)
     except PackageNotFoundError:
-        return "present"
+        return None
 
 
 def extra_versions(extra: Extra) -> dict[str, str | None]:

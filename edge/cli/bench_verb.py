@@ -6,7 +6,6 @@ import os
 import platform
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ...runtime.model import Model
 from ...runtime.plotting.bars import Bars, draw_bars
 from ...runtime.plotting.figure import check_available
 from ...runtime.sources import SyntheticSource
+from ..environment import installed_version
 from .options import FILE, PRECISION
 from .output import Output, Result, counted, verb
 
@@ -129,7 +129,7 @@ def _keypoints() -> list[F32]:
 
 def _machine(threads: int) -> dict[str, Any]:
     """What the figures hold for."""
-    packages = {name: _version(name) for name in ("onnxruntime", "onnxruntime-gpu", "tensorrt", "torch", "numpy")}
+    packages = {name: installed_version(name) for name in ("onnxruntime", "onnxruntime-gpu", "tensorrt", "torch", "numpy")}
     return {
         "posemoe-edge": __version__,
         "processor": _processor(),
@@ -157,13 +157,6 @@ def _cpuinfo(key: str) -> str | None:
     except OSError:
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _row(contestant: Contestant, times: StepTimes) -> dict[str, Any]:
