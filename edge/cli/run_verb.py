@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, get_args
@@ -109,7 +109,7 @@ def command(
     if shadow_policy and not shadow:
         raise UsageError("--shadow-policy without a shadow", expected="--shadow SHARE with it")
     if server is not None:
-        here = {
+        chosen_by_server = {
             "--model": model,
             "--precision": precision,
             "--engine": engine,
@@ -118,8 +118,8 @@ def command(
             "--allow-failed": allow_failed,
             "--shadow": shadow,
         }
-        if chosen_here := [option for option, value in here.items() if value]:
-            raise UsageError(f"--server with {', '.join(chosen_here)}", expected="what the server was started with")
+        if given := [option for option, value in chosen_by_server.items() if value]:
+            raise UsageError(f"--server with {', '.join(given)}", expected="what the server was started with")
     listen_at = Address.parse(f"//{metrics}", form=FORM) if metrics is not None else None
     seen_by = known_camera(camera, fov=fov, gravity=gravity, camera_height=camera_height)
     with ExitStack() as stack:
@@ -230,14 +230,21 @@ def command(
     if opened.pictures and not sink:  # nobody has seen anything yet
         own_tracker = None if tracker == DEFAULT_TRACKER else tracker
         chosen = {"--server": server, "--detector": detector, "--tracker": own_tracker, "--model": model, "--rotate": rotate}
-        options = [word for option, value in chosen.items() if value for word in (option, value)]
-        return Result(data, code, command_line("run", redacted(source), *options, "--sink", "video:run.mp4"))
-    if server is not None:
-        return Result(data, exit_code=code)
-    standalone = model is not None and Path(model).is_file()  # without a folder there is nothing to inspect
-    return Result(
-        data, exit_code=code, next_command=None if standalone else command_line("inspect", *([Path(model)] if model else []))
-    )
+        return Result(data, code, _command_that_draws(source, chosen))
+    return Result(data, code, None if server is not None else _command_that_inspects(model))
+
+
+def _command_that_draws(source: str, chosen: Mapping[str, str | None]) -> str:
+    """The same run into a video, with those of the options that were chosen."""
+    options = [word for option, value in chosen.items() if value for word in (option, value)]
+    return command_line("run", redacted(source), *options, "--sink", "video:run.mp4")
+
+
+def _command_that_inspects(model: str | None) -> str | None:
+    """None for a standalone graph: without a folder there is nothing to inspect."""
+    if model is None:
+        return command_line("inspect")
+    return None if Path(model).is_file() else command_line("inspect", Path(model))
 
 
 def _written(sinks: Sequence[Sink]) -> list[Path]:
