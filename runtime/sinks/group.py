@@ -20,12 +20,13 @@ class SinkGroup(BaseSink):
     """Passes every event on to each of its sinks, each in a thread of its own behind a queue: see ``QueuedSink``.
 
     A sink that fails is aborted and gets no further events; the others go on. When the last one has failed, its error is
-    raised. A sink that cannot be opened is an error at once.
+    raised. A sink that cannot be opened is an error at once, and the others are aborted: they leave the files of earlier runs.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = list(sinks)
         self._queues: list[QueuedSink] = []
+        self._opened = False  # all of them
         self.failures: list[Exception] = []
 
     @property
@@ -38,6 +39,7 @@ class SinkGroup(BaseSink):
         self._each(lambda sink: sink.open(run))
         if self.failures:
             raise self.failures[0]
+        self._opened = True
 
     def write(self, event: Event) -> None:
         self._each(lambda sink: sink.write(event))
@@ -51,7 +53,7 @@ class SinkGroup(BaseSink):
         self._each(lambda sink: sink.abort())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        if kind is None or error in self.failures:
+        if kind is None or (self._opened and error in self.failures):
             self.close()
         else:
             self.abort()

@@ -39,7 +39,7 @@ from posemoe_edge.runtime.arrays import F32, ImageBgr
 from posemoe_edge.runtime.detectors import Detection, Region
 from posemoe_edge.runtime.pose.joint_memory import JointMemory
 from posemoe_edge.runtime.pose.skeleton import COCO17, Skeleton, coco_to_h36m
-from posemoe_edge.runtime.sinks import BaseSink, RunInfo
+from posemoe_edge.runtime.sinks import BaseSink, RunInfo, open_sink
 from posemoe_edge.runtime.sources import BaseSource, CameraFrame, People, SourceInfo, SyntheticSource
 from posemoe_edge.runtime.sources.base import SourceItem
 from posemoe_edge.runtime.sources.iterable import IterableSource
@@ -390,7 +390,15 @@ def test_a_sink_that_cannot_be_opened_ends_the_run_before_it_begins(model: Model
     first, failing, last = RecordingSink(), RecordingSink("open"), RecordingSink()
     raised = run_with([people_at(0, 0)], model, [first, failing, last], None)
     assert isinstance(raised, OSError) and str(raised) == "open failed"
-    assert first.lifecycle == last.lifecycle == ["open", "close"] and failing.calls == ["open", "abort"]
+    assert first.lifecycle == last.lifecycle == ["open", "abort"] and failing.calls == ["open", "abort"]
+
+
+def test_a_file_of_an_earlier_run_stays_if_another_sink_cannot_be_opened(model: Model, tmp_path: Path) -> None:
+    earlier = tmp_path / "poses.jsonl"
+    earlier.write_text("{}\n")
+    with pytest.raises(OSError, match="open failed"):
+        Pipeline("synthetic://walk", model, frames=1).run([open_sink(f"jsonl:{earlier}"), RecordingSink("open")])
+    assert earlier.read_text() == "{}\n"
 
 
 @pytest.mark.parametrize("call", ["write", "close"])
