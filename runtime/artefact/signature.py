@@ -120,10 +120,11 @@ def check_signature(manifest: Path, text: bytes, public_key: Path | None = None)
         raise ArtefactError(f"{manifest} was changed after it was signed", expected="the signed artefact", run=run)
     if public_key is None:
         return
-    from cryptography.exceptions import InvalidSignature
+    key = _read_key(public_key, private=False)
+    from cryptography.exceptions import InvalidSignature  # here: where it is not installed, the line before says so
 
     try:
-        _read_key(public_key, private=False).verify(bytes.fromhex(signature.signature), text)
+        key.verify(bytes.fromhex(signature.signature), text)
     except (InvalidSignature, ValueError):
         raise CheckFailedError(
             f"{manifest.parent} is not signed by {public_key}", expected="a signature that this key made"
@@ -149,7 +150,8 @@ def _read_key(path: Path, *, private: bool) -> Any:
     """An Ed25519 key from its PEM file."""
     ed25519, serialization = _cryptography()
     if not path.is_file():
-        raise MissingError(f"there is no key {path}", run=f"posemoe-edge sign --new-key {path}")
+        run = command_line("sign", "--new-key", path) if private else None  # a new key would not be the one that signed
+        raise MissingError(f"there is no key {path}", expected=_expected(private), run=run)
     check_stand_in(path, expected=_expected(private), text=True, error=UsageError)
     try:
         data = path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,24 @@ def test_keys_are_private_are_not_overwritten_and_must_be_keys(tmp_path: Path, p
         with pytest.raises(error):
             sign_manifest(path, path.read_bytes(), key)
     assert not (certified_artefact / SIGNATURE).exists()
+
+
+def test_a_signature_cannot_be_checked_without_cryptography(
+    signed: Path, public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("cryptography", "cryptography.exceptions", "cryptography.hazmat.primitives"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingError, match=r"cryptography, which is not installed.*posemoe-edge\[sign\]"):
+        load(signed, require_signature=public)
+
+
+def test_nobody_is_told_to_make_a_new_key_where_the_public_key_of_a_signature_is_missing(signed: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="there is no key") as raised:
+        load(signed, require_signature=tmp_path / "lost.pub")
+    assert raised.value.run is None and "public Ed25519 key" in str(raised.value)
+
+
+def test_the_command_that_makes_a_key_can_be_pasted(signed: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingError) as raised:
+        sign_manifest(signed / MANIFEST, b"", tmp_path / "my key")
+    assert raised.value.run == f"posemoe-edge sign --new-key '{tmp_path / 'my key'}'"
