@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 from numpy.typing import ArrayLike
@@ -35,6 +36,8 @@ class Model:
 
     ``engine`` is the opened engine's name, ``drift`` the certificate's entry for this graph on this engine, otherwise on any
     engine; None if there is none. ``identity`` is the graph's sha256, or the path of a standalone file.
+
+    As a context manager it is closed at the end.
 
     Use each stream from one thread at a time; launches of different streams take turns, whichever threads they come from.
     """
@@ -150,6 +153,12 @@ class Model:
             with self._lock:
                 self._lock.closed = True
                 self._engine.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def __reduce__(self) -> NoReturn:
         raise UsageError(

@@ -357,6 +357,13 @@ def test_a_model_shows_preset_precision_and_engine(retention_artefact: Path) -> 
     assert repr(load(retention_artefact)) == "Model(preset='tiny-retention', precision='fp32', engine='onnxruntime-cpu')"
 
 
+def test_a_model_is_closed_at_the_end_of_its_block(retention_artefact: Path, walker_keypoints: Walk) -> None:
+    with load(retention_artefact) as model, model.stream() as stream:
+        stream.step(walker_keypoints(1)[0])
+    with pytest.raises(UsageError, match="the model is closed"):
+        model.stream()
+
+
 def test_a_closed_model_lifts_nothing_more(retention_artefact: Path, walker_keypoints: Walk) -> None:
     model = load(retention_artefact)
     stream = model.stream()
