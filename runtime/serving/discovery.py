@@ -9,7 +9,13 @@ from .server_url import FORM, ServerUrl, bindings
 
 
 def find_model(server: ServerUrl, connection: Connection, timeout_s: float) -> tuple[str, dict[str, str]]:
-    """The model's name and its configuration's parameters."""
+    """The model's name and its configuration's parameters.
+
+    Raises:
+        MissingError: there is no such model.
+        UsageError: there are several, or none that lifts people.
+        ArtefactError: it is of another version.
+    """
     grpc, messages, _ = bindings()
     stub = connection.stub
     try:
@@ -25,15 +31,12 @@ def find_model(server: ServerUrl, connection: Connection, timeout_s: float) -> t
             if "protocol" in parameters:
                 found[name] = parameters
     except grpc.RpcError as error:
-        connection.close()
         raise MissingError(f"{server}: {error.details()}", expected="a model that triton wrote") from None
     if len(found) != 1:
-        connection.close()
         there = ", ".join(found or names) or "none"
         raise UsageError(f"{server} has {len(found)} models of people, of these: {there}", expected=FORM)
     name, parameters = next(iter(found.items()))
     if parameters["protocol"] != wire.PROTOCOL:
-        connection.close()
         raise ArtefactError(
             f"{server}: the model {name} speaks version {parameters['protocol']}",
             expected=f"version {wire.PROTOCOL}: the same posemoe-edge on both sides",

@@ -7,6 +7,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -36,7 +38,9 @@ GOODBYE_S = 1.0
 
 
 class RemoteModel:
-    """Lifts people on a server; made by ``connect``. Streams may be used from several threads, which take turns.
+    """Lifts people on a server; made by ``connect``. As a context manager it is closed at the end.
+
+    Streams may be used from several threads, which take turns.
 
     If the connection breaks, or the server is restarted, each person's sequence begins anew there under the same number, with
     the frames of the last ``replay_s``; ``on_notice`` is told.
@@ -101,12 +105,15 @@ class RemoteModel:
         except ConnectionLost as error:
             run = command_line("serve", "--listen", server.address)
             raise MissingError(f"no server at {server}: {error}", expected="a Triton", run=run) from None
-        name, parameters = find_model(server, connection, timeout_s)
-        on_server = dict(timeout_s=timeout_s, patience_s=patience_s, replay_s=replay_s)
-        try:
-            model = cls(server, name, parameters, **on_server, on_notice=on_notice)
-        except (KeyError, StopIteration, ValueError) as error:
-            raise ArtefactError(f"{server}: the model {name} lacks {error}", expected="one that triton wrote") from None
+        with ExitStack() as on_error:
+            on_error.callback(connection.close)
+            name, parameters = find_model(server, connection, timeout_s)
+            on_server = dict(timeout_s=timeout_s, patience_s=patience_s, replay_s=replay_s)
+            try:
+                model = cls(server, name, parameters, **on_server, on_notice=on_notice)
+            except (KeyError, StopIteration, ValueError) as error:
+                raise ArtefactError(f"{server}: the model {name} lacks {error}", expected="one that triton wrote") from None
+            on_error.pop_all()
         model._connection, model._generation = connection, 1
         return model
 
@@ -170,6 +177,12 @@ class RemoteModel:
                 self._connection.close()
                 self._connection = None
 
+    def __enter__(self) -> RemoteModel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
     def _own(self, frames: Mapping[RemoteStream, ArrayLike]) -> Mapping[RemoteStream, ArrayLike]:
         if self._closed:
             raise UsageError("the model is closed", expected="a model that RemoteModel.connect(...) opened")
@@ -178,7 +191,7 @@ class RemoteModel:
         return frames
 
     def _lift(self, frames: Mapping[RemoteStream, Frame]) -> dict[RemoteStream, Pose | FrameError]:
-        """Send frames until they are answered or patience is at its end; whom the server does not know begins anew there."""
+        """Send frames until they are answered, or until ``patience_s`` is over; whom the server does not know begins anew there."""
         answers: dict[RemoteStream, Pose | FrameError] = {}
         waiting = dict(frames)
         restarted: set[RemoteStream] = set()

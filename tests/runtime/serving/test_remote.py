@@ -257,6 +257,29 @@ def test_a_model_of_another_version_is_refused(server: TritonDouble) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("protocol", "2"), ("manifest", "{}"), ("decay_after_s", "soon"), ("precision", "int8")],
+)
+def test_no_connection_stays_open_to_a_model_that_is_refused(server: TritonDouble, name: str, value: str) -> None:
+    server.config.parameters[name].string_value = value
+    before = threading.enumerate()
+    with pytest.raises(ArtefactError):
+        RemoteModel.connect(server.url)
+    readers = [thread for thread in threading.enumerate() if thread.name == "triton" and thread not in before]
+    for reader in readers:
+        reader.join(2.0)
+    assert not any(reader.is_alive() for reader in readers)
+
+
+def test_a_remote_model_is_closed_at_the_end_of_its_block(server: TritonDouble, walker_keypoints: Walk) -> None:
+    with RemoteModel.connect(server.url) as model:
+        stream = model.stream()
+        stream.step(walker_keypoints(1)[0])
+    with pytest.raises(UsageError, match="the model is closed"):
+        stream.step(walker_keypoints(2)[1])
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
         ("127.0.0.1:8001", "the server '127.0.0.1:8001'"),
