@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays import F64
+from ..pose.quaternion import quaternion_xyzw
 from ..pose.skeleton import H36M17
 from .figure import Figure
 from .template import Words
@@ -98,21 +99,6 @@ def body_axes(xyz_m: F64) -> F64:
             break
     left = across / np.linalg.norm(across)
     return np.stack([np.cross(left, up), left, up], axis=1)
-
-
-def quaternion_xyzw(axes: F64) -> F64:
-    """(4,) the unit quaternion of a rotation (3, 3), from the largest of its parts, so that none is divided by nothing."""
-    trace = axes.trace()
-    squares = np.array([*(1 + 2 * np.diag(axes) - trace), 1 + trace])  # 4 times each part's
-    sums, differences = axes + axes.T, axes - axes.T
-    largest = int(squares.argmax())
-    x, y, z = (
-        [squares[0], sums[0, 1], sums[0, 2], differences[2, 1]],
-        [sums[0, 1], squares[1], sums[1, 2], differences[0, 2]],
-        [sums[0, 2], sums[1, 2], squares[2], differences[1, 0]],
-    )
-    rows = np.array([x, y, z, [differences[2, 1], differences[0, 2], differences[1, 0], squares[3]]])
-    return np.asarray(rows[largest] / np.linalg.norm(rows[largest]), np.float64)
 
 
 def _direction(vector: F64, *, otherwise: Sequence[float]) -> F64:

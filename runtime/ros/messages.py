@@ -12,7 +12,7 @@ from ..pose.camera_model import Camera
 from ..pose.skeleton import H36M17
 from .body import PARTS, Body, body_name
 from .figure import Figure
-from .types import CAMERA_INFO, IDS, MARKERS, POSES, STRING, TRANSFORMS, ros_types
+from .types import CAMERA_INFO, IDS, MARKERS, POSES, TRANSFORMS, ros_types
 
 BONE_ENDS = tuple(joint for bone in H36M17.bones for joint in bone)
 """(32,) the joints at the ends of the 16 bones, as a list of lines names them."""
@@ -97,11 +97,6 @@ def camera_info(camera: Camera, *, frame_id: str, t_ns: int) -> Any:
         binning_y=0,
         roi=t["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
     )
-
-
-def string(text: str) -> Any:
-    """A text."""
-    return ros_types().types[STRING](data=text)
 
 
 def _marker(

@@ -12,6 +12,7 @@ from ..arrays import F64
 from ..events import Event, PoseFrame
 from ..overlay.scene import level_axes
 from ..pose.camera_model import Camera, FieldOfView
+from ..pose.quaternion import quaternion_xyzw
 from ..pose.skeleton import H36M17
 from ..pose.types import Pose
 from .figure import Figure2d, Figure3d, Row
@@ -153,7 +154,7 @@ class FoxgloveScene:
     def _log_transforms(self, offsets_m: dict[int, float]) -> None:
         """The camera in the world, and those beside each other whose place before the camera is not known."""
         m, place = self._m, self._world_from_camera
-        rotation = m.Quaternion(**dict(zip("xyzw", quaternion_xyzw(place[:3, :3]), strict=True)))
+        rotation = m.Quaternion(**dict(zip("xyzw", quaternion_xyzw(place[:3, :3]).tolist(), strict=True)))
         transforms = [self._transform(WORLD, CAMERA, place[:3, 3], rotation)]
         for person, right_m in offsets_m.items():
             transforms.append(self._transform(CAMERA, _own_frame(person), (right_m, 0.0, 0.0), m.Quaternion(w=1.0)))
@@ -185,21 +186,6 @@ class FoxgloveScene:
 
     def _stamp(self, t_ns: int) -> Any:
         return self._m.Timestamp(*divmod(t_ns, 10**9))
-
-
-def quaternion_xyzw(rotation: F64) -> list[float]:
-    """The unit quaternion x, y, z, w of a rotation (3, 3), with w not negative: an eigenvector, as Bar-Itzhack found."""
-    m = rotation
-    k = np.array(
-        [
-            [m[0, 0] - m[1, 1] - m[2, 2], 0, 0, 0],
-            [m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], 0, 0],
-            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1], 0],
-            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], np.trace(m)],
-        ]
-    )
-    largest = np.linalg.eigh(k)[1][:, -1]  # of the lower triangle
-    return [float(number) for number in (largest if largest[3] >= 0 else -largest)]
 
 
 def _placed(camera: Camera | FieldOfView | None) -> F64:

@@ -22,7 +22,6 @@ from posemoe_edge.runtime.pose.keypoints import ImageSize
 from posemoe_edge.runtime.pose.types import Pose, Root
 from posemoe_edge.runtime.sinks import RunInfo, open_sink
 from posemoe_edge.runtime.sinks.foxglove import FoxgloveSink
-from posemoe_edge.runtime.sinks.foxglove_scene import quaternion_xyzw
 from posemoe_edge.runtime.sources import SyntheticSource
 from posemoe_edge.tests.runtime.sinks.websocket import WebSocket
 
@@ -253,14 +252,3 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "foxglove", None)
     with pytest.raises(MissingError, match=r'needs the package foxglove-sdk.*pip install "posemoe-edge\[foxglove\]"'):
         open_sink("foxglove")
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_quaternion_turns_as_its_rotation_does(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    rotation *= np.sign(np.linalg.det(rotation))
-    *axis, w = quaternion_xyzw(rotation)
-    for v in np.eye(3):
-        turned = v + 2 * np.cross(axis, np.cross(axis, v) + w * v)
-        np.testing.assert_allclose(turned, rotation @ v, atol=1e-12)
