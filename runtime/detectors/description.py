@@ -12,7 +12,6 @@ from ..errors import ArtefactError, MissingError
 from ..toml_file import read_toml
 
 Side = Annotated[int, Field(ge=8, le=4096)]
-Channels = tuple[float, float, float]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from ..errors import MissingError
 from ..file_kind import check_stand_in
 
-_HEAD_BYTES = 512
 
-
-def check_network_file(path: Path, *, expected: str, run: str | None = None) -> bytes:
-    """The first bytes of a file that may be a network.
+def check_network_file(path: Path, *, expected: str, run: str | None = None) -> None:
+    """Raise an error unless a file may be a network.
 
     Args:
         path: the file.
@@ -25,5 +23,3 @@ def check_network_file(path: Path, *, expected: str, run: str | None = None) -> 
     if not path.is_file():
         raise MissingError(f"no file {path}", expected=expected, run=run)
     check_stand_in(path, expected=expected, run=run)
-    with path.open("rb") as stream:
-        return stream.read(_HEAD_BYTES)

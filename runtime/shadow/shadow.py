@@ -202,9 +202,9 @@ class Shadow:
         if over:
             self._apply_policy(span, ", ".join(over))
 
-    def _apply_policy(self, span: Span, exceeded: str) -> None:
+    def _apply_policy(self, span: Span, reasons: str) -> None:
         sampler = span.sampler
-        report = f"stream {sampler.number} drifted from the reference, {span.start_s:.2f} to {span.end_s:.2f} s: {exceeded}"
+        report = f"stream {sampler.number} drifted from the reference, {span.start_s:.2f} to {span.end_s:.2f} s: {reasons}"
         sampler.spans_over_budget += 1
         if self._policy == "reset":
             sampler.reset_epoch = span.epoch

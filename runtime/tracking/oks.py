@@ -16,7 +16,7 @@ from ..errors import missing_extra
 from ..pose.skeleton import Skeleton
 from .similarity import Fit, fit, joint_spreads
 from .swaps import SwapFilter
-from .track import Track
+from .track import Track, area_root_px
 
 _LONGEST_DOUBT_S = 1.0  # uncertainty grows for no longer than that
 _LONGEST_REGION_S = 0.5  # after that the detector's search finds who comes back
@@ -141,7 +141,7 @@ class OksTracker:
         if len(order) < 2:
             return order
         stacked = np.stack(points)
-        size_px = np.array([Track(p, t_s=0.0).size_px for p in points])
+        size_px = np.array([area_root_px(joints) for joints in points])
         cost = self._fit(stacked, stacked, size_px, np.zeros(len(points))).cost
         kept: list[int] = []
         for i in order:

@@ -40,20 +40,17 @@ class Fit:
 
     Args:
         cost: (N, M) negative logarithm of the likelihood; infinite if no joint was seen on both sides.
-        shift_px: (N, M, 2) from the expected person to the detection.
         log_scale: (N, M) logarithm of the detection's size by the expected one.
     """
 
     cost: F64
-    shift_px: F64
     log_scale: F64
 
     def better(self, other: Fit, *, extra: float = 0.0) -> Fit:
         """Of each pair whichever of two comparisons costs less; the other one's cost grows by ``extra`` first."""
         other_cost = other.cost + extra
         worse = other_cost < self.cost
-        shift_px = np.where(worse[..., None], other.shift_px, self.shift_px)
-        return Fit(np.minimum(self.cost, other_cost), shift_px, np.where(worse, other.log_scale, self.log_scale))
+        return Fit(np.minimum(self.cost, other_cost), np.where(worse, other.log_scale, self.log_scale))
 
 
 def joint_spreads(skeleton: Skeleton) -> F64:
@@ -89,11 +86,11 @@ def fit(expected: F64, detected: F64, *, size_px: F64, unseen_s: F64, spreads: F
     distance2 = ((detected_pose / np.exp(log_scale)[..., None, None] - pose) ** 2).sum(-1)  # (N, M, J) px squared
     spread_px = size_px[:, None] * (1 + allowed.pose * unseen_s)[:, None] * spreads  # (N, J)
     oks = (weight * np.exp(-distance2 / (2 * spread_px[:, None] ** 2))).sum(-1)
-    shift = detected_middle - middle
+    shift_px = detected_middle - middle  # (N, M, 2)
     place = allowed.place[0] + allowed.place[1] * unseen_s  # (N,)
     scale = allowed.scale[0] + allowed.scale[1] * unseen_s
-    cost = -np.log(oks + _LEAST) + (shift**2).sum(-1) / (2 * (size_px * place)[:, None] ** 2)
+    cost = -np.log(oks + _LEAST) + (shift_px**2).sum(-1) / (2 * (size_px * place)[:, None] ** 2)
     cost += log_scale**2 / (2 * scale[:, None] ** 2)
     # The normal densities' own factors: without them whoever was not seen for long would fit everything.
     cost += (2 * np.log(place / allowed.place[0]) + np.log(scale / allowed.scale[0]))[:, None]
-    return Fit(np.where(total > _LEAST, cost, np.inf), shift, log_scale)
+    return Fit(np.where(total > _LEAST, cost, np.inf), log_scale)

@@ -35,12 +35,12 @@ class Track:
     def __init__(self, points_px: F64, *, t_s: float, region: Region | None = None, swaps: SwapFilter | None = None) -> None:
         self.person: int | None = None
         self.hits = 1
-        self.first_s = self.seen_s = t_s
+        self.seen_s = t_s
         self._points = points_px.copy()
         self._velocity_px_s = np.zeros(2)
         self._growth = 0.0  # of the logarithm of the size, per second
         self._region = region
-        self.size_px = _size_px(points_px)
+        self.size_px = area_root_px(points_px)
         self._swaps = swaps
         self.order: NDArray[np.intp] | None = None  # (J,) that undoes what the last detection exchanges; None if nothing
         if swaps is not None:
@@ -90,7 +90,7 @@ class Track:
         gain = np.where(new >= old, 1.0, (new / np.maximum(old, _LEAST)) ** 2)[:, None]
         self._points[:, :2] = expected[:, :2] + gain * (points_px[:, :2] - expected[:, :2])
         self._points[:, 2] = np.maximum(old, new)
-        self.size_px = max(_SHRINKING * self.size_px, _size_px(points_px))
+        self.size_px = max(_SHRINKING * self.size_px, area_root_px(points_px))
         self.seen_s = max(self.seen_s, t_s)
         self.hits += 1
         self._region = region
@@ -102,7 +102,7 @@ def _middle(points_px: F64) -> F64:
     return np.asarray(weight @ points_px[:, :2] / max(float(weight.sum()), _LEAST))
 
 
-def _size_px(points_px: F64) -> float:
+def area_root_px(points_px: F64) -> float:
     """Square root of the area that the certain joints of (J, 3) cover, at least what a narrow person of that length has."""
     sure = points_px[:, 2] >= points_px[:, 2].max() / 2
     width, height = np.ptp(points_px[sure, :2], axis=0)

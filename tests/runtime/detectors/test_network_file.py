@@ -33,4 +33,4 @@ def test_a_missing_file_is_missing_in_the_environment(tmp_path: Path) -> None:
 
 def test_any_other_content_is_left_to_the_library(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(600))
-    assert check_network_file(tmp_path / "net.tflite", expected="a network")[4:8] == b"TFL3"
+    check_network_file(tmp_path / "net.tflite", expected="a network")
