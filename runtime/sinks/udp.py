@@ -34,6 +34,7 @@ DOUBTS = ("bones", "fit")
 """Bit k of ``doubts`` says that the pose has doubt k."""
 
 _SEQUENCES = 2**32
+_PEOPLE = 2**31  # ids of other programs may be larger: their low bits are sent
 _ROOTLESS = (math.nan,) * 9
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def pack(pose: Pose, sequence: int) -> bytes:
         GAPS.index(pose.gap),
         sum(1 << k for k, doubt in enumerate(DOUBTS) if doubt in pose.doubts),
         sequence,
-        pose.person,
+        pose.person % _PEOPLE,
         pose.t_s,
         pose.latency_frames,
         sum(1 << int(joint) for joint in np.flatnonzero(pose.guessed)),

@@ -93,6 +93,13 @@ def test_a_binary_datagram_is_read_as_it_is_documented(receiver: socket.socket) 
     assert np.isnan(np.frombuffer(second, "<f4", 26, 304)).all()  # neither sigma nor root
 
 
+def test_an_id_past_32_bits_as_other_programs_give_them_does_not_end_the_run(receiver: socket.socket) -> None:
+    person = 5 * 2**31 + 7
+    with sink_to(receiver, "?format=binary") as sink:
+        sink.write(PoseFrame(12.5, {person: Pose(XYZ_M, SCORE, 12.5, 0.02, latency_frames=0, gap="none", person=person)}))
+    assert struct.unpack_from("<i", receiver.recv(65_536), 12) == (7,)
+
+
 def test_bytes_and_bits_stand_for_every_gap_and_doubt() -> None:
     assert set(GAPS) == set(get_args(GapAction)) and set(DOUBTS) == set(get_args(Doubt))
 
