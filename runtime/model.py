@@ -13,13 +13,12 @@ from typing import NoReturn
 from numpy.typing import ArrayLike
 
 from .any_model import AnyModel
-from .artefact.certificate import REFERENCE
+from .artefact.certificate import REFERENCE, failed_certificate
 from .artefact.manifest import Graph, Manifest
 from .artefact.precision import Precision
-from .command_line import command_line
 from .cuda.interop import DeviceInput
 from .engines import Engine, Selection, open_engine, resolve
-from .errors import ArtefactError, CheckFailedError, FrameError, UsageError
+from .errors import ArtefactError, FrameError, UsageError
 from .gaps import GapPolicy
 from .model_lock import ModelLock
 from .pose.types import Pose
@@ -89,11 +88,7 @@ class Model:
             on_error.callback(engine.close)
             model = cls(selection, engine, gaps=gaps or GapPolicy(), latency_frames=latency_frames, shadow=shadow)
             if model.drift and not model.drift.passed and not allow_failed:
-                raise CheckFailedError(
-                    f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(model.drift.exceeded)}",
-                    expected="an artefact within its budget",
-                    run=f"{command_line('verify', selection.artefact)}, or use --allow-failed",
-                )
+                raise failed_certificate(selection.artefact, manifest.preset, model.drift)
             on_error.pop_all()
         log.info("%s runs on %s", model, model.engine)
         if not manifest.metric:

@@ -1,4 +1,4 @@
-"""The people of a run: each has a stream of the model, with flips a second one, and filters of their own."""
+"""The people of a run: each has a stream of the model, with ``flip`` a second one, and filters of their own."""
 
 from __future__ import annotations
 
@@ -74,8 +74,9 @@ class PeopleLifter:
             return False
         reset_after_s = self.model.gaps.reset_after_s
         smoother = None if self._level is None else Smoother(self._level, reset_after_s=reset_after_s)
-        mirrored = self.model.stream(person=person) if self.flip else None
-        self._people[person] = _Person(self.model.stream(person=person), mirrored, smoother, JointMemory(self.hold_s))
+        stream = self.model.stream(person=person)
+        second = self.model.stream(person=person) if self.flip else None
+        self._people[person] = _Person(stream, second, smoother, JointMemory(self.hold_s))
         return True
 
     @property
@@ -107,12 +108,10 @@ class PeopleLifter:
             Whether the states were kept.
         """
         keeps = self.model.shares_states_with(model)
-
         for person, streams in self._people.items():
-            mirrored_stream = None if streams.mirrored is None else moved(streams.mirrored, model, person=person, keeps=keeps)
-            self._people[person] = replace(
-                streams, stream=moved(streams.stream, model, person=person, keeps=keeps), mirrored=mirrored_stream
-            )
+            stream = moved(streams.stream, model, person=person, keeps=keeps)
+            second = None if streams.mirrored is None else moved(streams.mirrored, model, person=person, keeps=keeps)
+            self._people[person] = replace(streams, stream=stream, mirrored=second)
         self.model = model
         return keeps
 

@@ -15,7 +15,7 @@ from .errors import SourceError, UsageError
 from .events import Event, PoseFrame
 from .model import Model
 from .pipeline import Pipeline
-from .ros.replay import recorded_hold_s, recorded_view
+from .ros.recorded_run import recorded_hold_s, recorded_view
 from .sinks.base import Sink
 from .sources.base import BaseSource, People, SourceInfo
 from .sources.mcap import KEYPOINTS_TOPIC, McapSource

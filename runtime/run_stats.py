@@ -18,8 +18,9 @@ from .time_histogram import TimeHistogram
 
 PERCENTILES = (50, 90, 99, 100)
 
-HARDLY = 9
-"""Refused frames of a person for each pose, with more of which hardly anything is lifted: a first frame may always pass."""
+MOST_REFUSED_PER_POSE = 9
+"""How many frames of a person may be refused for each pose. With more, a run has failed although it has poses: the first frame
+of a person may be accepted where all that follow are refused, as for their times."""
 
 REMEMBERED_PEOPLE = 65_536
 """Ids of an endless run: somebody who comes back after as many others have come counts once more."""

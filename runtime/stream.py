@@ -28,8 +28,8 @@ from .snapshot import AcceptedFrame, History, Snapshot
 from .state import Slots
 
 
-class StepBatch(Protocol):
-    """Lifts one frame for each of some streams of a model: its ``BatchStep``."""
+class LiftTogether(Protocol):
+    """Lifts one frame for each of several streams of a model in one launch: its ``BatchStep``."""
 
     def __call__(self, frames: Mapping[Stream, ArrayLike | DeviceInput], t: float | None) -> dict[Stream, Pose]: ...
 
@@ -52,7 +52,7 @@ class Stream:
         abandoned: deque[int],
         gaps: GapPolicy,
         latency_frames: int,
-        step_batch: StepBatch,
+        step_batch: LiftTogether,
         sampler: StreamSampler | None = None,
         person: int = 0,
     ) -> None:

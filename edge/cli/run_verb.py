@@ -20,7 +20,7 @@ from ...runtime.metrics_server import FORM, MetricsServer
 from ...runtime.model import Model, load
 from ...runtime.pipeline import Pipeline
 from ...runtime.pose.smoothing import Smooth
-from ...runtime.run_stats import HARDLY
+from ...runtime.run_stats import MOST_REFUSED_PER_POSE
 from ...runtime.serving.remote import RemoteModel
 from ...runtime.shadow import Policy, Shadow
 from ...runtime.sinks import BaseSink, Sink, check_sinks, open_sinks
@@ -223,7 +223,7 @@ def command(
         return Result(data, exit_code=1, next_command=command_line("verify", lifter.path.parent))
     if any(not isinstance(error, BrokenPipeError) for error in stats.sink_failures):
         return Result(data, exit_code=1)
-    if stats.refused > HARDLY * stats.poses:
+    if stats.refused > MOST_REFUSED_PER_POSE * stats.poses:
         out.warn("hardly anything was lifted" if stats.poses else "nothing was lifted: every frame was refused")
         return Result(data, exit_code=1)
     code = INTERRUPTED if stats.interrupted and not ending.terminated else 0

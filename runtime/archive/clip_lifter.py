@@ -24,7 +24,7 @@ from ..pose.camera_model import Camera, FieldOfView
 from ..pose.joint_memory import HOLD_S
 from ..pose.skeleton import H36M17
 from ..pose.smoothing import Smooth
-from ..run_stats import HARDLY
+from ..run_stats import MOST_REFUSED_PER_POSE
 from ..sources import RotatedSource, Source, open_source
 from ..tracking import DEFAULT_TRACKER, TRACKERS
 from .clip_record import SCHEMA_VERSION, ClipRecord, MadeBy, fingerprint, plain
@@ -221,7 +221,7 @@ class ClipLifter:
             made_by = self.made_by(pictures=source.pictures)
         if not table.frames:
             raise SourceError(f"{job.source} has no frames", expected="a clip with at least one")
-        if len(refusals) > HARDLY * table.poses:
+        if len(refusals) > MOST_REFUSED_PER_POSE * table.poses:
             raise FrameError(
                 f"{len(refusals)} of {len(refusals) + table.poses} frames of a person were refused, the first one: "
                 f"{refusals[0].what}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..command_line import command_line
-from ..errors import ArtefactError
+from ..errors import ArtefactError, CheckFailedError
 from .manifest import Manifest, read_file
 from .migrations import CERTIFICATE_MIGRATIONS
 from .record import Record, read_record
@@ -270,8 +270,17 @@ def read_certificate(folder: Path, manifest: Manifest) -> Certificate | None:
     return certificate
 
 
+def failed_certificate(artefact: Path, preset: str, drift: Drift) -> CheckFailedError:
+    """The error for a graph whose drift certificate failed, and that is to be run all the same."""
+    return CheckFailedError(
+        f"{preset} {drift.precision} failed its drift certificate: {', '.join(drift.exceeded)}",
+        expected="an artefact within its budget",
+        run=f"{command_line('verify', artefact)}, or use --allow-failed",
+    )
+
+
 def rejudged(certificate: Certificate) -> Certificate:
-    """The certificate with the verdicts that its budget and its figures bear out; a drift that failed stays failed."""
+    """The certificate with each verdict computed anew from its figures and its budget; a drift that failed stays failed."""
     drifts = []
     for drift in certificate.drifts:
         reasons = exceeded(drift.measured, certificate.budget)
@@ -289,7 +298,7 @@ def exceeded(
 
     Args:
         measured: by the budget's names; what is None or not there is not judged.
-        times: how often the budget is allowed.
+        times: a factor on every limit of the budget.
     """
     values = vars(measured) if isinstance(measured, Budget | BatchDifference) else measured
     over = []

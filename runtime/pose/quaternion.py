@@ -8,7 +8,7 @@ from ..arrays import F64
 
 
 def quaternion_xyzw(rotation: F64) -> F64:
-    """(4,) the unit quaternion x, y, z, w of a rotation (3, 3): by the largest of the four, so that none is divided by nothing."""
+    """(4,) the unit quaternion x, y, z, w of a rotation (3, 3), from the largest of the four: a division by 0 cannot happen."""
     trace = rotation.trace()
     squares = np.array([*(1 + 2 * np.diag(rotation) - trace), 1 + trace])  # 4 times that of each number
     sums, differences = rotation + rotation.T, rotation - rotation.T

@@ -191,7 +191,7 @@ class RemoteModel:
         return frames
 
     def _lift(self, frames: Mapping[RemoteStream, Frame]) -> dict[RemoteStream, Pose | FrameError]:
-        """Send frames until they are answered, or until ``patience_s`` is over; whom the server does not know begins anew there."""
+        """Send frames until they are answered or ``patience_s`` is over; whom the server does not know begins anew there."""
         answers: dict[RemoteStream, Pose | FrameError] = {}
         waiting = dict(frames)
         restarted: set[RemoteStream] = set()

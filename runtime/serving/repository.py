@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..artefact.atomic import draft_folder, sync_folder
-from ..artefact.certificate import Certificate, Drift, read_certificate
+from ..artefact.certificate import Certificate, Drift, failed_certificate, read_certificate
 from ..artefact.external_data import refuse_external_data
 from ..artefact.locate import find_artefact
 from ..artefact.manifest import MANIFEST, Graph, Manifest, read_file, read_graph_file, read_manifest
 from ..artefact.metadata import read_embedded_manifest
 from ..artefact.precision import Precision
 from ..artefact.signature import SIGNATURE
-from ..command_line import command_line
 from ..engines.tensorrt.plan import Plan, graph_sha256, plans_of
-from ..errors import CheckFailedError, UsageError, missing_folder
+from ..errors import UsageError, missing_folder
 from .config import HEADER, ServingLimits, graph_config, people_config, plan_config
 
 CONFIG = "config.pbtxt"
@@ -129,11 +128,7 @@ def _models(
     graph = manifest.graph(precision)
     drift = _drift(certificate, graph, "onnxruntime")
     if drift and not drift.passed and not allow_failed:
-        raise CheckFailedError(
-            f"{manifest.preset} {graph.precision} failed its drift certificate: {', '.join(drift.exceeded)}",
-            expected="an artefact within its budget",
-            run=f"{command_line('verify', place)}, or use --allow-failed",
-        )
+        raise failed_certificate(place, manifest.preset, drift)
     yield ModelFolder(
         manifest.preset,
         "python",

@@ -29,6 +29,8 @@ PACKAGE = Path(__file__).parents[2]
 """This package's folder, whatever its name."""
 
 _IN_CONTAINER = "/repository"
+_ALL_BACKENDS = frozenset({"onnxruntime", "python", "tensorrt"})
+_DEFAULT_BACKENDS = Path("/opt/tritonserver/backends")
 _PROBE = """
 import importlib.util, json, pathlib, sys, sysconfig
 spec = importlib.util.find_spec("pytriton")
@@ -50,7 +52,8 @@ class Triton:
         backends: that it has.
         environment: what is added to the environment.
         repository: where it sees the repository; None is the path itself.
-        run: what is made ready in a temporary folder before it starts: target by its place there, as links.
+        links: that are made in a temporary folder before it starts: place there -> target.
+        options: that stand before those of every Triton: of tritonserver, or the name of the image.
     """
 
     what: str
@@ -77,19 +80,17 @@ def find_triton(*, image: str | None = None, python: str | None = None) -> Trito
         docker = shutil.which("docker")
         if docker is None:
             raise MissingError(f"no docker to run {image}", expected="docker on the path")
-        return Triton(f"{image} by docker", (docker, "run", "--rm", "--init"), _ALL, repository=_IN_CONTAINER, options=(image,))
+        return Triton(
+            f"{image} by docker", (docker, "run", "--rm", "--init"), _ALL_BACKENDS, repository=_IN_CONTAINER, options=(image,)
+        )
     on_path = shutil.which("tritonserver") if python is None else None
     if on_path is not None:
         binary = Path(on_path).resolve()
         backends = next((place for place in (binary.parents[1] / "backends", _DEFAULT_BACKENDS) if place.is_dir()), None)
-        names = frozenset(entry.name for entry in backends.iterdir()) if backends else _ALL
+        names = frozenset(entry.name for entry in backends.iterdir()) if backends else _ALL_BACKENDS
         options = (f"--backend-directory={backends}",) if backends else ()
         return Triton(str(on_path), (on_path,), names, {"PYTHONPATH": ""}, options=options)
     return _pytriton(python or sys.executable, named=python is not None)
-
-
-_ALL = frozenset({"onnxruntime", "python", "tensorrt"})
-_DEFAULT_BACKENDS = Path("/opt/tritonserver/backends")
 
 
 def _pytriton(python: str, *, named: bool) -> Triton:

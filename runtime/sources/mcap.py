@@ -12,7 +12,7 @@ from ..errors import FrameError, PoseEdgeError, SourceError, missing_extra
 from ..registry import suggest
 from ..ros.bag import BagContents, BagTopic, bag_contents, bag_messages
 from ..ros.image import compressed_image_bgr, image_bgr
-from ..ros.replay import RUN, recorded_camera, recorded_fps, recorded_frame
+from ..ros.recorded_run import RUN, recorded_camera, recorded_fps, recorded_frame
 from ..ros.types import COMPRESSED_IMAGE, IMAGE, STRING, from_cdr, ros_types
 from .base import BaseSource, CameraFrame, People, SourceInfo
 from .image_files import natural_order

@@ -17,7 +17,7 @@ pytest.importorskip("rosbags")
 
 from posemoe_edge.runtime.events import Event, PoseFrame
 from posemoe_edge.runtime.replay import open_recording, replay
-from posemoe_edge.runtime.ros.replay import keypoints_text, recorded_frame, run_record
+from posemoe_edge.runtime.ros.recorded_run import keypoints_text, recorded_frame, run_record
 from posemoe_edge.runtime.sinks import mcap as mcap_sink
 from posemoe_edge.runtime.sinks import open_sink
 from posemoe_edge.runtime.sources import SyntheticSource
