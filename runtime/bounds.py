@@ -22,10 +22,10 @@ MOST_RATIO = 4
 """A large file may grow by so much where it is unpacked: numbers that were measured do not compress further."""
 
 MOST_PEOPLE = 1000
-"""In a frame: each of them has a state of the network."""
+"""In a frame: the network keeps a state in memory for each of them."""
 
 LEAST_FPS, MOST_FPS = 1e-3, 1e4
-"""Of a rate that is told. Over longer steps nobody is followed, and shorter ones are none of a camera."""
+"""Of a frame rate that a user or a file names. Nobody can be followed over longer steps, and no camera has shorter ones."""
 
 MOST_JSON_BYTES = 64 << 20
 MOST_NODES = 1_000_000
@@ -83,11 +83,11 @@ def check_nodes(value: Any) -> None:
 
 
 def check_archive(file: Path | IO[bytes]) -> None:
-    """Raise an error if a zip archive would grow past the limit. What an archive says of itself bounds what zipfile reads.
+    """Raise an error if a zip archive would grow past the limit. zipfile reads no more than the sizes that the archive names.
 
     Raises:
         ArtefactError: it would.
-        zipfile.BadZipFile: it is no archive.
+        zipfile.BadZipFile: it is not an archive.
     """
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
@@ -99,7 +99,7 @@ def npz_names(path: Path) -> set[str]:
     """The names of an npz's arrays; the arrays themselves are not read.
 
     Raises:
-        OSError, zipfile.BadZipFile: it is none.
+        OSError, zipfile.BadZipFile: it is not an npz.
     """
     with zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist()}
@@ -111,7 +111,7 @@ def npz(file: Path | IO[bytes]) -> Iterator[Any]:
 
     Raises:
         ArtefactError: it would take too much memory.
-        ValueError, zipfile.BadZipFile: it is none.
+        ValueError, zipfile.BadZipFile: it is not an npz.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError("no npz archive")

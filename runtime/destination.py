@@ -12,7 +12,7 @@ from pathlib import Path
 from .errors import MissingError, UsageError, missing_folder
 
 LEAST_FREE_BYTES = 1_000_000
-"""A disk with less is full: a work that writes to it does not begin."""
+"""A disk with less counts as full: work that writes to it does not begin."""
 
 _DESCRIPTORS = ("/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/")
 
@@ -83,10 +83,10 @@ def check_free(folder: Path, need_bytes: int, *, what: str) -> None:
     """Check that the disk of a folder has that much space.
 
     Args:
-        what: needs it, for the message.
+        what: is to be written, for the message.
 
     Raises:
-        MissingError: it has not.
+        MissingError: the disk has less.
     """
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < need_bytes:
@@ -97,7 +97,7 @@ def check_free(folder: Path, need_bytes: int, *, what: str) -> None:
 
 
 def discard_descriptor(descriptor: int) -> None:
-    """What is still written to it goes nowhere: Python flushes stdout once more at its end, also if nobody reads it."""
+    """Discard what is still written to it: Python flushes stdout once more at its end, even if nobody reads it any more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
@@ -112,7 +112,7 @@ def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
     sources, before = list(read), list[Path]()
     for path in written:
         if is_special(path) and not is_pipe(path):
-            continue  # a device takes what it is given
+            continue  # several sinks may write to one device
         for other in sources:
             if _same(path, other):
                 raise UsageError(f"{path} is the source {other} itself", expected="another file to write")

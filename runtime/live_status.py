@@ -16,7 +16,7 @@ from .shadow import ShadowReport
 
 RECENT_S = 5.0
 RECENT_FRAMES = 512
-"""At most as many frames are remembered: with more a second, what is recent is shorter than ``RECENT_S``."""
+"""At most so many frames are remembered. At more than 102 frames a second they are less than ``RECENT_S``."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Status:
     Args:
         frames, poses, refused: since the run began: frames of the source, poses of all people, frames of one person refused.
         people_started: how often somebody came into view.
-        people: in view in the newest frame: those with a pose that is not repeated for want of keypoints.
+        people: in view in the newest frame: those with a pose that is not a repetition of the last one.
         fps: frames a second, recently; it falls when frames stop.
         stages_s: stage -> mean seconds a frame, recently.
         stage_totals_s: stage -> (frames in which it ran, seconds in all) since the run began.
@@ -61,7 +61,7 @@ class Status:
     shadow: ShadowReport | None = None
 
     def __str__(self) -> str:
-        """In a line."""
+        """One line for a terminal."""
         people = "1 person" if self.people == 1 else f"{self.people} people"
         lag = "" if self.lag_s is None else f", lag {1000 * self.lag_s[0]:.0f} ms (at most {1000 * self.lag_s[1]:.0f})"
         state = f"{self.fps:.1f} fps, {people}{lag}" if self.source_up else "the source is lost"

@@ -36,7 +36,7 @@ class MetricsServer:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError:
             raise missing_extra("prometheus-client", "metrics", "--metrics") from None
-        registry = CollectorRegistry()  # of its own: other libraries' metrics are none of a run's
+        registry = CollectorRegistry()  # of its own, without the metrics of other libraries
         registry.register(_StatusCollector(status, run))
         try:
             self._server, self._thread = start_http_server(address.port, address.host, registry=registry)
@@ -63,7 +63,7 @@ class MetricsServer:
         self.close()
 
 
-@dataclass(frozen=True, eq=False)  # a registry wants it hashable
+@dataclass(frozen=True, eq=False)  # a CollectorRegistry keeps its collectors in a dictionary
 class _StatusCollector:
     """A status as Prometheus' metrics."""
 

@@ -1,4 +1,4 @@
-"""The lock of a model's buffers and states. Who holds it knows that the model is open, and of this process."""
+"""The lock of a model's buffers and states. While it is held, the model is open, and was opened in this process."""
 
 from __future__ import annotations
 

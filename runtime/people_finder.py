@@ -41,7 +41,7 @@ class PeopleFinder:
         self._tracker = self.tracker
 
     def reset(self) -> None:
-        """Nothing is known of where people are in the next picture."""
+        """Forget where people are: they are searched for in the next picture."""
         if not isinstance(self._tracker, str):
             self._tracker.reset()
         self._until_search = 0

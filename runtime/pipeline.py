@@ -153,7 +153,7 @@ class Pipeline:
                     group.write(event)
                     if on_event is not None:
                         on_event(event)
-            except KeyboardInterrupt:  # the only end of a camera's run: the sinks keep it
+            except KeyboardInterrupt:  # a camera's run has no other end: the sinks keep what they have
                 interrupted = True
             except CheckFailedError as error:
                 failed_check = error
@@ -243,7 +243,7 @@ class Pipeline:
 
     def _events(self, source: Source) -> Iterator[Event]:
         self._sight, self._bones = self._open_sight(source.info), BoneCheck(metric=self.model.manifest.metric)
-        clock, asked = SourceClock(reset_after_s=self.model.gaps.lost_after_s), False
+        clock, warned = SourceClock(reset_after_s=self.model.gaps.reset_after_s), False
         try:
             for item in watched(source):
                 if isinstance(item, SourceLost | SourceBack | SourceChanged):
@@ -253,8 +253,8 @@ class Pipeline:
                     continue
                 yield from self._swapped(item.t_s)
                 newest_s, step = clock.newest_s, clock.see(item.t_s)
-                if not asked and clock.question:
-                    asked = True
+                if not warned and clock.question:
+                    warned = True
                     log.warning("%s: %s", source.info.name, clock.question)
                 if step == "late":
                     yield from self._refuse(item, newest_s)

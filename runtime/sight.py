@@ -23,7 +23,7 @@ from .pose.types import Pose, Root
 from .pose.view import look_at
 
 ViewFrom = Literal["none", "graph", "runtime"]
-"""What looks at the person: nothing (the lifter sees the picture as it is), the lifter's graph, or the runtime before it."""
+"""What gives the lifter a view of the person: nothing (it gets the picture as it is), its own graph, or the runtime."""
 
 HOLD_S = 1.0
 """A position that cannot be measured is held so long, and then unknown."""

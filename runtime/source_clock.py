@@ -17,7 +17,7 @@ UNBELIEVABLE_S = 86_400.0
 
 
 LONG_STEP_S, SHORT_STEP_S = 10.0, 1e-4
-"""Steps of no camera: over them nothing is remembered, or a frame would have come after the next one."""
+"""No camera has longer steps between frames than the first, or shorter ones than the second."""
 
 _ASK_AFTER = 10  # steps
 _UNITS = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}

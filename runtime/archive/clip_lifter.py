@@ -175,7 +175,7 @@ class ClipLifter:
             stop: asked after each frame; where it is true the clip is given up.
 
         Raises:
-            StoppedError: it was.
+            StoppedError: the clip was given up.
         """
         began_s = time.monotonic()
         with collected_warnings() as warnings:

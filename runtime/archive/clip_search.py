@@ -21,7 +21,7 @@ KEYPOINT_SUFFIXES = {".npz": "kpts", ".json": "kpts", ".jsonl": "jsonl", ".mcap"
 """Suffix -> scheme of the source that reads it."""
 
 CLIPS = "keypoints (.npz, .json, .jsonl, .mcap) and videos"
-_NO_FILES = ("synthetic", "camera", "v4l2", "rtsp", "csi", "lavfi")  # sources without an end, or that nobody can read again
+_NO_FILES = ("synthetic", "camera", "v4l2", "rtsp", "csi", "lavfi")  # they have no end, or cannot be read a second time
 _PICTURE_SCHEMES = ("video", "images", "mcap")
 _ONE_FOR_EACH_PICTURE = re.compile(r"_keypoints\.json$")  # as OpenPose writes: the folder is the clip
 _MOST_NAMED = 10  # of what is missing

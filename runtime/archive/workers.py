@@ -125,7 +125,7 @@ def _begin(options: LiftOptions, stop: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed says nothing, and the queue of work stays open: its processes would wait for ever."""
+    """End this process when its parent ends: after a kill the queue of work stays open, and it would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -28,7 +28,7 @@ class AtomicFile:
 
     Args:
         path: the final path.
-        mode: its permissions, of which the umask takes some.
+        mode: its permissions before the umask.
 
     Raises:
         UsageError: the path is a folder.

@@ -17,7 +17,7 @@ from ..pose.skeleton import COCO17, Skeleton
 from .region import Box, Region
 
 MIN_JOINTS = 6
-"""With fewer joints seen there is no person: an empty wall gets one or two."""
+"""With fewer joints seen there is no person: detectors see one or two joints on an empty wall."""
 
 
 @dataclass(frozen=True, eq=False)

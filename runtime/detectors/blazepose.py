@@ -28,8 +28,9 @@ MIN_SCORE = 0.5
 """Least confidence of the landmark network that there is a person in a region."""
 
 _SMALLER, _CERTAIN = 0.8, 0.8
-"""A region beyond the picture's edge in which nobody new is recognised with such certainty is tried once more, reduced so much:
-the size of a body that is partly in the picture is overestimated, and then somebody else in the region prevails."""
+"""Where a region reaches beyond the picture and nobody new is found in it with at least the second number as score, the network
+runs once more on the region reduced by the first: the size of a body that is cut off by the picture's edge is overestimated,
+and then somebody else in the region may be found."""
 
 _SIZE_PX, _LANDMARKS = 256, 39
 _UNREAD = ("Identity_2", "Identity_4")  # the person's outline, and BlazePose's own 3D

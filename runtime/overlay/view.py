@@ -91,7 +91,7 @@ class RunView:
             left += 24 + brush.width_of(name, height=12) + 20
 
     def _rate(self) -> float | None:
-        """Frames a second by the clock on the wall; None before the second frame."""
+        """Frames drawn a second, by this machine's clock; None before the second frame."""
         now_s = time.monotonic()
         self._arrivals_s = [t_s for t_s in self._arrivals_s if now_s - t_s < _RATE_OVER_S] or self._arrivals_s[-1:]
         self._arrivals_s.append(now_s)

@@ -19,10 +19,11 @@ from .camera import Intrinsics, normalise_by_camera
 from .skeleton import COCO17, COCO_TO_H36M, H36M17, Skeleton, coco_to_h36m
 
 MOST_NORMALISED = 20.0
-"""Normalised coordinates past it are not: ten pictures away, pixels, or garbage that would overflow in half precision."""
+"""No normalised coordinate is larger: it would be ten pictures away. What is larger is in pixels, or garbage that would
+overflow in half precision."""
 
 MOST_SCORE = 1.3
-"""Some detectors' scores run past 1, SimCC's to 1.12: what is past 1 counts as 1. Scores past this one are in another unit."""
+"""Scores of some detectors exceed 1 (SimCC's reach 1.12) and count as 1. Larger ones than this are in another unit."""
 
 View = Literal["image", "person"]
 """What a lifter sees: the picture as it is, or the picture of a virtual camera that looks at the person."""

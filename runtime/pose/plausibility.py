@@ -13,13 +13,13 @@ from .skeleton import H36M17
 from .types import Pose
 
 STATURES_M = (1.0, 2.1)
-"""People are so tall, from a child of four years on."""
+"""How tall people are: from a child of four years to a tall adult."""
 
 OF_PROPORTIONS = 0.25
-"""A bone may be so much shorter or longer than the proportions of the body say: people differ, and lifters see none exactly."""
+"""By which share a bone may be shorter or longer than average proportions say: people differ, and lifters err."""
 
 OF_MEDIAN = 0.4
-"""A bone may differ by so much from what it was in the person's last poses."""
+"""By which share a bone may differ from its median in the person's last poses."""
 
 _REMEMBERED = 64  # poses of each person
 _ENOUGH = 8  # poses, before a person is compared with the past, and until the past is summed up again

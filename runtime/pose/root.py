@@ -27,12 +27,12 @@ MIN_JOINTS = 6
 """With fewer joints seen there is no position."""
 
 NEAREST_M = 0.3
-"""A solution that is nearer is none."""
+"""A solution nearer to the camera is not valid."""
 
 MOST_MISFIT = 0.25
 """With a misfit above it, pose and keypoints are not of one body. It is the mean distance of the keypoints from the projected
 joints, weighted by score, as a share of the person's size in the picture: the root mean square of the keypoints' distance from
-their middle. Metres would not tell, since a lifter makes a small and near body of what is none."""
+their middle. A limit in metres would not do: of keypoints that are no body's, a lifter makes a small body near the camera."""
 
 KEYPOINT_M, ACROSS = 0.022, 0.14
 """a and b of the equations' errors: the maximum likelihood of those below 15 cm, of validation motion before the cameras and

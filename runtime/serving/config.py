@@ -19,8 +19,8 @@ HEADER = "# Written by posemoe-edge"
 """Begins each configuration that is ours, and may therefore be replaced."""
 
 SPARE_SEQUENCES = 1024
-"""Triton lets a sequence for which it has no room wait without an answer; so it has more room than the model of people, which
-refuses at once."""
+"""So many more sequences than people fit into Triton: one that does not fit waits there without an answer, whereas the model of
+people refuses it at once."""
 
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "float64": "TYPE_FP64", "bool": "TYPE_BOOL", "int32": "TYPE_INT32"}
 
@@ -36,7 +36,7 @@ class ServingLimits:
         delay_us: how long a launch waits for further people, in microseconds.
 
     Raises:
-        UsageError: a number that makes no server.
+        UsageError: a number that is not possible.
     """
 
     people: int = 256
@@ -46,7 +46,10 @@ class ServingLimits:
 
     def __post_init__(self) -> None:
         if not (self.people > 0 and self.batch > 0 and self.idle_s > 0 and self.delay_us >= 0):
-            raise UsageError(f"limits of a server that make none: {self}", expected="people, batch and idle time above 0")
+            raise UsageError(
+                f"a server with people={self.people}, batch={self.batch}, idle_s={self.idle_s:g}, delay_us={self.delay_us}",
+                expected="people, batch and idle_s above 0, and delay_us of at least 0",
+            )
 
 
 def graph_config(name: str, manifest: Manifest, graph: Graph, limits: ServingLimits) -> str:

@@ -32,7 +32,7 @@ RETRY_S = 0.2
 """Between two attempts to connect, while frames wait for the server."""
 
 IMPATIENT_CONNECT_S, IMPATIENT_RETRY_S = 0.2, 1.0
-"""Afterwards, when frames are refused and must not be held up."""
+"""After ``patience_s``, when frames are refused at once."""
 
 GOODBYE_S = 1.0
 
@@ -228,7 +228,7 @@ class RemoteModel:
             pause_s = self._tried_s + (IMPATIENT_RETRY_S if impatient else RETRY_S) - time.monotonic()
             if pause_s > 0:
                 if impatient:
-                    raise ConnectionLost("it is tried again in a moment")
+                    raise ConnectionLost("the next try to connect follows within a second")
                 time.sleep(pause_s)
             try:
                 self._connection = Connection(self.url, timeout_s=IMPATIENT_CONNECT_S if impatient else CONNECT_S)

@@ -66,7 +66,7 @@ class FoxgloveSink(BaseSink):
         self._scene.log(event)
 
     def close(self) -> None:
-        """End the server. What Foxglove was sent it goes on showing."""
+        """End the server. Foxglove goes on showing what it was sent."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()

@@ -1,4 +1,4 @@
-"""Several sinks as one: none loses what it wrote, or goes without what comes, because another one failed."""
+"""Several sinks as one: if one fails, the others keep what they wrote, and get what comes."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ from ..events import Event, PoseFrame
 from .base import BaseSink, RunInfo
 
 FLUSH_S = 1.0
-"""What a crash loses at most."""
+"""A crash loses the lines of at most so many seconds."""
 
 READER_WITHIN_S = 30.0
-"""A named pipe that nobody reads by then fails."""
+"""The sink fails if nobody reads a named pipe by then."""
 
 _LINE_BYTES = 900  # at least, of a pose
 

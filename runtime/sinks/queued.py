@@ -12,7 +12,7 @@ CAPACITY = 32
 """Events in a queue; with pictures of full HD that is 200 MB."""
 
 CLOSE_WITHIN_S = 30.0
-"""A sink that has not written what was in its queue by then hangs."""
+"""A sink that has not written its queue by then counts as hanging."""
 
 
 class QueuedSink(BaseSink):

@@ -89,7 +89,7 @@ class RerunSink(BaseSink):
         self._scene.log(event)
 
     def close(self) -> None:
-        """Keep the file; or end the server, when all events have reached it. What a browser has it goes on showing.
+        """Keep the file; or end the server, when all events have reached it. A browser goes on showing what it has.
 
         Raises:
             MissingError: the disk is full, or the server has gone. What had been written before is kept.

@@ -10,7 +10,7 @@ from .base import People, Source, SourceItem
 from .keypoint_doubts import keypoint_doubts
 
 WATCHED = 50
-"""Keypoints, of one person in one frame each: a second of one person. After them watching costs nothing."""
+"""How many keypoints are looked at, each of one person in one frame: a second of one person."""
 
 log = logging.getLogger(__name__)
 

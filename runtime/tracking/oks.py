@@ -53,7 +53,7 @@ class OksTracker:
     """Tracks people by their joints: constant velocity in seconds, Hungarian matching, first of certain detections.
 
     The ids are 0, 1 ... in the order in which people were confirmed, and are never given again. Who is in the first frame has
-    an id at once; who comes later has one after three frames, so that a detector's ghost in a single frame is nobody. Who is
+    an id at once; who comes later has one after three frames, so that a false detection in a single frame is nobody. Who is
     hidden for less than ``memory_s`` keeps the id. Where a detector exchanges the left and right joints of a person, in a limb
     pair or altogether, the detections that come out have them exchanged back.
 

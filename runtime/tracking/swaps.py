@@ -30,7 +30,8 @@ class SwapRules:
         end_per_s: rate at which it ends that; higher, since it is right for most of the time.
         change_per_s: rate at which it goes on to exchange something else.
         error: standard deviation of a joint, in square roots of the person's area.
-        most: a pair of joints says no more than that against a labelling, in nats; a blunder of the detector is not a proof.
+        most: the most that one pair of joints counts against a labelling, in nats, so that one error of the detector decides
+            nothing.
     """
 
     begin_per_s: float = 0.1
