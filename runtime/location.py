@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from .errors import UsageError
 from .registry import suggest
@@ -25,7 +25,9 @@ def split_location(location: str, known: Sequence[str], *, form: str) -> tuple[s
     """
     place, _, query = location.partition("?")
     options = dict[str, str]()
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for option in filter(None, query.split("&")):
+        name, _, encoded = option.partition("=")
+        value = unquote(encoded)  # not parse_qsl, to which a + in the name of a file is a space
         if name not in known:
             raise UsageError(f"no option {name!r}{suggest(name, known)}", expected=form)
         if not value:

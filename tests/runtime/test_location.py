@@ -12,6 +12,7 @@ FORM = "NAME?frame_id=NAME"
 def test_a_location_is_a_place_and_its_options() -> None:
     assert split_location("a/b.mcap", ["frame_id"], form=FORM) == ("a/b.mcap", {})
     assert split_location("x?frame_id=a%20b&on=1", ["frame_id", "on"], form=FORM) == ("x", {"frame_id": "a b", "on": "1"})
+    assert split_location("//h:1?ca=/opt/c++/ca.pem", ["ca"], form=FORM) == ("//h:1", {"ca": "/opt/c++/ca.pem"})
     assert split_location("?on=1", ["on"], form=FORM) == ("", {"on": "1"})
 
 
