@@ -14,7 +14,7 @@ from ... import __version__
 from ..artefact.precision import Precision
 from ..bounds import DEFAULT_MB, allow_megabytes
 from ..destination import LEAST_FREE_BYTES, check_free
-from ..detectors import DEFAULT_DETECTOR, DETECTORS, Detector, open_detector
+from ..detectors import DEFAULT_DETECTOR, DETECTORS, Detector, join_stages, open_detector, split_stages
 from ..engines import ENGINES
 from ..errors import FrameError, PoseEdgeError, SourceError
 from ..events import FrameRefused, PoseFrame
@@ -118,7 +118,8 @@ class ClipLifter:
     def __init__(self, options: LiftOptions, *, threads: int = 1) -> None:
         allow_megabytes(options.max_input_mb)
         self.options = options
-        DETECTORS.resolve(options.detector.partition("?find=")[0])
+        for detector in split_stages(options.detector):
+            DETECTORS.resolve(detector)
         TRACKERS.resolve(options.tracker)
         if options.form == "parquet":
             import_pyarrow()
@@ -308,17 +309,17 @@ def absolute(options: LiftOptions) -> LiftOptions:
         changes["model"] = str(Path(options.model).absolute())
     if options.require_signature is not None:
         changes["require_signature"] = str(Path(options.require_signature).absolute())
-    name, colon, location = options.detector.partition(":")
-    file, mark, finder = location.partition("?")
-    if colon and Path(file).exists():
-        changes["detector"] = f"{name}:{Path(file).absolute()}{mark}{finder}"
+    changes["detector"] = join_stages(map(_with_absolute_file, split_stages(options.detector)))
     return replace(options, **changes)
 
 
+def _with_absolute_file(detector: str) -> str:
+    name, colon, file = detector.partition(":")
+    return f"{name}:{Path(file).absolute()}" if colon and Path(file).exists() else detector
+
+
 def _detector_file(detector: str) -> str | None:
-    """Size and time of the file that a detector is named by, as text; None for one that is named alone."""
-    file = Path(detector.partition(":")[2].partition("?")[0])
-    if not file.is_file():
-        return None
-    size, changed_ns = fingerprint(file)
-    return f"{size} bytes, {changed_ns} ns"
+    """Size and time of each file that a detector is named by, as text; None for one that is named alone."""
+    files = [Path(stage.partition(":")[2]) for stage in split_stages(detector)]
+    prints = [fingerprint(file) for file in files if file.is_file()]
+    return "; ".join(f"{size} bytes, {changed_ns} ns" for size, changed_ns in prints) or None

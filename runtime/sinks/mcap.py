@@ -16,8 +16,8 @@ from ..location import split_location, switched_on
 from ..ros.bag_folder import METADATA, bag_metadata
 from ..ros.encoder import FRAME_ID, TOPICS, TRACKED, RosEncoder, RosMessage, string_cdr
 from ..ros.figure import stamp_ns
-from ..ros.recording import MAGIC, RecordedFile, Recording, mcap_writer
 from ..ros.recorded_run import RUN, keypoints_text, run_record
+from ..ros.recording import MAGIC, RecordedFile, Recording, mcap_writer
 from ..ros.types import ros_types
 from .base import BaseSink, RunInfo
 

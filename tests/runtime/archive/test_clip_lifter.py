@@ -13,7 +13,7 @@ from posemoe_edge import Pipeline, PoseFrame
 from posemoe_edge.runtime.archive import clip_lifter
 from posemoe_edge.runtime.archive.clip_lifter import ClipLifter, Job, LiftOptions, StoppedError, absolute
 from posemoe_edge.runtime.archive.pose_file import read_clip_record
-from posemoe_edge.runtime.errors import CheckFailedError, MissingError
+from posemoe_edge.runtime.errors import CheckFailedError, MissingError, UsageError
 from posemoe_edge.runtime.pose.camera_model import FieldOfView
 from posemoe_edge.runtime.sources.keypoints_file import save_keypoints
 
@@ -166,6 +166,9 @@ def test_paths_of_options_become_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     moved = absolute(LiftOptions(model="model", detector="onnx:net.onnx?find=blazepose", require_signature="key.pem"))
     assert moved.model == f"{tmp_path}/model" and moved.detector == f"onnx:{tmp_path}/net.onnx?find=blazepose"
     assert moved.require_signature == f"{tmp_path}/key.pem"
+    (tmp_path / "finder.tflite").write_bytes(b"x")
+    both = absolute(LiftOptions(detector="onnx:net.onnx?find=movenet:finder.tflite")).detector
+    assert both == f"onnx:{tmp_path}/net.onnx?find=movenet:{tmp_path}/finder.tflite"
     unchanged = LiftOptions(model="frame-retention-s", detector="blazepose:heavy")
     assert absolute(unchanged) == unchanged
 
@@ -178,8 +181,16 @@ def test_options_for_other_processes_name_the_engine_and_the_precision(lifter: C
 
 
 def test_another_file_of_a_detector_is_another_maker(options: LiftOptions, tmp_path: Path) -> None:
-    (tmp_path / "net.onnx").write_bytes(b"x")
-    lifter = ClipLifter(replace(options, detector=f"onnx:{tmp_path}/net.onnx"))
-    before = lifter.made_by(pictures=True)
-    (tmp_path / "net.onnx").write_bytes(b"xy")
-    assert lifter.made_by(pictures=True) != before and lifter.made_by(pictures=False).detector is None
+    for name in ("net.onnx", "finder.tflite"):
+        (tmp_path / name).write_bytes(b"x")
+    lifter = ClipLifter(replace(options, detector=f"onnx:{tmp_path}/net.onnx?find=movenet:{tmp_path}/finder.tflite"))
+    for name in ("net.onnx", "finder.tflite"):
+        before = lifter.made_by(pictures=True)
+        (tmp_path / name).write_bytes(b"xy")
+        assert lifter.made_by(pictures=True) != before
+    assert lifter.made_by(pictures=False).detector is None
+
+
+def test_no_detector_that_searches_for_people_is_an_error_at_once(options: LiftOptions) -> None:
+    with pytest.raises(UsageError, match="no detector 'blazpose'; did you mean blazepose"):
+        ClipLifter(replace(options, detector="onnx:net.onnx?find=blazpose"))
