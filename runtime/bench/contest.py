@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..arrays import F32, F64
 from ..engines import Selection, open_engine
 from ..model import Model
+from ..stream import Stream
 from .bare_launch import BareLaunch
 
 WARM_UP = 20  # steps
@@ -96,8 +98,8 @@ def run_contest(
     """
     if len({id(contestant.model) for contestant in contestants}) < len(contestants):
         raise ValueError("contestants share a model: each needs one of its own")
-    players = [_Player(contestant, frames) for contestant in contestants]
-    try:
+    with ExitStack() as opened:
+        players = [opened.enter_context(_playing(contestant, frames)) for contestant in contestants]
         ends = time.perf_counter() + seconds
         for number in itertools.count():
             began = time.perf_counter()
@@ -106,20 +108,25 @@ def run_contest(
             for player in players:
                 player.step(number, counts=number >= WARM_UP)
             on_round(time.perf_counter() - began)
-    finally:
-        for player in players:
-            player.close()
+
+
+@contextmanager
+def _playing(contestant: Contestant, frames: Sequence[F32]) -> Iterator[_Player]:
+    """Open a contestant's streams and an engine for its bare launch, and close them at the end."""
+    selection = contestant.selection
+    with ExitStack() as opened:
+        streams = [opened.enter_context(contestant.model.stream(person=i)) for i in range(contestant.streams)]
+        engine = open_engine(selection.source, engine=selection.engine, threads=contestant.threads, plan=selection.plan)
+        opened.callback(engine.close)
+        launch = BareLaunch(engine, selection.graph, contestant.streams, dt_s=1 / selection.manifest.fps)
+        yield _Player(contestant, frames, streams, launch)
 
 
 class _Player:
     """The streams and the bare launch of one contestant."""
 
-    def __init__(self, contestant: Contestant, frames: Sequence[F32]) -> None:
-        self._contestant, self._frames = contestant, frames
-        self._streams = [contestant.model.stream(person=i) for i in range(contestant.streams)]
-        selection = contestant.selection
-        self._engine = open_engine(selection.source, engine=selection.engine, threads=contestant.threads, plan=selection.plan)
-        self._launch = BareLaunch(self._engine, selection.graph, contestant.streams, dt_s=1 / selection.manifest.fps)
+    def __init__(self, contestant: Contestant, frames: Sequence[F32], streams: Sequence[Stream], launch: BareLaunch) -> None:
+        self._contestant, self._frames, self._streams, self._launch = contestant, frames, streams, launch
 
     def step(self, number: int, *, counts: bool) -> None:
         frames = range(number * self._contestant.frames, (number + 1) * self._contestant.frames)
@@ -136,8 +143,3 @@ class _Player:
         if counts:
             self._contestant.step_s.append(stepped - began)
             self._contestant.launch_s.append(launched - stepped)
-
-    def close(self) -> None:
-        for stream in self._streams:
-            stream.close()
-        self._engine.close()

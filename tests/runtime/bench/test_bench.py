@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from posemoe_edge.runtime import Model, load
-from posemoe_edge.runtime.bench import BareLaunch, Contestant, profile_graph, run_contest
+from posemoe_edge.runtime.bench import BareLaunch, Contestant, contest, profile_graph, run_contest
 from posemoe_edge.runtime.engines import open_engine, resolve
+from posemoe_edge.runtime.errors import MissingError
 
 Find = Callable[[str], Path]
 
@@ -37,6 +38,32 @@ def test_contestants_that_share_a_model_would_launch_rows_of_each_other(retentio
     first = contestant(retention_artefact, 1)
     with pytest.raises(ValueError, match="share a model"):
         run_contest([first, Contestant(first.selection, first.model, 2)], [], seconds=0.0)
+
+
+def test_an_engine_that_cannot_be_opened_leaves_none_of_the_others_open(
+    retention_artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, closed = [contestant(retention_artefact, 1) for _ in range(2)], list[Any]()
+
+    class Opened:
+        """The engine of the first contestant; there is none for the second."""
+
+        calls = 0
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.calls > 1:
+                raise MissingError("no memory on the GPU")
+            engine = open_engine(*args, **options)
+            monkeypatch.setattr(engine, "close", lambda: closed.append(engine), raising=False)
+            return engine
+
+    monkeypatch.setattr(contest, "open_engine", Opened())
+    with pytest.raises(MissingError):
+        run_contest(entries, [], seconds=0.0)
+    assert len(closed) == 1
+    for entry in entries:
+        assert "slot=0" in repr(entry.model.stream())
 
 
 def test_a_step_of_a_chunk_graph_is_a_chunk(artefact_of: Find, walker_keypoints: Callable[..., np.ndarray]) -> None:
