@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 ClockStep = Literal["forward", "late", "reset"]
@@ -72,7 +73,8 @@ class SourceClock:
         if self._seen_s is not None and len(self._first_steps_s) < _ASK_AFTER:
             self._first_steps_s.append(t_s - self._seen_s)
             if len(self._first_steps_s) == _ASK_AFTER:
-                self._question = step_question(self._first_steps_s)
+                odd = odd_steps(self._first_steps_s)
+                self._question = None if odd is None else odd.question
         self._seen_s = t_s
 
     def _late(self, t_s: float) -> ClockStep:
@@ -88,13 +90,25 @@ class SourceClock:
         return "reset"
 
 
-def step_question(steps_s: Sequence[float]) -> str | None:
-    """What to ask about steps of which nine in ten are too long or too short for seconds; None about others."""
+@dataclass(frozen=True)
+class OddSteps:
+    """Steps of which nine in ten are too long or too short for seconds.
+
+    Args:
+        question: what to ask the user about them.
+        unit: in which they would be steps of a camera; None if in none.
+    """
+
+    question: str
+    unit: str | None
+
+
+def odd_steps(steps_s: Sequence[float]) -> OddSteps | None:
+    """What is odd about the steps between frames; None if they may be seconds."""
     odd_s = sorted(step_s for step_s in steps_s if step_s > LONG_STEP_S or 0 < step_s < SHORT_STEP_S)
     if not odd_s or len(odd_s) < (_ASK_AFTER - 1) / _ASK_AFTER * len(steps_s):
         return None
     step_s = odd_s[len(odd_s) // 2]
     least_s, most_s = _CAMERA_STEP_S
-    units = [unit for unit, seconds in _UNITS.items() if least_s <= step_s * seconds <= most_s]
-    asked = units[0] if units else "seconds"
-    return f"{len(odd_s)} of {len(steps_s)} steps are {step_s:g} s long: are these {asked}?"
+    unit = next((unit for unit, seconds in _UNITS.items() if least_s <= step_s * seconds <= most_s), None)
+    return OddSteps(f"{len(odd_s)} of {len(steps_s)} steps are {step_s:g} s long: are these {unit or 'seconds'}?", unit)

@@ -19,7 +19,7 @@ from ..pose.keypoints import MOST_NORMALISED, MOST_SCORE, ImageSize, Keypoints
 from ..pose.plausibility import BONE_SHARES, BONES
 from ..pose.skeleton import COCO17, H36M17, H36M_ORDERS, Skeleton, coco_to_h36m
 from ..registry import suggest
-from ..source_clock import step_question
+from ..source_clock import odd_steps
 
 log = logging.getLogger(__name__)
 
@@ -255,9 +255,9 @@ def time_doubts(t_s: F64) -> Iterator[Doubt]:
     if len(steps_s) and backward > _MANY * len(steps_s):
         yield Doubt(f"{backward} of {len(steps_s)} steps of t_s do not go forward", "seconds that grow", certain=True)
         return
-    question = step_question(steps_s.tolist())
-    if question and "are these seconds" not in question:  # else the run asks
-        yield Doubt(question, "t_s in seconds", certain=True)
+    odd = odd_steps(steps_s.tolist())
+    if odd is not None and odd.unit is not None:  # without a unit the run asks
+        yield Doubt(odd.question, "t_s in seconds", certain=True)
     if len(steps_s) >= _MOST_FRAMES and (steps_s == 1).all():
         yield Doubt("every step of t_s is 1 s", "are these numbers of frames? Without t_s, fps gives the times")
 
