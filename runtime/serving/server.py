@@ -53,7 +53,7 @@ class Triton:
         environment: what is added to the environment.
         repository: where it sees the repository; None is the path itself.
         links: that are made in a temporary folder before it starts: place there -> target.
-        options: that stand before those of every Triton: of tritonserver, or the name of the image.
+        options: words of the command line before those that every Triton gets: the folder of backends, or docker's image.
     """
 
     what: str
