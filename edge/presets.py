@@ -153,7 +153,7 @@ hummuss = DualStreamConfig(
 
 RAW = "the printed figures omit retention's projections, which are raw weights in the published code"
 OMITTED = "the paper does not give the sizes; ours reproduce its count of parameters"
-ONE_OF_MANY = "the paper does not give the sizes: one of many that come near both printed counts"
+ONE_OF_MANY = "the paper does not give the sizes; ours nearly reproduce both printed counts, and other sizes would do so too"
 
 PAPERS = [
     Preset(

@@ -50,7 +50,7 @@ class SourceChanged:
 
 @dataclass(frozen=True)
 class ClockReset:
-    """The source's clock jumped back: everybody's stream begins anew, at ``t_s``.
+    """The source's clock jumped back: all streams start again, at ``t_s``.
 
     Args:
         t_s: the first time after the jump.
@@ -69,7 +69,7 @@ class ModelSwapped:
     """Another model lifts from here on.
 
     Args:
-        kept_state: whether everybody's state went over to it; otherwise their streams began anew.
+        kept_state: whether everybody's state went over to it; otherwise their streams started again.
     """
 
     t_s: float

@@ -26,7 +26,7 @@ class Status:
     Args:
         frames, poses, refused: since the run began: frames of the source, poses of all people, frames of one person refused.
         people_started: how often somebody came into view.
-        people: in view in the newest frame: those with a pose that is not a repetition of the last one.
+        people: in view in the newest frame: those with a pose that is not the last one repeated because nobody is seen.
         fps: frames a second, recently; it falls when frames stop.
         stages_s: stage -> mean seconds a frame, recently.
         stage_totals_s: stage -> (frames in which it ran, seconds in all) since the run began.

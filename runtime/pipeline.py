@@ -51,7 +51,7 @@ class Pipeline:
     camera, and have a position in metres if the camera is known.
 
     Args:
-        source: an open source, which stays the caller's to close; or a URI, which each iteration opens and closes.
+        source: an open source, which the caller closes; or a URI, which each iteration opens and closes.
         model: lifts the people.
         detector: finds people in pictures: a detector, or its name. None is ``blazepose``, for sources of pictures.
         tracker: gives detections ids that last from frame to frame: a tracker, or its name, which is opened for pictures
@@ -63,7 +63,7 @@ class Pipeline:
             known; "off" gives it the picture as it is.
         stature_m: of everybody in the picture, if it is known: their positions are scaled by it.
         smooth: filters keypoints before the model and poses after it: "off", "light" or "strong".
-        hold_s: how long a joint that the detector loses stays where it was for the model, less and less sure; 0 is not at all.
+        hold_s: how long a joint that the detector loses stays where it was, with a falling score; 0 turns that off.
         flip: also lift the mirrored person, and average.
 
     Raises:
@@ -125,9 +125,9 @@ class Pipeline:
     def run(self, sinks: Sequence[Sink] = (), *, on_event: Callable[[Event], None] | None = None) -> RunStats:
         """Pass all events to sinks, and count them.
 
-        Each sink has a thread of its own behind a queue. What a sink is too slow for is waited for, or, if the source is live,
-        dropped, the oldest frames first, and counted. A sink that fails is aborted, and the run goes on while another one is
-        left.
+        Each sink has a thread of its own behind a queue. If a queue is full, the pipeline waits for the sink; if the source is
+        live, the oldest frames in the queue are dropped and counted instead. A sink that fails is aborted, and the run goes on
+        while another one is left.
 
         An interrupt from the keyboard and a failed check, such as that of a shadow, end the run as the end of the source does,
         and the sinks are closed. After any other error they are closed too, with what was lifted, and it is raised; before the
@@ -169,8 +169,8 @@ class Pipeline:
     def swap(self, model: AnyModel) -> None:
         """Lift with another model from the next frame on, without losing the people. Any thread may call it during a run.
 
-        Between graphs of the same weights, fp32 and fp16 or two engines, everybody's state goes over; with other weights their
-        streams begin anew. The event ``ModelSwapped`` says so. The old model stays the caller's to close, after that event.
+        Between graphs of the same weights, fp32 and fp16 or two engines, people keep their state; with other weights their
+        streams start again. The event ``ModelSwapped`` says which. The caller closes the old model, after that event.
 
         Raises:
             UsageError: keypoints or poses mean something else to that model, or it has another latency.

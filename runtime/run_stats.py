@@ -45,9 +45,9 @@ class RunStats:
         located: poses with a position in metres.
         root_mm: mean distance of the hip's position from the source's truth; None without one of the two, and for models with
             a latency.
-        doubts: reason -> poses that may be nobody's for it.
+        doubts: reason -> how many poses it makes doubtful.
         failed_check: the check that ended the run, such as that of a shadow; None if the source ended.
-        dropped: frames of a live source that sinks were too slow for.
+        dropped: frames of a live source that were dropped because a sink was too slow.
         sink_failures: errors of sinks, which got no further events.
     """
 

@@ -47,17 +47,20 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 
 @click.command("bench")
 @click.argument("artefact", required=False)
-@click.option("--engine", multiple=True, help="An engine to measure; repeatable.  [default: the fastest here]")
-@click.option("--precision", type=PRECISION, multiple=True, help="A graph to measure; repeatable.")
-@click.option("--streams", callback=_counts, default="1,8,32", show_default=True, help="Numbers of people in one step.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of an engine.")
+@click.option("--engine", multiple=True, help="An engine; may be given several times.  [default: the fastest here]")
 @click.option(
-    "--fps",
-    type=click.FloatRange(min=0, min_open=True),
-    help="The camera's rate, which sets the deadline of a step.  [default: the artefact's]",
+    "--precision",
+    type=click.Choice(list(PRECISIONS)),
+    multiple=True,
+    help="A graph; may be given several times.  [default: the preferred one]",
 )
+@click.option("--streams", callback=_counts, default="1,8,32", show_default=True, help="Numbers of people in one step.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads within an operator."
+)
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="The camera's frame rate.  [default: the artefact's]")
 @click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to measure in all.")
-@click.option("--plot", type=FILE, help="Draw the times here (.png).")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the times to this file (.png).")
 @click.option("--allow-failed", is_flag=True, help="Measure an artefact whose drift certificate failed.")
 @verb
 def command(
@@ -72,11 +75,11 @@ def command(
     plot: Path | None,
     allow_failed: bool,
 ) -> Result:
-    """Measure how long a step of ARTEFACT takes on this machine, and what holds it back.
+    """Measure how long a step of ARTEFACT takes on this machine, and what limits it.
 
     All engines, precisions and numbers of people take turns step by step, so that a busy machine disturbs them alike. The
-    floors are what the same machine needs at the least for the graph's products, for its weights and states, and to start its
-    operators.
+    lower bounds of a launch are what the same machine needs for the graph's matrix products alone, for reading and writing its
+    weights and states alone, and for starting its operators alone.
     """
     if plot is not None:
         check_available()
@@ -209,7 +212,7 @@ def _graph(out: Output, contestant: Contestant) -> dict[str, Any]:
         moved = len(selection.content) + 2 * contestant.model.state_bytes * streams
         floors = measure_floors(profile.products, moved_bytes=moved, operators=profile.operators, threads=contestant.threads)
         diagnosis = (
-            f"{BOUND[floors.bound_by]}. {diagnosis}; at the least it needs {floors.products_ms:.3f} ms for its products, "
+            f"{BOUND[floors.bound_by]}. {diagnosis}; it needs at least {floors.products_ms:.3f} ms for its products, "
             f"{floors.bytes_ms:.3f} for weights and states, {floors.starts_ms:.3f} to start the operators"
         )
         record |= {

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, help="The artefact's folder.  [default: ./PRESET]")
 @click.option(
     "--triton",
-    type=FOLDER,
-    help="Also write a model repository for NVIDIA's Triton there, see triton.",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write a model repository for NVIDIA's Triton there (see the verb triton).",
 )
 @verb
 def command(

@@ -61,8 +61,8 @@ _CLIP_BYTES = 1_000_000  # of poses of a clip of some minutes: an estimate of th
 )
 @click.option("--tracker", default=DEFAULT_TRACKER, show_default=True, help="Gives people in pictures ids: oks, or order.")
 @person_options
-@click.option("--frames", type=click.IntRange(min=1), help="At most that many of each clip.")
-@click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
+@click.option("--frames", type=click.IntRange(min=1), help="At most N frames of each clip.")
+@click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture clockwise by so many degrees.")
 @camera_options
 @trust_options
 @verb
@@ -185,8 +185,8 @@ def command(
 
 def _print_pending(output: Output, todo: Pending, clips: int) -> None:
     finished = f", {todo.finished} finished before" if todo.finished else ""
-    anew = f" ({todo.outdated} anew: changed since, or by another model or other options)" if todo.outdated else ""
-    output.print(f"{counted(clips, 'clip')}{finished}, {len(todo.jobs)} to lift{anew}")
+    again = f" ({todo.outdated} again: changed since, or by another model or other options)" if todo.outdated else ""
+    output.print(f"{counted(clips, 'clip')}{finished}, {len(todo.jobs)} to lift{again}")
 
 
 def _model_options(model: str | None) -> list[str]:

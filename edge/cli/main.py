@@ -36,7 +36,7 @@ VERBS = {
     "run": "Lift people from a camera, a video or a file.",
     "lift": "Lift an archive of recorded clips, on many cores or machines.",
     "replay": "Lift a recorded run again, and compare the poses.",
-    "bench": "Measure how long a step takes here, and what holds it back.",
+    "bench": "Measure how long a step takes here, and what limits it.",
     "inspect": "Show what an artefact contains, and check its files.",
 }
 
@@ -72,7 +72,7 @@ class Verbs(click.Group):
     type=click.IntRange(min=1),
     default=DEFAULT_MB,
     show_default=True,
-    help="Most memory that the content of an input file may take.",
+    help="How much memory the content of an input file may take, in MB.",
 )
 @click.pass_context
 def cli(ctx: click.Context, max_input_mb: int) -> None:

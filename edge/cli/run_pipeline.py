@@ -58,7 +58,7 @@ def run_pipeline(
         elif isinstance(event, SourceBack):
             out.print(f"  the source is back at {event.t_s:.2f} s")
         elif isinstance(event, ClockReset):
-            out.warn(f"the source's clock began anew: from {event.before_s:.3f} s to {event.t_s:.3f} s")
+            out.warn(f"the source's clock started again: from {event.before_s:.3f} s to {event.t_s:.3f} s")
 
     if endless and status is not None:
         with out.live(lambda: status_lines(status.now())):

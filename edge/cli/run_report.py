@@ -39,12 +39,12 @@ def print_stats(out: Output, stats: RunStats, model: Model | RemoteModel) -> Non
     lifted = f"{counted(stats.frames, 'frame')}, {counted(stats.poses, 'pose')} of {people}"
     out.print(f"{lifted} in {stats.seconds:.2f} s{rate}{refused}")
     if stats.dropped:
-        out.warn(f"{counted(stats.dropped, 'frame')} dropped before sinks that were too slow")
+        out.warn(f"{counted(stats.dropped, 'frame')} dropped because a sink was too slow")
     if stats.frames and not stats.people:
         out.warn("nobody was seen")
     for reason, count in stats.doubts.items():
         if count:
-            out.print(f"{count} of {counted(stats.poses, 'pose')} may be nobody's: {_DOUBTS[reason]}")
+            out.print(f"{count} of {counted(stats.poses, 'pose')} may be no real person: {_DOUBTS[reason]}")
     if len(stats.stages_ms) > 1:
         times = [f"{stage} {of['mean']:.1f}" for stage, of in stats.stages_ms.items()]
         out.print(f"a frame took {sum(of['mean'] for of in stats.stages_ms.values()):.1f} ms on average: {', '.join(times)}")
@@ -62,15 +62,18 @@ def print_stats(out: Output, stats: RunStats, model: Model | RemoteModel) -> Non
 
 def print_shadow(out: Output, report: ShadowReport) -> None:
     """What a shadow measured."""
-    dropped = f", {report.dropped_spans} dropped since PyTorch was behind" if report.dropped_spans else ""
-    out.print(f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {report.spans} spans{dropped}")
+    dropped = f", {report.dropped_spans} dropped because PyTorch was too slow" if report.dropped_spans else ""
+    out.print(
+        f"shadow: PyTorch lifted {report.frames} of {report.fed_frames} frames too, in {counted(report.spans, 'span')}{dropped}"
+    )
     if report.drift_mm:
         drifts = ", ".join(f"{name} {mm:.2g}" for name, mm in report.drift_mm.model_dump().items())
         out.print(f"  drift {drifts} mm")
     allowed = f"mean {report.budget.mean_mm:g}, p99 {report.budget.p99_mm:g}, max {report.budget.max_mm:g} mm"
     if report.over_budget:
         resets = f", {report.resets} resets" if report.policy == "reset" else ""
-        out.warn(f"{report.over_budget} of {report.spans} spans were past the budget ({allowed}){resets}")
+        were = "was" if report.spans == 1 else "were"
+        out.warn(f"{report.over_budget} of {counted(report.spans, 'span')} {were} over the budget ({allowed}){resets}")
     elif report.spans:
         out.print(f"  every span within the budget ({allowed})")
     if report.error:

@@ -47,7 +47,7 @@ _STDOUT_CLOSED = "stdout was closed, and got no further poses"
 
 @click.command("run")
 @click.argument("source")
-@click.option("--server", metavar="URL", help="Lift there instead of here: grpc://HOST:PORT of a Triton, see serve.")
+@click.option("--server", metavar="URL", help="Lift on a Triton and not here: grpc://HOST:PORT (see the verb serve).")
 @model_options
 @click.option(
     "--detector", help="For pictures: blazepose:heavy, movenet:FILE, rtmpose:FILE.onnx, onnx:FILE.onnx.  [default: blazepose]"
@@ -60,18 +60,22 @@ _STDOUT_CLOSED = "stdout was closed, and got no further poses"
     help="jsonl:FILE, jsonl:-, png:FILE, video:FILE.mp4, mcap:FILE.mcap, ros2://NAME, rerun, foxglove, udp://HOST:PORT or "
     "window; may be given more than once.",
 )
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
-@click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture by so many degrees clockwise.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after N frames.")
+@click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn each picture clockwise by so many degrees.")
 @camera_options
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @trust_options
 @click.option(
     "--shadow",
     type=click.FloatRange(min=0, max=1, min_open=True),
-    help="Share of the frames that PyTorch lifts too, beside the run.",
+    help="Share of the frames that PyTorch lifts too, to report how far the poses are apart.",
 )
-@click.option("--shadow-policy", type=click.Choice(get_args(Policy)), help="What drift past the budget does.  [default: warn]")
-@click.option("--metrics", help="HOST:PORT at which Prometheus reads how the run goes; port 0 takes a free one.")
+@click.option(
+    "--shadow-policy",
+    type=click.Choice(get_args(Policy)),
+    help="What happens when the drift is over the budget.  [default: warn]",
+)
+@click.option("--metrics", help="Serve metrics for Prometheus at HOST:PORT; port 0 takes a free one.")
 @click.pass_obj
 @verb
 def command(

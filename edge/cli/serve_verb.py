@@ -35,7 +35,7 @@ _FORM = "HOST:PORT, e.g. 127.0.0.1:8001; port 0 takes a free one"
     default=f"{LOOPBACK}:{PORT}",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where gRPC is served; port 0 takes a free one.",
+    help="Address for gRPC; port 0 takes a free one.",
 )
 @click.option(
     "--repository",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=FILE,
     required=True,
     multiple=True,
-    help="Clips or recorded sequences (.npz), see import; several add up.",
+    help="Clips or recorded sequences (.npz), which import makes; may be given several times.",
 )
 @click.option(
     "--out",

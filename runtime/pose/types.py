@@ -15,8 +15,8 @@ GapAction = Literal["none", "hold", "decay", "reset"]
 """What a stream did about the time since its last frame: nothing, hold the state, let it decay, or reset it."""
 
 Doubt = Literal["bones", "fit"]
-"""Why a pose may be nobody's: bones of a length that nobody has or that the person did not have before, or keypoints that no
-body fits."""
+"""Why a pose may be no real person: bones of a length that nobody has or that the person did not have before, or keypoints that
+fit no body."""
 
 
 class ArrayOnDevice(Protocol):
@@ -97,7 +97,7 @@ class Pose:
         xyz_m_device: the same numbers on the GPU, if the keypoints were on the GPU and were fed: (17, 3) float32, or (17, 4)
             with sigma as the fourth. The model's next launch overwrites it; read it while no other thread steps the model.
         root: where the hip is, from a pipeline that knows its camera; None elsewhere, and while nothing is known.
-        doubts: of a pipeline, why the pose may be nobody's; empty if nothing speaks against it.
+        doubts: from a pipeline: why the pose may be no real person; usually empty.
     """
 
     xyz_m: F32

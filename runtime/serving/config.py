@@ -30,7 +30,7 @@ class ServingLimits:
     """What a server holds at once, and how long.
 
     Args:
-        people: whose state is held at the same time. Who comes after them is refused; where Triton holds the state, waits.
+        people: most people whose state is kept at the same time. Further ones are refused, or wait if Triton keeps it.
         batch: most people of one launch.
         idle_s: how long a person's state is kept without a frame.
         delay_us: how long a launch waits for further people, in microseconds.

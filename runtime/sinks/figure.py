@@ -58,7 +58,7 @@ class Figure2d:
 
 @dataclass(frozen=True, eq=False)
 class Figure3d:
-    """One person as drawn: left blue, right orange, guessed grey, and translucent where the pose may be nobody's.
+    """One person as drawn: left blue, right orange, guessed grey, and translucent where the pose is doubted.
 
     Args:
         xyz_m: (17, 3) metres in camera axes: where the joints are, or about the hip if that is not known.

@@ -43,7 +43,7 @@ class JsonLinesSink(BaseSink):
     Args:
         location: the file, or ``-`` for stdout, with options behind a ``?``: ``append=1`` goes on at the end of a file,
             ``rotate_mb=100`` and ``rotate_s=3600`` move a file that is as large, or as old, to ``FILE.1``, ``FILE.2`` ...,
-            and begin anew.
+            and start a new one.
 
     Raises:
         UsageError: the path is a folder, or an option is unknown or no number.

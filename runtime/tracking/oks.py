@@ -52,10 +52,10 @@ class OksRules:
 class OksTracker:
     """Tracks people by their joints: constant velocity in seconds, Hungarian matching, first of certain detections.
 
-    The ids are 0, 1 ... in the order in which people were confirmed, and are never given again. Who is in the first frame has
-    an id at once; who comes later has one after three frames, so that a false detection in a single frame is nobody. Who is
-    hidden for less than ``memory_s`` keeps the id. Where a detector exchanges the left and right joints of a person, in a limb
-    pair or altogether, the detections that come out have them exchanged back.
+    The ids are 0, 1 ... in the order in which people were confirmed, and are never given again. People in the first frame have
+    an id at once; people who come later get one in their third frame, so that a false detection in a single frame gets none.
+    People who are hidden for less than ``memory_s`` keep their id. Where a detector exchanges the left and right joints of a
+    person, in a limb pair or altogether, the detections that come out have them exchanged back.
 
     Times may be uneven. If time jumps back or forward by more than ``memory_s``, everybody is forgotten, and the frame
     counts as a first one; in a frame that is only a little out of order nobody has moved.

@@ -55,7 +55,7 @@ def test_an_archive_is_lifted_and_a_second_call_finds_it_finished(lift: Call, wo
     again = lift("in", "--json")
     assert again.code == 0 and (again.json["finished_before"], again.json["lifted"]) == (3, 0)
     other = lift("in", "--json", "--flip")
-    assert other.json["outdated"] == other.json["lifted"] == 3 and "3 to lift (3 anew" in other.err
+    assert other.json["outdated"] == other.json["lifted"] == 3 and "3 to lift (3 again" in other.err
 
 
 def test_two_processes_give_the_same_files(run_cli: Call, archive: Path, workdir: Path, retention_artefact: Path) -> None:

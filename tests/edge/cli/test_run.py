@@ -254,7 +254,7 @@ def test_drift_past_the_budget_is_printed_and_fails_only_with_policy_fail(
     report = result.json
     assert (report["frames"], report["shadow"]["over_budget"], report["shadow"]["policy"]) == (30, 1, policy)
     assert "Warning: stream 0 drifted from the reference, 0.00 to 0.58 s: mean_mm 500 > 1" in result.err
-    assert "1 of 1 spans were past the budget (mean 1, p99 5, max 20 mm)" in result.err
+    assert "1 of 1 span was over the budget (mean 1, p99 5, max 20 mm)" in result.err
     assert len((workdir / "out.jsonl").read_text().splitlines()) == 30
     assert ("Next: posemoe-edge verify" in result.err) == (policy == "fail")
 

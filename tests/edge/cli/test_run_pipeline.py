@@ -54,7 +54,7 @@ def test_a_run_without_end_shows_how_it_goes_at_a_terminal_alone(terminal: bool)
     assert stats.frames == status.now().frames == 5 == sum(isinstance(event, PoseFrame) for event in seen)
     assert ("fps, 1 person" in text.getvalue()) is terminal
     assert "lost at 0.06 s: unplugged" in text.getvalue() and "back at 9.00 s" in text.getvalue()
-    assert "began anew: from 9.000 s to 0.000 s" in text.getvalue()
+    assert "started again: from 9.000 s to 0.000 s" in text.getvalue()
 
 
 def test_the_drift_of_a_shadow_is_a_line_of_its_own_once_there_is_one() -> None:
