@@ -76,7 +76,7 @@ def resolve(
     location = find_artefact(artefact)
     if require_signature is not None:
         if location.is_file():
-            raise UsageError(f"{location} is a standalone graph, which nobody signs", expected="a signed artefact's folder")
+            raise UsageError(f"{location} is a standalone graph, which cannot be signed", expected="a signed artefact's folder")
         if engine in BESIDE:
             raise UsageError(f"{engine} runs what is not signed", expected="onnxruntime or onnxruntime-cuda")
         engine = engine or _select_onnxruntime()[0]

@@ -46,10 +46,7 @@ class ServingLimits:
 
     def __post_init__(self) -> None:
         if not (self.people > 0 and self.batch > 0 and self.idle_s > 0 and self.delay_us >= 0):
-            raise UsageError(
-                f"a server with people={self.people}, batch={self.batch}, idle_s={self.idle_s:g}, delay_us={self.delay_us}",
-                expected="people, batch and idle_s above 0, and delay_us of at least 0",
-            )
+            raise UsageError(f"invalid limits of a server: {self}", expected="people, batch and idle time above 0")
 
 
 def graph_config(name: str, manifest: Manifest, graph: Graph, limits: ServingLimits) -> str:

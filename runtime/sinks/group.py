@@ -87,4 +87,4 @@ def _with_the_path(error: Exception, sink: Sink) -> Exception:
     path = getattr(sink, "path", None)
     if not isinstance(error, OSError) or error.strerror is None or not isinstance(path, Path):
         return error
-    return MissingError(f"{path} cannot be written on ({error.strerror})", expected="a disk with space and write permission")
+    return MissingError(f"{path} cannot be written to ({error.strerror})", expected="a disk with space and write permission")

@@ -134,7 +134,7 @@ class JsonLinesSink(BaseSink):
                 _cut_behind_the_last_line(self._path)
             gone = isinstance(error, BrokenPipeError)
             raise MissingError(
-                f"the reader of {self._path} is gone" if gone else f"{self._path} cannot be written on ({error.strerror})",
+                f"the reader of {self._path} is gone" if gone else f"{self._path} cannot be written to ({error.strerror})",
                 expected="a reader until the end of the run" if gone else "a disk with space; the lines before are kept",
             ) from None
 

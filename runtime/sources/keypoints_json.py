@@ -85,7 +85,7 @@ class KeypointsJsonSource(BaseSource):
     def __iter__(self) -> Iterator[People]:
         ids = ids_of([frame for _, frame in self._frames])
         if ids is None and any(of.person is not None for _, frame in self._frames for of in frame.people):
-            _log.warning("%s: not everybody has an id of their own: all are followed anew", self.path)
+            _log.warning("%s: not everybody has an id of their own: the ids are ignored, and people are tracked", self.path)
         tracker = open_tracker() if ids is None else None
         broken = 0
         for index, ((t_s, _), keypoints) in enumerate(zip(self._frames, self._keypoints, strict=False)):

@@ -18,7 +18,7 @@ def load_timing_cache(config: Any, path: Path) -> None:
     data = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        log.warning("%s is not this machine's: timing anew", path)
+        log.warning("%s does not fit this GPU and TensorRT: the times are measured again", path)
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, ignore_mismatch=False)
 

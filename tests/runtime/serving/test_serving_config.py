@@ -99,5 +99,5 @@ def test_a_model_without_sigma_promises_none(artefact_of: Callable[[str], Path])
 
 @pytest.mark.parametrize("limits", [{"people": 0}, {"batch": 0}, {"idle_s": 0.0}, {"delay_us": -1}])
 def test_limits_that_make_no_server_are_refused(limits: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"a server with people=.* expected people, batch and idle_s above 0"):
+    with pytest.raises(UsageError, match="invalid limits"):
         ServingLimits(**limits)

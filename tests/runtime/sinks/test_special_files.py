@@ -188,7 +188,7 @@ def test_of_a_disk_that_runs_full_the_complete_lines_are_kept(tmp_path: Path, fr
         raise OSError(28, "No space left on device")
 
     sink._stream.write = full  # type: ignore[attr-defined]
-    with pytest.raises(PoseEdgeError, match=r"a\.jsonl cannot be written on \(No space left on device\)"):
+    with pytest.raises(PoseEdgeError, match=r"a\.jsonl cannot be written to \(No space left on device\)"):
         sink.write(frame)
     sink.abort()
     assert (tmp_path / "a.jsonl").read_bytes() == whole

@@ -456,4 +456,4 @@ def test_people_of_whom_some_have_no_id_are_followed_anew_and_that_is_said(
     with open_source(f"kpts:{written(tmp_path / 'a.json', entries)}{WHERE}") as source:
         frames = people_of(source)
     assert all(sorted(frame.keypoints) == [0, 1] for frame in frames)
-    assert "not everybody has an id of their own: all are followed anew" in caplog.text
+    assert "not everybody has an id of their own: the ids are ignored, and people are tracked" in caplog.text
