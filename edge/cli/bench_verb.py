@@ -47,20 +47,17 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
 
 @click.command("bench")
 @click.argument("artefact", required=False)
-@click.option("--engine", multiple=True, help="An engine; may be given several times.  [default: the fastest here]")
-@click.option(
-    "--precision",
-    type=click.Choice(list(PRECISIONS)),
-    multiple=True,
-    help="A graph; may be given several times.  [default: the preferred one]",
-)
+@click.option("--engine", multiple=True, help="An engine to measure; repeatable.  [default: the fastest here]")
+@click.option("--precision", type=PRECISION, multiple=True, help="A graph to measure; repeatable.")
 @click.option("--streams", callback=_counts, default="1,8,32", show_default=True, help="Numbers of people in one step.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of an engine.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads within an operator."
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The camera's rate, which sets the deadline of a step.  [default: the artefact's]",
 )
-@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="The camera's frame rate.  [default: the artefact's]")
 @click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to measure in all.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the times to this file (.png).")
+@click.option("--plot", type=FILE, help="Draw the times here (.png).")
 @click.option("--allow-failed", is_flag=True, help="Measure an artefact whose drift certificate failed.")
 @verb
 def command(

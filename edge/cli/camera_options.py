@@ -14,30 +14,26 @@ from .options import Verb, add_options
 
 def camera_options(function: Verb) -> Verb:
     """Add the options to a verb; ``known_camera`` makes a camera of the first four."""
-    for option in reversed(
-        (
-            click.option(
-                "--camera", help="Calibration of ROS, OpenCV, Kalibr (FILE#cam1) or our own TOML: positions in metres."
-            ),
-            click.option(
-                "--fov", type=float, help="In place of a calibration: the picture's horizontal field of view in degrees."
-            ),
-            click.option("--gravity", help="Which way is down: X,Y,Z in camera axes (right, down, forward)."),
-            click.option(
-                "--camera-height", type=float, help="Height of the camera above the floor in metres; needs --gravity."
-            ),
-            click.option("--stature", type=float, help="How tall everybody in the picture is, in metres, if you know it."),
-            click.option(
-                "--view",
-                type=click.Choice(["auto", "off"]),
-                default="auto",
-                show_default=True,
-                help="auto: with a known camera, a model of view image sees each person through a virtual camera.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return add_options(
+        function,
+        click.option("--camera", help="Calibration of ROS, OpenCV, Kalibr (FILE#cam1) or our own TOML: positions in metres."),
+        click.option("--fov", type=float, help="In place of a calibration: the picture's horizontal field of view in degrees."),
+        click.option("--gravity", help="Which way is down: X,Y,Z in camera axes (right, down, forward)."),
+        click.option(
+            "--camera-height",
+            type=float,
+            help="Height of the camera above the floor in metres; needs the direction of gravity.",
+        ),
+        click.option("--stature", type=float, help="Height of everybody in the picture in metres, if you know it."),
+        click.option(
+            "--view",
+            type=click.Choice(["auto", "off"]),
+            default="auto",
+            show_default=True,
+            help="How an artefact of view image sees people whose camera is known: each through a virtual camera that looks at "
+            "them (auto), or in the picture as it is (off).",
+        ),
+    )
 
 
 def known_camera(

@@ -27,14 +27,14 @@ LABELS = {"recorded": "as recorded"}
     required=True,
     help="Clips or recorded sequences (.npz), which import makes.",
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
 @click.option(
-    "--precision", type=click.Choice(list(PRECISIONS)), help="Which graph.  [default: what the artefact prefers, else fp32]"
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True, help="Part of the data."
 )
+@click.option("--precision", type=PRECISION, help="The graph to evaluate.  [default: what the artefact prefers, else fp32]")
 @click.option("--clips", type=click.IntRange(min=1), help="Evaluate only the first N clips.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the clips' cameras and noise.")
 @click.option("--cameras", type=click.IntRange(min=1), default=1, show_default=True, help="Cameras that film each clip.")
-@click.option("--against", help="Another artefact, to compare on the same frames.")
+@click.option("--against", help="Another artefact to measure on the same frames and compare with.")
 @click.option("--flip", is_flag=True, help="Lift the mirrored person too, and average both poses.")
 @click.option("--allow-failed", is_flag=True, help="Evaluate an artefact whose drift certificate failed.")
 @verb

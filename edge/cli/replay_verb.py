@@ -22,17 +22,11 @@ from .output import Output, Result, verb
 
 @click.command("replay")
 @click.argument("recording")
-@click.option(
-    "--model", help="An artefact's folder, or the name of a shipped one.  [default: the recorded one, if it is shipped]"
-)
-@click.option(
-    "--precision",
-    type=click.Choice(list(PRECISIONS)),
-    help="Which graph.  [default: the recorded one; of another model, what it prefers]",
-)
-@click.option("--engine", help="What executes the model.  [default: the fastest that this machine can run]")
-@click.option("--sink", multiple=True, help="Where the replayed poses go, as of run; may be given several times.")
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after N frames.")
+@click.option("--model", help="An artefact's folder, or a shipped one's name.  [default: the recorded one, if it is shipped]")
+@click.option("--precision", type=PRECISION, help="The graph to run.  [default: the recorded one]")
+@click.option("--engine", help="What runs the graph.  [default: the fastest on this machine]")
+@click.option("--sink", multiple=True, help="Where the replayed poses go, as for run; repeatable.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after that many.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Processor threads of a launch.")
 @click.option("--allow-failed", is_flag=True, help="Replay with an artefact whose drift certificate failed.")
 @verb

@@ -26,7 +26,7 @@ def limit_options(function: Verb) -> Verb:
             type=click.IntRange(min=1),
             default=_DEFAULTS.people,
             show_default=True,
-            help="Most people whose state is kept at the same time.",
+            help="How many people's states are held at once.",
         ),
         click.option(
             "--batch",
@@ -59,14 +59,11 @@ def limit_options(function: Verb) -> Verb:
         ),
         click.option(
             "--precision",
-            type=click.Choice(list(PRECISIONS)),
-            help="Which graph the model of people runs.  [default: what the artefact prefers]",
+            type=PRECISION,
+            help="The graph that the model of people runs.  [default: the artefact's]",
         ),
-        click.option("--allow-failed", is_flag=True, help="Also write graphs whose drift certificate failed."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+        click.option("--allow-failed", is_flag=True, help="Serve graphs whose drift certificate failed, too."),
+    )
 
 
 @click.command("triton")
