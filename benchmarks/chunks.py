@@ -81,7 +81,7 @@ def with_lookahead(model: Lifter, lookahead: bool) -> Lifter:
 def lift_sliding(model: Lifter, sequence: PoseSequence) -> F32:
     """(T, J, 3): each frame's pose from the window that ends with it. The first frame is repeated until a window is full."""
     lift, window = SkeletonAdapter(model), model.config.window or 1
-    x = torch.from_numpy(sequence.keypoints).to(next(model.parameters()).device)
+    x = torch.from_numpy(sequence.keypoints_for(view=model.config.view)).to(next(model.parameters()).device)
     indices = (torch.arange(len(x))[:, None] + torch.arange(1 - window, 1)).clamp(min=0)  # (T, window)
     with torch.no_grad():
         poses = [lift(x[part])[0][:, -1] for part in indices.split(max(1, FRAMES_PER_CALL // window))]

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiment import exit_on_error, option_parser, selected_clips
+from experiment import exit_on_error, option_parser, part_of, selected_clips
 from numpy.typing import NDArray
 from posemoe_edge.calib.measure.disturbances import OUTLIER_FRAMES
 from posemoe_edge.edge.data.mocap import Clip
@@ -86,13 +86,13 @@ def measure_state(options: argparse.Namespace, model: Model, clips: Sequence[Cli
         at, end = round(BEFORE_S * sequence.fps), round((BEFORE_S + AFTER_S) * sequence.fps)
         if len(sequence) < end:
             continue
-        whole = part(sequence, 0, end)
+        whole = part_of(sequence, 0, end)
         keypoints = whole.keypoints.copy()
         keypoints[at : at + OUTLIER_FRAMES, :, :2] = np.random.default_rng(0).uniform(-1, 1, (OUTLIER_FRAMES, 17, 2))
         keypoints[at : at + OUTLIER_FRAMES, :, 2] = 1
         undisturbed = stream_sequence(model, whole)[..., :3]
         outlier = stream_sequence(model, replace(whole, keypoints=keypoints))[..., :3]
-        late = stream_sequence(model, part(sequence, at, end))[..., :3]
+        late = stream_sequence(model, part_of(sequence, at, end))[..., :3]
         distances["outlier"].append(distance_mm(outlier[at:], undisturbed[at:]))
         distances["late"].append(distance_mm(late, undisturbed[at:]))
         own_error.append(float(distance_mm(undisturbed[at:], whole.pose_m[at:]).mean()))
@@ -216,17 +216,6 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace, Model, Sequence[Clip]], di
 
 def noisy_sequences(clips: Sequence[Clip]) -> list[PoseSequence]:
     return evaluation_sequences(clips, noisy=True)
-
-
-def part(sequence: PoseSequence, start: int, end: int) -> PoseSequence:
-    """The frames from start to end; all of them are valid."""
-    return replace(
-        sequence,
-        keypoints=sequence.keypoints[start:end],
-        pose_m=sequence.pose_m[start:end],
-        dt_s=sequence.dt_s[start:end],
-        intrinsics=None if sequence.intrinsics is None else sequence.intrinsics[start:end],
-    )
 
 
 def aligned(poses_m: F32) -> F64:

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def lift_and_measure(
 def rounded_metrics(metrics: Mapping[str, Any]) -> Row:
     """The reported columns of ``compute_metrics``, rounded."""
     return {key: None if metrics[key] is None else round(metrics[key], digits) for key, digits in METRICS.items()}
+
+
+def part_of(sequence: PoseSequence, start: int, end: int) -> PoseSequence:
+    """The frames from start to end; all of them are valid."""
+    return replace(
+        sequence,
+        keypoints=sequence.keypoints[start:end],
+        pose_m=sequence.pose_m[start:end],
+        dt_s=sequence.dt_s[start:end],
+        intrinsics=None if sequence.intrinsics is None else sequence.intrinsics[start:end],
+    )
 
 
 def exact_and_noisy(model: Lifter, clips: Sequence[Clip]) -> list[Row]:

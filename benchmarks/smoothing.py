@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from experiment import part_of
 from posemoe_edge.edge.data.mocap import load_clips
 from posemoe_edge.edge.data.sequences import PoseSequence, evaluation_sequences
 from posemoe_edge.runtime import Model, load
@@ -35,7 +35,8 @@ def lift(model: Model, sequence: PoseSequence, level: SmoothingLevel | None) -> 
     smoother = None if level is None else Smoother(level, reset_after_s=RESET_AFTER_S)
     poses = []
     with model.stream() as stream:
-        for t_s, points in zip(np.cumsum(sequence.dt_s), sequence.keypoints, strict=True):
+        keypoints = sequence.keypoints_for(view=model.manifest.view)
+        for t_s, points in zip(np.cumsum(sequence.dt_s, dtype=np.float64), keypoints, strict=True):
             fed = points if smoother is None else smoother.keypoints(points, t_s=float(t_s))
             xyz_m = stream.step(fed, t=float(t_s)).xyz_m
             poses.append(xyz_m if smoother is None else smoother.pose(xyz_m, t_s=float(t_s), reset=False))
@@ -71,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     clips = load_clips(options.data, options.split)[:: options.every][: options.clips]
     frames = round(options.seconds * 50)
-    sequences = [cut(sequence, frames) for sequence in evaluation_sequences(clips, noisy=True)]
+    sequences = [part_of(sequence, 0, frames) for sequence in evaluation_sequences(clips, noisy=True)]
     levels: dict[str, SmoothingLevel | None] = {str(name): level for name, level in SMOOTHING.items()}
     if options.grid:
         levels |= {str(level): level for level in GRID}
@@ -81,13 +82,6 @@ def main() -> None:
         print(rows[-1], flush=True)
     if options.json:
         options.json.write_text(json.dumps({"split": options.split, "clips": len(clips), "rows": rows}, indent=1))
-
-
-def cut(sequence: PoseSequence, frames: int) -> PoseSequence:
-    """The first frames of a sequence."""
-    return replace(
-        sequence, keypoints=sequence.keypoints[:frames], pose_m=sequence.pose_m[:frames], dt_s=sequence.dt_s[:frames]
-    )
 
 
 if __name__ == "__main__":
