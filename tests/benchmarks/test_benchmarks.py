@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 import sys
@@ -53,13 +54,19 @@ def exact(clips: list[Clip]) -> list[PoseSequence]:
 
 @pytest.fixture
 def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """run("noise", "--clips", 1): the JSON result of the command, which has also drawn a plot."""
+    """run("noise", "--clips", 1): the JSON result of the command, which has also drawn a plot.
 
-    def command(name: str, *arguments: object) -> dict[str, Any]:
+    ``main`` is that of an imported module that the test has changed; a script is a module of its own.
+    """
+
+    def command(name: str, *arguments: object, main: Callable[[], None] | None = None) -> dict[str, Any]:
         json_path, plot_path = tmp_path / f"{name}.json", tmp_path / f"{name}.png"
         options = ["--data", data, *arguments, "--json", json_path, "--plot", plot_path]
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, options)])
-        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        if main is None:
+            runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        else:
+            main()
         assert plot_path.read_bytes().startswith(PNG)
         result: dict[str, Any] = json.loads(json_path.read_text())
         assert result["rows"]
@@ -315,9 +322,10 @@ def test_more_cameras_are_more_sequences_of_the_same_clips(run: Any, weights: An
 
 
 def test_every_sweep_goes_through_its_base(run: Any, weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cameras = module("cameras")
+    cameras = importlib.import_module("cameras")
     monkeypatch.setattr(cameras, "SWEEPS", {"focal": (1.15,), "roll_deg": (0.0, 30.0)})
-    result = run("cameras", *weights("retention"))
+    result = run("cameras", *weights("retention"), main=cameras.main)
+    assert len(result["rows"]) == 4 * (1 + 3)  # of both inputs, for a camera that is known and for one that is not
     base = row_of(result, input="exact", known=True, swept="base")
     assert base["over_base"] == 1 and base["seen_percent"] > 90
     for swept, value in (("focal", 1.15), ("roll_deg", 0.0)):
