@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    import onnx
     from posemoe_edge.edge.data.mocap import Clip
     from posemoe_edge.edge.models.lifter import Lifter
     from posemoe_edge.runtime.arrays import F32
@@ -135,20 +136,47 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
 
 
 @pytest.fixture(scope="session")
-def artefact_of(build_once: BuildOnce, tiny_lifter: Callable[[str], Lifter]) -> Callable[[str], Path]:
+def traced(build_once: BuildOnce, tiny_lifter: Callable[[str], Lifter]) -> Callable[..., onnx.ModelProto]:
+    """traced("dssm"): the graph that ``trace`` makes of ``tiny_lifter("dssm")``, before any pass; "dssm-chunk": of a chunk.
+
+    traced("dssm", half=True): of the lifter in FP16. A trace takes seconds, so there is one of each; every call reads it anew.
+    """
+
+    def write(kind: str, half: bool, path: Path) -> None:
+        import onnx
+        from posemoe_edge.export.precision import to_fp16
+        from posemoe_edge.export.trace import trace
+
+        lifter = to_fp16(tiny_lifter(kind)) if half else tiny_lifter(kind)
+        onnx.save(trace(lifter, CHUNK if kind.endswith("-chunk") else None), str(path))
+
+    def read(kind: str, *, half: bool = False) -> onnx.ModelProto:
+        import onnx
+
+        return onnx.load(build_once(f"traced-{kind}{'-half' if half else ''}", functools.partial(write, kind, half)))
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def artefact_of(
+    build_once: BuildOnce, tiny_lifter: Callable[[str], Lifter], traced: Callable[..., onnx.ModelProto]
+) -> Callable[[str], Path]:
     """artefact_of("dssm"): the artefact of ``tiny_lifter("dssm")``; "dssm-chunk": exported in chunks. Read only."""
 
     def make(kind: str, folder: Path) -> None:
-        from posemoe_edge.export.artefact import export
+        from posemoe_edge.export import artefact
 
-        export(
-            tiny_lifter(kind),
-            folder,
-            preset=f"tiny-{kind}",
-            precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
-            chunk=CHUNK if kind.endswith("-chunk") else None,
-            training={"untrained": True},
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(artefact, "trace", lambda model, chunk: traced(kind, half=is_half(model)))
+            artefact.export(
+                tiny_lifter(kind),
+                folder,
+                preset=f"tiny-{kind}",
+                precisions=("fp32", "fp16") if kind == "retention" else ("fp32",),
+                chunk=CHUNK if kind.endswith("-chunk") else None,
+                training={"untrained": True},
+            )
 
     build_once.wanted |= {f"tiny-{kind}": functools.partial(make, kind) for kind in WANTED}
     return functools.cache(lambda kind: build_once(f"tiny-{kind}", functools.partial(make, kind)))
@@ -214,30 +242,39 @@ def certified_artefact(_certified_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_certified_template, tmp_path / "certified"))
 
 
-@pytest.fixture
-def cached_trace(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports of tiny streaming models reuse the graphs of ``artefact_of``, which saves seconds for each."""
-    import onnx
+def is_half(model: Lifter) -> bool:
+    """Whether a lifter has weights in FP16."""
     import torch
-    from posemoe_edge.export import artefact
-    from posemoe_edge.export.passes import NAME_NODES, GraphPass, export_passes
 
-    folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported by the real trace
+    return torch.float16 in {parameter.dtype for parameter in model.parameters()}
+
+
+@pytest.fixture
+def replayed_graphs(artefact_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of tiny streaming models reuse the graphs of ``artefact_of``, traced and passed, which saves seconds for each."""
+    import onnx
+    from posemoe_edge.export import artefact
+    from posemoe_edge.export.passes import run_passes
+    from posemoe_edge.runtime.artefact.manifest import read_manifest
+
+    folders = {mixer: artefact_of(mixer) for mixer in ("retention", "dssm")}  # exported by the real trace and passes
+    replayed: list[tuple[onnx.ModelProto, Any]] = []
 
     def trace(model: Lifter, chunk: int | None = None) -> onnx.ModelProto:
         assert chunk is None
-        precision = "fp16" if torch.float16 in {p.dtype for p in model.parameters()} else "fp32"
-        proto = onnx.load(folders[model.config.mixer_kind] / f"step.{precision}.onnx")
+        folder = folders[model.config.mixer_kind]
+        graph = read_manifest(folder).graph("fp16" if is_half(model) else "fp32")
+        proto = onnx.load(folder / graph.file)
         del proto.metadata_props[:]
+        replayed.append((proto, graph.passes))
         return proto
 
+    def passed(model: onnx.ModelProto, passes: Any) -> Any:
+        """Any other graph goes through the passes."""
+        return next((item for item in replayed if item[0] is model), None) or run_passes(model, passes)
+
     monkeypatch.setattr(artefact, "trace", trace)
-
-    def passes_but_names(half_layers: Collection[str]) -> list[GraphPass]:
-        """The replayed graphs have their names already, and no record of their modules to derive names from."""
-        return [item for item in export_passes(half_layers) if item is not NAME_NODES]
-
-    monkeypatch.setattr(artefact, "export_passes", passes_but_names)
+    monkeypatch.setattr(artefact, "run_passes", passed)
 
 
 @pytest.fixture

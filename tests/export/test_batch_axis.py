@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -19,9 +20,11 @@ STREAMS = PRIMES[0]
 
 
 @pytest.mark.parametrize("streams", [1, 3, STREAMS + 1])
-def test_a_step_graph_takes_any_number_of_streams(streams: int, tiny_lifter: Callable[[str], Lifter]) -> None:
+def test_a_step_graph_takes_any_number_of_streams(
+    streams: int, tiny_lifter: Callable[[str], Lifter], traced: Callable[..., onnx.ModelProto]
+) -> None:
     lifter = tiny_lifter("retention")
-    engine = open_engine(trace(lifter).SerializeToString())
+    engine = open_engine(traced("retention").SerializeToString())
     rng = np.random.default_rng(streams)
     assert lifter.state_shape is not None
     inputs = {

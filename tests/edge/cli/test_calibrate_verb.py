@@ -75,7 +75,7 @@ def test_an_artefact_without_fp16_is_not_changed(run_cli: Call, copy_artefact: C
 
 @pytest.mark.parametrize("precision", ["int8", "int8w"])
 def test_export_calibrates_too(
-    precision: str, run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None
+    precision: str, run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, replayed_graphs: None
 ) -> None:
     result = run_cli("export", "tiny-retention", "--untrained", "--precision", precision, "--out", "made", "--json")
     assert result.code == 0 and result.json["choice"] is None
@@ -87,7 +87,7 @@ def test_export_calibrates_too(
 
 
 def test_auto_keeps_the_fastest_within_the_budget_and_prints_why(
-    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None
+    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, replayed_graphs: None
 ) -> None:
     result = run_cli(
         "export", "tiny-retention", "--untrained", "--precision", "auto", "--budget-mm", 5, "--out", "made", "--json"
@@ -106,7 +106,7 @@ def test_auto_keeps_the_fastest_within_the_budget_and_prints_why(
 
 
 def test_an_interrupted_export_with_calibration_leaves_nothing(
-    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, cached_trace: None, monkeypatch: pytest.MonkeyPatch
+    run_cli: Call, workdir: Path, zoo: Path, tiny_presets: None, replayed_graphs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
@@ -117,7 +117,7 @@ def test_an_interrupted_export_with_calibration_leaves_nothing(
 
 
 def test_a_second_export_removes_the_calibration(
-    run_cli: Call, copied_artefact: Path, zoo: Path, tiny_presets: None, cached_trace: None
+    run_cli: Call, copied_artefact: Path, zoo: Path, tiny_presets: None, replayed_graphs: None
 ) -> None:
     run_cli("calibrate", copied_artefact, "--streams", 1, "--frames", 100)
     result = run_cli("export", "tiny-retention", "--untrained", "--out", copied_artefact, "--json")

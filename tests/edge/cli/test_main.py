@@ -24,7 +24,7 @@ def things(
     make_walker_clip: Callable[..., Any],
     tiny_presets: None,
     zoo: Path,
-    cached_trace: None,
+    replayed_graphs: None,
     mixste_checkpoint: Path,
 ) -> dict[str, Path]:
     """ARTEFACT, MOTION, CHECKPOINT and RECORDING of the tables below."""
