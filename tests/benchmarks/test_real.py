@@ -111,7 +111,9 @@ def test_the_real_calibration_sees_the_real_person() -> None:
     if not (REAL / "pose2sim_single_truth.npz").is_file():
         pytest.skip("the real clips are not beside this checkout")
     truth = importlib.import_module("footage.truth").read_truth(REAL / "pose2sim_single_truth.npz")
-    for view in importlib.import_module("footage.clips").read_views(REAL):
+    views = importlib.import_module("footage.clips").read_views(REAL)
+    assert len(views) == 4
+    for view in views:
         x, y = np.moveaxis(view.project(truth), -1, 0)
         assert ((x > 0) & (x < view.camera.size.width_px) & (y > 0) & (y < view.camera.size.height_px)).all()
         assert y[:, 0].mean() < y[:, 11].mean() < y[:, 15].mean()  # nose above hip above ankle

@@ -628,7 +628,8 @@ def test_a_configuration_that_contradicts_the_weights_is_refused(kind: str, opti
 
 
 def test_options_that_change_no_weight_are_not_read() -> None:
-    imported("mixste", drop_path_rate=0.1, repo="JinluZhang1126/MixSTE", depth=DEPTH, mlp_ratio=2.0)
+    told = imported("mixste", drop_path_rate=0.1, repo="JinluZhang1126/MixSTE", depth=DEPTH, mlp_ratio=2.0)
+    assert told.config == imported("mixste").config
 
 
 def test_an_unknown_family_is_refused() -> None:

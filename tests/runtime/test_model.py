@@ -64,7 +64,8 @@ def test_a_folder_is_opened_and_the_model_names_its_engine(retention_artefact: P
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_a_path_may_be_text(retention_artefact: Path, as_text: bool) -> None:
-    load(str(retention_artefact) if as_text else retention_artefact)
+    model = load(str(retention_artefact) if as_text else retention_artefact)
+    assert str(model) == "tiny-retention fp32 step"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -396,13 +397,13 @@ def test_step_each_gives_refusals_in_the_place_of_poses(retention_artefact: Path
     for stream, walk in zip(alone, walks, strict=True):
         stream.step(walk[0], t=0.0)
     frames = {stream: walk[1] for stream, walk in zip(streams, walks, strict=True)} | {streams[2]: np.full((17, 3), np.nan)}
-    answers = model.step_each(frames, t={streams[0]: 0.02, streams[1]: 0.0, streams[2]: 0.02, streams[3]: 0.5})
+    answers = model.step_each(frames, t={streams[0]: 0.02, streams[1]: 0.0, streams[2]: 0.02, streams[3]: 0.3})
     assert [type(answers[stream]) for stream in streams] == [Pose, FrameError, FrameError, Pose]
     late = answers[streams[3]]
     assert isinstance(late, Pose) and late.gap == "decay"
-    for stream, own, walk, t in zip(streams, alone, walks, (0.04, 0.04, 0.04, 0.54), strict=True):
+    for stream, own, walk, t in zip(streams, alone, walks, (0.04, 0.04, 0.04, 0.34), strict=True):
         if stream in (streams[0], streams[3]):
-            own.step(walk[1], t=t - 0.02 if stream is streams[0] else 0.5)
+            own.step(walk[1], t=t - 0.02 if stream is streams[0] else 0.3)
         pose = model.step_each({stream: walk[2]}, t=t)[stream]
         assert isinstance(pose, Pose)
         np.testing.assert_allclose(pose.xyz_m, own.step(walk[2], t=t).xyz_m, atol=1e-5)  # the refused frame left no trace

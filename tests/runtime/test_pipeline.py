@@ -146,12 +146,14 @@ def test_people_start_are_lifted_and_are_lost(model: Model, people_at: PeopleAt)
 
 def test_poses_are_those_of_streams_and_carry_their_person(model: Model, people_at: PeopleAt) -> None:
     streams = {p: model.stream() for p in (3, 5)}
-    for event in Pipeline(ListSource([people_at(i, 3, 5) for i in range(10)]), model):
-        if isinstance(event, PoseFrame):
-            for person, pose in event.poses.items():
-                expected = streams[person].step(event.keypoints[person].normalised(), t=event.t_s)
-                np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=1e-5)
-                assert pose.person == person
+    events = Pipeline(ListSource([people_at(i, 3, 5) for i in range(10)]), model)
+    frames = [event for event in events if isinstance(event, PoseFrame)]
+    assert [set(frame.poses) for frame in frames] == [{3, 5}] * 10
+    for frame in frames:
+        for person, pose in frame.poses.items():
+            expected = streams[person].step(frame.keypoints[person].normalised(), t=frame.t_s)
+            np.testing.assert_allclose(pose.xyz_m, expected.xyz_m, atol=1e-5)
+            assert pose.person == person
 
 
 def without_joint(frame: People, joint: int) -> People:
@@ -230,8 +232,10 @@ def test_slots_are_released_however_it_ends(model: Model, people_at: PeopleAt) -
 
 
 def test_it_says_how_long_a_step_took(model: Model, people_at: PeopleAt) -> None:
-    for event in Pipeline(ListSource([people_at(i, 0) for i in range(3)]), model):
-        assert not isinstance(event, PoseFrame) or (list(event.stages_s) == ["view", "lift", "root"] and 0 < event.step_s < 1)
+    events = Pipeline(ListSource([people_at(i, 0) for i in range(3)]), model)
+    frames = [event for event in events if isinstance(event, PoseFrame)]
+    assert [list(frame.stages_s) for frame in frames] == [["view", "lift", "root"]] * 3
+    assert all(0 < frame.step_s < 1 for frame in frames)
 
 
 def test_a_source_that_continues_may_be_iterated_twice(model: Model, people_at: PeopleAt) -> None:

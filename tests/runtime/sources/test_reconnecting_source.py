@@ -129,9 +129,8 @@ def test_a_stream_without_a_frame_is_an_error() -> None:
 
 def test_what_the_source_is_stays_known_while_it_is_lost() -> None:
     source = Cable(Connection(frame(1)), Connection(frame(2))).source
-    for item in source:
-        if isinstance(item, SourceLost):
-            assert source.info == SourceInfo("camera", fps=30.0, live=True)
+    known = [source.info for item in source if isinstance(item, SourceLost)]
+    assert known == [SourceInfo("camera", fps=30.0, live=True)] * 2
 
 
 def test_a_mistake_in_the_code_is_no_loss() -> None:

@@ -536,6 +536,7 @@ def test_a_timing_cache_that_cannot_be_written_is_no_error(trt: Any, tmp_path: P
             raise AssertionError("read although its folder cannot be created")
 
     save_timing_cache(Config(), tmp_path / "file" / "timing.cache")
+    assert (tmp_path / "file").read_text() == "in the way" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_library_without_a_driver_is_a_clear_error() -> None:
