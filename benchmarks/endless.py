@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.frames < 2 * WARM_UP:
+        parser.error(f"--frames {options.frames}: at least {2 * WARM_UP} are expected, or the fresh stream is as old")
     result = measure(options.frames)
     print(json.dumps(result, indent=1))
     if options.json:

@@ -119,7 +119,7 @@ def measure(lengths: list[int], *, frames: int, dim: int, rounds: int, gigabytes
                 "rows": rows,
                 "mixer": name,
                 "us_a_frame": round(1e6 * seconds[name] / (rows * length), 1),
-                "over attention": round(seconds[name] / seconds[ATTENTION], 2),
+                "over attention": round(seconds[name] / seconds[ATTENTION], 2) if ATTENTION in seconds else None,
                 "mb": round(memory[name, length], 1),
             }
             for name in contestants
