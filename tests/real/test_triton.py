@@ -237,7 +237,7 @@ def write_certificates(folder: Path) -> None:
 def test_with_tls_only_clients_with_a_certificate_are_served(start: Start, walker_keypoints: Walk, tmp_path: Path) -> None:
     write_certificates(tmp_path)
     files = {"server-cert": "server.pem", "server-key": "server.key", "root-cert": "ca.pem"}
-    options = ("--grpc-use-ssl=true", "--grpc-use-ssl-mutual=true")
+    options: tuple[str, ...] = ("--grpc-use-ssl=true", "--grpc-use-ssl-mutual=true")
     options += tuple(f"--grpc-{option}={tmp_path / file}" for option, file in files.items())
     walk, own = walker_keypoints(6), load(MODEL).stream()
     with start(options=options) as server:
