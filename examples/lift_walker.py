@@ -23,7 +23,9 @@ def main() -> None:
 
     with model.stream() as stream, SyntheticSource(noise_px=2, frames=50) as source:
         for n, frame in enumerate(source):
-            pose = stream.step(frame.keypoints[0].normalised(), t=frame.t_s)  # person 0: (17, 3) x, y, score
+            pose = stream.step(
+                frame.keypoints[0].normalised(view=model.manifest.view), t=frame.t_s
+            )  # person 0: (17, 3) x, y, score
             if n % 10 == 0:
                 x, y, z = pose.xyz_m[RIGHT_WRIST]
                 place = f"x = {x:+.2f}, y = {y:+.2f}, z = {z:+.2f} m from the hip"

@@ -23,7 +23,9 @@ def main() -> None:
     frames = list(SyntheticSource(frames=60))
 
     def lift(stream: Stream, part: slice) -> np.ndarray:
-        return np.stack([stream.step(frame.keypoints[0].normalised(), t=frame.t_s).xyz_m for frame in frames[part]])
+        return np.stack(
+            [stream.step(frame.keypoints[0].normalised(view=model.manifest.view), t=frame.t_s).xyz_m for frame in frames[part]]
+        )
 
     past, future = slice(0, 50), slice(50, 60)
     stream = model.stream()

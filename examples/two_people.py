@@ -32,15 +32,18 @@ def main() -> None:
             second.close()  # gives the slot back
             second = None
             print(f"frame {n}: person 1 leaves")
-        keypoints = {first: frame.keypoints[0].normalised()}
+        keypoints = {first: frame.keypoints[0].normalised(view=model.manifest.view)}
         if second is not None:
-            keypoints[second] = frame.keypoints[1].normalised()
+            keypoints[second] = frame.keypoints[1].normalised(view=model.manifest.view)
         poses = model.step_batch(keypoints, t=frame.t_s)  # one launch for all
         together.append(poses[first].xyz_m)
     first.close()
 
     with model.stream() as alone:
-        apart = [alone.step(f.keypoints[0].normalised(), t=f.t_s).xyz_m - xyz for f, xyz in zip(frames, together, strict=True)]
+        apart = [
+            alone.step(f.keypoints[0].normalised(view=model.manifest.view), t=f.t_s).xyz_m - xyz
+            for f, xyz in zip(frames, together, strict=True)
+        ]
     print(f"person 0 alone and in company: {1000 * np.abs(apart).max():.1f} mm apart at most")
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     frames = list(SyntheticSource(frames=max(KEPT) + 1))
     with model.stream() as stream:
         for n in KEPT:
-            pose = stream.step(frames[n].keypoints[0].normalised(), t=frames[n].t_s)
+            pose = stream.step(frames[n].keypoints[0].normalised(view=model.manifest.view), t=frames[n].t_s)
             print(f"dt = {pose.dt_s:.3f} s  gap: {pose.gap}")
 
 
