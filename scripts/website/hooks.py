@@ -29,9 +29,13 @@ MERMAID, WORKER = "mermaid.min.js", "iframe-worker.js"
 ASSETS = "assets/javascripts"
 
 
+def on_startup(command: str, dirty: bool) -> None:
+    """Make what mkdocstrings reads before it looks for it. Without, it would read the repository, and follow links in .venv forever."""
+    link_package(ROOT / "build" / "site-package")
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Prepare what the plugins read."""
-    link_package(ROOT / "build" / "site-package")
     # The plugin `offline` has added an address of another host, from which the script would come.
     config.extra["polyfills"] = [f"{ASSETS}/{WORKER}"] if (SCRIPTS / WORKER).is_file() else []
     if (SCRIPTS / MERMAID).is_file():
