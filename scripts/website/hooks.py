@@ -30,7 +30,7 @@ ASSETS = "assets/javascripts"
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Make what mkdocstrings reads before it looks for it. Without, it would read the repository, and follow links in .venv forever."""
+    """Make what mkdocstrings reads before it looks for it: otherwise it reads the repository, and follows links without end."""
     link_package(ROOT / "build" / "site-package")
 
 
