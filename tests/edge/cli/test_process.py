@@ -118,6 +118,7 @@ def test_the_doctor_lists_missing_extras(without_torch: dict[str, Any]) -> None:
         "plot": False,
         "export": False,
         "inspect": False,
+        "notebook": False,
     }
     assert 'pip install "posemoe-edge[export]"' in err and 'pip install "posemoe-edge[cpu]"' not in err
 
