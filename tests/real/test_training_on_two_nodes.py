@@ -75,7 +75,7 @@ def start(
             "--nproc-per-node",
             "1",
             "--max-restarts",
-            "3",
+            "10",  # as docs/how-to/scale.md has it: a node may begin anew before the other one has noticed
         ]
         launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "tests"]
         launcher += ["--rdzv-conf", f"is_host={int(node == 'a')}", "--local-addr", "127.0.0.1", "--monitor-interval", "0.1"]
