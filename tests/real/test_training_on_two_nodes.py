@@ -80,6 +80,7 @@ def start(
         launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "tests"]
         launcher += ["--rdzv-conf", f"is_host={int(node == 'a')}", "--local-addr", "127.0.0.1", "--monitor-interval", "0.1"]
         environment = os.environ | {"PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # else a restart may read the addresses of dead processes
         process = subprocess.Popen(
             [*launcher, str(script), str(motion), str(tmp_path), node], env=environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=(tmp_path / f"{node}.err").open("w"),
